@@ -1,0 +1,63 @@
+"""What can go wrong because of a user, a file or a machine.
+
+    Ich25dError            exit code 2 unless said otherwise; the message names rule, value, place and cure
+    ├── UsageError         options or sources that don't fit together
+    ├── ConfigError        a recipe with unknown keys or values out of range (all of them at once)
+    ├── DicomError         a file that is refused; carries the reason code of qc.csv
+    ├── LabelError         a label table that can't be read as one
+    ├── StoreError         a study store or feature store that is damaged or of another form
+    ├── ModelError         a model directory that is damaged, foreign or of another form
+    ├── WeightsError       pretrained weights that can't be had or don't fit
+    ├── TrainingError      a training that can't go on (numbers not finite, no data left)
+    └── SubmissionError    a CSV that isn't what the competition takes
+"""
+
+
+class Ich25dError(Exception):
+    """Anything that `ich25d` refuses with a sentence instead of a traceback."""
+
+
+class UsageError(Ich25dError):
+    """Options or sources that don't fit together."""
+
+
+class ConfigError(Ich25dError):
+    """A recipe that holds unknown keys or values out of range."""
+
+
+class DicomError(Ich25dError):
+    """A DICOM file that can't be used.
+
+    Args:
+        code: Reason code of `qc.csv`, as `PIXEL_SHORT`.
+        detail: One sentence without identifying values.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class LabelError(Ich25dError):
+    """A label table that can't be read as one."""
+
+
+class StoreError(Ich25dError):
+    """A study store or feature store that is damaged or of another form."""
+
+
+class ModelError(Ich25dError):
+    """A model directory that is damaged, foreign or of another form."""
+
+
+class WeightsError(Ich25dError):
+    """Pretrained weights that can't be had or don't fit."""
+
+
+class TrainingError(Ich25dError):
+    """A training that can't go on."""
+
+
+class SubmissionError(Ich25dError):
+    """A CSV that isn't what the competition takes."""

@@ -1,0 +1,93 @@
+"""Files written whole or not at all, hashed, and kept inside their folder."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ich25d.errors import Ich25dError
+
+_PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; put it in `target`'s place when the block ends well.
+
+    The file is flushed to the disk before the rename, and the folder after it: a rename alone isn't
+    durable over a power cut. When the block raises, the temporary file goes and `target` stays as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes files private; what replaces it gets the mode that open() would have given.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+        sync_folder(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replacing(target) as part:
+        part.write_bytes(content)
+
+
+def write_text(target: Path, content: str) -> None:
+    """Write a UTF-8 text file whole or not at all."""
+    write_bytes(target, content.encode("utf-8"))
+
+
+def write_json(target: Path, content: Any) -> None:  # noqa: ANN401  # JSON takes whatever it takes
+    """Write a JSON file, indented, whole or not at all. NaN and infinity are refused."""
+    write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_key(identifier: str) -> str:
+    """Return a file name for an identifier out of a file: itself when plain, else a hash of it.
+
+    A UID comes from a stranger and may hold `../`: it never becomes a path as it is.
+    """
+    if _PLAIN_ID.fullmatch(identifier) and ".." not in identifier:
+        return identifier
+    return "h" + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Join a path read from a file to its root, and refuse one that leaves it.
+
+    Raises:
+        Ich25dError: The path is absolute or leads out of `root`.
+    """
+    joined = (root / relative).resolve()
+    if Path(relative).is_absolute() or not joined.is_relative_to(root.resolve()):
+        raise Ich25dError(f"paths inside a folder must stay in it (got {relative!r} in {root})")
+    return joined
