@@ -87,8 +87,8 @@ class AugmentConfig:
     """Largest relative change of every window's width either way."""
     noise_hu: NotNegative = 4.0
     """Largest standard deviation of the noise added, in HU."""
-    blur_px: NotNegative = 0.0
-    """Largest standard deviation of a Gaussian blur (or sharpening) that mimics other kernels."""
+    sharpness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest share of a 3 x 3 mean mixed in (softer kernel) or taken away (sharper kernel)."""
     erase: Share = 0.2
     """Share of slabs in which one rectangle is replaced by water."""
     swap: Share = 0.5

@@ -1,0 +1,160 @@
+"""What training changes in a slab, on the device, in batches.
+
+Every draw is a function of (seed, epoch, image, name of the draw) and of nothing else, so that a slab
+is changed the same way whatever batch, process or device it is in, and a resumed run sees what an
+unbroken one would have seen.
+"""
+
+import dataclasses
+import zlib
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ich25d.config import AugmentConfig
+
+_BANK = 1024
+"""Side of the square of stored noise from which every slice takes a piece."""
+
+_PIECE_STEP = 4
+"""Pieces of noise start at multiples of this many px."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Augmented:
+    """Slabs after augmentation, and what the windows have to do about it."""
+
+    hu: torch.Tensor
+    """HU, shape (B, S, H, W)."""
+    level_shift: torch.Tensor
+    """HU to add to every window's level, shape (B,)."""
+    width_factor: torch.Tensor
+    """Factor on every window's width, shape (B,)."""
+
+
+def draw(keys: npt.NDArray[np.uint64], seed: int, epoch: int, name: str) -> npt.NDArray[np.float64]:
+    """Draw one uniform number from 0 to 1 an image, by hashing.
+
+    Args:
+        keys: One key an image, shape (B,).
+        seed: Seed of the run.
+        epoch: Number of the pass.
+        name: What the draw is for; draws of other names are independent.
+
+    Returns:
+        Shape (B,), float64, 0 <= x < 1.
+    """
+    salt = np.uint64(zlib.crc32(f"{seed}/{epoch}/{name}".encode()))
+    with np.errstate(over="ignore"):
+        mixed = keys.astype(np.uint64) ^ (salt * np.uint64(0x9E3779B97F4A7C15))
+        # The finaliser of splitmix64 (Steele, Lea, Flood 2014), twice: every bit of the key reaches every bit.
+        for _ in range(2):
+            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            mixed = mixed ^ (mixed >> np.uint64(31))
+    return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def augment(hu: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, seed: int, epoch: int) -> Augmented:
+    """Change a batch of slabs.
+
+    Args:
+        hu: HU, shape (B, S, H, W), float32, on any device.
+        key: One number an image, shape (B,), int64.
+        config: What to change and how far.
+        seed: Seed of the run.
+        epoch: Number of the pass, from 0.
+
+    Returns:
+        The changed slabs, and the jitter that the windows have to apply.
+    """
+    keys = key.cpu().numpy().astype(np.uint64)
+
+    def share(name: str, probability: float) -> torch.Tensor:
+        return torch.from_numpy(draw(keys, seed, epoch, name) < probability).to(hu.device)
+
+    def spread(name: str, extent: float) -> torch.Tensor:
+        return torch.from_numpy((draw(keys, seed, epoch, name) * 2 - 1) * extent).float().to(hu.device)
+
+    if config.swap > 0 and hu.shape[1] > 1:
+        swap = share("swap", config.swap)[:, None, None, None]
+        hu = torch.where(swap, hu.flip(1), hu)
+    hu = _move(hu, config, share, spread)
+    if config.sharpness > 0:
+        amount = spread("sharpness", config.sharpness)[:, None, None, None]
+        soft = functional.avg_pool2d(functional.pad(hu, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        hu = hu + amount * (soft - hu)
+    if config.noise_hu > 0:
+        strength = torch.from_numpy(draw(keys, seed, epoch, "noise")).float() * config.noise_hu
+        hu = hu + strength.to(hu.device)[:, None, None, None] * _noise(hu, keys, seed, epoch)
+    if config.erase > 0:
+        hu = _erase(hu, keys, config.erase, seed, epoch)
+    return Augmented(
+        hu=hu,
+        level_shift=spread("level", config.level_jitter_hu),
+        width_factor=1 + spread("width", config.width_jitter),
+    )
+
+
+def _move(hu: torch.Tensor, config: AugmentConfig, share, spread) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: ANN001  # two closures of augment()
+    """Flip, turn, scale and shift in one interpolation; air comes in at the borders."""
+    mirror = 1 - 2 * share("flip", config.flip).float()
+    if not (config.rotate_deg or config.scale or config.aspect or config.shift):
+        return torch.where((mirror < 0)[:, None, None, None], hu.flip(3), hu)
+    angle = torch.deg2rad(spread("rotate", config.rotate_deg))
+    size = 1 + spread("scale", config.scale)
+    aspect = torch.sqrt(1 + spread("aspect", config.aspect))
+    # The grid maps where a px goes to where it comes from, so a larger image needs a smaller step.
+    step_x, step_y = aspect / size, 1 / (size * aspect)
+    rows = [
+        torch.stack([mirror * step_x * angle.cos(), -mirror * step_y * angle.sin(), 2 * spread("x", config.shift)], 1),
+        torch.stack([step_x * angle.sin(), step_y * angle.cos(), 2 * spread("y", config.shift)], 1),
+    ]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(hu.shape), align_corners=False)
+    # Borders come in as 0: shift by water's distance to air before and after.
+    return functional.grid_sample(hu + 1024, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1024
+
+
+def _noise(hu: torch.Tensor, keys: npt.NDArray[np.uint64], seed: int, epoch: int) -> torch.Tensor:
+    """Take a piece of stored noise for every slice; drawing it afresh would cost more than the network's stem."""
+    _, n_slices, height, width = hu.shape
+    side = max(_BANK, height + 64, width + 64)
+    bank = _noise_bank(side, str(hu.device))
+    places_y, places_x = (side - height) // _PIECE_STEP, (side - width) // _PIECE_STEP
+    pieces = []
+    for number in range(n_slices):
+        y = (draw(keys, seed, epoch, f"noise-y{number}") * places_y).astype(int) * _PIECE_STEP
+        x = (draw(keys, seed, epoch, f"noise-x{number}") * places_x).astype(int) * _PIECE_STEP
+        pieces.append([bank[a : a + height, b : b + width] for a, b in zip(y, x, strict=True)])
+    return torch.stack([torch.stack(piece) for piece in pieces], dim=1)
+
+
+@lru_cache(maxsize=4)
+def _noise_bank(side: int, device: str) -> torch.Tensor:
+    """Make noise of unit standard deviation whose neighbouring px are correlated, as a scanner's are."""
+    white = torch.randn(1, 1, side + 2, side + 2, generator=torch.Generator().manual_seed(20190901))
+    kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])[None, None]
+    smooth = functional.conv2d(white, kernel)[0, 0]
+    return (smooth / smooth.std()).to(device)
+
+
+def _erase(
+    hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, seed: int, epoch: int
+) -> torch.Tensor:
+    """Replace one rectangle of 2 to 15 % of the area by water (0 HU)."""
+    height, width = hu.shape[-2:]
+    area = 0.02 + 0.13 * draw(keys, seed, epoch, "erase-area")
+    ratio = np.exp((draw(keys, seed, epoch, "erase-ratio") * 2 - 1) * np.log(2))
+    tall = np.clip(np.sqrt(area * ratio), 0, 1) * height
+    wide = np.clip(np.sqrt(area / ratio), 0, 1) * width
+    top = draw(keys, seed, epoch, "erase-y") * (height - tall)
+    left = draw(keys, seed, epoch, "erase-x") * (width - wide)
+    hit = draw(keys, seed, epoch, "erase") < probability
+    y, x = np.arange(height), np.arange(width)
+    in_y = (y >= top[:, None]) & (y < (top + tall)[:, None]) & hit[:, None]
+    in_x = (x >= left[:, None]) & (x < (left + wide)[:, None])
+    hole = torch.from_numpy(in_y[:, :, None] & in_x[:, None, :]).to(hu.device)
+    return hu.masked_fill(hole[:, None], 0.0)

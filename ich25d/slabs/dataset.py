@@ -1,0 +1,249 @@
+"""Batches of slabs, read from a study store (or an open series) while the device works on the last ones."""
+
+import dataclasses
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ich25d.config import SlabConfig
+from ich25d.labels import LABELS
+from ich25d.slabs.painting import Painter
+from ich25d.slabs.slab import neighbour_indices
+from ich25d.studies.store import StudyStore
+
+_PREFETCH = 4
+"""Batches read ahead."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlabBatch:
+    """Slabs as they come from the store: HU, before windows and augmentation."""
+
+    hu: torch.Tensor
+    """Shape (B, S, H, W), int16."""
+    target: torch.Tensor
+    """Shape (B, 6), float32, in the order of `LABELS`; NaN where unknown."""
+    row: torch.Tensor
+    """Shape (B,), int64: the slice's row in the store's table, or its index in the series."""
+    key: torch.Tensor
+    """Shape (B,), int64: the image's own number, from which its augmentation is drawn."""
+    window: torch.Tensor
+    """Shape (B, 2), float32: the file's own level and width; NaN where it names none."""
+    painted: torch.Tensor
+    """Shape (B,), bool: a bleed was painted in."""
+
+    def __len__(self) -> int:
+        """Return the number of slabs."""
+        return len(self.row)
+
+
+def image_key(image_id: str) -> int:
+    """Return an image's own number, 0 <= key < 2**63, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "little") >> 1
+
+
+class SlabReader:
+    """Reads slabs of a store by row of its slice table.
+
+    Args:
+        store: The study store.
+        slab: Which neighbours stand beside a slice.
+        painter: Paints bleeds into negative slabs; None paints nothing.
+    """
+
+    def __init__(self, store: StudyStore, slab: SlabConfig, painter: Painter | None = None) -> None:
+        self._store = store
+        self._slab = slab
+        self._painter = painter
+        slices = store.slices
+        self._image_id = slices["image_id"].to_numpy(dtype=object)
+        self._series_code, self._series_ids = _codes(slices["series_id"].to_numpy(dtype=object))
+        self._first = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="left")
+        self._end = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="right")
+        self._position = slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+        self._target = slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+        self._window = slices[["window_level", "window_width"]].to_numpy(dtype=np.float32, na_value=np.nan)
+        self._neighbours: dict[int, npt.NDArray[np.int64]] = {}
+
+    @property
+    def target(self) -> npt.NDArray[np.float32]:
+        """Labels of all rows, shape (rows, 6), in the order of `LABELS`; NaN where unknown."""
+        return self._target
+
+    def rows_of(self, series_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of the named series, in scan order."""
+        code_of = {series_id: code for code, series_id in enumerate(self._series_ids)}
+        spans = [np.arange(self._first[code], self._end[code]) for code in (code_of[name] for name in series_ids)]
+        return np.concatenate(spans).astype(np.int64) if spans else np.zeros(0, np.int64)
+
+    def read(self, rows: npt.NDArray[np.int64], *, epoch: int = 0) -> SlabBatch:
+        """Read slabs.
+
+        Args:
+            rows: Rows of the slice table, shape (B,).
+            epoch: Number of the pass; painting is drawn from it.
+        """
+        slabs, targets, painted = [], self._target[rows].copy(), np.zeros(len(rows), bool)
+        keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
+        for number, row in enumerate(rows):
+            code = int(self._series_code[row])
+            index = int(row - self._first[code])
+            wanted = self._neighbours_of(code)[index]
+            series_id = self._series_ids[code]
+            unique, inverse = np.unique(wanted, return_inverse=True)
+            hu = self._store.hu(series_id, unique)
+            if self._painter is not None:
+                result = self._painter.paint(
+                    series_id, index, unique, hu, targets[number], key=int(keys[number]), epoch=epoch
+                )
+                if result is not None:
+                    hu, targets[number] = result
+                    painted[number] = True
+            slabs.append(hu[inverse])
+        return SlabBatch(
+            hu=torch.from_numpy(np.stack(slabs)),
+            target=torch.from_numpy(targets),
+            row=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
+            key=torch.from_numpy(keys),
+            window=torch.from_numpy(self._window[rows]),
+            painted=torch.from_numpy(painted),
+        )
+
+    def _neighbours_of(self, code: int) -> npt.NDArray[np.int64]:
+        found = self._neighbours.get(code)
+        if found is None:
+            found = neighbour_indices(self._position[self._first[code] : self._end[code]], self._slab)
+            self._neighbours[code] = found
+        return found
+
+
+def batches(
+    reader: SlabReader,
+    rows: npt.NDArray[np.int64],
+    batch_size: int,
+    *,
+    epoch: int = 0,
+    workers: int = 0,
+) -> Iterator[SlabBatch]:
+    """Read the rows in the order given, some batches ahead of the one that is asked for.
+
+    Args:
+        reader: Reads the slabs.
+        rows: Rows of the slice table, shape (N,).
+        batch_size: Slabs a batch; the last may hold fewer.
+        epoch: Number of the pass.
+        workers: Processes that read; 0 is a thread of this one.
+    """
+    parts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    if workers == 0:
+        return ahead((reader.read(part, epoch=epoch) for part in parts), _PREFETCH)
+    loader: Any = torch.utils.data.DataLoader(
+        _Parts(reader, parts, epoch),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=_PREFETCH,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="spawn",
+        collate_fn=_as_it_is,
+    )
+    return iter(loader)
+
+
+def series_batches(
+    hu: npt.NDArray[np.int16],
+    slice_position_mm: npt.NDArray[np.float64],
+    window: npt.NDArray[np.float32] | None,
+    slab: SlabConfig,
+    batch_size: int,
+) -> Iterator[SlabBatch]:
+    """Yield the slabs of one whole series in scan order, from an array.
+
+    Args:
+        hu: Shape (n, H, W), int16.
+        slice_position_mm: Shape (n,), mm, rising; NaN where unknown.
+        window: The files' own level and width, shape (n, 2); NaN or None where they name none.
+        slab: Which neighbours stand beside a slice.
+        batch_size: Slabs a batch.
+    """
+    neighbours = neighbour_indices(slice_position_mm, slab)
+    volume = torch.from_numpy(np.ascontiguousarray(hu))
+    own = np.full((len(hu), 2), np.nan, np.float32) if window is None else window.astype(np.float32)
+    for start in range(0, len(hu), batch_size):
+        rows = torch.arange(start, min(start + batch_size, len(hu)))
+        yield SlabBatch(
+            hu=volume[torch.from_numpy(neighbours[start : start + batch_size])],
+            target=torch.full((len(rows), len(LABELS)), torch.nan),
+            row=rows,
+            key=rows.clone(),
+            window=torch.from_numpy(own[start : start + batch_size]),
+            painted=torch.zeros(len(rows), dtype=torch.bool),
+        )
+
+
+class _Parts(torch.utils.data.Dataset[SlabBatch]):
+    """One item a batch, so that a worker process hands over whole batches."""
+
+    def __init__(self, reader: SlabReader, parts: list[npt.NDArray[np.int64]], epoch: int) -> None:
+        self._reader, self._parts, self._epoch = reader, parts, epoch
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, number: int) -> SlabBatch:
+        return self._reader.read(self._parts[number], epoch=self._epoch)
+
+
+def _as_it_is(batch: SlabBatch) -> SlabBatch:
+    return batch
+
+
+def _codes(ids: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Number the series in the order in which they stand in the table, where each is contiguous."""
+    if len(ids) == 0:
+        return np.zeros(0, np.int64), []
+    starts = np.concatenate([[True], ids[1:] != ids[:-1]])
+    return np.cumsum(starts) - 1, [str(name) for name in ids[starts]]
+
+
+def ahead(items: Iterator[SlabBatch], depth: int) -> Iterator[SlabBatch]:
+    """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
+
+    Leaving the loop early stops the thread.
+    """
+    ready: queue.Queue[SlabBatch | BaseException | None] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: SlabBatch | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="slab-reader")
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

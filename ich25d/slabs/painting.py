@@ -1,0 +1,109 @@
+"""Bleeds painted into negative slabs while they are read, each a new one in every pass."""
+
+from collections import OrderedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy, find_anatomy
+from ich25d.bleeds.paint import paint, plan_bleeds
+from ich25d.slabs.augment import draw
+from ich25d.studies.store import StudyStore
+
+HEAD_WIDTH_MM = 150.0
+"""Outer width of an adult's head: the scale of a scan that names no pixel spacing."""
+
+_CACHE_BYTES = 3 * 1024**3
+"""Anatomies kept in memory at most, a process."""
+
+
+class Painter:
+    """Paints one or two bleeds into a share of the negative slabs.
+
+    Args:
+        store: The study store; the anatomy of a series is found on its first use and kept.
+        share: Share of negative slabs that are painted.
+        seed: Seed of the run; what is painted depends on it, the pass and the image alone.
+    """
+
+    def __init__(self, store: StudyStore, share: float, seed: int) -> None:
+        self._store, self._share, self._seed = store, share, seed
+        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+        series = store.series.set_index("series_id")
+        self._spacing = {
+            str(name): (row.slice_spacing_mm, row.pixel_spacing_mm, row.scale)
+            for name, row in zip(series.index, series.itertuples(), strict=True)
+        }
+
+    def paint(
+        self,
+        series_id: str,
+        index: int,
+        indices: npt.NDArray[np.int64],
+        hu: npt.NDArray[np.int16],
+        target: npt.NDArray[np.float32],
+        *,
+        key: int,
+        epoch: int,
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]] | None:
+        """Paint a slab, or leave it.
+
+        Args:
+            series_id: The series.
+            index: The slice in the middle of the slab.
+            indices: The slices of the slab, rising, without repeats; shape (k,).
+            hu: Their HU, shape (k, H, W), int16.
+            target: Labels of the slice in the middle, shape (6,); only a known negative is painted.
+            key: The image's own number.
+            epoch: Number of the pass.
+
+        Returns:
+            Painted HU and labels of the slice in the middle; None when the slab stays as it is.
+        """
+        chosen = draw(np.array([key], np.uint64), self._seed, epoch, "paint")[0] < self._share
+        if not chosen or np.isnan(target).any() or target.any():
+            return None
+        anatomy = self.anatomy(series_id)
+        if not anatomy.usable:
+            return None
+        rng = np.random.default_rng([self._seed, epoch, key])
+        bleeds = plan_bleeds(anatomy, rng, around_slice=index)
+        if not bleeds:
+            return None
+        painted, labels = paint(hu, indices, bleeds, rng)
+        return painted, labels[np.searchsorted(indices, index)].astype(np.float32)
+
+    def anatomy(self, series_id: str) -> Anatomy:
+        """Find a series' anatomy, or take the one found before."""
+        found = self._anatomies.pop(series_id, None)
+        if found is None:
+            hu = self._store.hu(series_id)
+            found = find_anatomy(hu, store_spacing_mm(hu, *self._spacing[series_id]))
+            limit = max(1, _CACHE_BYTES // max(1, hu.size * 6))
+            while len(self._anatomies) >= limit:
+                self._anatomies.popitem(last=False)
+        self._anatomies[series_id] = found
+        return found
+
+
+def store_spacing_mm(
+    hu: npt.NDArray[np.int16], slice_spacing_mm: float, pixel_spacing_mm: float, scale: float
+) -> tuple[float, float, float]:
+    """Return the distances between the voxels of a stored series.
+
+    Args:
+        hu: The series, shape (n, H, W); its head's width is the scale where the files name none.
+        slice_spacing_mm: Median gap; NaN or 0 where unknown, then 5.
+        pixel_spacing_mm: Of the source; NaN where unknown.
+        scale: Source px per store px.
+
+    Returns:
+        Slice, row and column distance in mm.
+    """
+    dz = float(slice_spacing_mm) if slice_spacing_mm and slice_spacing_mm > 0 else 5.0
+    px = float(pixel_spacing_mm) * float(scale) if pixel_spacing_mm and pixel_spacing_mm > 0 else float("nan")
+    if not np.isfinite(px):
+        columns = np.flatnonzero((hu[len(hu) // 2] > -200).sum(axis=0) > 3)
+        width = columns[-1] - columns[0] + 1 if len(columns) else hu.shape[2]
+        px = HEAD_WIDTH_MM / float(width)
+    return dz, px, px

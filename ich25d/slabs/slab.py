@@ -1,0 +1,117 @@
+"""Slabs: which slices stand beside a slice, and how they become channels.
+
+A slab is S neighbouring slices around one slice, the 2.5D input; it isn't a thick-slab projection.
+Axes: B batch, S slices of a slab, V windows, H and W px.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+
+from ich25d.config import SlabConfig
+from ich25d.slabs.window import FALLBACK_WINDOW, Window, resolve_windows, window_hu
+
+HOLE_FACTOR = 2.0
+"""A step of more than this many median gaps is a hole: what lies beyond isn't a neighbour."""
+
+
+def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
+    """Find the neighbours of every slice of a series.
+
+    At the ends of the scan, across holes and where no position is known, the slice itself repeats:
+    padding by zeros would show the network an edge that no scan has.
+
+    Args:
+        slice_position_mm: Positions in scan order, shape (n,), mm, rising; NaN where unknown.
+        slab: Offsets in slices, or in steps of `neighbour_mm`.
+
+    Returns:
+        Indices into the series, shape (n, S), int64; the column of offset 0 is 0 .. n - 1.
+    """
+    position = np.asarray(slice_position_mm, dtype=np.float64)
+    own = np.arange(len(position))
+    if len(position) < 2:  # noqa: PLR2004  # a single slice has no neighbour
+        return np.repeat(own[:, None], len(slab.neighbours), axis=1)
+    gaps = np.diff(position)
+    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+    median_gap = float(np.median(gaps)) if len(gaps) else 0.0
+    find = _by_distance if slab.neighbour_mm > 0 else _by_rank
+    columns = [own if offset == 0 else find(position, offset, slab.neighbour_mm, median_gap) for offset in slab.neighbours]
+    return np.stack(columns, axis=1)
+
+
+def _by_rank(position: npt.NDArray[np.float64], offset: int, _: float, median_gap: float) -> npt.NDArray[np.int64]:
+    own = np.arange(len(position))
+    other = own + offset
+    inside = (other >= 0) & (other < len(position))
+    other = np.where(inside, other, own)
+    step = np.abs(position[other] - position)
+    # A NaN step fails the comparison, so that an unknown position never makes a neighbour.
+    near = step <= HOLE_FACTOR * abs(offset) * median_gap + 1e-6
+    return np.where(near, other, own)
+
+
+def _by_distance(
+    position: npt.NDArray[np.float64], offset: int, step_mm: float, median_gap: float
+) -> npt.NDArray[np.int64]:
+    own = np.arange(len(position))
+    if not np.isfinite(position).all():
+        return own
+    target = position + offset * step_mm
+    right = np.clip(np.searchsorted(position, target), 0, len(position) - 1)
+    left = np.clip(right - 1, 0, len(position) - 1)
+    nearest = np.where(np.abs(position[left] - target) <= np.abs(position[right] - target), left, right)
+    # Half a step away is still the better half; thick slices may be as far off as their own gaps make them.
+    tolerance = max(step_mm / 2, 0.75 * median_gap) + 1e-6
+    near = np.abs(position[nearest] - target) <= tolerance
+    return np.where(near, nearest, own)
+
+
+def make_slabs(
+    hu: torch.Tensor,
+    slab: SlabConfig,
+    *,
+    own_window: torch.Tensor | None = None,
+    level_shift: torch.Tensor | None = None,
+    width_factor: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Apply the windows and lay neighbours and windows out as channels.
+
+    Args:
+        hu: HU, shape (B, S, H, W), floating point.
+        slab: The windows.
+        own_window: The files' own level and width, shape (B, 2), for the window `dicom`; NaN where a file has none.
+        level_shift: HU added to every window's level, shape (B,).
+        width_factor: Factor on every window's width, shape (B,).
+
+    Returns:
+        Grey values from 0 to 1, shape (B, S * V, H, W): all windows of the first slice, then of the next.
+    """
+    grey_BSVHW = torch.stack(
+        [_window_batch(hu, window, own_window, level_shift, width_factor) for window in resolve_windows(slab)], dim=2
+    )
+    return rearrange(grey_BSVHW, "b s v h w -> b (s v) h w")
+
+
+def _window_batch(
+    hu: torch.Tensor,
+    window: Window | None,
+    own_window: torch.Tensor | None,
+    level_shift: torch.Tensor | None,
+    width_factor: torch.Tensor | None,
+) -> torch.Tensor:
+    if window is not None and level_shift is None and width_factor is None:
+        return window_hu(hu, level=window[0], width=window[1])
+    n = len(hu)
+    if window is None:
+        fallback = hu.new_tensor(FALLBACK_WINDOW).expand(n, 2)
+        chosen = fallback if own_window is None else own_window.to(hu)
+        usable = torch.isfinite(chosen).all(dim=1, keepdim=True) & (chosen[:, 1:] > 0)
+        chosen = torch.where(usable, chosen, fallback)
+    else:
+        chosen = hu.new_tensor(window).expand(n, 2)
+    level = chosen[:, 0] if level_shift is None else chosen[:, 0] + level_shift
+    width = chosen[:, 1] if width_factor is None else chosen[:, 1] * width_factor
+    low = rearrange(level - width / 2, "b -> b 1 1 1")
+    return ((hu - low) / rearrange(width, "b -> b 1 1 1")).clip(0, 1)
