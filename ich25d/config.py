@@ -232,6 +232,23 @@ class Recipe:
     calibration: CalibrationConfig = dataclasses.field(default_factory=CalibrationConfig)
 
 
+def find_recipe(path: Path) -> Path:
+    """Return a recipe's file: the path itself, or a shipped recipe called by its name, as `demo`.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    if path.is_file():
+        return path
+    package = Path(__file__).parent
+    # An installed wheel carries the recipes inside the package, a checkout beside it.
+    for folder in (package / "configs", package.parent / "configs"):
+        shipped = folder / path.with_suffix(".toml")
+        if not path.is_absolute() and shipped.is_file():
+            return shipped
+    raise ConfigError(f"a recipe must be a TOML file or the name of a shipped one (got {str(path)!r})")
+
+
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe file and check it.
 
@@ -279,7 +296,7 @@ def write_recipe(recipe: Recipe) -> str:
 def _override(content: dict[str, Any], override: str) -> None:
     key, sign, value = override.partition("=")
     section, dot, name = key.strip().partition(".")
-    if not sign or not dot or not name:
+    if not (sign and section and dot and name):
         raise ConfigError(f"--set takes section.key=value (got {override!r}), as in encoder.name=resnet18")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

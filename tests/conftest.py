@@ -15,7 +15,10 @@ def shared_data() -> Path:
     """The folder of real data as it is handed round; skips where it is absent."""
     folder = Path(os.environ.get("ICH25D_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "unpack").is_file():
-        pytest.skip("real data is absent: set ICH25D_DATA to a folder that holds it")
+        absent = "real data is absent: set ICH25D_DATA to a folder that holds it"
+        if os.environ.get("ICH25D_REQUIRE_DATA"):
+            pytest.fail(absent)
+        pytest.skip(absent)
     return folder
 
 

@@ -1,0 +1,1 @@
+"""The whole walk on phantom heads, from DICOM to a picture."""

@@ -1,0 +1,99 @@
+"""Recipes: complete, checked once, all mistakes at a time."""
+
+from pathlib import Path
+
+import pytest
+
+from ich25d.config import Recipe, WindowConfig, check_recipe, find_recipe, read_recipe, write_recipe
+from ich25d.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = sorted((ROOT / "configs").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_complete(path: Path) -> None:
+    """Every key that a recipe can hold is written out in every shipped recipe."""
+    recipe = read_recipe(path)
+    written = {line.split("=")[0].strip() for line in path.read_text().splitlines() if "=" in line}
+    known = {line.split("=")[0].strip() for line in write_recipe(recipe).splitlines() if " = " in line}
+
+    assert known - written == set()
+
+
+def test_a_written_recipe_reads_back(tmp_path: Path) -> None:
+    """What a run keeps is what it was given, windows in numbers and quotes included."""
+    recipe = check_recipe(
+        {
+            "slab": {"windows": ["brain", {"level": 35, "width": 100}], "neighbour_mm": 5.0},
+            "encoder": {"weights": 'a "strange" \\ path'},
+            "calibration": {"prevalence": {"any": 0.143}},
+        },
+        "here",
+    )
+    file = tmp_path / "recipe.toml"
+    file.write_text(write_recipe(recipe))
+
+    assert read_recipe(file) == recipe
+    assert recipe.slab.windows[1] == WindowConfig(level=35, width=100)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    """A misspelt key, a value out of range, an unknown section and a wrong type, with the nearest known key."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("[train]\nbatchsize = 8\nepochs = 0\n[sequenz]\nhidden = 3\n[slab]\nsize = 'big'\n")
+
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(file)
+    message = str(caught.value)
+    assert message.startswith("4 mistake(s)")
+    assert "train.batchsize: unknown key; nearest known: batch_size" in message
+    assert "train.epochs: Input should be greater than or equal to 1 (got 0)" in message
+    assert "sequenz: unknown key; nearest known: sequence" in message
+    assert "slab.size" in message
+
+
+@pytest.mark.parametrize("neighbours", ["[0, 1]", "[-1, 1, 2]", "[1, 0, -1]", "[0, 0, 1]"])
+def test_refuses_odd_neighbours(tmp_path: Path, neighbours: str) -> None:
+    """Neighbours are odd in number, rise, and hold the slice itself."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("")
+
+    with pytest.raises(ConfigError, match="neighbours must"):
+        read_recipe(file, (f"slab.neighbours={neighbours}",))
+
+
+def test_overrides_speak_toml_or_plain_words(tmp_path: Path) -> None:
+    """Numbers, lists and bare words."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("[encoder]\nname = 'resnet50'\n")
+    recipe = read_recipe(file, ("encoder.name=resnet18", "train.lr=1e-3", "slab.neighbours=[-2, 0, 2]"))
+
+    assert recipe.encoder.name == "resnet18"
+    assert recipe.train.lr == 1e-3
+    assert recipe.slab.neighbours == (-2, 0, 2)
+
+
+@pytest.mark.parametrize("override", ["encoder", "name=x", ".x=1"])
+def test_refuses_an_override_without_a_section(tmp_path: Path, override: str) -> None:
+    """--set needs section.key=value."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("")
+
+    with pytest.raises(ConfigError, match=r"--set takes section\.key=value"):
+        read_recipe(file, (override,))
+
+
+def test_names_what_it_can_not_read(tmp_path: Path) -> None:
+    """A missing file, and one that is no TOML."""
+    with pytest.raises(ConfigError, match="a TOML file or the name of a shipped one"):
+        find_recipe(tmp_path / "absent.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\n")
+    with pytest.raises(ConfigError, match="valid TOML"):
+        read_recipe(broken)
+
+
+def test_defaults_are_valid() -> None:
+    """A recipe without a line is a recipe."""
+    assert check_recipe({}, "nowhere") == Recipe()

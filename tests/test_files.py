@@ -1,0 +1,55 @@
+"""Files are written whole or not at all, and stay where they belong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ich25d.errors import Ich25dError
+from ich25d.files import file_key, inside, replacing, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """Neither half a file nor a temporary one stays."""
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+
+    with pytest.raises(RuntimeError, match="half way"), replacing(target) as part:
+        part.write_text("ne")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    """A NaN isn't JSON; other readers would choke on it."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"score": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(max_size=300))
+def test_any_identifier_gives_a_plain_file_name(identifier: str) -> None:
+    """No separators, no dots that climb, no length that a file system refuses."""
+    key = file_key(identifier)
+
+    assert len(key) <= 80
+    assert "/" not in key
+    assert "\\" not in key
+    assert ".." not in key
+    assert key not in ("", ".")
+
+
+def test_plain_ids_stay_readable() -> None:
+    """UIDs and RSNA's ids are their own names."""
+    assert file_key("ID_0002bd10a") == "ID_0002bd10a"
+    assert file_key("1.2.840.113619") == "1.2.840.113619"
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x"])
+def test_refuses_a_path_that_leaves_its_folder(tmp_path: Path, path: str) -> None:
+    """A path out of a file is a stranger's word."""
+    with pytest.raises(Ich25dError, match="must stay in it"):
+        inside(tmp_path, path)
+    assert inside(tmp_path, "a/b") == tmp_path / "a" / "b"
