@@ -31,12 +31,24 @@ class DicomError(Ich25dError):
     Args:
         code: Reason code of `qc.csv`, as `PIXEL_SHORT`.
         detail: One sentence without identifying values.
+        image_id: SOPInstanceUID, where the header still gave one.
+        series_id: SeriesInstanceUID, where the header still gave one.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, image_id: str = "", series_id: str = "") -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.image_id = image_id
+        self.series_id = series_id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes whole: the default would call the class with the joined text alone."""
+        return (_dicom_error, (self.code, self.detail, self.image_id, self.series_id))
+
+
+def _dicom_error(code: str, detail: str, image_id: str, series_id: str) -> DicomError:
+    return DicomError(code, detail, image_id=image_id, series_id=series_id)
 
 
 class LabelError(Ich25dError):

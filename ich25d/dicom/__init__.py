@@ -1,0 +1,1 @@
+"""From the bytes of one file to its header and int16 HU, and from headers to series in scan order."""

@@ -1,0 +1,174 @@
+"""Whatever the hand parser doesn't read, by pydicom: other headers, compressed and big-endian pixels."""
+
+import re
+import warnings
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.filereader import read_dataset
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.tag import BaseTag
+
+from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, UNDEFINED, WANTED, Elements, Meta
+from ich25d.dicom.header import Header, NeedMore
+from ich25d.errors import DicomError
+
+# RSNA's `ID_...` UIDs aren't valid UI values: pydicom would warn twice a file with text that never repeats.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "1.2.840.10008.1.2.5": ("RLE Lossless", ("pylibjpeg", "pydicom")),
+    "1.2.840.10008.1.2.4.50": ("JPEG Baseline", ("gdcm",)),
+    "1.2.840.10008.1.2.4.51": ("JPEG Extended", ("gdcm",)),
+    "1.2.840.10008.1.2.4.57": ("JPEG Lossless", ("gdcm",)),
+    "1.2.840.10008.1.2.4.70": ("JPEG Lossless SV1", ("gdcm",)),
+    "1.2.840.10008.1.2.4.80": ("JPEG-LS Lossless", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.81": ("JPEG-LS Near-Lossless", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.90": ("JPEG 2000 Lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.91": ("JPEG 2000", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.201": ("HTJ2K Lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.202": ("HTJ2K Lossless RPCL", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.203": ("HTJ2K", ("pylibjpeg",)),
+}
+"""Transfer syntax -> its name and the decoder pinned to it (the second one only where the first isn't installed).
+
+pydicom would try every plugin there is, and GDCM first for JPEG-LS, which aborts the whole process on a wrong Rows.
+"""
+
+_NUMBERS = frozenset(  # values of VR US, whose bytes come the other way round in a big-endian file
+    "samples_per_pixel rows columns bits_allocated bits_stored high_bit pixel_representation padding padding_limit".split()
+)
+_SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)", re.DOTALL)
+
+
+def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
+    """Let pydicom walk the data set up to its pixels.
+
+    Raises:
+        NeedMore: The bytes end before the pixels do begin.
+        DicomError: pydicom can't read it either (`UNREADABLE`).
+    """
+    found: list[tuple[int, int]] = []
+    is_explicit = meta.transfer_syntax != IMPLICIT
+
+    def is_at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag in {0x7FE00008, 0x7FE00009, 0x7FE00010}:
+            found.append((int(tag), length))
+        return bool(found)
+
+    file = BytesIO(data)
+    file.seek(meta.start)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = read_dataset(file, not is_explicit, meta.transfer_syntax != BIG_ENDIAN, stop_when=is_at_pixels)
+            elements = _gather(dataset, swap=meta.transfer_syntax == BIG_ENDIAN)
+    # The border around one foreign file: 20,000 damaged copies of one CT raised nine classes of exception.
+    except Exception as error:  # noqa: BLE001
+        if len(data) < total_size:
+            raise NeedMore(total_size) from None
+        raise DicomError("UNREADABLE", f"the header can't be parsed ({type(error).__name__})") from None
+    if not found:
+        if len(data) < total_size:
+            raise NeedMore(min(total_size, max(65_536, 16 * len(data))))
+        elements.is_cut = file.tell() != total_size or dataset.get(BaseTag(0x7FE00010)) is None and _ends_short(dataset)
+        return elements
+    tag, length = found[0]
+    elements.is_float = tag != 0x7FE00010
+    position = file.tell()
+    # Behind the tag: VR, two bytes and a long length (OB, OW), or the length alone.
+    elements.pixel_offset = position + (8 if not _has_vr(data, position) else 12)
+    elements.pixel_length = -1 if length == UNDEFINED else length
+    return elements
+
+
+def _has_vr(data: bytes, position: int) -> bool:
+    return data[position + 4 : position + 6] in {b"OB", b"OW", b"UN"}
+
+
+def _ends_short(dataset: pydicom.Dataset) -> bool:
+    """Say whether the last element got fewer bytes than it declares."""
+    if not len(dataset):
+        return False
+    last: Any = dataset.get_item(max(dataset.keys()))
+    value, length = getattr(last, "value", None), getattr(last, "length", None)
+    return isinstance(value, bytes) and isinstance(length, int) and length != UNDEFINED and len(value) < length
+
+
+def _gather(dataset: pydicom.Dataset, *, swap: bool) -> Elements:
+    elements = Elements()
+    for slot, (name, tag) in enumerate(WANTED.items()):
+        if BaseTag(tag[0] << 16 | tag[1]) not in dataset:
+            continue
+        raw: Any = dataset.get_item(BaseTag(tag[0] << 16 | tag[1]))
+        value = raw.value
+        if value is None:
+            value = b""
+        elif not isinstance(value, bytes):
+            value = b"\x01"
+        elements.values[slot] = value[::-1] if swap and name in _NUMBERS else value
+    return elements
+
+
+def pinned_decoder(transfer_syntax: str) -> str | None:
+    """Return the plugin that decodes a syntax here, or None when it isn't installed."""
+    _, pinned = DECODERS[transfer_syntax]
+    available = get_decoder(transfer_syntax).available_plugins
+    return next((plugin for plugin in pinned if plugin in available), None)
+
+
+def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
+    """Decode the stored values of one image.
+
+    Returns:
+        Stored values, shape (rows, columns), of the integer type that the header declares.
+
+    Raises:
+        DicomError: No decoder (`NO_DECODER`), another size in the stream than in the header (`SHAPE`), or
+            damage (`BAD_STREAM`).
+    """
+    plugin = ""
+    if header.transfer_syntax in DECODERS:
+        name, _ = DECODERS[header.transfer_syntax]
+        plugin = pinned_decoder(header.transfer_syntax) or ""
+        if not plugin:
+            raise DicomError("NO_DECODER", f"{name} ({header.transfer_syntax}) needs a decoder; pip install 'ich25d[codecs]'")
+        size = _stream_size(content[header.pixel_offset :], header.transfer_syntax)
+        if size is not None and size != (header.rows, header.columns):
+            raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
+    elif header.transfer_syntax != BIG_ENDIAN and not header.transfer_syntax.startswith("1.2.840.10008.1.2"):
+        raise DicomError("NO_DECODER", f"unknown transfer syntax {header.transfer_syntax[:64]!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(BytesIO(content), force=True)
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
+            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    # The border around one foreign file; pylibjpeg-rle panics with a class that is no Exception.
+    except BaseException as error:  # noqa: BLE001
+        raise DicomError("BAD_STREAM", f"the pixel data can't be decoded ({type(error).__name__})") from None
+    if stored.shape != (header.rows, header.columns):
+        raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
+    return stored
+
+
+def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:
+    """Return rows and columns that a compressed stream itself declares, or None for RLE, which has none."""
+    if transfer_syntax == "1.2.840.10008.1.2.5":
+        return None
+    if transfer_syntax.startswith(("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")):
+        at = pixels.find(b"\xff\x4f\xff\x51", 0, 4096)
+        if at < 0:
+            raise DicomError("BAD_STREAM", "no JPEG 2000 codestream in the pixel data")
+        right, bottom, left, top = (int.from_bytes(pixels[at + 8 + k : at + 12 + k]) for k in (0, 4, 8, 12))
+        return bottom - top, right - left
+    match = _SOF.search(pixels, 0, 65_536)
+    if match is None:
+        raise DicomError("BAD_STREAM", "no JPEG frame header in the pixel data")
+    return int.from_bytes(match[2]), int.from_bytes(match[3])

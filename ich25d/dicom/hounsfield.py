@@ -1,0 +1,171 @@
+"""Stored values to HU: rescale, padding and the repair of 12-bit values that wrapped round."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.header import Header, Remark
+from ich25d.errors import DicomError
+
+HU_MIN = -1024
+HU_MAX = 3071
+
+_SAMPLE = 8
+"""Every so many rows and columns are looked at where a share of the pixels decides."""
+
+
+def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+    """Turn stored values into HU.
+
+    HU = slope * stored + intercept, padding to -1024, clipped to [-1024, 3071]. Everything that would need
+    a wider type than int16 is clipped before it is added to, so that the common case makes one copy.
+
+    Args:
+        stored: Stored values, shape (rows, columns), uint16, int16 or 32-bit; left as they are.
+        header: The image's header.
+
+    Returns:
+        HU, shape (rows, columns), int16, and what was odd.
+
+    Raises:
+        DicomError: No rescale and no way to guess it (`NO_RESCALE`), or a constant image (`BLANK`).
+
+    References:
+        DICOM PS3.3, C.11.1.1.2 (rescale) and C.7.5.1.1.2 (padding).
+    """
+    remarks: list[Remark] = []
+    values = _masked(stored, header)
+    slope, intercept = header.slope, header.intercept
+    if slope is None or intercept is None:
+        slope, intercept = _guess_rescale(values, header, remarks)
+    wrap_from = None
+    if not header.is_signed and header.bits_stored == 12 and intercept > -100 and slope == 1:  # noqa: PLR2004
+        wrap_from = _wrap_start(values)
+    if wrap_from is not None:
+        values = values.astype(np.int16) - np.where(values >= wrap_from, np.int16(4096), np.int16(0))
+        remarks.append(Remark("WRAP12", f"stored values from {wrap_from} up had wrapped round at 4096; unwrapped"))
+        intercept = 0.0
+    low, high = HU_MIN - intercept, HU_MAX - intercept
+    limits = np.iinfo(np.int16)
+    if slope == 1 and intercept.is_integer() and limits.min <= low and 0 <= high <= limits.max and values.itemsize == 2:  # noqa: PLR2004
+        hu = _shifted(values, int(intercept), int(low), int(high))
+    else:
+        scaled = values * np.float64(slope) + intercept
+        hu = np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=scaled).astype(np.int16)
+    _apply_padding(hu, stored, values, header, slope, intercept, remarks)
+    _check(hu, values, header, intercept, wrap_from is not None, remarks)
+    return hu, tuple(remarks)
+
+
+def _masked(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+    """Drop what stands above the stored bits: overlays of old writers, or a sign that wasn't extended."""
+    unused = header.bits_allocated - header.bits_stored
+    if unused == 0:
+        return stored
+    if header.is_signed:
+        values = np.left_shift(stored, unused)
+        return np.right_shift(values, unused, out=values)
+    return np.bitwise_and(stored, (1 << header.bits_stored) - 1)
+
+
+def _shifted(values: npt.NDArray[Any], intercept: int, low: int, high: int) -> npt.NDArray[np.int16]:
+    """Clip, then add: the sum stays inside int16."""
+    if values.dtype.kind == "u":
+        hu = np.clip(values, max(low, 0), high).view(np.int16)
+    else:
+        hu = np.clip(values, low, high)
+    hu += np.int16(intercept)
+    if low < 0 and values.dtype.kind == "u":
+        np.maximum(hu, HU_MIN, out=hu)
+    return hu
+
+
+def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return every second pixel of the outermost rows and columns."""
+    return np.concatenate((values[0, ::2], values[-1, ::2], values[::2, 0], values[::2, -1]))
+
+
+def _mode(values: npt.NDArray[Any]) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[counts.argmax()])
+
+
+def _wrap_start(values: npt.NDArray[Any]) -> int | None:
+    """Find from which stored value up 12-bit values had wrapped round; None when they hadn't.
+
+    RSNA holds files of 12 unsigned bits and intercept 0 whose air is stored as 3096 for -1000 HU. Kaggle's
+    known repair cuts at 3096 and leaves air of -1024, stored 3072, white; so the cut is the background's own
+    value where that is lower. Without a background up there, large values are metal, and stay.
+    """
+    if np.count_nonzero(values[::_SAMPLE, ::_SAMPLE] >= 3000) < 0.01 * values[::_SAMPLE, ::_SAMPLE].size:  # noqa: PLR2004
+        return None
+    mode = _mode(_border(values))
+    if mode < 2048:  # noqa: PLR2004  # the sign bit of 12 bits
+        return None
+    return min(mode, 3096)
+
+
+def _guess_rescale(values: npt.NDArray[Any], header: Header, remarks: list[Remark]) -> tuple[float, float]:
+    if header.is_signed and values.min() < -500:  # noqa: PLR2004  # air as HU
+        remarks.append(Remark("RESCALE_GUESS", "no rescale in the file; signed values with air below -500: HU as they stand"))
+        return 1.0, 0.0
+    if not header.is_signed and _mode(_border(values)) <= 100:  # noqa: PLR2004
+        sample = values[::_SAMPLE, ::_SAMPLE]
+        tissue = sample[(sample > 500) & (sample < 2000)]  # noqa: PLR2004
+        if tissue.size and 1000 <= np.median(tissue) <= 1100:  # noqa: PLR2004
+            remarks.append(Remark("RESCALE_GUESS", "no rescale in the file; air at 0 and tissue at 1024: intercept -1024"))
+            return 1.0, -1024.0
+    raise DicomError("NO_RESCALE", "RescaleSlope and RescaleIntercept are absent and the values don't tell them")
+
+
+def _apply_padding(
+    hu: npt.NDArray[np.int16],
+    stored: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    header: Header,
+    slope: float,
+    intercept: float,
+    remarks: list[Remark],
+) -> None:
+    """Set padding to air, declared or not.
+
+    The declared value is compared modulo 2**16: implicit files and careless writers swap US and SS, and
+    63536 means -2000. Clipping alone does it where padding lies below air.
+    """
+    if header.padding is not None and header.bits_allocated == 16:  # noqa: PLR2004
+        ends = [header.padding, header.padding if header.padding_limit is None else header.padding_limit]
+        if header.is_signed:
+            ends = [end - 65536 if end >= 32768 else end for end in ends]  # noqa: PLR2004
+        first, last = min(ends), max(ends)
+        if slope * last + intercept > HU_MIN:
+            raw = values if header.is_signed else stored
+            hu[(raw >= first) & (raw <= last) if first < last else raw == first] = HU_MIN
+    if not header.is_signed and header.bits_stored == 16 and slope == 1:  # noqa: PLR2004
+        # -2000 written into unsigned pixels: 62,512 HU and more, in the corners outside the field of view.
+        absurd = 20_000 - intercept
+        if (_border(values) > absurd).any():
+            hu[values > absurd] = HU_MIN
+            remarks.append(Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air"))
+
+
+def _check(
+    hu: npt.NDArray[np.int16],
+    values: npt.NDArray[Any],
+    header: Header,
+    intercept: float,
+    is_unwrapped: bool,
+    remarks: list[Remark],
+) -> None:
+    """Refuse constant images, and remark on HU that don't look like a head in air."""
+    sample = hu[::_SAMPLE, ::_SAMPLE]
+    low = int(sample.min())
+    if low == int(sample.max()) and int(hu.min()) == int(hu.max()):
+        raise DicomError("BLANK", f"an image must not be constant (all pixels {low} HU)")
+    if not is_unwrapped and not header.is_signed and intercept > -100 and low >= 0:  # noqa: PLR2004
+        remarks.append(Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"))
+        return
+    edge = np.sort(_border(hu)[::4])
+    air = int(edge[len(edge) // 2])
+    if air > -850:  # noqa: PLR2004
+        remarks.append(Remark("HU_ODD", f"the border should be air (median {air} HU)"))

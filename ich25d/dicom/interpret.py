@@ -1,0 +1,207 @@
+"""Raw element values in, a checked `Header` out, or the reason why this image can't be used."""
+
+import re
+
+from ich25d.dicom import values
+from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
+from ich25d.dicom.header import Header, Remark
+from ich25d.errors import DicomError
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_MULTIFRAME_CT = {f"{CT_IMAGE}.1": "Enhanced CT", f"{CT_IMAGE}.2": "Legacy Converted Enhanced CT"}
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_DIRECTORY = "1.2.840.10008.1.3.10"
+
+MAX_SIDE = 2048
+"""Largest Rows and Columns taken: a decoder allocates what a header claims."""
+_LOSSY_SYNTAXES = frozenset(
+    f"1.2.840.10008.1.2.4.{last}" for last in ("50", "51", "81", "91", "203")
+)  # JPEG, near-lossless JPEG-LS, JPEG 2000 and HTJ2K
+_NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, "1.2.840.10008.1.2.2"})
+_GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
+
+
+def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
+    """Check the raw values and turn them into a header.
+
+    Args:
+        elements: What the walk up to the pixels found.
+        meta: The file meta information.
+        total_size: Size in bytes of what `pixel_offset` counts in.
+
+    Raises:
+        DicomError: The image can't be used; `code` says why. It carries the image's ids where there are any.
+    """
+    (
+        image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast, thickness,
+        kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin, directions,
+        frame_of_reference, temporal_position, slice_location, samples_per_pixel, photometric, n_frames, rows, columns,
+        pixel_spacing, bits_allocated, bits_stored, high_bit, pixel_representation, padding, padding_limit, burned_in,
+        level, width, intercept, slope, rescale_type, lossy, modality_lut,
+    ) = elements.values  # fmt: skip
+    text = values.text
+    remarks: list[Remark] = []
+    identity = (text(image_id), text(series_id))
+    kind = text(sop_class) or text(meta.sop_class)
+    types = tuple(text(image_type).upper().split("\\")) if image_type else ()
+    _check_kind(kind, text(modality), elements, identity)
+    try:
+        image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
+        shape = _check_shape(rows, columns, samples_per_pixel, text(photometric), n_frames)
+        bits = _check_bits(bits_allocated, bits_stored, high_bit, pixel_representation, elements)
+        if text(burned_in) == "YES":
+            raise DicomError("SECONDARY", "an image with burned-in annotation isn't a slice")
+        rescale = _check_rescale(slope, intercept, modality_lut, text(rescale_type), remarks)
+        _check_length(elements, meta, shape[0] * shape[1] * bits[0] // 8, total_size, remarks)
+    except DicomError as error:
+        raise DicomError(error.code, error.detail, image_id=identity[0], series_id=identity[1]) from None
+    origin_numbers = values.floats(origin)
+    if origin_numbers is not None and (len(origin_numbers) != 3 or max(map(abs, origin_numbers)) > 1e5):  # noqa: PLR2004
+        origin_numbers = None
+    cosines, is_exact = values.orthonormal(values.floats(directions))
+    if (origin and origin_numbers is None) or (directions and not (is_exact and cosines)):
+        remarks.append(Remark("BAD_GEOMETRY", "position must be 3 finite numbers, orientation two perpendicular unit vectors"))
+    if meta.is_sniffed:
+        remarks.append(Remark("NO_META", "no transfer syntax in the file: read off its first element"))
+    is_lossy = text(lossy) == "01" or meta.transfer_syntax in _LOSSY_SYNTAXES
+    if is_lossy:
+        remarks.append(Remark("LOSSY", "the image went through a lossy compression"))
+    instance = values.whole(instance_number)
+    if instance is None and instance_number and text(instance_number):
+        remarks.append(Remark("BAD_NUMBER", "InstanceNumber must be a whole number; it is ignored"))
+    location = values.one_float(slice_location)
+    return Header(
+        image_uid, series_uid, study_uid, text(patient_id), kind, text(modality), types,
+        shape[0], shape[1], bits[0], bits[1], bits[2], bits[3],
+        1, text(photometric), 1,
+        rescale[0], rescale[1], values.u16(padding), values.u16(padding_limit),
+        tuple(origin_numbers) if origin_numbers else None,  # type: ignore[arg-type]  # three, see above
+        cosines, _spacing(pixel_spacing, remarks), location,
+        instance, values.whole(acquisition_number), values.whole(series_number),
+        values.kernel_name(kernel), values.one_float(thickness), values.names_contrast(contrast), values.one_float(kvp),
+        values.seconds(acquisition_time) if acquisition_time else None, values.whole(temporal_position),
+        text(frame_of_reference), meta.transfer_syntax, _windows(level, width),
+        elements.pixel_offset, elements.pixel_length, values.description_flags(series_description),
+        is_lossy, tuple(remarks),
+    )  # fmt: skip
+
+
+def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[str, str]) -> None:
+    """Refuse what isn't a single CT image: SOP class first, modality where there is none."""
+    code = detail = ""
+    if kind in _MULTIFRAME_CT:
+        code, detail = "MULTIFRAME", f"{_MULTIFRAME_CT[kind]} images with many frames aren't read; split them into single ones"
+    elif kind.startswith(_SECONDARY) and kind[len(_SECONDARY) :][:1] in {"", "."}:
+        code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
+    elif kind == _DIRECTORY:
+        code, detail = "NOT_CT", "a DICOMDIR lists files; the files themselves are read"
+    elif (kind and kind != CT_IMAGE) or (not kind and modality != "CT"):
+        code, detail = "NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none"
+        if not any(elements.values):
+            code, detail = "NOT_DICOM", "none of the elements of an image is in the file"
+    if code:
+        raise DicomError(code, detail, image_id=identity[0], series_id=identity[1])
+
+
+def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:
+    if not image_id:
+        raise DicomError("BAD_UID", "an image must have a SOPInstanceUID")
+    for name, identifier in (("SOPInstanceUID", image_id), ("SeriesInstanceUID", series_id), ("StudyInstanceUID", study_id)):
+        if identifier and not _GOOD_ID(identifier):
+            raise DicomError("BAD_UID", f"{name} must be 1 to 80 letters, digits, dots, dashes or underscores")
+    if not series_id or not study_id:
+        remarks.append(Remark("NO_SERIES_UID", "SeriesInstanceUID or StudyInstanceUID is absent; the next level stands in"))
+        series_id = series_id or study_id or image_id
+        study_id = study_id or series_id
+    return image_id, series_id, study_id
+
+
+def _check_shape(
+    rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str, n_frames: bytes | None
+) -> tuple[int, int]:
+    if (samples is not None and values.u16(samples) != 1) or (photometric and not photometric.startswith("MONOCHROME")):
+        raise DicomError("NOT_GRAY", "a slice must have one grey sample a pixel")
+    height, breadth = values.u16(rows), values.u16(columns)
+    if height is None or breadth is None or not (1 <= height and 1 <= breadth):
+        raise DicomError("BAD_TAG", "Rows and Columns must be one unsigned 16-bit number each, at least 1")
+    if max(height, breadth) > MAX_SIDE:
+        raise DicomError("SHAPE", f"Rows and Columns must be at most {MAX_SIDE} (got {height} x {breadth})")
+    if n_frames and values.whole(n_frames) not in {1, None}:
+        raise DicomError("SHAPE", "NumberOfFrames must be 1 in a CT Image")
+    return height, breadth
+
+
+def _check_bits(
+    allocated: bytes | None, stored: bytes | None, high: bytes | None, sign: bytes | None, elements: Elements
+) -> tuple[int, int, int, bool]:
+    if elements.is_float:
+        raise DicomError("BITS", "pixels must be whole numbers (got Float Pixel Data)")
+    n_allocated, n_stored, high_bit, representation = (values.u16(number) for number in (allocated, stored, high, sign))
+    if n_allocated is None or n_stored is None or representation not in {0, 1}:
+        raise DicomError("BAD_TAG", "BitsAllocated, BitsStored and PixelRepresentation must be one number each")
+    if n_allocated not in {16, 32} or not 2 <= n_stored <= n_allocated:
+        raise DicomError("BITS", f"a CT image must have 16 or 32 bits allocated (got {n_allocated}, stored {n_stored})")
+    if high_bit is None:
+        high_bit = n_stored - 1
+    if high_bit != n_stored - 1:
+        raise DicomError("HIGHBIT", f"HighBit must be BitsStored - 1 (got {high_bit}, BitsStored {n_stored})")
+    return n_allocated, n_stored, high_bit, representation == 1
+
+
+def _check_rescale(
+    slope: bytes | None, intercept: bytes | None, modality_lut: bytes | None, rescale_type: str, remarks: list[Remark]
+) -> tuple[float | None, float | None]:
+    if modality_lut is not None and not intercept:
+        raise DicomError("BAD_RESCALE", "a Modality LUT Sequence instead of slope and intercept isn't read")
+    if rescale_type and rescale_type not in {"HU", "US"}:
+        remarks.append(Remark("NOT_HU", "RescaleType is neither HU nor unspecified"))
+    if intercept is None and slope is None:
+        return None, None
+    factor, offset = values.one_float(slope), values.one_float(intercept)
+    if slope is None:
+        factor = 1.0
+        remarks.append(Remark("RESCALE_GUESS", "RescaleSlope is absent: 1 assumed"))
+    if factor is None or offset is None or not 0 < factor <= 100 or abs(offset) > 1e5:  # noqa: PLR2004
+        raise DicomError("BAD_RESCALE", "RescaleSlope must be one number in (0, 100], RescaleIntercept one number")
+    return factor, offset
+
+
+def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, remarks: list[Remark]) -> None:
+    """Compare the pixel data's declared length with the image and with the file."""
+    offset, length = elements.pixel_offset, elements.pixel_length
+    if offset < 0:
+        if elements.is_cut:
+            raise DicomError("TRUNCATED", f"the file ends inside its header (at byte {total_size})")
+        raise DicomError("NO_PIXELS", "the file holds no pixel data")
+    if meta.transfer_syntax not in _NATIVE:
+        if offset >= total_size:
+            raise DicomError("TRUNCATED", "the file ends where its pixel data begins")
+        return
+    if length < 0:
+        raise DicomError("BAD_TAG", "uncompressed pixel data must have a defined length")
+    if length < needed:
+        raise DicomError("PIXEL_SHORT", f"pixel data must hold {needed} bytes (got {length})")
+    if offset + needed > total_size:
+        raise DicomError("TRUNCATED", f"pixel data needs {needed} bytes (the file has {max(total_size - offset, 0)} left)")
+    if length >= 2 * needed:
+        raise DicomError("SHAPE", f"pixel data holds {length // needed} times what Rows x Columns say")
+    if length > needed + 1:
+        remarks.append(Remark("PIXEL_LONG", f"pixel data is {length - needed} bytes longer than the image; cut"))
+
+
+def _spacing(value: bytes | None, remarks: list[Remark]) -> tuple[float, float] | None:
+    numbers = values.floats(value)
+    if numbers is None or len(numbers) != 2 or not all(0.1 <= number <= 2 for number in numbers):  # noqa: PLR2004
+        remarks.append(Remark("NO_SPACING", "PixelSpacing must be two numbers in 0.1 to 2 mm; the pixel grid is used as it is"))
+        return None
+    dy, dx = numbers
+    if abs(dy - dx) > 0.02 * max(dy, dx):
+        remarks.append(Remark("ANISO", f"pixels aren't square ({dy:.4g} x {dx:.4g} mm)"))
+    return dy, dx
+
+
+def _windows(level: bytes | None, width: bytes | None) -> tuple[tuple[float, float], ...]:
+    levels, widths = values.floats(level), values.floats(width)
+    if levels is None or widths is None:
+        return ()
+    return tuple((centre, full) for centre, full in zip(levels, widths, strict=False) if full >= 1)

@@ -1,0 +1,129 @@
+"""Raw element values to numbers, tuples and short names: nothing in here raises, odd values become None."""
+
+import re
+from math import isfinite, sqrt
+
+_UNSAFE = bytes.maketrans(b"\0", b" ")
+
+_KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[A-Z]{0,2}\+?|\d{1,3}")
+_KERNEL_NAMES = frozenset(
+    "STANDARD STD STD+ STND SOFT SOFT+ DETAIL BONE BONEPLUS BONE+ EDGE LUNG CHEST HEAD BRAIN SMOOTH SHARP ULTRA SMTH EB EC A B C D E UA UB UC "
+    "YA YB YC YD YE L LA LB".split()
+)
+_NOT_GIVEN = frozenset({"", "NONE", "NO", "N", "C-", "-", "0", "NO CONTRAST", "WITHOUT", "NIL", "UNENHANCED", "NATIVE"})
+
+_WITHOUT = re.compile(r"(?:without|w[\\/ ]?o|non|no|pre|ohne|sans)[ _.-]*(?:iv|i\.v\.)?[ _.-]*(?:contrast|con\b|km\b|ce\b|c\b)")
+_FLAGS = {
+    "contrast": re.compile(r"contrast|kontrast|\bpost[ _-]?(?:con|iv|gd|km|c)\b|\bce(?:ct)?\b|\bc\+|\+c\b|with[ _]iv"),
+    "angio": re.compile(r"angio|\bcta\b|\bctv\b|carotid|willis"),
+    "perfusion": re.compile(r"perf|\bctp\b|dynamic|\b4d\b|\brc?b[fv]\b|\bcb[fv]\b|\bmtt\b|\btmax\b|\bttp\b"),
+    "bone": re.compile(r"bone|knochen|\bossea?\b"),
+    "localizer": re.compile(r"scout|topo|localizer|surview|scano"),
+}
+
+
+def text(value: bytes | None) -> str:
+    """Return a value as text without its padding."""
+    return value.rstrip(b"\0 ").decode("latin-1").strip() if value else ""
+
+
+def u16(value: bytes | None) -> int | None:
+    """Read a US value of exactly one number; None where absent or of another length."""
+    return value[0] | value[1] << 8 if value is not None and len(value) == 2 else None  # noqa: PLR2004  # US is 2 bytes
+
+
+def floats(value: bytes | None) -> list[float] | None:
+    """Read the finite numbers of a DS value; None when there is none, or one of them isn't a number."""
+    if not value or b"_" in value:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(b"\\")]
+    except ValueError:
+        # Trailing NULs aren't allowed in DS, but they do arrive.
+        try:
+            numbers = [float(part) for part in value.translate(_UNSAFE).split(b"\\")]
+        except ValueError:
+            return None
+    for number in numbers:
+        if not isfinite(number):
+            return None
+    return numbers
+
+
+def one_float(value: bytes | None) -> float | None:
+    """Read a DS value of exactly one finite number."""
+    numbers = floats(value) if value else None
+    return numbers[0] if numbers and len(numbers) == 1 else None
+
+
+def whole(value: bytes | None) -> int | None:
+    """Read an IS value of exactly one whole number."""
+    if not value:
+        return None
+    stripped = value.translate(_UNSAFE).strip()
+    digits = stripped[1:] if stripped[:1] in {b"+", b"-"} else stripped
+    return int(stripped) if digits.isdigit() and len(digits) <= 12 else None  # noqa: PLR2004  # IS holds 12 characters
+
+
+def seconds(value: bytes | None) -> float | None:
+    """Read a TM value (HHMMSS.FFFFFF) as seconds of the day."""
+    stripped = text(value).replace(":", "")
+    if not re.fullmatch(r"\d{6}(?:\.\d{1,6})?", stripped):
+        return None
+    return int(stripped[:2]) * 3600 + int(stripped[2:4]) * 60 + float(stripped[4:])
+
+
+def orthonormal(cosines: list[float] | None) -> tuple[tuple[float, float, float, float, float, float] | None, bool]:
+    """Check Image Orientation (Patient) for two perpendicular unit vectors.
+
+    Args:
+        cosines: What `floats` read.
+
+    Returns:
+        The six cosines, made orthonormal when they are off by 1e-3 to 1e-2, or None when further off or not
+        six; and whether they were good as they stood.
+
+    References:
+        DICOM PS3.3, C.7.6.2.1.1.
+    """
+    if cosines is None or len(cosines) != 6:  # noqa: PLR2004  # two vectors in space
+        return None, cosines is None
+    a, b, c, d, e, f = cosines
+    row, column, angle = a * a + b * b + c * c, d * d + e * e + f * f, a * d + b * e + c * f
+    # A length off by x has a square off by 2 x.
+    if abs(row - 1) <= 2e-3 and abs(column - 1) <= 2e-3 and abs(angle) <= 1e-3:
+        return (a, b, c, d, e, f), True
+    if abs(row - 1) > 2e-2 or abs(column - 1) > 2e-2 or abs(angle) > 1e-2:
+        return None, False
+    length = sqrt(row)
+    a, b, c = a / length, b / length, c / length
+    along = a * d + b * e + c * f
+    d, e, f = d - along * a, e - along * b, f - along * c
+    length = sqrt(d * d + e * e + f * f)
+    return (a, b, c, d / length, e / length, f / length), False
+
+
+def kernel_name(value: bytes | None) -> str:
+    """Return the first kernel named when it looks like one (`J40S`, `FC26`, `STANDARD`), else `OTHER`.
+
+    A short text can hold anything, a name too: what doesn't look like a kernel isn't kept.
+    """
+    if not value:
+        return ""
+    first = text(value.split(b"\\")[0]).upper()
+    if not first:
+        return ""
+    return first if _KERNEL.fullmatch(first) or first in _KERNEL_NAMES else "OTHER"
+
+
+def names_contrast(value: bytes | None) -> bool:
+    """Say whether Contrast/Bolus Agent names an agent."""
+    return text(value).upper() not in _NOT_GIVEN
+
+
+def description_flags(value: bytes | None) -> frozenset[str]:
+    """Find the words in a Series Description that matter; the text itself is dropped."""
+    if not value:
+        return frozenset()
+    words = _WITHOUT.sub(" ", text(value).lower().replace("_", " "))
+    return frozenset(flag for flag, pattern in _FLAGS.items() if pattern.search(words))
