@@ -1,5 +1,5 @@
 """`python -m ich25d`."""
 
-from ich25d.cli import main
+from ich25d.cli.app import main
 
 main()

@@ -1,18 +1,13 @@
-"""Recipes: TOML files read into frozen settings, checked once, all mistakes reported together.
+"""The settings of a recipe: what each key means, its range and its default.
 
-A recipe is one complete file that both trainings read (`configs/*.toml`). Rooms receive the section
-that they need; nobody else opens a recipe, and nobody has a second default.
+A recipe is one complete TOML file that both trainings read (`configs/*.toml`; `recipes.py` reads it). Rooms
+receive the section that they need, and nobody has a second default.
 """
 
 import dataclasses
-import difflib
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-
-from ich25d.errors import ConfigError
+from pydantic import ConfigDict, Field
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -230,109 +225,3 @@ class Recipe:
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     sequence: SequenceConfig = dataclasses.field(default_factory=SequenceConfig)
     calibration: CalibrationConfig = dataclasses.field(default_factory=CalibrationConfig)
-
-
-def find_recipe(path: Path) -> Path:
-    """Return a recipe's file: the path itself, or a shipped recipe called by its name, as `demo`.
-
-    Raises:
-        ConfigError: There is neither.
-    """
-    if path.is_file():
-        return path
-    package = Path(__file__).parent
-    # An installed wheel carries the recipes inside the package, a checkout beside it.
-    for folder in (package / "configs", package.parent / "configs"):
-        shipped = folder / path.with_suffix(".toml")
-        if not path.is_absolute() and shipped.is_file():
-            return shipped
-    raise ConfigError(f"a recipe must be a TOML file or the name of a shipped one (got {str(path)!r})")
-
-
-def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe file and check it.
-
-    Args:
-        path: A TOML file.
-        overrides: `section.key=value` with the value in TOML's own spelling (bare words are text).
-
-    Raises:
-        ConfigError: The file can't be read, or has unknown keys or values out of range; all are named.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"a recipe must be a readable TOML file (got {str(path)!r}: {error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"a recipe must be valid TOML (got {error}) in {path}") from error
-    for override in overrides:
-        _override(content, override)
-    return check_recipe(content, str(path))
-
-
-def check_recipe(content: dict[str, Any], place: str) -> Recipe:
-    """Turn parsed TOML into a recipe.
-
-    Raises:
-        ConfigError: Unknown keys or values out of range; all of them in one message.
-    """
-    try:
-        return TypeAdapter(Recipe).validate_python(content)
-    except ValidationError as error:
-        lines = [_sentence(item, content) for item in error.errors()]
-        raise ConfigError(f"{len(lines)} mistake(s) in {place}:\n" + "\n".join(lines)) from None
-
-
-def write_recipe(recipe: Recipe) -> str:
-    """Spell a recipe out as TOML, complete, so that `read_recipe` gives it back."""
-    parts = []
-    for section in dataclasses.fields(recipe):
-        settings = getattr(recipe, section.name)
-        rows = [f"{field.name} = {_toml(getattr(settings, field.name))}" for field in dataclasses.fields(settings)]
-        parts.append(f"[{section.name}]\n" + "\n".join(rows) + "\n")
-    return "\n".join(parts)
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    key, sign, value = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (sign and section and dot and name):
-        raise ConfigError(f"--set takes section.key=value (got {override!r}), as in encoder.name=resnet18")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    content.setdefault(section, {})[name] = parsed
-
-
-def _sentence(item: Any, content: dict[str, Any]) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
-    """Say one mistake in one line: dotted key, rule, value, and the nearest known key."""
-    place = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(item["loc"]), n=3)
-        hint = f"; nearest known: {', '.join(near)}" if near else ""
-        return f"  {place}: unknown key{hint}"
-    return f"  {place}: {item['msg']} (got {item['input']!r})"
-
-
-def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
-    sections = {field.name: field for field in dataclasses.fields(Recipe)}
-    if len(loc) == 1:
-        return list(sections)
-    section = sections.get(str(loc[0]))
-    settings = section.default_factory() if section and callable(section.default_factory) else None
-    return [field.name for field in dataclasses.fields(settings)] if settings is not None else []
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401  # whatever a recipe may hold
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, WindowConfig):
-        return f"{{level = {value.level}, width = {value.width}}}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
-    return repr(value)

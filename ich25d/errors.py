@@ -1,16 +1,16 @@
 """What can go wrong because of a user, a file or a machine.
 
-    Ich25dError            exit code 2 unless said otherwise; the message names rule, value, place and cure
-    ├── UsageError         options or sources that don't fit together
-    ├── ConfigError        a recipe with unknown keys or values out of range (all of them at once)
-    ├── DicomError         a file that is refused; carries the reason code of qc.csv
-    ├── LabelError         a label table that can't be read as one
-    ├── StoreError         a study store or feature store that is damaged or of another form
-    ├── ModelError         a model directory that is damaged, foreign or of another form
-    ├── WeightsError       pretrained weights that can't be had or don't fit
-    ├── TrainingError      a training that can't go on (numbers not finite, no data left)
-    └── SubmissionError    a CSV that isn't what the competition takes
-"""
+Ich25dError            exit code 2 unless said otherwise; the message names rule, value, place and cure
+├── UsageError         options or sources that don't fit together
+├── ConfigError        a recipe with unknown keys or values out of range (all of them at once)
+├── DicomError         a file that is refused; carries the reason code of qc.csv
+├── LabelError         a label table that can't be read as one
+├── StoreError         a study store or feature store that is damaged or of another form
+├── ModelError         a model directory that is damaged, foreign or of another form
+├── WeightsError       pretrained weights that can't be had or don't fit
+├── TrainingError      a training that can't go on (numbers not finite, no data left)
+└── SubmissionError    a CSV that isn't what the competition takes
+"""  # noqa: D208  # a drawn tree
 
 
 class Ich25dError(Exception):

@@ -44,9 +44,8 @@ def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
         yield lambda units=1, *, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Task as BarTask
-    from rich.progress import ProgressColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):

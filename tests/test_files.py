@@ -15,9 +15,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     write_text(target, "old")
 
-    with pytest.raises(RuntimeError, match="half way"), replacing(target) as part:
-        part.write_text("ne")
-        raise RuntimeError("half way")
+    def write_half() -> None:
+        with replacing(target) as part:
+            part.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -42,7 +42,7 @@ def test_rooms_reexport_nothing() -> None:
 def test_help_is_light_and_has_examples(command: list[str]) -> None:
     """--help imports no heavy library, and every command shows how it is called."""
     code = (
-        "import sys\nfrom ich25d.cli import main\n"
+        "import sys\nfrom ich25d.cli.app import main\n"
         f"sys.argv = ['ich25d', *{command!r}, '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"heavy = {HEAVY!r} & set(sys.modules)\nassert not heavy, heavy\n"

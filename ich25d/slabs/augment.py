@@ -141,9 +141,7 @@ def _noise_bank(side: int, device: str) -> torch.Tensor:
     return (smooth / smooth.std()).to(device)
 
 
-def _erase(
-    hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, seed: int, epoch: int
-) -> torch.Tensor:
+def _erase(hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, seed: int, epoch: int) -> torch.Tensor:
     """Replace one rectangle of 2 to 15 % of the area by water (0 HU)."""
     height, width = hu.shape[-2:]
     area = 0.02 + 0.13 * draw(keys, seed, epoch, "erase-area")

@@ -31,13 +31,15 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
     """
     position = np.asarray(slice_position_mm, dtype=np.float64)
     own = np.arange(len(position))
-    if len(position) < 2:  # noqa: PLR2004  # a single slice has no neighbour
+    if len(position) < 2:  # a single slice has no neighbour
         return np.repeat(own[:, None], len(slab.neighbours), axis=1)
     gaps = np.diff(position)
     gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
     median_gap = float(np.median(gaps)) if len(gaps) else 0.0
     find = _by_distance if slab.neighbour_mm > 0 else _by_rank
-    columns = [own if offset == 0 else find(position, offset, slab.neighbour_mm, median_gap) for offset in slab.neighbours]
+    columns = [
+        own if offset == 0 else find(position, offset, slab.neighbour_mm, median_gap) for offset in slab.neighbours
+    ]
     return np.stack(columns, axis=1)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ich25d.config import Recipe, WindowConfig, check_recipe, find_recipe, read_recipe, write_recipe
+from ich25d.config import Recipe, WindowConfig
 from ich25d.errors import ConfigError
+from ich25d.recipes import check_recipe, find_recipe, read_recipe, write_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").rglob("*.toml"))

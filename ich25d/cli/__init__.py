@@ -1,0 +1,1 @@
+"""The commands: options and help in, one call of one room, one summary out."""

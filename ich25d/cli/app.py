@@ -1,0 +1,61 @@
+"""The command line as a whole.
+
+Exit codes: 0 done; 1 done, but something was refused; 2 wrong use or input, nothing written;
+130 interrupted, resumable. Results go to stdout, progress and remarks to stderr.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ich25d.cli import data, model
+from ich25d.errors import Ich25dError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Find intracranial haemorrhage on head CT: 2.5D, sequence-aware, study-level. Research software, not a "
+    "medical device.",
+)
+
+for _command, _examples in (
+    (data.build_studies, data.BUILD_STUDIES_EXAMPLES),
+    (model.train_cnn, model.TRAIN_CNN_EXAMPLES),
+    (model.train_rnn, model.TRAIN_RNN_EXAMPLES),
+    (model.predict, model.PREDICT_EXAMPLES),
+    (model.evaluate, model.EVALUATE_EXAMPLES),
+    (model.check_submission, model.CHECK_SUBMISSION_EXAMPLES),
+    (data.synth, data.SYNTH_EXAMPLES),
+    (data.demo, data.DEMO_EXAMPLES),
+    (data.info, data.INFO_EXAMPLES),
+):
+    app.command(epilog=_examples)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        from ich25d import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """Run a command; what it refuses becomes one red line and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except Ich25dError as error:
+        colour = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+        print(f"{colour[0]}{error}{colour[1]}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on (train-cnn: with --resume)", file=sys.stderr)
+        sys.exit(130)

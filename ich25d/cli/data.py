@@ -1,0 +1,102 @@
+"""Commands on scans: build-studies, synth, demo, info."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ich25d.cli.options import Images, Json, Only, Quiet, Workers, begin, end, examples
+
+BUILD_STUDIES_EXAMPLES = examples(
+    "ich25d build-studies rsna.zip --only '*stage_2_train/*' --labels stage_2_train.csv --out studies",
+    "ich25d build-studies /data/hospital/ --out studies --crop none",
+    "ich25d build-studies --images metadata.csv --out studies --size 192",
+)
+
+
+def build_studies(
+    out: Annotated[Path, typer.Option(help="The study store to make or to go on with.")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="SOURCE...", help="Folders, DICOM files and zip archives.")
+    ] = None,
+    only: Only = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels: Kaggle's long CSV or one column a label.")] = None,
+    images: Images = None,
+    crop: Annotated[str, typer.Option(help="head: the box of the head; none: the full field.")] = "head",
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the stored slices in px.")] = 256,
+    folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Order DICOM into series of HU and keep them in a study store."""
+    begin(quiet)
+    from ich25d.studies.build import build_studies as run
+
+    end(
+        run(
+            tuple(sources or ()),
+            out,
+            only=tuple(only or ()),
+            labels=labels,
+            images=tuple(images or ()),
+            crop=crop,
+            size=size,
+            folds=folds,
+            seed=seed,
+            workers=workers,
+        ),
+        as_json,
+    )
+
+
+SYNTH_EXAMPLES = examples("ich25d synth --studies 24 --out synth", "ich25d synth --studies 4 --out synth --seed 7")
+
+
+def synth(
+    out: Annotated[Path, typer.Option(help="The folder to make, in the competition's layout.")],
+    studies: Annotated[int, typer.Option(min=1, help="Heads to make.")] = 24,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed makes the same heads.")] = 0,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make phantom heads as RSNA-shaped DICOM, with labels."""
+    begin(quiet)
+    from ich25d.phantom.synth import synthesise
+
+    end(synthesise(out, studies, seed=seed, workers=workers), as_json)
+
+
+DEMO_EXAMPLES = examples("ich25d demo --out demo", "ich25d demo --out demo --seed 3")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for all that the walk makes.")],
+    studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of the heads.")] = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Walk from phantom DICOM to a CSV and a picture, on a CPU, in minutes."""
+    begin(quiet)
+    from ich25d.demo.walk import walk
+
+    end(walk(out, n_studies=studies, seed=seed), as_json)
+
+
+INFO_EXAMPLES = examples("ich25d info", "ich25d info studies --verify", "ich25d info runs/rnn --json")
+
+
+def info(
+    path: Annotated[Path | None, typer.Argument(help="A study store or a model directory.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is installed, and what a store or a model directory holds."""
+    begin(quiet)
+    from ich25d.view.info import describe
+
+    end(describe(path, verify=verify), as_json)

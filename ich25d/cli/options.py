@@ -1,0 +1,64 @@
+"""What the commands share: their common options, and how each begins and ends."""
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn, Protocol
+
+import typer
+
+
+class Summary(Protocol):
+    """What every room's main function returns."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when something was refused."""
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Use only the files or archive members that match; may be repeated.")
+]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option(help="A table of images (csv, parquet, feather) as a further source; may be repeated."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, as encoder.name=resnet18.")]
+
+
+def examples(*lines: str) -> str:
+    """Lay out runnable examples under a command's help."""
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def begin(quiet: bool) -> None:
+    """Take up the options that hold for the whole process."""
+    from ich25d.progress import set_quiet
+
+    set_quiet(quiet)
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Let a SIGTERM end a command the way Ctrl-C does: what is finished is kept."""
+    raise KeyboardInterrupt
+
+
+def end(summary: Summary, as_json: bool) -> None:
+    """Print a summary and leave with its exit code."""
+    if as_json:
+        print(json.dumps(summary.to_dict(), indent=2, allow_nan=False))
+    else:
+        print("\n".join(summary.lines()))
+    raise typer.Exit(summary.exit_code)
