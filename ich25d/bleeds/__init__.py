@@ -1,0 +1,1 @@
+"""Painters of the five bleeds into any HU volume of a head, with their masks."""

@@ -1,0 +1,217 @@
+"""From an HU volume of a head to the places where blood can be: a compact map in mm.
+
+Nothing is assumed about the scan but the order of its slices, caudal to cranial. All maps come from
+the HU themselves, so that a bleed painted by them fits this head.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.fluid import find_fluid, find_ventricles
+from ich25d.bleeds.skull import Bool, Float, Midline, distance_to_table, find_midline, intracranial, smooth_hu
+
+ADULT_HALF_WIDTH_MM = 66.0
+"""Half the inner width of an adult's skull; sizes of bleeds and heights above the base scale with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What the painters know of one scan: 4 bytes a voxel.
+
+    Args:
+        usable: False where no skull was found; the other fields are then empty of meaning.
+        spacing_mm: dz, dy, dx.
+        slice_position_mm: (n,) float64.
+        depth: Distance to the inner table in mm, float16 (n, H, W); 0 outside the skull.
+        fluid: Share of CSF in a voxel, uint8 (n, H, W), 255 = all.
+        ventricle: The part of `fluid` that is in ventricles, uint8 (n, H, W).
+        midline: Plane between the hemispheres.
+        scale: Size of this head relative to an adult's.
+        level_mm: (n,) distance below the vertex, divided by `scale`.
+        area_mm2: (n,) intracranial area.
+        brain_hu: Typical HU of this brain.
+        fluid_hu: HU of its CSF.
+        noise_hu: Standard deviation of the pixel noise, (n,).
+        table_points: int16 (P, 3), voxels (slice, row, column) along the inner table, evenly drawn.
+    """
+
+    usable: bool
+    spacing_mm: tuple[float, float, float]
+    slice_position_mm: npt.NDArray[np.float64]
+    depth: npt.NDArray[np.float16]
+    fluid: npt.NDArray[np.uint8]
+    ventricle: npt.NDArray[np.uint8]
+    midline: Midline
+    scale: float
+    level_mm: npt.NDArray[np.float64]
+    area_mm2: npt.NDArray[np.float64]
+    brain_hu: float
+    fluid_hu: float
+    noise_hu: npt.NDArray[np.float64]
+    table_points: npt.NDArray[np.int16]
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return int(self.depth.shape[0])
+
+    def frame(self, index: int, box: tuple[int, int, int, int]) -> tuple[Float, Float]:
+        """Return lateral and along coordinates in mm of the pixels of a box of one slice.
+
+        Args:
+            index: Slice.
+            box: top, left, bottom, right in pixels.
+
+        Returns:
+            Two float32 (h, w): lateral (0 on the midline, positive to the image's right) and along
+            (0 in the middle of the brain, positive to the back).
+        """
+        _, height, width = self.depth.shape
+        top, left, bottom, right = box
+        _, dy, dx = self.spacing_mm
+        x = ((np.arange(left, right) - (width - 1) / 2) * dx).astype(np.float32)[None, :]
+        y = ((np.arange(top, bottom) - (height - 1) / 2) * dy).astype(np.float32)[:, None]
+        cos, sin = np.float32(np.cos(self.midline.angle)), np.float32(np.sin(self.midline.angle))
+        lateral = cos * x + sin * y - np.float32(self.midline.lateral_mm[index])
+        along = cos * y - sin * x - np.float32(self.midline.along_mm)
+        return lateral, along
+
+    def place(self, point: npt.NDArray[np.int16]) -> tuple[float, float, float]:
+        """Return lateral, along and z in mm of one voxel (slice, row, column)."""
+        index, row, column = (int(value) for value in point)
+        lateral, along = self.frame(index, (row, column, row + 1, column + 1))
+        return float(lateral[0, 0]), float(along[0, 0]), float(self.slice_position_mm[index])
+
+
+def slice_positions(n: int, dz: float, given: npt.ArrayLike | None) -> npt.NDArray[np.float64]:
+    """Return slice positions in mm: those given, or an even stack `dz` apart."""
+    if given is None:
+        return np.arange(n) * float(dz)
+    return np.asarray(given, dtype=np.float64).reshape(n)
+
+
+def estimate_pixel_mm(hu: npt.NDArray[np.int16], *, head_width_mm: float = 150.0) -> float:
+    """Estimate the pixel size from the width of the head, for scans that don't know it.
+
+    Args:
+        hu: int16 (n, H, W).
+        head_width_mm: Outer width of the head; 150 mm is an adult's.
+
+    Returns:
+        mm; 0.8 where no head is seen.
+    """
+    widths = []
+    for plane in hu:
+        body = cv2.morphologyEx((plane > -200).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+        count, _, stats, _ = cv2.connectedComponentsWithStats(body)
+        if count > 1:
+            best = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            widths.append(min(stats[best, cv2.CC_STAT_WIDTH], stats[best, cv2.CC_STAT_HEIGHT]))
+    return head_width_mm / float(np.percentile(widths, 95)) if widths else 0.8
+
+
+def _noise(hu: npt.NDArray[np.int16], depth: Float, fluid: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of the residual noise of each slice, in tissue away from bone."""
+    result = np.full(len(hu), np.nan)
+    for index, plane in enumerate(hu):
+        quiet = (depth[index] > 5) & (fluid[index] < 30)
+        if quiet.sum() > 200:
+            values = plane.astype(np.float32)
+            residual = values - cv2.GaussianBlur(values, (0, 0), 1.2)
+            result[index] = 1.4826 * np.median(np.abs(residual[quiet]))
+    known = result[np.isfinite(result)]
+    result[~np.isfinite(result)] = np.median(known) if len(known) else 3.0
+    return result
+
+
+def find_anatomy(
+    hu: npt.NDArray[np.int16],
+    spacing_mm: tuple[float, float, float],
+    *,
+    slice_position_mm: npt.ArrayLike | None = None,
+) -> Anatomy:
+    """Find skull, CSF, ventricles and midline of a head scan, bleeding or not.
+
+    Args:
+        hu: int16 (n, H, W), slices caudal to cranial.
+        spacing_mm: dz, dy, dx.
+        slice_position_mm: (n,) mm, for uneven gaps; by default `dz` apart.
+
+    Returns:
+        The map; `usable` is False where no skull is found.
+    """
+    n = len(hu)
+    pixel_mm = float(spacing_mm[2])
+    position = slice_positions(n, spacing_mm[0], slice_position_mm)
+    inside = intracranial(hu, pixel_mm)
+    area = inside.sum(axis=(1, 2)) * pixel_mm**2
+    if not inside.any():
+        empty = np.zeros(hu.shape, np.uint8)
+        midline = Midline(0.0, np.zeros(n), 0.0, 1.0, 1.0)
+        none = np.zeros((0, 3), np.int16)
+        flat = np.zeros(n)
+        return Anatomy(
+            False,
+            spacing_mm,
+            position,
+            empty.astype(np.float16),
+            empty,
+            empty,
+            midline,
+            1.0,
+            flat,
+            area,
+            34.0,
+            8.0,
+            flat,
+            none,
+        )
+    depth = distance_to_table(inside, position, pixel_mm)
+    midline = find_midline(hu, inside, pixel_mm)
+    scale = float(np.clip(midline.half_width_mm / ADULT_HALF_WIDTH_MM, 0.6, 1.12))
+    soft = smooth_hu(hu, 0.9 / pixel_mm)
+    deep = inside & (depth > 4)
+    brain_hu = _mode(soft[deep])
+    fluid, fluid_hu = find_fluid(soft, inside, depth, brain_hu, pixel_mm)
+    held = np.flatnonzero(area > 250)
+    top = float(position[held[-1]])
+    level = (top - position) / scale
+    anatomy = Anatomy(
+        usable=True,
+        spacing_mm=spacing_mm,
+        slice_position_mm=position,
+        depth=depth.astype(np.float16),
+        fluid=fluid,
+        ventricle=np.zeros_like(fluid),
+        midline=midline,
+        scale=scale,
+        level_mm=level,
+        area_mm2=area,
+        brain_hu=brain_hu,
+        fluid_hu=fluid_hu,
+        noise_hu=_noise(hu, depth, fluid),
+        table_points=_table_points(inside, depth, area),
+    )
+    anatomy.ventricle[:] = find_ventricles(anatomy.frame, level, scale, fluid, depth, pixel_mm, midline.half_length_mm)
+    return anatomy
+
+
+def _mode(values: Float) -> float:
+    """Return the most frequent HU between 15 and 50 of smoothed brain, 34 where there is none."""
+    counts, edges = np.histogram(values, bins=70, range=(15, 50))
+    if counts.sum() == 0:
+        return 34.0
+    smooth = np.convolve(counts, np.ones(7) / 7, mode="same")
+    return float(edges[int(smooth.argmax())] + 0.25)
+
+
+def _table_points(inside: Bool, depth: Float, area: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    """Draw about 4000 voxels of the inner table, without random numbers."""
+    rim = inside & (depth > 0) & (depth < 1.6)
+    rim[area < 600] = False
+    points = np.argwhere(rim)
+    step = max(1, len(points) // 4000)
+    return points[::step].astype(np.int16)

@@ -1,0 +1,210 @@
+"""Intraparenchymal bleeds: clots of deep nuclei, lobes, brain stem and cerebellum; contusions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.shape import Bleed, Layer, Waves, box_around, cut, grid_mm, needed_area_mm2, soft_edge, sub_slices
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One ellipsoid: centre x, y, z (mm, from the middle of the image), axes as rows, half axes."""
+
+    centre_mm: Vector
+    axes: Vector
+    radii_mm: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A union of uneven ellipsoids within the brain.
+
+    Args:
+        parts: The ellipsoids.
+        shape_waves: Unevenness of the surface.
+        unevenness_mm: Its size.
+        edge_mm: Width of the soft edge.
+        hu: Mean HU.
+        texture: Unevenness of density.
+        texture_hu: Its size.
+        patchiness: Share of the clot that is mixed with tissue (contusions).
+        rim_mm: Width of the oedema; 0 for none.
+        rim_hu: Its HU relative to tissue, negative.
+        push_mm: How far tissue at the surface gives way.
+        depth_mm: How near to the inner table it may come.
+    """
+
+    parts: tuple[Part, ...]
+    shape_waves: Waves
+    unevenness_mm: float
+    edge_mm: float
+    hu: float
+    texture: Waves
+    texture_hu: float
+    patchiness: float
+    rim_mm: float
+    rim_hu: float
+    push_mm: float
+    depth_mm: float
+
+    def bounds(self) -> tuple[Vector, Vector]:
+        """Return the lowest and highest x, y, z of the parts."""
+        low = np.min([part.centre_mm - part.radii_mm.max() for part in self.parts], axis=0)
+        high = np.max([part.centre_mm + part.radii_mm.max() for part in self.parts], axis=0)
+        return low, high
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the clot does not reach."""
+        low, high = self.bounds()
+        z = float(anatomy.slice_position_mm[index])
+        margin = self.rim_mm + anatomy.spacing_mm[0] / 2 + 2 * self.unevenness_mm
+        if not low[2] - margin <= z <= high[2] + margin:
+            return None
+        middle = (low + high) / 2
+        reach = float((high - low)[:2].max()) / 2 + 2 * self.rim_mm + (24 if self.push_mm else 3)
+        box = box_around(anatomy, float(middle[0]), float(middle[1]), reach)
+        if box is None:
+            return None
+        x, y = grid_mm(anatomy, box)
+        bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
+        samples = sub_slices(anatomy, index)
+        alpha = np.zeros(bumps.shape, np.float32)
+        signed = np.full(bumps.shape, np.float32(1e3))
+        for sub in samples:
+            here = self._signed_mm(x, y, sub) + bumps
+            alpha += soft_edge(here, self.edge_mm) / len(samples)
+            np.minimum(signed, here, out=signed)
+        depth = cut(anatomy.depth, index, box)
+        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
+        room = np.clip((depth - np.float32(self.depth_mm)) / np.float32(1.5), 0, 1)
+        alpha *= room
+        tone = self.texture.at(x, y, z)
+        if self.patchiness:
+            alpha *= np.clip(1 - np.float32(self.patchiness) * np.clip(tone + 0.4, 0, 1.2), 0, 1)
+        if alpha.max() < 0.05:
+            return None
+        blood = np.float32(self.hu) + np.float32(self.texture_hu) * tone
+        rim = None
+        if self.rim_mm:
+            fade = np.clip(1 - np.maximum(signed, 0) / np.float32(self.rim_mm), 0, 1)
+            rim = np.float32(self.rim_hu) * fade * (1 - alpha) * np.clip((depth - 3) / 3, 0, 1) * (1 - fluid)
+        push = None
+        if self.push_mm:
+            outward = np.maximum(signed, 0)
+            dx, dy = x[None, :] - np.float32(middle[0]), y[:, None] - np.float32(middle[1])
+            length = np.sqrt(dx * dx + dy * dy) + 1e-3
+            free = np.clip((depth - 2) / 10, 0, 1)
+            amount = np.float32(self.push_mm) * np.exp(-outward / 10) * free * np.clip(length / 4, 0, 1)
+            push = np.stack([amount * dy / length, amount * dx / length])
+        seen = alpha > 0.5
+        need = needed_area_mm2(anatomy, self.hu - anatomy.brain_hu) * 0.7
+        return Layer(box, alpha, blood, seen, need, mixes=False, rim_hu=rim, push_mm=push)
+
+    def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
+        """Return about the distance to the surface of the union, negative inside."""
+        nearest = np.full((len(y), len(x)), np.float32(1e3))
+        for part in self.parts:
+            dx, dy, dz = x[None, :] - part.centre_mm[0], y[:, None] - part.centre_mm[1], z - part.centre_mm[2]
+            square = np.zeros(nearest.shape, np.float32)
+            steep = np.zeros_like(square)
+            for axis, radius in zip(part.axes, part.radii_mm, strict=True):
+                along = (axis[0] * dx + axis[1] * dy + axis[2] * dz).astype(np.float32) / np.float32(radius)
+                square += along * along
+                steep += (along / np.float32(radius)) ** 2
+            np.minimum(nearest, (square - 1) / (2 * np.sqrt(steep) + 0.05), out=nearest)
+        return nearest
+
+
+def _turned(rng: np.random.Generator) -> Vector:
+    """Return three random perpendicular unit vectors as rows."""
+    matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return np.asarray(matrix)
+
+
+def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.NDArray[np.int16], str] | None:
+    """Draw a voxel of slice `index` that suits one of the sites of this level."""
+    s = anatomy.scale
+    level = float(anatomy.level_mm[index])
+    box = (0, 0, anatomy.depth.shape[1], anatomy.depth.shape[2])
+    lateral, along = anatomy.frame(index, box)
+    side, back = np.abs(lateral) / s, along / s
+    depth = anatomy.depth[index] / np.float32(s)
+    tissue = (depth > 5) & (anatomy.fluid[index] < 90)
+    half = anatomy.midline.half_length_mm / s
+    sites: list[tuple[str, float, npt.NDArray[np.bool_]]] = []
+    if 58 < level < 86:
+        sites.append(("deep", 2.2, tissue & (side > 17) & (side < 32) & (back > -22) & (back < 14)))
+        sites.append(("deep", 1.3, tissue & (side > 6) & (side < 18) & (back > 0) & (back < 22)))
+    if level < 95:
+        sites.append(("lobar", 2.0, tissue & (depth > 8) & (depth < 34) & (side > 6)))
+    if 92 < level < 118:
+        sites.append(("stem", 0.7, tissue & (side < 9) & (back > -6) & (back < 16) & (depth > 12)))
+    if 94 < level < 130:
+        sites.append(("cerebellar", 1.6, tissue & (side < 40) & (back > 22) & (depth > 7)))
+    if level > 70:
+        front = (back < -0.5 * half) & (side < 40)
+        temporal = (side > 30) & (back > -0.5 * half) & (back < 0.1 * half)
+        sites.append(("contusion", 1.6, tissue & (depth < 13) & (front | temporal)))
+    else:
+        sites.append(("contusion", 0.5, tissue & (depth < 11)))
+    sites = [(name, chance, where) for name, chance, where in sites if where.sum() > 20]
+    if not sites:
+        return None
+    chances = np.array([chance for _, chance, _ in sites])
+    name, _, where = sites[int(rng.choice(len(sites), p=chances / chances.sum()))]
+    places = np.flatnonzero(where.ravel())
+    row, column = divmod(int(places[int(rng.integers(len(places)))]), where.shape[1])
+    return np.array([index, row, column], np.int16), name
+
+
+def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an intraparenchymal bleed, near `around_slice` where given."""
+    s = anatomy.scale
+    slices = np.flatnonzero(anatomy.area_mm2 > 2500 * s**2)
+    if len(slices) == 0:
+        return None
+    near = int(rng.choice(slices)) if around_slice is None else around_slice
+    drawn = _site(anatomy, rng, near)
+    if drawn is None:
+        return None
+    point, site = drawn
+    biggest = {"deep": 24.0, "lobar": 30.0, "stem": 10.0, "cerebellar": 20.0, "contusion": 16.0}[site]
+    radius = float(np.exp(rng.normal(np.log(8.5), 0.55)))
+    radius = float(np.clip(radius, 2.6, biggest)) * s
+    _, height, width = anatomy.depth.shape
+    middle = np.array(
+        [
+            (int(point[2]) - (width - 1) / 2) * anatomy.spacing_mm[2],
+            (int(point[1]) - (height - 1) / 2) * anatomy.spacing_mm[1],
+            float(anatomy.slice_position_mm[near]) + float(rng.uniform(-0.85, 0.85)) * radius,
+        ]
+    )
+    count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.3, 0.2, 0.15]))
+    scattered = site == "contusion" and rng.random() < 0.5
+    parts = []
+    for k in range(count + 2 * scattered):
+        size = radius * (1.0 if k == 0 else rng.uniform(0.4, 0.85)) * (0.6 if scattered else 1.0)
+        shift = np.zeros(3) if k == 0 else rng.normal(size=3) * radius * (1.0 if scattered else 0.55)
+        radii = size * np.exp(rng.normal(0, 0.22, 3))
+        parts.append(Part(middle + shift, _turned(rng), np.maximum(radii, 1.5)))
+    rim = float(rng.uniform(2, 5) + 0.35 * radius) if rng.random() < 0.6 and radius > 4 else 0.0
+    shape = Blob(
+        parts=tuple(parts),
+        shape_waves=Waves.draw(rng, 6, 22),
+        unevenness_mm=float(rng.uniform(0.04, 0.14)) * radius,
+        edge_mm=float(rng.choice([1.6, 2.0, 3.0, 4.5], p=[0.35, 0.35, 0.2, 0.1])) * max(anatomy.spacing_mm[2], 0.5),
+        hu=float(rng.uniform(52, 78)) if rng.random() < 0.85 else float(rng.uniform(45, 55)),
+        texture=Waves.draw(rng, 4, 20),
+        texture_hu=float(rng.uniform(1.0, 4.0)),
+        patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,
+        rim_mm=min(rim, 12.0),
+        rim_hu=-float(rng.uniform(4, 11)),
+        push_mm=float(rng.uniform(0.1, 0.35)) * radius if radius > 6 and rng.random() < 0.8 else 0.0,
+        depth_mm=0.8 if site == "contusion" else 2.0,
+    )
+    return Bleed("intraparenchymal", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))

@@ -1,0 +1,158 @@
+"""Subarachnoid bleeds: blood takes the place of CSF in cisterns, fissures and sulci."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One region that the blood fills: an ellipsoid in head coordinates with a soft edge.
+
+    Args:
+        centre: lateral, along, z in mm.
+        radii: Along these.
+        strength: Share of blood in the CSF at the middle.
+    """
+
+    centre: tuple[float, float, float]
+    radii: tuple[float, float, float]
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cisterns:
+    """Blood in the CSF outside the ventricles.
+
+    Args:
+        spreads: Where.
+        patches: Unevenness of the share of blood.
+        patchiness: Its size.
+        hu: HU of the blood.
+        gain: How much wider blood makes the spaces; 1 keeps them.
+    """
+
+    spreads: tuple[Spread, ...]
+    patches: Waves
+    patchiness: float
+    hu: float
+    gain: float
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where no blood is."""
+        z = float(anatomy.slice_position_mm[index])
+        chosen = [part for part in self.spreads if abs(z - part.centre[2]) < 1.5 * part.radii[2]]
+        box = head_box(anatomy, index)
+        if not chosen or box is None:
+            return None
+        lateral, along = anatomy.frame(index, box)
+        weight = np.zeros(lateral.shape, np.float32)
+        for part in chosen:
+            (u, v, w), (a, b, c) = part.centre, part.radii
+            far = np.sqrt(
+                ((lateral - np.float32(u)) / np.float32(a)) ** 2
+                + ((along - np.float32(v)) / np.float32(b)) ** 2
+                + np.float32(((z - w) / c) ** 2)
+            )
+            np.maximum(weight, np.float32(part.strength) * np.clip(2.2 * (1.35 - far), 0, 1), out=weight)
+        if weight.max() < 0.1:
+            return None
+        x, y = grid_mm(anatomy, box)
+        weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.3), 0, 1)
+        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
+        free = np.maximum(fluid - cut(anatomy.ventricle, index, box) / np.float32(255), 0)
+        if self.gain > 1:
+            wide = cv2.GaussianBlur(free, (0, 0), 0.8 / anatomy.spacing_mm[2])
+            alpha = np.clip(np.maximum(free, wide) * np.float32(self.gain), 0, 1) * weight
+            alpha *= fluid >= 0
+        else:
+            alpha = free * weight
+        if alpha.max() < 0.08:
+            return None
+        blood = np.full(alpha.shape, self.hu, np.float32)
+        rise = alpha * np.float32(self.hu - anatomy.fluid_hu) - fluid * np.float32(anatomy.brain_hu - anatomy.fluid_hu)
+        need = 0.9 * needed_area_mm2(anatomy, 20.0)
+        return Layer(box, alpha, blood, rise > 5.0, need, mixes=True)
+
+
+def seen_area_mm2(anatomy: Anatomy, shape: Cisterns, index: int) -> float:
+    """Return the area that would be seen on one slice."""
+    layer = shape.layer(anatomy, index)
+    return 0.0 if layer is None else float(layer.seen.sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
+
+
+def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.int16]) -> tuple[Spread, ...]:
+    """Draw which spaces hold blood, one of them around `point` (slice, row, column)."""
+    s = anatomy.scale
+    lateral, along, z = anatomy.place(point)
+    level = float(anatomy.level_mm[int(point[0])])
+    half = anatomy.midline.half_length_mm
+    strength = float(rng.uniform(0.55, 1.0))
+    top = z + level * s
+
+    def at(level_mm: float) -> float:
+        return top - level_mm * s
+
+    basal = Spread((0.0, rng.uniform(-0.15, 0.1) * half, at(rng.uniform(88, 98))), (34 * s, 34 * s, 17 * s), strength)
+    kind = rng.random()
+    if level > 74 and kind < 0.75:
+        if rng.random() < 0.22:
+            # Around the midbrain and in front of the pons.
+            return (Spread((0.0, 0.12 * half, at(96)), (20 * s, 22 * s, rng.uniform(9, 18) * s), strength),)
+        parts = [basal]
+        for side in (-1, 1):
+            if rng.random() < 0.6:
+                parts.append(
+                    Spread(
+                        (side * 42 * s, rng.uniform(-0.2, 0.0) * half, at(rng.uniform(76, 86))),
+                        (24 * s, rng.uniform(20, 34) * s, rng.uniform(10, 20) * s),
+                        strength * rng.uniform(0.5, 1.0),
+                    )
+                )
+        if rng.random() < 0.45:
+            parts.append(Spread((0.0, -0.65 * half, at(70)), (9 * s, 28 * s, rng.uniform(18, 40) * s), strength))
+        return tuple(parts)
+    if kind < 0.12:
+        # Everywhere.
+        return (Spread((0.0, 0.0, at(70)), (90 * s, 110 * s, rng.uniform(55, 85) * s), strength),)
+    if kind < 0.3:
+        side = float(np.sign(lateral) or 1.0)
+        radii = (rng.uniform(26, 45) * s, rng.uniform(45, 80) * s, rng.uniform(18, 45) * s)
+        return (Spread((side * 38 * s, along, z), radii, strength),)
+    radius = rng.uniform(11, 34) * s
+    return (
+        Spread((lateral, along, z), (radius, radius * rng.uniform(0.8, 1.6), radius * rng.uniform(0.6, 1.2)), strength),
+    )
+
+
+def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan a subarachnoid bleed where this head has CSF to fill, near `around_slice` where given."""
+    s = anatomy.scale
+    slices = np.flatnonzero(anatomy.area_mm2 > 1200 * s**2)
+    if len(slices) == 0:
+        return None
+    for attempt in range(8):
+        near = int(rng.choice(slices)) if around_slice is None else around_slice
+        free = (anatomy.fluid[near] > 110) & (anatomy.ventricle[near] < 20)
+        places = np.flatnonzero(free.ravel())
+        if len(places) < 20:
+            if around_slice is not None:
+                return None
+            continue
+        row, column = divmod(int(places[int(rng.integers(len(places)))]), free.shape[1])
+        spreads = _spreads(anatomy, rng, np.array([near, row, column], np.int16))
+        shape = Cisterns(
+            spreads=spreads,
+            patches=Waves.draw(rng, 9, 40),
+            patchiness=float(rng.uniform(0.1, 0.6)),
+            hu=float(rng.uniform(46, 72)),
+            gain=float(rng.uniform(1.0, 1.7)),
+        )
+        if attempt == 7 or seen_area_mm2(anatomy, shape, near) > 40 * s**2:
+            return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
+    return None

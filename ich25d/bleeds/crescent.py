@@ -1,0 +1,306 @@
+"""Subdural bleeds: crescents along the convexity, bands along the falx and the tentorium."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.shape import Bleed, Box, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, soft_edge, within
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """How dense the blood of a subdural is.
+
+    Args:
+        hu: Mean HU.
+        texture: Unevenness.
+        texture_hu: Its size.
+        layered_hu: Difference between the lower (posterior) and the upper part; 0 without a level.
+        level_mm: y of the level, from the middle of the image, where layered.
+    """
+
+    hu: float
+    texture: Waves
+    texture_hu: float
+    layered_hu: float
+    level_mm: float
+
+    def at(self, x: Plane, y: Plane, z: float) -> Plane:
+        """Return HU on a grid, float32 (h, w)."""
+        blood = np.float32(self.hu) + np.float32(self.texture_hu) * self.texture.at(x, y, z)
+        if self.layered_hu:
+            part = 1 / (1 + np.exp(-(y[:, None] - np.float32(self.level_mm)) / np.float32(2.5)))
+            blood = blood + np.float32(self.layered_hu) * (part - 0.5).astype(np.float32)
+        return blood
+
+
+@dataclass(frozen=True, slots=True)
+class Crescent:
+    """A layer along the inner table of one hemisphere, thinning out to all sides.
+
+    Args:
+        side: -1 or 1, the sign of the lateral coordinate.
+        middle_angle: Where it is thickest, as an angle around the head's axis; 0 in front, pi behind.
+        half_angle: Half its extent, radians.
+        middle_z_mm: Where it is thickest.
+        half_z_mm: Half its extent.
+        thickness_mm: Greatest thickness.
+        waves: Unevenness of the thickness.
+        unevenness: Its relative size.
+        flatness: Exponent of the profile; small keeps the thickness nearly to the ends.
+        edge_mm: Width of the soft edge.
+        density: Of the blood.
+        push: Share of the thickness by which tissue gives way.
+    """
+
+    side: int
+    middle_angle: float
+    half_angle: float
+    middle_z_mm: float
+    half_z_mm: float
+    thickness_mm: float
+    waves: Waves
+    unevenness: float
+    flatness: float
+    edge_mm: float
+    density: Density
+    push: float
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the crescent does not reach."""
+        z = float(anatomy.slice_position_mm[index])
+        tall = 1 - ((z - self.middle_z_mm) / self.half_z_mm) ** 2
+        box = head_box(anatomy, index)
+        if tall <= 0 or box is None:
+            return None
+        lateral, along = anatomy.frame(index, box)
+        x, y = grid_mm(anatomy, box)
+        ratio = np.float32(anatomy.midline.half_width_mm / anatomy.midline.half_length_mm)
+        angle = np.arctan2(np.abs(lateral), -along * ratio)
+        off = (angle - np.float32(self.middle_angle)) / np.float32(self.half_angle)
+        profile = np.clip((1 - off * off) * np.float32(tall), 0, 1) ** np.float32(self.flatness)
+        uneven = 1 + np.float32(self.unevenness) * self.waves.at(x, y, z)
+        thickness = np.float32(self.thickness_mm) * profile * np.clip(uneven, 0.3, 1.7)
+        depth = cut(anatomy.depth, index, box)
+        across = lateral * self.side
+        midline = np.clip((across - 1.0) / 1.5, 0, 1)
+        # Under half a pixel nothing is left of it: partial volume alone thins it out.
+        alpha = soft_edge(depth - thickness, self.edge_mm) * np.clip(thickness / np.float32(0.8), 0, 1) * midline
+        alpha *= within(anatomy, index, box)
+        if alpha.max() < 0.05:
+            return None
+        push = None
+        if self.push:
+            push = _push_from_table(depth, thickness * midline, self.push, anatomy)
+        blood = self.density.at(x, y, z)
+        contrast = float(np.abs(blood[alpha > 0.5] - anatomy.brain_hu).mean()) if (alpha > 0.5).any() else 1.0
+        return Layer(box, alpha, blood, alpha > 0.5, needed_area_mm2(anatomy, contrast), mixes=False, push_mm=push)
+
+
+def _push_from_table(depth: Plane, thickness: Plane, share: float, anatomy: Anatomy) -> Plane:
+    """Return how far tissue under a layer gives way, mm (2, h, w): away from the inner table."""
+    smooth = cv2.GaussianBlur(depth, (0, 0), 3.0 / anatomy.spacing_mm[2])
+    rows = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3)
+    columns = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3)
+    length = np.sqrt(rows * rows + columns * columns) + 1e-3
+    wide = cv2.GaussianBlur(thickness, (0, 0), 3.0 / anatomy.spacing_mm[2])
+    amount = np.float32(share) * np.maximum(wide - 1.5, 0) * np.exp(-np.maximum(depth - thickness, 0) / 14)
+    amount *= np.clip((depth - 2) / 4, 0, 1)
+    return np.stack([amount * rows / length, amount * columns / length])
+
+
+@dataclass(frozen=True, slots=True)
+class FalxBand:
+    """A thin layer on one side of the falx.
+
+    Args:
+        side: -1 or 1.
+        middle_along, half_along: Where along the falx, as shares of half the brain's length.
+        middle_z_mm, half_z_mm: Where it is thickest, and half its height.
+        thickness_mm: Greatest thickness.
+        reach_mm: How deep the falx hangs from the inner table.
+        waves: Unevenness of the thickness.
+        edge_mm: Width of the soft edge.
+        density: Of the blood.
+    """
+
+    side: int
+    middle_along: float
+    half_along: float
+    middle_z_mm: float
+    half_z_mm: float
+    thickness_mm: float
+    reach_mm: float
+    waves: Waves
+    edge_mm: float
+    density: Density
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the band does not reach."""
+        z = float(anatomy.slice_position_mm[index])
+        tall = 1 - ((z - self.middle_z_mm) / self.half_z_mm) ** 2
+        box = head_box(anatomy, index)
+        if tall <= 0 or box is None:
+            return None
+        lateral, along = anatomy.frame(index, box)
+        x, y = grid_mm(anatomy, box)
+        off = (along / np.float32(anatomy.midline.half_length_mm) - self.middle_along) / self.half_along
+        profile = np.clip((1 - off * off) * np.float32(tall), 0, 1) ** np.float32(0.5)
+        uneven = np.clip(1 + 0.3 * self.waves.at(x, y, z), 0.4, 1.6)
+        depth = cut(anatomy.depth, index, box)
+        hangs = soft_edge(depth - np.float32(self.reach_mm), 6.0)
+        thickness = np.float32(self.thickness_mm) * profile * uneven * hangs
+        # The falx bends; its own path is followed a little.
+        across = lateral * self.side
+        alpha = soft_edge(across - thickness, self.edge_mm) * soft_edge(-across - 0.4, self.edge_mm)
+        alpha *= np.clip(thickness / np.float32(0.9), 0, 1) * within(anatomy, index, box)
+        if alpha.max() < 0.05:
+            return None
+        blood = self.density.at(x, y, z)
+        need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
+        return Layer(box, alpha.astype(np.float32), blood, alpha > 0.5, need, mixes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TentBand:
+    """A layer on one leaf of the tentorium: a band that sweeps outwards from slice to slice.
+
+    Args:
+        side: -1 or 1.
+        top_z_mm: Where the leaf meets the falx.
+        slope: mm the leaf falls for each mm to the side.
+        thickness_mm: Thickness across the leaf.
+        from_along, to_along: Front and back end, as shares of half the brain's length.
+        out_mm: How far to the side it reaches.
+        waves: Unevenness.
+        edge_mm: Width of the soft edge.
+        density: Of the blood.
+    """
+
+    side: int
+    top_z_mm: float
+    slope: float
+    thickness_mm: float
+    from_along: float
+    to_along: float
+    out_mm: float
+    waves: Waves
+    edge_mm: float
+    density: Density
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the band does not reach."""
+        z = float(anatomy.slice_position_mm[index])
+        dz = max(anatomy.spacing_mm[0], 1.0)
+        if z > self.top_z_mm + dz + self.thickness_mm or z < self.top_z_mm - self.slope * self.out_mm - dz:
+            return None
+        box = head_box(anatomy, index)
+        if box is None:
+            return None
+        lateral, along = anatomy.frame(index, box)
+        x, y = grid_mm(anatomy, box)
+        back = along / np.float32(anatomy.midline.half_length_mm)
+        across = lateral * self.side
+        # The leaf falls to the side, and a little to the front: towards the petrous ridge.
+        leaf = self.top_z_mm - np.float32(self.slope) * across - 6.0 * np.clip(0.5 - back, 0, 1)
+        leaf = leaf + 1.5 * self.waves.at(x, y, 0.0)
+        # Share of the slice's thickness that lies in the layer [leaf, leaf + thickness].
+        low, high = np.maximum(leaf, z - dz / 2), np.minimum(leaf + np.float32(self.thickness_mm), z + dz / 2)
+        alpha = np.clip((high - low) / np.float32(dz), 0, 1)
+        alpha *= soft_edge(1.0 - across, self.edge_mm) * soft_edge(across - self.out_mm, 8.0)
+        alpha *= soft_edge((self.from_along - back) * 80, 8.0) * soft_edge((back - self.to_along) * 80, 6.0)
+        alpha = cv2.GaussianBlur((alpha * within(anatomy, index, box)).astype(np.float32), (0, 0), 0.8)
+        if alpha.max() < 0.1:
+            return None
+        blood = self.density.at(x, y, z)
+        need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
+        return Layer(box, alpha, blood, alpha > 0.4, need, mixes=False)
+
+
+def draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: float) -> Density:
+    """Draw how dense the blood is: acute most often; mixed, isodense or chronic where it is thick."""
+    kind = rng.random()
+    thick = thickness_mm > 5
+    texture = Waves.draw(rng, 5, 30)
+    layered, level = 0.0, 0.0
+    if kind < 0.68 or not thick:
+        hu, uneven = rng.uniform(50, 72), rng.uniform(1.0, 3.5)
+    elif kind < 0.84:
+        hu, uneven = rng.uniform(42, 56), rng.uniform(6, 11)
+    elif kind < 0.91:
+        hu, uneven = rng.uniform(30, 42), rng.uniform(1.5, 4)
+        layered, level = rng.uniform(18, 32), rng.uniform(-15, 35)
+    elif kind < 0.96:
+        hu, uneven = rng.uniform(anatomy.brain_hu - 2, anatomy.brain_hu + 9), rng.uniform(1.5, 4)
+    else:
+        hu, uneven = rng.uniform(14, 24), rng.uniform(2, 7)
+    return Density(float(hu), texture, float(uneven), float(layered), float(level))
+
+
+def plan_crescent(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan a subdural bleed: convexity most often, else falx or tentorium."""
+    s = anatomy.scale
+    candidates = np.flatnonzero(anatomy.area_mm2 > 1500 * s**2)
+    if len(candidates) == 0:
+        return None
+    near = int(rng.choice(candidates)) if around_slice is None else around_slice
+    z, level = float(anatomy.slice_position_mm[near]), float(anatomy.level_mm[near])
+    side = int(rng.choice([-1, 1]))
+    edge = float(rng.uniform(1.5, 2.6)) * max(anatomy.spacing_mm[2], 0.5)
+    kind = rng.random()
+    shape: Crescent | FalxBand | TentBand
+    if kind < 0.16 and level < 75:
+        half_z = rng.uniform(12, 40) * s
+        thickness = float(np.exp(rng.uniform(np.log(2.0), np.log(7.0)))) * s
+        back = rng.random() < 0.6
+        shape = FalxBand(
+            side=side,
+            middle_along=float(rng.uniform(0.3, 0.8) if back else rng.uniform(-0.85, -0.1)),
+            half_along=float(rng.uniform(0.25, 0.8)),
+            middle_z_mm=z + float(rng.uniform(-0.8, 0.8) * half_z),
+            half_z_mm=float(half_z),
+            thickness_mm=thickness,
+            reach_mm=float(rng.uniform(26, 46) if back else rng.uniform(16, 30)) * s,
+            waves=Waves.draw(rng, 12, 50),
+            edge_mm=edge,
+            density=draw_density(anatomy, rng, 0.0),
+        )
+    elif kind < 0.26 and 68 < level < 100:
+        slope = float(rng.uniform(0.45, 0.8))
+        out = float(rng.uniform(28, 48)) * s
+        shape = TentBand(
+            side=side,
+            top_z_mm=z + float(rng.uniform(0.0, 0.7)) * slope * out,
+            slope=slope,
+            thickness_mm=float(rng.uniform(2.5, 7.0)) * s,
+            from_along=float(rng.uniform(0.1, 0.35)),
+            to_along=float(rng.uniform(0.6, 0.95)),
+            out_mm=out,
+            waves=Waves.draw(rng, 14, 50),
+            edge_mm=edge,
+            density=draw_density(anatomy, rng, 0.0),
+        )
+    else:
+        thickness = float(np.exp(rng.uniform(np.log(2.2), np.log(17.0)))) * s
+        half_z = float(np.clip(rng.uniform(14, 55) * s, 10, 60))
+        half_angle = float(rng.uniform(0.45, 1.7))
+        shape = Crescent(
+            side=side,
+            middle_angle=float(rng.uniform(0.15, 0.95) * np.pi),
+            half_angle=half_angle,
+            middle_z_mm=z + float(rng.uniform(-0.9, 0.9) * half_z),
+            half_z_mm=half_z,
+            thickness_mm=thickness,
+            waves=Waves.draw(rng, 14, 60),
+            unevenness=float(rng.uniform(0.05, 0.35)),
+            flatness=float(rng.uniform(0.35, 0.75)),
+            edge_mm=edge,
+            density=draw_density(anatomy, rng, thickness),
+            push=float(rng.uniform(0.4, 0.8)) if thickness > 2.5 and rng.random() < 0.85 else 0.0,
+        )
+    return Bleed("subdural", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))

@@ -1,0 +1,195 @@
+"""Epidural bleeds: a lens between the skull and the dura, convex to the brain."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.shape import (
+    Bleed,
+    Layer,
+    Waves,
+    box_around,
+    cut,
+    grid_mm,
+    needed_area_mm2,
+    soft_edge,
+    sub_slices,
+    within,
+)
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """The part of an ellipsoid that lies inside the skull; its middle is on the inner table.
+
+    Args:
+        centre_mm: x, y (from the middle of the image), z.
+        axes: Rows are unit vectors: normal (into the brain), tangent in the slice, tangent across.
+        radii_mm: Half axes along them.
+        hu: Mean HU of the blood.
+        edge_mm: Width of the soft edge.
+        shape_waves: Unevenness of the surface.
+        unevenness_mm: Its size.
+        texture: Unevenness of the density.
+        texture_hu: Its size.
+        swirl_hu: How much darker unclotted pockets are; 0 for none.
+        push: Share of the thickness by which tissue gives way.
+    """
+
+    centre_mm: Vector
+    axes: Vector
+    radii_mm: Vector
+    hu: float
+    edge_mm: float
+    shape_waves: Waves
+    unevenness_mm: float
+    texture: Waves
+    texture_hu: float
+    swirl_hu: float
+    push: float
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the lens does not reach."""
+        reach = float(self.radii_mm.max())
+        z = float(anatomy.slice_position_mm[index])
+        dz = anatomy.spacing_mm[0]
+        if abs(z - self.centre_mm[2]) > reach + dz:
+            return None
+        box = box_around(anatomy, self.centre_mm[0], self.centre_mm[1], reach + 26 * self.push + 3)
+        if box is None:
+            return None
+        x, y = grid_mm(anatomy, box)
+        bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
+        alpha = np.zeros(bumps.shape, np.float32)
+        samples = sub_slices(anatomy, index)
+        nearest = None
+        for sub in samples:
+            signed = self._signed_mm(x, y, sub) + bumps
+            alpha += soft_edge(signed, self.edge_mm) / len(samples)
+            nearest = signed if nearest is None else np.minimum(nearest, signed)
+        room = within(anatomy, index, box)
+        alpha *= room
+        if alpha.max() < 0.05:
+            return None
+        tone = self.texture.at(x, y, z)
+        blood = np.float32(self.hu) + np.float32(self.texture_hu) * tone
+        if self.swirl_hu:
+            blood -= np.float32(self.swirl_hu) * np.clip((tone - 0.5) * 1.6, 0, 1)
+        push = None
+        if self.push:
+            push = self._push(anatomy, index, box, nearest if nearest is not None else bumps)
+        seen = alpha > 0.5
+        contrast = self.hu - anatomy.brain_hu
+        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, contrast), mixes=False, push_mm=push)
+
+    def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
+        """Return about the distance to the ellipsoid's surface, negative inside."""
+        dx, dy, dz = x[None, :] - self.centre_mm[0], y[:, None] - self.centre_mm[1], z - self.centre_mm[2]
+        square = np.zeros((len(y), len(x)), np.float32)
+        steep = np.zeros_like(square)
+        for axis, radius in zip(self.axes, self.radii_mm, strict=True):
+            part = (axis[0] * dx + axis[1] * dy + axis[2] * dz).astype(np.float32) / np.float32(radius)
+            square += part * part
+            steep += (part / np.float32(radius)) ** 2
+        # First-order distance: value over slope of the implicit surface.
+        return ((square - 1) / (2 * np.sqrt(steep) + 1e-3)).astype(np.float32)
+
+    def _push(
+        self, anatomy: Anatomy, index: int, box: tuple[int, int, int, int], signed: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Return how far tissue gives way, mm (2, h, w): along the normal, fading with distance."""
+        depth = cut(anatomy.depth, index, box)
+        free = np.clip((depth - 2) / 8, 0, 1)
+        thickness = max(float(self.radii_mm[0]) - 2.0, 0.0)
+        amount = np.float32(self.push * thickness) * np.exp(-np.maximum(signed, 0) / 16) * free
+        return np.stack([amount * np.float32(self.axes[0, 1]), amount * np.float32(self.axes[0, 0])])
+
+
+def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: float = 14.0) -> Vector | None:
+    """Return the unit vector x, y, z that leads from a point of the inner table into the brain."""
+    index, row, column = (int(value) for value in point)
+    n, height, width = anatomy.depth.shape
+    reach = max(3, round(reach_mm / anatomy.spacing_mm[2]))
+    low, high = max(0, index - 1), min(n, index + 2)
+    top, bottom = max(0, row - reach), min(height, row + reach + 1)
+    left, right = max(0, column - reach), min(width, column + reach + 1)
+    depth = anatomy.depth[low:high, top:bottom, left:right].astype(np.float32)
+    if depth.shape[1] < 3 or depth.shape[2] < 3:
+        return None
+    rows, columns = np.gradient(depth, anatomy.spacing_mm[1], anatomy.spacing_mm[2], axis=(1, 2))
+    inside = depth > 0.5
+    if inside.sum() < 10:
+        return None
+    across = 0.0
+    if high - low > 1:
+        gap = float(anatomy.slice_position_mm[high - 1] - anatomy.slice_position_mm[low])
+        change = depth[-1] - depth[0]
+        both = (depth[-1] > 0.5) | (depth[0] > 0.5)
+        across = float(change[both].mean() / gap) if gap > 0.5 and both.any() else 0.0
+    vector = np.array([columns[inside].mean(), rows[inside].mean(), np.clip(across, -1.0, 1.0)])
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 1e-3 else None
+
+
+def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an epidural bleed at the inner table, near `around_slice` where given."""
+    points = anatomy.table_points
+    s = anatomy.scale
+    thickness = float(np.exp(rng.uniform(np.log(4.5), np.log(26)))) * s
+    half_chord = float(np.clip(thickness * rng.uniform(1.3, 3.2), 14 * s, 46 * s)) + 3
+    tall = float(np.clip(half_chord * rng.uniform(0.6, 1.1), 10 * s, 42 * s))
+    if around_slice is not None:
+        z0 = float(anatomy.slice_position_mm[around_slice]) + float(rng.uniform(-1, 1)) * 0.85 * tall
+        near = np.abs(anatomy.slice_position_mm[points[:, 0]] - z0) < max(4.0, 0.8 * anatomy.spacing_mm[0])
+        points = points[near]
+    if len(points) == 0:
+        return None
+    for _ in range(12):
+        point = points[int(rng.integers(len(points)))]
+        lateral, along, _ = anatomy.place(point)
+        normal = inward_normal(anatomy, point)
+        if normal is None:
+            continue
+        # Temporal and parietal most; rarely on the midline or in the deepest base.
+        chance = 0.15 + 0.85 * min(1.0, abs(lateral) / (0.75 * anatomy.midline.half_width_mm))
+        if abs(along) > 0.7 * anatomy.midline.half_length_mm:
+            chance *= 0.6
+        if rng.random() > chance or abs(normal[2]) > 0.93:
+            continue
+        index, row, column = (int(value) for value in point)
+        _, height, width = anatomy.depth.shape
+        x = (column - (width - 1) / 2) * anatomy.spacing_mm[2]
+        y = (row - (height - 1) / 2) * anatomy.spacing_mm[1]
+        centre = np.array([x, y, anatomy.slice_position_mm[index]])
+        tangent = np.cross(normal, [0.0, 0.0, 1.0])
+        tangent /= np.linalg.norm(tangent)
+        axes = np.stack([normal, tangent, np.cross(normal, tangent)])
+        kind = rng.random()
+        shape = Lens(
+            centre_mm=centre,
+            axes=axes,
+            radii_mm=np.array([thickness, half_chord, tall]),
+            hu=float(rng.uniform(52, 74)) if kind > 0.08 else float(rng.uniform(44, 54)),
+            edge_mm=float(rng.uniform(1.5, 2.4)) * max(anatomy.spacing_mm[2], 0.5),
+            shape_waves=Waves.draw(rng, 18, 45),
+            unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,
+            texture=Waves.draw(rng, 6, 26),
+            texture_hu=float(rng.uniform(0.8, 3.0)),
+            swirl_hu=float(rng.uniform(8, 25)) if rng.random() < 0.25 else 0.0,
+            push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
+        )
+        return whole_range(anatomy, "epidural", shape, float(centre[2]), max(tall, thickness), rng)
+    return None
+
+
+def whole_range(
+    anatomy: Anatomy, label: str, shape: Lens, z_mm: float, reach_mm: float, rng: np.random.Generator
+) -> Bleed:
+    """Wrap a shape with the slices it may reach."""
+    near = np.flatnonzero(np.abs(anatomy.slice_position_mm - z_mm) <= reach_mm + 2 * anatomy.spacing_mm[0])
+    first, last = (int(near[0]), int(near[-1])) if len(near) else (0, anatomy.n_slices - 1)
+    return Bleed(label, anatomy, shape, first, last, int(rng.integers(2**31)))

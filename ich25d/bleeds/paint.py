@@ -1,0 +1,250 @@
+"""Bleeds into HU slices: which ones, where, and with what labels and masks.
+
+The shapes are decided in space once; a slice looks the same whichever slices are asked for with it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.blob import plan_blob
+from ich25d.bleeds.cisterns import plan_cisterns
+from ich25d.bleeds.crescent import plan_crescent
+from ich25d.bleeds.lens import plan_lens
+from ich25d.bleeds.shape import Bleed, Layer
+from ich25d.bleeds.skull import Bool, Float
+from ich25d.bleeds.ventricle import plan_ventricle
+from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
+
+Planner = Callable[[Anatomy, np.random.Generator, int | None], Bleed | None]
+
+PLANNERS: dict[str, Planner] = {
+    "epidural": plan_lens,
+    "intraparenchymal": plan_blob,
+    "intraventricular": plan_ventricle,
+    "subarachnoid": plan_cisterns,
+    "subdural": plan_crescent,
+}
+"""The painter of each subtype."""
+
+CHANCES: dict[str, float] = {
+    "epidural": 0.12,
+    "intraparenchymal": 0.26,
+    "intraventricular": 0.15,
+    "subarachnoid": 0.23,
+    "subdural": 0.24,
+}
+"""How often each is drawn first. Real shares would leave hardly any epidural (3 % of positive slices)."""
+
+COMPANIONS: dict[str, tuple[str, ...]] = {
+    "epidural": ("subdural", "subarachnoid", "intraparenchymal"),
+    "intraparenchymal": ("intraventricular", "subarachnoid", "subdural", "intraparenchymal"),
+    "intraventricular": ("intraparenchymal", "subarachnoid"),
+    "subarachnoid": ("subdural", "intraparenchymal", "intraventricular", "subarachnoid"),
+    "subdural": ("subarachnoid", "subdural", "intraparenchymal"),
+}
+"""What comes along with it."""
+
+SECOND = 0.3
+"""Chance of a second bleed."""
+
+BONE_FROM_HU = 130.0
+BONE_ONLY_HU = 230.0
+"""Between these the paint fades out: such a pixel is part bone."""
+
+
+def plan_bleeds(
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    *,
+    labels: Sequence[str] | None = None,
+    around_slice: int | None = None,
+) -> list[Bleed]:
+    """Decide on one or two bleeds of a head.
+
+    Args:
+        anatomy: The head.
+        rng: Decides everything.
+        labels: Exactly these subtypes, as far as this head has room for them; by default drawn.
+        around_slice: A slice that the bleeds shall reach, or end near.
+
+    Returns:
+        One or two bleeds, or as many as `labels`; none where the head has no room, so check the
+        labels that `paint` returns.
+    """
+    if not anatomy.usable:
+        return []
+    if around_slice is not None and anatomy.area_mm2[around_slice] <= 0:
+        return []
+    if labels is not None:
+        planned = (PLANNERS[label](anatomy, rng, around_slice) for label in labels)
+        return [bleed for bleed in planned if bleed is not None]
+    bleeds: list[Bleed] = []
+    chances = np.array([CHANCES[label] for label in SUBTYPES])
+    for _ in range(6):
+        first = str(rng.choice(SUBTYPES, p=chances / chances.sum()))
+        bleed = PLANNERS[first](anatomy, rng, around_slice)
+        if bleed is None:
+            continue
+        bleeds.append(bleed)
+        if rng.random() < SECOND:
+            second = PLANNERS[str(rng.choice(COMPANIONS[first]))](anatomy, rng, around_slice)
+            if second is not None:
+                bleeds.append(second)
+        break
+    return bleeds
+
+
+def _shifts(layers: Sequence[Layer], shape: tuple[int, int]) -> Float | None:
+    """Return the sum of all pushes in mm, float32 (2, H, W); None where nothing moves."""
+    pushes = [layer for layer in layers if layer.push_mm is not None and np.abs(layer.push_mm).max() > 0.2]
+    if not pushes:
+        return None
+    total = np.zeros((2, *shape), np.float32)
+    for layer in pushes:
+        top, left, bottom, right = layer.box
+        total[:, top:bottom, left:right] += layer.push_mm
+    return total
+
+
+def _moved(plane: Float, shift_px: Float, *, smooth: bool) -> Float:
+    """Return a plane of which every pixel comes from `shift_px` (2, h, w) away."""
+    height, width = plane.shape
+    x = np.arange(width, dtype=np.float32)[None, :] - shift_px[1]
+    y = np.arange(height, dtype=np.float32)[:, None] - shift_px[0]
+    kind = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
+    result: Float = cv2.remap(plane, x, y, kind, borderMode=cv2.BORDER_REPLICATE)
+    return result
+
+
+def _residual(plane: Float, layer: Layer, anatomy: Anatomy, index: int) -> Float:
+    """Return the scanner's noise in a box: what a blur takes away, without the edges of tissue."""
+    top, left, bottom, right = layer.box
+    part = plane[top:bottom, left:right]
+    inside = ((anatomy.depth[index, top:bottom, left:right] > 0) & (part < BONE_FROM_HU) & (part > -60)).astype(
+        np.float32
+    )
+    sigma = 1.2
+    weight = cv2.GaussianBlur(inside, (0, 0), sigma)
+    mean = cv2.GaussianBlur(part * inside, (0, 0), sigma) / np.maximum(weight, 1e-3)
+    noise = float(anatomy.noise_hu[index])
+    residual: Float = np.clip(part - mean, -2.6 * noise, 2.6 * noise) * inside
+    return residual
+
+
+def _blend(plane: Float, layer: Layer, anatomy: Anatomy, index: int) -> None:
+    """Lay one layer over a slice, in place."""
+    top, left, bottom, right = layer.box
+    part = plane[top:bottom, left:right]
+    free = np.clip((BONE_ONLY_HU - part) / (BONE_ONLY_HU - BONE_FROM_HU), 0, 1)
+    if layer.mixes:
+        part += layer.alpha * free * (layer.blood_hu - np.float32(anatomy.fluid_hu))
+        return
+    noise = _residual(plane, layer, anatomy, index)
+    if layer.rim_hu is not None:
+        part += layer.rim_hu * free
+    # Next to bone a pixel is brighter than its tissue; blood is added there, not put in its place,
+    # or a dark line would be left between the lens and the skull.
+    depth = anatomy.depth[index, top:bottom, left:right].astype(np.float32)
+    glow = np.maximum(part - np.float32(anatomy.brain_hu + 8), 0) * np.clip(1.3 - depth / 2.2, 0, 1)
+    part += layer.alpha * free * (layer.blood_hu + noise + glow - part)
+
+
+def _compose(bleeds: Sequence[Bleed], index: int) -> tuple[list[tuple[Bleed, Layer]], Float | None]:
+    """Return the layers of a slice, those mixed with CSF first, and the shift of tissue in pixels."""
+    layers = [(bleed, layer) for bleed in bleeds if (layer := bleed.layer(index)) is not None]
+    layers.sort(key=lambda item: not item[1].mixes)
+    if not layers:
+        return [], None
+    anatomy = layers[0][0].anatomy
+    shift = _shifts([layer for _, layer in layers], anatomy.depth.shape[1:])
+    if shift is not None:
+        shift /= np.array(anatomy.spacing_mm[1:], np.float32)[:, None, None]
+    return layers, shift
+
+
+def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Float | None, shape: tuple[int, int]) -> Bool:
+    """Return where each subtype would be seen on a slice, bool (5, H, W); empty where too little is."""
+    masks = np.zeros((N_LABELS - 1, *shape), bool)
+    for name_index, name in enumerate(SUBTYPES):
+        own = [(bleed, layer) for bleed, layer in layers if bleed.label == name]
+        if not own:
+            continue
+        for _, layer in own:
+            top, left, bottom, right = layer.box
+            mask = np.zeros(shape, np.float32)
+            mask[top:bottom, left:right] = layer.seen
+            if layer.mixes and shift is not None:
+                mask = _moved(mask, shift, smooth=True)
+            masks[name_index] |= mask > 0.5
+        anatomy = own[0][0].anatomy
+        need = min(layer.need_mm2 for _, layer in own)
+        if masks[name_index].sum() * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] < need:
+            masks[name_index] = False
+    return masks
+
+
+def paint(
+    hu: npt.NDArray[np.int16],
+    slice_indices: Sequence[int],
+    bleeds: Sequence[Bleed],
+    rng: np.random.Generator | None = None,
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+    """Paint bleeds into some slices of their head.
+
+    Args:
+        hu: int16 (k, H, W), the wanted slices as scanned.
+        slice_indices: Which slices of the scan they are; may repeat.
+        bleeds: What `plan_bleeds` returned for this head.
+        rng: Not needed; everything was drawn when the bleeds were planned.
+
+    Returns:
+        The painted slices, int16 (k, H, W), and labels, uint8 (k, 6) in `LABELS` order: 1 where
+        enough of the bleed would be seen on that slice.
+    """
+    del rng
+    painted = hu.copy()
+    labels = np.zeros((len(hu), N_LABELS), np.uint8)
+    for k, index in enumerate(slice_indices):
+        layers, shift = _compose(bleeds, int(index))
+        if not layers:
+            continue
+        anatomy = layers[0][0].anatomy
+        plane = hu[k].astype(np.float32)
+        for _, layer in layers:
+            if layer.mixes:
+                _blend(plane, layer, anatomy, int(index))
+        if shift is not None:
+            moved = _moved(plane, shift, smooth=False)
+            still = (np.abs(shift).max(axis=0) < 0.03) | (plane > BONE_FROM_HU) | (moved > BONE_FROM_HU)
+            plane = np.where(still, plane, moved)
+        for _, layer in layers:
+            if not layer.mixes:
+                _blend(plane, layer, anatomy, int(index))
+        painted[k] = np.rint(plane).astype(np.int16)
+        labels[k, : N_LABELS - 1] = _seen(layers, shift, hu.shape[1:]).any(axis=(1, 2))
+    labels[:, ANY_INDEX] = labels[:, :ANY_INDEX].max(axis=1)
+    return painted, labels
+
+
+def truth_masks(bleeds: Sequence[Bleed], slice_indices: Sequence[int] | None = None) -> Bool:
+    """Return where each subtype would be seen: the truth for heat maps and volumes.
+
+    Args:
+        bleeds: What `plan_bleeds` returned; at least one.
+        slice_indices: The wanted slices; by default all of the head.
+
+    Returns:
+        bool (5, k, H, W), subtypes in `SUBTYPES` order; a slice's mask is empty where its label is 0.
+    """
+    assert bleeds, "truth_masks needs a bleed to know the head's shape"
+    anatomy = bleeds[0].anatomy
+    wanted = range(anatomy.n_slices) if slice_indices is None else slice_indices
+    planes = []
+    for index in wanted:
+        layers, shift = _compose(bleeds, int(index))
+        planes.append(_seen(layers, shift, anatomy.depth.shape[1:]))
+    return np.stack(planes, axis=1)

@@ -1,0 +1,170 @@
+"""What a painted bleed is: a shape in a head, and the layer it lays over one slice."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.skull import Bool, Float
+
+Box = tuple[int, int, int, int]
+"""top, left, bottom, right in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one bleed does to one slice, within a box.
+
+    Args:
+        box: top, left, bottom, right.
+        alpha: Share of blood in each pixel, float32 (h, w) in [0, 1].
+        blood_hu: HU of the blood, float32 (h, w).
+        seen: Where a reader would see it, bool (h, w).
+        need_mm2: Area of `seen` from which on the slice counts as positive.
+        mixes: True where the blood takes the place of CSF alone, voxel by voxel (SAH, IVH);
+            False where it takes the place of all that was there.
+        rim_hu: HU added around the blood (oedema), float32 (h, w), or None.
+        push_mm: Where tissue is pushed to: rows and columns in mm, float32 (2, h, w), or None.
+    """
+
+    box: Box
+    alpha: Float
+    blood_hu: Float
+    seen: Bool
+    need_mm2: float
+    mixes: bool
+    rim_hu: Float | None = None
+    push_mm: Float | None = None
+
+
+class Shape(Protocol):
+    """A bleed's form in space, fixed once; draws its layer on any slice."""
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the bleed does not reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bleed:
+    """One bleed in one head.
+
+    Args:
+        label: One of the five subtypes.
+        anatomy: The head.
+        shape: Form, density and texture.
+        first: Lowest slice it may reach.
+        last: Highest slice it may reach.
+        seed: Seeds what is drawn a slice.
+    """
+
+    label: str
+    anatomy: Anatomy
+    shape: Shape
+    first: int
+    last: int
+    seed: int
+
+    def layer(self, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where the bleed does not reach."""
+        return self.shape.layer(self.anatomy, index) if self.first <= index <= self.last else None
+
+
+@dataclass(frozen=True, slots=True)
+class Waves:
+    """A smooth random field in space, the sum of plane waves; unit variance, same for every slice.
+
+    Args:
+        vectors: Wave vectors x, y, z in rad/mm, (m, 3).
+        phases: (m,).
+    """
+
+    vectors: npt.NDArray[np.float64]
+    phases: npt.NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shortest_mm: float, longest_mm: float, m: int = 8) -> "Waves":
+        """Draw `m` waves with lengths between two bounds."""
+        length = np.exp(rng.uniform(np.log(shortest_mm), np.log(longest_mm), m))
+        direction = rng.normal(size=(m, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        return cls(direction * (2 * np.pi / length)[:, None], rng.uniform(0, 2 * np.pi, m))
+
+    def at(self, x_mm: npt.NDArray[np.floating], y_mm: npt.NDArray[np.floating], z_mm: float) -> Float:
+        """Return the field on a grid: x (w,), y (h,), one z; float32 (h, w)."""
+        kx, ky, kz = self.vectors.T
+        across = np.exp(1j * np.outer(kx, x_mm)).astype(np.complex64)
+        down = np.exp(1j * (np.outer(ky, y_mm) + (self.phases + kz * z_mm)[:, None])).astype(np.complex64)
+        field: Float = (down.T @ across).imag * np.float32(np.sqrt(2 / len(kx)))
+        return field
+
+
+def grid_mm(anatomy: Anatomy, box: Box) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return x (w,) and y (h,) in mm from the middle of the image, of a box's columns and rows."""
+    _, height, width = anatomy.depth.shape
+    _, dy, dx = anatomy.spacing_mm
+    x = (np.arange(box[1], box[3]) - (width - 1) / 2) * dx
+    y = (np.arange(box[0], box[2]) - (height - 1) / 2) * dy
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def box_around(anatomy: Anatomy, x_mm: float, y_mm: float, radius_mm: float) -> Box | None:
+    """Return the box of a circle, cut at the image's edge; None where nothing is left."""
+    _, height, width = anatomy.depth.shape
+    _, dy, dx = anatomy.spacing_mm
+    column, row = x_mm / dx + (width - 1) / 2, y_mm / dy + (height - 1) / 2
+    reach_x, reach_y = radius_mm / dx, radius_mm / dy
+    box = (
+        max(0, int(row - reach_y)),
+        max(0, int(column - reach_x)),
+        min(height, int(row + reach_y) + 2),
+        min(width, int(column + reach_x) + 2),
+    )
+    return box if box[2] - box[0] > 2 and box[3] - box[1] > 2 else None
+
+
+def head_box(anatomy: Anatomy, index: int) -> Box | None:
+    """Return the box of the intracranial space of a slice, with a margin of 2 px."""
+    inside = anatomy.depth[index] > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if len(rows) == 0:
+        return None
+    _, height, width = anatomy.depth.shape
+    return (
+        max(0, int(rows[0]) - 2),
+        max(0, int(columns[0]) - 2),
+        min(height, int(rows[-1]) + 3),
+        min(width, int(columns[-1]) + 3),
+    )
+
+
+def cut(array: npt.NDArray[np.generic], index: int, box: Box) -> Float:
+    """Return a box of one slice of a map as float32."""
+    return array[index, box[0] : box[2], box[1] : box[3]].astype(np.float32)
+
+
+def soft_edge(signed_mm: Float, width_mm: float) -> Float:
+    """Return 1 inside, 0 outside and a smooth step of a given width where `signed_mm` crosses 0."""
+    step = np.clip(0.5 - signed_mm / np.float32(width_mm), 0, 1)
+    smooth: Float = step * step * (3 - 2 * step)
+    return smooth
+
+
+def within(anatomy: Anatomy, index: int, box: Box) -> Float:
+    """Return 1 in the intracranial space of a box and one pixel around it, float32."""
+    inside = (cut(anatomy.depth, index, box) > 0).astype(np.uint8)
+    return cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
+
+
+def sub_slices(anatomy: Anatomy, index: int) -> tuple[float, ...]:
+    """Return the z in mm at which a slice is sampled across its thickness (partial volume)."""
+    z = float(anatomy.slice_position_mm[index])
+    dz = anatomy.spacing_mm[0]
+    return (z,) if dz < 2 else (z - dz / 3, z, z + dz / 3)
+
+
+def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:
+    """Return from which area on a bleed is seen: 28 mm2 in an adult, more where it is faint."""
+    return float(28 * anatomy.scale**2 * np.clip((11 / max(abs(contrast_hu), 1e-3)) ** 2, 1, 8))

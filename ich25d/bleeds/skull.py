@@ -1,0 +1,296 @@
+"""From an HU volume of a head to the space inside the skull and the plane between the hemispheres."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+
+BONE_HU = 150
+"""Above every bleed (at most ~100 HU) and below cortical bone."""
+
+TISSUE_HU = (-22, 125)
+"""Range of smoothed HU of brain, CSF and blood, without fat and without bone."""
+
+N_DIRECTIONS = 24
+ENCLOSED = 0.80
+"""Share of directions of the slice plane in which bone must be met: 1 in the vault, ~0.7 in an orbit."""
+
+
+def disc(radius_px: float) -> npt.NDArray[np.uint8]:
+    """Return a round structuring element, uint8 (2r+1, 2r+1)."""
+    r = max(1, round(radius_px))
+    y, x = np.ogrid[-r : r + 1, -r : r + 1]
+    return (x * x + y * y <= radius_px * radius_px + 0.5).astype(np.uint8)
+
+
+def smooth_hu(hu: npt.NDArray[np.int16], sigma_px: float) -> Float:
+    """Return the slices blurred in their plane, float32 (n, H, W); air and dense bone are clipped first."""
+    clipped = np.clip(hu, -200, 400).astype(np.float32)
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma_px) for plane in clipped])
+
+
+def enclosure(bone: Bool, pixel_mm: float) -> Float:
+    """Return for each pixel the share of directions of the plane in which a ray meets bone.
+
+    A ray test survives fractures, craniotomies and the openings of the base, where filling the
+    holes of a closed bone mask fails.
+
+    Args:
+        bone: (n, H, W).
+        pixel_mm: Size of a pixel in mm.
+
+    Returns:
+        float32 (n, H, W) in [0, 1].
+    """
+    n, height, width = bone.shape
+    step = max(1, round(2.2 / pixel_mm))
+    rows, columns = -(-height // step), -(-width // step)
+    coarse = np.zeros((n, rows * step, columns * step), bool)
+    coarse[:, :height, :width] = bone
+    coarse = coarse.reshape(n, rows, step, columns, step).any(axis=(2, 4))
+    side = int(np.ceil(np.hypot(rows, columns))) + 2
+    grid = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    y_out, x_out = np.mgrid[:rows, :columns].astype(np.float32)
+    y_out -= (rows - 1) / 2
+    x_out -= (columns - 1) / 2
+    padded = np.pad(coarse, ((0, 0), (1, 1), (1, 1)))
+    met = np.zeros((n, rows, columns), np.float32)
+    for k in range(N_DIRECTIONS // 2):
+        angle = np.pi * k / (N_DIRECTIONS // 2)
+        cos, sin = float(np.cos(angle)), float(np.sin(angle))
+        x = cos * grid[None, :] - sin * grid[:, None] + (columns - 1) / 2
+        y = sin * grid[None, :] + cos * grid[:, None] + (rows - 1) / 2
+        turned = padded[
+            :, np.clip(np.rint(y) + 1, 0, rows + 1).astype(int), np.clip(np.rint(x) + 1, 0, columns + 1).astype(int)
+        ]
+        forward = np.logical_or.accumulate(turned, axis=2)
+        backward = np.logical_or.accumulate(turned[:, :, ::-1], axis=2)[:, :, ::-1]
+        column = np.rint(cos * x_out + sin * y_out + (side - 1) / 2).astype(int)
+        row = np.rint(-sin * x_out + cos * y_out + (side - 1) / 2).astype(int)
+        met += forward[:, row, column].astype(np.float32) + backward[:, row, column]
+    met /= N_DIRECTIONS
+    return np.stack([cv2.resize(plane, (columns * step, rows * step))[:height, :width] for plane in met])
+
+
+def _largest_part(mask: Bool) -> Bool:
+    """Return the largest part of a 3-D mask; parts touch through faces."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    result: Bool = labels == int(sizes.argmax())
+    return result
+
+
+def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
+    """Find the space inside the skull.
+
+    It must not leak into orbits, sinuses or the neck: fat and air end it, the rays must meet bone
+    all around, narrow necks are cut by an opening, and going down from the vault a slice may only
+    hold what lies under the slice above.
+
+    Args:
+        hu: int16 (n, H, W), caudal to cranial.
+        pixel_mm: Size of a pixel in mm.
+
+    Returns:
+        bool (n, H, W); all False where no skull is found.
+    """
+    soft = smooth_hu(hu, 0.7)
+    bone = soft > BONE_HU
+    seen = enclosure(bone, pixel_mm)
+    inner = (soft > TISSUE_HU[0]) & (soft < TISSUE_HU[1]) & (hu < BONE_HU + 20)
+    near_air = disc(1.6 / pixel_mm)
+    for plane, values in zip(inner, hu, strict=True):
+        # Between air cells and bone lie pixels that are neither and look like tissue.
+        plane &= cv2.dilate((values < -250).astype(np.uint8), near_air) == 0
+    candidate = inner & (seen >= ENCLOSED)
+    opener = disc(3.2 / pixel_mm)
+    core = np.stack([cv2.morphologyEx(plane.astype(np.uint8), cv2.MORPH_OPEN, opener) for plane in candidate]) > 0
+    core = _largest_part(core)
+    area = core.sum(axis=(1, 2)) * pixel_mm**2
+    if area.max(initial=0.0) < 2500:
+        return np.zeros(hu.shape, bool)
+    widest = int(area.argmax())
+    grow = disc(7.0 / pixel_mm)
+    regrow = disc(4.5 / pixel_mm)
+    finisher = disc(1.3 / pixel_mm)
+    result = np.zeros(hu.shape, bool)
+    order = [*range(widest, len(hu)), *range(widest - 1, -1, -1)]
+    for index in order:
+        plane = core[index].astype(np.uint8)
+        if index < widest:
+            above = cv2.dilate(result[index + 1].astype(np.uint8), grow)
+            plane &= above
+            plane = cv2.morphologyEx(plane, cv2.MORPH_OPEN, opener)
+        # Back to the inner table, from which the opening has taken the corners.
+        regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (seen[index] >= ENCLOSED - 0.1)
+        regrown = cv2.morphologyEx(regrown, cv2.MORPH_OPEN, finisher)
+        if index < widest:
+            regrown = _walled_parts(regrown, bone[index], pixel_mm)
+        result[index] = _without_islands(regrown, pixel_mm)
+    area = result.sum(axis=(1, 2)) * pixel_mm**2
+    low = [i for i in range(widest) if area[i] < 700]
+    if low:
+        result[: low[-1] + 1] = False
+    return result
+
+
+def _walled_parts(plane: npt.NDArray[Any], bone: Bool, pixel_mm: float) -> npt.NDArray[np.uint8]:
+    """Keep the parts that bone surrounds; muscle and eyeballs are surrounded by fat and air."""
+    count, labels = cv2.connectedComponents(plane.astype(np.uint8), connectivity=4)
+    result = np.zeros(plane.shape, np.uint8)
+    wall = cv2.dilate(bone.astype(np.uint8), disc(1.5 / pixel_mm)) > 0
+    for label in range(1, count):
+        part = (labels == label).astype(np.uint8)
+        ring = (cv2.dilate(part, np.ones((3, 3), np.uint8)) > 0) & (part == 0)
+        if wall[ring].mean() >= 0.62:
+            result |= part
+    return result
+
+
+def _without_islands(plane: npt.NDArray[Any], pixel_mm: float) -> Bool:
+    """Fill holes up to 150 mm2 (calcifications, air bubbles) and drop parts under 60 mm2."""
+    filled = plane.astype(np.uint8)
+    for value, limit in ((0, 150.0), (1, 60.0)):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((filled == value).astype(np.uint8), connectivity=4)
+        small = np.zeros(count, bool)
+        small[1:] = stats[1:, cv2.CC_STAT_AREA] * pixel_mm**2 < limit
+        filled[small[labels]] = 1 - value
+    return filled > 0
+
+
+def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_mm: float) -> Float:
+    """Return the distance in mm of each inner voxel to the nearest voxel outside, in 3-D.
+
+    Slices below the lowest and above the highest one of the scan don't count as outside, so a scan
+    that is cut off has no floor there.
+
+    Args:
+        inside: (n, H, W).
+        position_mm: Slice positions (n,) in mm.
+        pixel_mm: Size of a pixel in mm.
+
+    Returns:
+        float32 (n, H, W); 0 outside.
+    """
+    flat = np.stack([cv2.distanceTransform(plane.astype(np.uint8), cv2.DIST_L2, 5) for plane in inside])
+    flat = np.maximum(flat - 0.5, 0) * pixel_mm
+    square = flat * flat
+    out = square.copy()
+    n = len(inside)
+    reach = 45.0
+    for shift in range(1, n):
+        moved = False
+        for low in range(n - shift):
+            step = abs(position_mm[low + shift] - position_mm[low])
+            if step > reach:
+                continue
+            moved = True
+            np.minimum(out[low], square[low + shift] + step * step, out=out[low])
+            np.minimum(out[low + shift], square[low] + step * step, out=out[low + shift])
+        if not moved:
+            break
+    result: Float = np.sqrt(out)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Midline:
+    """The plane between the hemispheres, as a frame in each slice.
+
+    With x and y in mm from the middle of the image, right and down:
+    `lateral = cos * x + sin * y - lateral_mm[slice]` and `along = -sin * x + cos * y - along_mm`.
+    Lateral is 0 on the midline; along is 0 half-way between front and back, positive to the back.
+
+    Args:
+        angle: Lean of the head in the slice plane, radians.
+        lateral_mm: (n,) mm.
+        along_mm: mm.
+        half_length_mm: Half the length of the brain, front to back.
+        half_width_mm: Half the width of the brain.
+    """
+
+    angle: float
+    lateral_mm: npt.NDArray[np.float64]
+    along_mm: float
+    half_length_mm: float
+    half_width_mm: float
+
+
+def _mirror_score(planes: Float) -> tuple[float, float]:
+    """Return the best column of mirror symmetry of stacked planes (k, h, w) and its score."""
+    width = planes.shape[2]
+    spectrum = np.fft.rfft(planes, n=2 * width, axis=2)
+    response = np.fft.irfft((spectrum * spectrum).sum(axis=(0, 1)), n=2 * width)
+    peak = int(response.argmax())
+    score = float(response[peak] / (planes.astype(np.float64) ** 2).sum())
+    around = response[[peak - 1, peak, (peak + 1) % (2 * width)]]
+    curve = around[0] - 2 * around[1] + around[2]
+    offset = 0.0 if curve == 0 else 0.5 * (around[0] - around[2]) / curve
+    return (peak + float(np.clip(offset, -0.5, 0.5))) / 2, score
+
+
+def find_midline(hu: npt.NDArray[np.int16], inside: Bool, pixel_mm: float) -> Midline:
+    """Fit the plane of mirror symmetry to the skull and what it holds.
+
+    Args:
+        hu: int16 (n, H, W).
+        inside: Intracranial mask, same shape.
+        pixel_mm: Size of a pixel in mm.
+
+    Returns:
+        The plane; one rotation for the scan, a straight line of crossings along the slices.
+    """
+    n, height, width = hu.shape
+    area = inside.sum(axis=(1, 2))
+    chosen = np.flatnonzero(area > 0.5 * area.max())
+    if len(chosen) > 14:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, 14).round().astype(int)]
+    factor = max(1.0, 2.0 / pixel_mm)
+    small = (max(8, round(width / factor)), max(8, round(height / factor)))
+    planes = []
+    for index in chosen:
+        features = inside[index] * 1.0 + np.clip(hu[index], 100, 900) / 800.0
+        planes.append(cv2.resize(features.astype(np.float32), small, interpolation=cv2.INTER_AREA))
+    stack = np.stack(planes)
+    stack -= np.median(stack, axis=(1, 2), keepdims=True)
+    middle = ((small[0] - 1) / 2, (small[1] - 1) / 2)
+
+    def turned(degrees: float, planes: Float) -> Float:
+        matrix = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+        return np.stack([cv2.warpAffine(plane, matrix, small) for plane in planes])
+
+    coarse = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(-40, 41, 4.0)}
+    best = max(coarse, key=lambda d: coarse[d])
+    fine = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(best - 4, best + 4.1, 1.0)}
+    best = float(max(fine, key=lambda d: fine[d]))
+    upright = turned(best, stack)
+    columns = np.array([_mirror_score(plane[None])[0] for plane in upright])
+    common = float(np.median(columns))
+    keep = np.abs(columns - common) < 6.0
+    slope, start = np.polyfit(chosen[keep], columns[keep], 1) if keep.sum() >= 4 else (0.0, common)
+    if abs(slope) * max(1, len(chosen)) > 12:
+        slope, start = 0.0, common
+    angle = np.deg2rad(best)
+    size = pixel_mm * width / small[0]
+    y, x = np.nonzero(inside[int(area.argmax())])
+    x_mm, y_mm = (x - (width - 1) / 2) * pixel_mm, (y - (height - 1) / 2) * pixel_mm
+    along = -np.sin(angle) * x_mm + np.cos(angle) * y_mm
+    lateral = np.cos(angle) * x_mm + np.sin(angle) * y_mm
+    front, back = np.percentile(along, [0.5, 99.5])
+    left, right = np.percentile(lateral, [0.5, 99.5])
+    return Midline(
+        angle=float(angle),
+        lateral_mm=(start + slope * np.arange(n) - middle[0]) * size,
+        along_mm=float(front + back) / 2,
+        half_length_mm=float(back - front) / 2,
+        half_width_mm=float(right - left) / 2,
+    )

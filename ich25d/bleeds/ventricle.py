@@ -1,0 +1,113 @@
+"""Intraventricular bleeds: a cast of a ventricle, a layer in the back horns, or a clot."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, soft_edge
+
+
+@dataclass(frozen=True, slots=True)
+class Ventricle:
+    """Blood in the CSF of the ventricles.
+
+    Args:
+        sides: Which lateral ventricles, -1 and 1; 0 for those of the midline (third and fourth).
+        level_mm: Blood lies behind this y (from the middle of the image): a level, patient on the back.
+        level_edge_mm: How sharp the level is.
+        centre: lateral, along, z of a clot in mm; with `radius_mm` it bounds the blood.
+        radius_mm: Large for a cast.
+        patches: Unevenness of the share of blood.
+        patchiness: Its size.
+        hu: HU of the blood.
+        share: Share of blood in the CSF.
+    """
+
+    sides: tuple[int, ...]
+    level_mm: float
+    level_edge_mm: float
+    centre: tuple[float, float, float]
+    radius_mm: float
+    patches: Waves
+    patchiness: float
+    hu: float
+    share: float
+
+    def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
+        """Return the layer on slice `index`, None where no blood is."""
+        z = float(anatomy.slice_position_mm[index])
+        if abs(z - self.centre[2]) > self.radius_mm or not anatomy.ventricle[index].any():
+            return None
+        box = head_box(anatomy, index)
+        if box is None:
+            return None
+        lateral, along = anatomy.frame(index, box)
+        x, y = grid_mm(anatomy, box)
+        middle = np.abs(lateral) < 3.5 * anatomy.scale
+        allowed = middle & (0 in self.sides)
+        for side in self.sides:
+            if side:
+                allowed |= (lateral * side > 0) & ~(middle & (np.abs(lateral) < 0.5))
+        far = np.sqrt(
+            (lateral - np.float32(self.centre[0])) ** 2
+            + (along - np.float32(self.centre[1])) ** 2
+            + np.float32((z - self.centre[2]) ** 2)
+        )
+        weight = soft_edge(far - np.float32(self.radius_mm), 3.0) * np.float32(self.share)
+        weight *= soft_edge(np.float32(self.level_mm) - y[:, None], self.level_edge_mm)
+        weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.4), 0, 1)
+        alpha = cut(anatomy.ventricle, index, box) / np.float32(255) * weight * allowed
+        if alpha.max() < 0.1:
+            return None
+        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
+        rise = alpha * np.float32(self.hu - anatomy.fluid_hu) - fluid * np.float32(anatomy.brain_hu - anatomy.fluid_hu)
+        blood = np.full(alpha.shape, self.hu, np.float32)
+        return Layer(box, alpha, blood, rise > 5.0, 0.8 * needed_area_mm2(anatomy, 20.0), mixes=True)
+
+
+def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an intraventricular bleed where this head shows ventricles, near `around_slice` where given."""
+    pixel = anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
+    areas = (anatomy.ventricle > 120).sum(axis=(1, 2)) * pixel
+    slices = np.flatnonzero(areas > 45 * anatomy.scale**2)
+    if around_slice is not None:
+        slices = slices[slices == around_slice]
+    if len(slices) == 0:
+        return None
+    near = int(rng.choice(slices))
+    rows, columns = np.nonzero(anatomy.ventricle[near] > 150)
+    if len(rows) == 0:
+        return None
+    pick = int(rng.integers(len(rows)))
+    point = np.array([near, rows[pick], columns[pick]], np.int16)
+    lateral, along, z = anatomy.place(point)
+    own = 0 if abs(lateral) < 3.5 * anatomy.scale else int(np.sign(lateral))
+    others = [side for side in (-1, 0, 1) if side != own and rng.random() < 0.45]
+    sides = (own, *others)
+    height = anatomy.depth.shape[1]
+    level, level_edge, centre, radius = -1e4, 1.0, (0.0, 0.0, z), 1e4
+    kind = rng.random()
+    if kind < 0.45 and own != 0:
+        # A layer: measured from the back end of the blood's own ventricle.
+        back = float((rows.max() - (height - 1) / 2) * anatomy.spacing_mm[1])
+        level = back - float(rng.uniform(3.5, 16.0)) * anatomy.scale
+        level_edge = float(rng.choice([1.5, 3.0, 6.0])) * max(anatomy.spacing_mm[1], 0.5)
+    elif kind < 0.65:
+        centre, radius = (lateral, along, z), float(rng.uniform(6, 20)) * anatomy.scale
+    else:
+        radius = float(rng.uniform(15, 60)) * anatomy.scale
+        centre = (0.0, along, z)
+        radius += abs(lateral) + 10
+    shape = Ventricle(
+        sides=sides,
+        level_mm=level,
+        level_edge_mm=level_edge,
+        centre=centre,
+        radius_mm=radius,
+        patches=Waves.draw(rng, 8, 40),
+        patchiness=float(rng.uniform(0.0, 0.5)),
+        hu=float(rng.uniform(46, 78)),
+        share=float(rng.uniform(0.75, 1.0)),
+    )
+    return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
