@@ -1,0 +1,1 @@
+"""The CNN: a slab in, an embedding and six logits out."""

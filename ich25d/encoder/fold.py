@@ -1,0 +1,363 @@
+"""Training of one fold: from its rows of the store to weights, log and out-of-fold logits."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ich25d.config import Recipe
+from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.rows import rows_of_fold
+from ich25d.encoder.run import WEIGHTS_FILE, export_weights, load_weights
+from ich25d.encoder.validate import predict_rows, score, write_logits
+from ich25d.encoder.weights import build_encoder
+from ich25d.errors import TrainingError
+from ich25d.files import sha256_file
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import bar, remark
+from ich25d.slabs.dataset import SlabBatch, SlabReader, batches
+from ich25d.slabs.network_input import network_input
+from ich25d.slabs.painting import Painter
+from ich25d.studies.store import StudyStore
+from ich25d.training.checkpoint import load_state, save_state
+from ich25d.training.interrupt import Interrupted
+from ich25d.training.loop import Learner, Schedule, StepReport, train_steps
+from ich25d.training.loss import score_loss
+from ich25d.training.optim import make_optimizer, parameter_groups
+from ich25d.training.order import epoch_order, part_of_process, steps_in_epoch
+from ich25d.training.precision import Precision, choose_precision
+from ich25d.training.prior import LabelCount, natural_shift
+from ich25d.training.processes import Processes
+from ich25d.training.runlog import RunLog
+
+SAVE_EVERY_S = 300.0
+"""Seconds of training that a power cut may cost."""
+
+_LOG_EVERY_STEPS = 50
+
+
+@dataclasses.dataclass(slots=True)
+class _Course:
+    """How far a fold's training is, beside its learner."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best_log_loss: float = float("inf")
+    kept_epoch: int = 0
+    kept_score: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class FoldTraining:
+    """One fold's training.
+
+    Args:
+        store: The study store.
+        recipe: The recipe.
+        folder: `foldK/`.
+        fold: Number of the fold.
+        device: Where to train.
+        processes: This process among several.
+        painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies it found.
+        data_digest: What the store's labels and folds hash to; a checkpoint of other data is refused.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        fold: int,
+        device: torch.device,
+        processes: Processes,
+        painter: Painter | None,
+        data_digest: str,
+    ) -> None:
+        train = recipe.train
+        self._recipe, self._folder, self._fold = recipe, folder, fold
+        self._device, self._processes, self._digest = device, processes, data_digest
+        self._store, self._seed = store, train.seed + 1000 * fold
+        self._plain = SlabReader(store, recipe.slab)
+        self.rows = rows_of_fold(store, self._plain, fold, train.exclude_from_validation)
+        self._reader = self._plain if painter is None else SlabReader(store, recipe.slab, painter)
+        self._is_shifted = painter is not None or train.balanced
+        self._target = self._plain.target
+        self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
+        self.natural.add(torch.from_numpy(self._target[self.rows.train]))
+        torch.manual_seed(self._seed)  # the new layers' start
+        model = build_encoder(recipe.encoder, recipe.slab)
+        model.set_odds(self.natural.logit())
+        self._model: SlabEncoder = model.to(device)
+        self.precision: Precision = choose_precision(train.precision, device, model)
+        depth, top = model.layer_depth()
+        groups = parameter_groups(
+            model, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top
+        )
+        self._learner = Learner(
+            model=self._model,
+            optimizer=make_optimizer(groups, device),
+            device=device,
+            precision=self.precision,
+            ema_decay=train.ema,
+            seed=self._seed,
+            processes=processes,
+        )
+        self._per_step = train.batch_size * train.accumulate * processes.count
+        self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
+        total = self.steps_per_epoch * train.epochs
+        self._schedule = Schedule(
+            total_steps=total,
+            warmup_steps=round(train.warmup * total),
+            lr=train.lr,
+            min_lr=train.min_lr,
+            accumulate=train.accumulate,
+            clip_norm=train.clip_norm,
+        )
+        self._course = _Course()
+
+    @property
+    def _last(self) -> Path:
+        return self._folder / "last.pt"
+
+    def run(self, stop: Callable[[], bool], *, resume: bool) -> dict[str, Any]:
+        """Train to the end, or until a signal; then write weights and out-of-fold logits.
+
+        Args:
+            stop: Says whether a signal asked to stop.
+            resume: Go on from `last.pt` where there is one.
+
+        Returns:
+            The fold's entry in `model.json`.
+
+        Raises:
+            Interrupted: A signal asked to stop; `last.pt` is written.
+            TrainingError: Numbers that aren't finite, no memory, or a checkpoint that doesn't fit.
+        """
+        resumed = resume and self._last.exists()
+        if resumed:
+            self._restore()
+        log_path = self._folder / "metrics.jsonl" if self._processes.is_first else None
+        log = RunLog(log_path, self._learner.step if resumed else None)
+        course, epochs = self._course, self._recipe.train.epochs
+        try:
+            while course.epoch < epochs:
+                self._epoch(log, stop)
+                self._validate(log)
+                course.epoch, course.step_in_epoch = course.epoch + 1, 0
+                course.loss_sum, course.loss_steps = 0.0, 0
+                self._save()
+                if stop() and self._processes.count == 1 and course.epoch < epochs:
+                    raise Interrupted
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"a step must fit into the device's memory (got {self._recipe.train.batch_size} slabs of "
+                f"{self._recipe.slab.size} px); halve train.batch_size and double train.accumulate"
+            ) from error
+        return self._finish(log)
+
+    def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
+        """Do what is left of this pass."""
+        course, train = self._course, self._recipe.train
+        self._model.freeze(course.epoch < train.freeze_epochs)
+        wrapped = self._processes.wrap(self._model, self._device)
+        n_left = self.steps_per_epoch - course.step_in_epoch
+        saved = begun = time.monotonic()
+        before = course.seconds
+
+        def wishes() -> tuple[bool, bool]:
+            return stop(), time.monotonic() - saved > SAVE_EVERY_S
+
+        title = f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}"
+        with bar(title, self.steps_per_epoch * self._per_step, "slices") as advance:
+            advance(course.step_in_epoch * self._per_step)
+            reports = train_steps(
+                self._learner, self._batches(), self._loss, self._schedule,
+                n_steps=n_left, wrapped=wrapped, wishes=wishes,
+            )  # fmt: skip
+            for report in reports:
+                course.step_in_epoch += 1
+                course.seconds = before + time.monotonic() - begun
+                self._note(report, log)
+                advance(self._per_step, note=f"loss {course.loss_sum / max(1, course.loss_steps):.4f}")
+                if report.save or report.stop:
+                    self._save()
+                    saved = time.monotonic()
+                if report.stop:
+                    raise Interrupted
+
+    def _note(self, report: StepReport[SlabBatch], log: RunLog) -> None:
+        course, step = self._course, self._learner.step
+        for batch in report.batches:
+            self.shown.add(batch.target)
+        if report.skipped:
+            images = self._store.slices["image_id"].iloc[np.concatenate([batch.row for batch in report.batches])]
+            log.write("skipped", step, loss=report.loss, images=list(images))
+            remark(f"fold {self._fold} step {step}: left out, its loss isn't finite")
+            return
+        course.loss_sum, course.loss_steps = course.loss_sum + report.loss, course.loss_steps + 1
+        if step % _LOG_EVERY_STEPS == 0:
+            rate = self._learner.optimizer.param_groups[-1]["lr"]
+            log.write(
+                "step", step, epoch=course.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm, lr=rate,
+                slices_per_s=self._speed(),
+            )  # fmt: skip
+
+    def _speed(self) -> float:
+        return self._course.step_in_epoch * self._per_step / max(1e-9, self._course.seconds)
+
+    def _batches(self) -> Iterator[SlabBatch]:
+        """Read this process's batches of the pass, from the step that comes next."""
+        course, train = self._course, self._recipe.train
+        rows = self.rows.train
+        known_positive = np.nansum(self._target[rows], axis=1) > 0
+        order = epoch_order(
+            len(rows),
+            self.steps_per_epoch * self._per_step,
+            seed=self._seed,
+            epoch=course.epoch,
+            positive=known_positive if train.balanced else None,
+        )
+        mine = part_of_process(
+            rows[order], batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
+        )
+        done = course.step_in_epoch * train.batch_size * train.accumulate
+        return batches(self._reader, mine[done:], train.batch_size, epoch=course.epoch, workers=train.loader_workers)
+
+    def _loss(self, model: nn.Module, batch: SlabBatch) -> torch.Tensor:
+        x_BCHW = network_input(  # noqa: N806  # axes as suffix
+            batch, self._recipe.slab, self._device,
+            augment=self._recipe.augment, seed=self._seed, epoch=self._course.epoch,
+        )  # fmt: skip
+        with self.precision.autocast(self._device):
+            logit_BL = model(x_BCHW)[1]  # noqa: N806
+        return score_loss(logit_BL, batch.target.to(self._device, non_blocking=True))
+
+    def _shift(self) -> torch.Tensor:
+        """Return what turns the logits of labels as shown into those of labels as they are, shape (6,)."""
+        if not self._is_shifted:
+            return torch.zeros(N_LABELS, dtype=torch.float64)
+        shown = LabelCount(N_LABELS)
+        shown.positive, shown.known = self._counted()
+        return natural_shift(shown, self.natural)
+
+    def _counted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        both = torch.stack([self.shown.positive, self.shown.known]).to(self._device)
+        positive, known = self._processes.sum(both).cpu()
+        return positive, known
+
+    def _validate(self, log: RunLog) -> None:
+        """Score the averaged model on the held-out slices, and keep its weights if they are to be kept."""
+        course, train = self._course, self._recipe.train
+        self._processes.share_buffers(self._learner.averaged)
+        shift = self._shift()
+        loss = course.loss_sum / max(1, course.loss_steps)
+        found: dict[str, Any] = {}
+        if len(self.rows.validated):
+            logit = self._predict(self._learner.averaged, self.rows.validated, "validation") + shift.numpy()
+            found = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
+        log.write(
+            "epoch", self._learner.step, epoch=course.epoch + 1, loss=loss, validation=found,
+            logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),
+            seconds=course.seconds, slices_per_s=self._speed(),
+        )  # fmt: skip
+        remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {_said(found)}"
+               f"; {self._speed():.1f} slices/s")  # fmt: skip
+        log_loss = float(found.get("log_loss", float("nan")))
+        if train.keep == "last" or not np.isfinite(log_loss) or log_loss < course.best_log_loss:
+            course.best_log_loss = (
+                min(course.best_log_loss, log_loss) if np.isfinite(log_loss) else course.best_log_loss
+            )
+            course.kept_epoch, course.kept_score = course.epoch + 1, found
+            if self._processes.is_first:
+                averaged: SlabEncoder = self._learner.averaged  # type: ignore[assignment]  # a copy of our model
+                export_weights(averaged, shift, self._folder / WEIGHTS_FILE)
+        course.seconds = 0.0
+
+    def _predict(self, model: nn.Module, rows: npt.NDArray[np.int64], title: str) -> npt.NDArray[np.float64]:
+        with bar(f"fold {self._fold} {title}", len(rows), "slices") as advance:
+            return predict_rows(
+                model, self._plain, rows, self._recipe.slab, self._device,
+                batch_size=2 * self._recipe.train.batch_size, workers=self._recipe.train.loader_workers,
+                processes=self._processes, advance=advance,
+            )  # fmt: skip
+
+    def _finish(self, log: RunLog) -> dict[str, Any]:
+        """Predict the held-out series with the weights on disk, and describe the fold."""
+        self._processes.wait()
+        path = self._folder / WEIGHTS_FILE
+        load_weights(self._model, path, None)
+        logit = self._predict(self._model, self.rows.held_out, "out of fold")
+        if self._processes.is_first:
+            write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit)
+            log.write("end", self._learner.step, kept_epoch=self._course.kept_epoch)
+        natural = torch.sigmoid(self.natural.logit()).tolist()
+        shown = LabelCount(N_LABELS)
+        shown.positive, shown.known = self._counted()
+        self._processes.wait()
+        return {
+            "weights": f"{self._folder.name}/{WEIGHTS_FILE}",
+            "sha256": sha256_file(path),
+            "epoch": self._course.kept_epoch,
+            "validation": _without_nan(self._course.kept_score),
+            "prior": natural,
+            "prior_shown": torch.sigmoid(shown.logit()).tolist(),
+            "n_slices": {"train": len(self.rows.train), "held_out": len(self.rows.held_out)},
+            "precision": self.precision.name,
+        }
+
+    def _save(self) -> None:
+        positive, known = self._counted()
+        if self._processes.is_first:
+            state = {
+                "learner": self._learner.state(),
+                "course": dataclasses.asdict(self._course),
+                "shown": {"positive": positive, "known": known},
+                "data": self._digest,
+                "processes": self._processes.count,
+            }
+            save_state(self._last, state)
+
+    def _restore(self) -> None:
+        state = load_state(self._last, self._device)
+        now = {"data": self._digest, "processes": self._processes.count}
+        for name, rule in (("data", "the same store"), ("processes", "the same number of processes")):
+            if state[name] != now[name]:
+                raise TrainingError(
+                    f"--resume needs {rule} (got {now[name]!r} for {state[name]!r}) in {self._folder}; "
+                    "train into another folder"
+                )
+        self._learner.restore(state["learner"])
+        self._course = _Course(**state["course"])
+        if self._processes.is_first:  # the counts are sums over all processes: one of them takes them
+            self.shown.positive, self.shown.known = state["shown"]["positive"].cpu(), state["shown"]["known"].cpu()
+        remark(f"fold {self._fold}: going on after step {self._learner.step}")
+
+
+def _said(found: dict[str, Any]) -> str:
+    if not found:
+        return "no labelled held-out slice to validate on"
+    return (
+        f"validation {found['log_loss']:.4f} ({found['of_prior']:.2f} of the prior's), "
+        f"AUC any {found['auc']['any']:.3f}, AP any {found['average_precision']['any']:.3f}"
+    )
+
+
+def _without_nan(found: dict[str, Any]) -> dict[str, Any]:
+    """Replace metrics that don't exist by None, for JSON."""
+    if not found:
+        return {}
+    numbers = {name: found[name] if np.isfinite(found[name]) else None for name in ("log_loss", "of_prior")}
+    tables = {
+        name: {label: value if np.isfinite(value) else None for label, value in found[name].items()}
+        for name in ("auc", "average_precision")
+    }
+    return {**numbers, **tables}

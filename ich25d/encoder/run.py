@@ -1,0 +1,256 @@
+"""The model directory of a CNN: written fold by fold, read with nothing in it trusted.
+
+RUN/  model.json            all that prediction needs to know, and the weights' SHA-256
+      config.toml           the resolved recipe
+      foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume)
+"""
+
+import dataclasses
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ich25d.config import EncoderConfig, SlabConfig
+from ich25d.encoder.model import SlabEncoder, assemble, build_backbone
+from ich25d.errors import Ich25dError, ModelError
+from ich25d.files import inside, replacing, sha256_file, write_json
+from ich25d.labels import LABELS
+from ich25d.slabs.dataset import SlabBatch
+from ich25d.slabs.network_input import network_input
+from ich25d.training.precision import Precision, quick_inference
+
+FORMAT = 1
+KIND = "encoder"
+MODEL_FILE, CONFIG_FILE, WEIGHTS_FILE = "model.json", "config.toml", "weights.safetensors"
+_MAX_JSON_BYTES = 16 * 1024**2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """What `model.json` says, checked."""
+
+    folder: Path
+    encoder: EncoderConfig
+    slab: SlabConfig
+    mean: tuple[float, ...]
+    """Mean of every channel that the encoder subtracts, of grey values 0 to 1."""
+    std: tuple[float, ...]
+    folds: dict[int, dict[str, Any]]
+    """By number, the folds that are finished: weights, sha256, epoch, score, prior."""
+    content: dict[str, Any]
+    """All of the file."""
+
+    @property
+    def store_size(self) -> int:
+        """Return the side in px of the store's slices that the model was trained on."""
+        return int(self.content["store"]["size"])
+
+    @property
+    def crop(self) -> str:
+        """Return how the store was cropped, `head` or `none`."""
+        return str(self.content["store"]["crop"])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """One fold's encoder, ready to use."""
+
+    model: SlabEncoder
+    """In evaluation mode, on its device."""
+    run: Run
+    fold: int
+    prior: tuple[float, ...]
+    """Share of positive slices a label in this fold's training data, length 6, in the order of `LABELS`."""
+    sha256: str
+    device: torch.device
+    precision: Precision
+
+    @property
+    def slab(self) -> SlabConfig:
+        """Return what the encoder sees of a scan."""
+        return self.run.slab
+
+    def __call__(self, batch: SlabBatch, *, flip: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode a batch: embedding (B, E) and logits (B, 6), float32, on the device."""
+        return encode(self.model, batch, self.run.slab, self.device, self.precision, flip=flip)
+
+
+def encode(
+    model: nn.Module,
+    batch: SlabBatch,
+    slab: SlabConfig,
+    device: torch.device,
+    precision: Precision,
+    *,
+    flip: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode a batch without gradients; validation, features and prediction all come through here.
+
+    Args:
+        model: A `SlabEncoder` in evaluation mode.
+        batch: Slabs in HU.
+        slab: Size, neighbours and windows.
+        device: Where the model is.
+        precision: Number format of the forward pass.
+        flip: Mirror the slabs left to right.
+
+    Returns:
+        Embedding, shape (B, E), and logits, shape (B, 6), both float32 on the device.
+    """
+    with torch.inference_mode():
+        x_BCHW = network_input(batch, slab, device, flip=flip)  # noqa: N806  # axes as suffix
+        with precision.autocast(device):
+            embedding_BE, logit_BL = model(x_BCHW)  # noqa: N806
+        return embedding_BE, logit_BL
+
+
+def read_run(folder: Path) -> Run:
+    """Read and check `model.json`.
+
+    Raises:
+        ModelError: It is absent, damaged, of another kind or format, or has other labels.
+    """
+    path = folder / MODEL_FILE
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelError(
+                f"model.json must be at most {_MAX_JSON_BYTES} bytes (got {path.stat().st_size}) in {folder}"
+            )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or (content["kind"], content["format"]) != (KIND, FORMAT):
+            raise ModelError(
+                f"a CNN's model.json must say kind {KIND!r}, format {FORMAT} "
+                f"(got {content.get('kind')!r}, {content.get('format')!r}) in {folder}; was it made by another version?"
+            )
+        if list(content["labels"]) != list(LABELS):
+            raise ModelError(
+                f"a model's labels must be {list(LABELS)}, in this order (got {content['labels']}) in {folder}"
+            )
+        numbers = content["normalisation"]
+        run = Run(
+            folder=folder,
+            encoder=TypeAdapter(EncoderConfig).validate_python(content["encoder"]),
+            slab=TypeAdapter(SlabConfig).validate_python(content["slab"]),
+            mean=tuple(float(value) for value in numbers["mean"]),
+            std=tuple(float(value) for value in numbers["std"]),
+            folds={int(number): dict(entry) for number, entry in content["folds"].items()},
+            content=content,
+        )
+        _ = (run.store_size, run.crop)
+    except OSError as error:
+        raise ModelError(
+            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {folder}"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
+    return run
+
+
+def load_encoder(folder: Path, fold: int, device: torch.device | str = "cpu") -> LoadedEncoder:
+    """Load one fold's encoder.
+
+    Args:
+        folder: A model directory that `train-cnn` wrote (or a copy of one).
+        fold: Number of a finished fold.
+        device: Where to put it.
+
+    Raises:
+        ModelError: The fold isn't there, its path leaves the directory, or its weights are not those that
+            `model.json` names, don't fit, or aren't finite.
+    """
+    run = read_run(folder)
+    if fold not in run.folds:
+        raise ModelError(f"fold must be a finished one, of {sorted(run.folds)} (got {fold}) in {folder}")
+    entry = run.folds[fold]
+    try:
+        path = inside(folder, str(entry["weights"]))
+        prior = tuple(float(value) for value in entry["prior"])
+        expected = str(entry["sha256"])
+    except ModelError:
+        raise
+    except Ich25dError as error:
+        raise ModelError(str(error)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
+    config = dataclasses.replace(run.encoder, weights="none")
+    backbone = build_backbone(config, channels=len(run.mean), size=run.slab.size)
+    model = assemble(backbone, config, run.slab, run.mean, run.std)
+    load_weights(model, path, expected)
+    target = torch.device(device)
+    return LoadedEncoder(
+        model=model.eval().to(target),
+        run=run,
+        fold=fold,
+        prior=prior,
+        sha256=expected,
+        device=target,
+        precision=quick_inference(target),
+    )
+
+
+def load_weights(model: nn.Module, path: Path, sha256: str | None) -> None:
+    """Load weights into a model: the very file that was named, tensor for tensor, all finite.
+
+    Raises:
+        ModelError: The file is absent, another one, doesn't fit, or holds NaN or infinity.
+    """
+    if not path.is_file():
+        raise ModelError(f"a model's weights must be there (got no file {path})")
+    if sha256 is not None and (found := sha256_file(path)) != sha256:
+        raise ModelError(
+            f"weights must have the SHA-256 {sha256[:12]}... of model.json (got {found[:12]}...) in {path}"
+        )
+    try:
+        weights = load_file(path)
+        model.load_state_dict(weights, strict=True)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelError(f"weights must fit the model tensor for tensor (got {error}) in {path}") from error
+    if bad := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
+        raise ModelError(f"weights must be finite (got NaN or infinity in {bad[:3]}) in {path}")
+
+
+def export_weights(model: SlabEncoder, shift: torch.Tensor, path: Path) -> str:
+    """Write a model's weights with a shift folded into the last layer's bias; return their SHA-256.
+
+    Args:
+        model: The model that is kept; it stays as it is.
+        shift: What natural labels add to the logits, shape (6,).
+        path: `weights.safetensors`.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights["head.bias"] = (weights["head.bias"].double() + shift).float()
+    with replacing(path) as part:
+        save_file(weights, part, metadata={"format": "pt", "labels": ",".join(LABELS)})
+    return sha256_file(path)
+
+
+def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, Any]) -> None:
+    """Enter a finished fold in `model.json`; folds trained at the same time don't lose each other's entries.
+
+    Args:
+        folder: The model directory.
+        common: All of the file but its folds.
+        fold: Number of the fold.
+        entry: What is to be known of it.
+    """
+    with _locked(folder):
+        folds = dict(read_run(folder).content["folds"]) if (folder / MODEL_FILE).exists() else {}
+        folds[str(fold)] = entry
+        ordered = {number: folds[number] for number in sorted(folds, key=int)}
+        write_json(folder / MODEL_FILE, {**common, "folds": ordered})
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

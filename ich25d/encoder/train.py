@@ -1,0 +1,275 @@
+"""`train-cnn`: an encoder a fold, each tested on the patients that it never saw."""
+
+import dataclasses
+import platform
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+
+import ich25d
+from ich25d.config import Recipe
+from ich25d.recipes import check_recipe, read_recipe, write_recipe
+from ich25d.encoder.fold import FoldTraining
+from ich25d.encoder.model import normalisation
+from ich25d.encoder.rows import data_digest, folds_of
+from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run
+from ich25d.encoder.validate import score
+from ich25d.errors import UsageError
+from ich25d.files import sha256_file, write_text
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import remark
+from ich25d.recipes import check_recipe, read_recipe, write_recipe
+from ich25d.slabs.painting import Painter
+from ich25d.studies.store import StudyStore
+from ich25d.training.interrupt import Interrupted, asked_to_stop
+from ich25d.training.precision import choose_device
+from ich25d.training.prior import LabelCount
+from ich25d.training.processes import Processes, joined
+
+_SECTIONS = ("slab", "augment", "encoder", "train")
+"""Sections of a recipe that decide what a CNN becomes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CnnSummary:
+    """What a training left behind."""
+
+    out: Path
+    finished: tuple[int, ...]
+    """Folds that are trained, in this call or before."""
+    interrupted: bool
+    scores: dict[int, dict[str, Any]]
+    """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label; of slices never trained on."""
+    pooled: dict[str, Any]
+    """The same over the held-out slices of all finished folds together."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, or 130 after an interruption."""
+        return 130 if self.interrupted else 0
+
+    def lines(self) -> list[str]:
+        """Return what was reached, as a table for people."""
+        lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
+        if self.scores:
+            lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
+        for name, found in [*((f"fold {fold}", found) for fold, found in self.scores.items()), ("all", self.pooled)]:
+            if found:
+                values = (found["log_loss"], found["of_prior"], found["auc"]["any"], found["average_precision"]["any"])
+                lines.append(f"{name:>16} " + " ".join(f"{_number(value):>9}" for value in values))
+        if self.pooled:
+            lines.append("AUC by label: " + ", ".join(f"{name} {_number(self.pooled['auc'][name])}" for name in LABELS))
+        if self.interrupted:
+            lines.append("interrupted: the same command with --resume goes on where it stopped")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        return {
+            "out": str(self.out),
+            "finished": list(self.finished),
+            "interrupted": self.interrupted,
+            "folds": {str(fold): found for fold, found in self.scores.items()},
+            "pooled": self.pooled,
+        }
+
+
+def train_cnn(
+    store: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    fold: Literal["all"] | int = "all",
+    device: str = "auto",
+    resume: bool = False,
+) -> CnnSummary:
+    """Train the encoder on a study store, leaving one fold out at a time.
+
+    Finished folds are never trained again; an interrupted one goes on from its last checkpoint. Under
+    `torchrun` every process calls this alike, and the first one writes.
+
+    Args:
+        store: A study store with labels.
+        recipe: The recipe; [slab], [augment], [encoder] and [train] are used.
+        out: The model directory to make.
+        fold: Number of the fold to hold out, or all of them in turn.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        resume: Go on where a run in `out` stopped.
+
+    Raises:
+        UsageError: No such fold or device, nothing to train on, or `out` holds another run.
+        WeightsError: The pretrained weights can't be had.
+        TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
+    """
+    studies = StudyStore.open(store)
+    folds = folds_of(studies)
+    if fold != "all" and fold not in folds:
+        raise UsageError(f"--fold must be one of the store's, {folds}, or all (got {fold!r})")
+    chosen = folds if fold == "all" else [fold]
+    digest = data_digest(studies)
+    interrupted = False
+    with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
+        _open(out, recipe, chosen, resume=resume, processes=processes)
+        painted = recipe.augment.painted
+        painter = Painter(studies, painted, recipe.train.seed) if painted > 0 else None
+        for number in chosen:
+            if _is_finished(out, number):
+                remark(f"fold {number}: trained already")
+                continue
+            training = FoldTraining(
+                studies, recipe, out / f"fold{number}", fold=number, device=place,
+                processes=processes, painter=painter, data_digest=digest,
+            )  # fmt: skip
+            if processes.is_first:
+                _announce(training, number, place, recipe)
+            try:
+                entry = training.run(stop, resume=resume)
+            except Interrupted:
+                interrupted = True
+                break
+            if processes.is_first:
+                add_fold(out, _common(studies, recipe, digest), number, entry)
+            processes.wait()
+    return _summary(out, studies, interrupted)
+
+
+def _open(out: Path, recipe: Recipe, folds: list[int], *, resume: bool, processes: Processes) -> None:
+    """Make the model directory, or check that it is of this recipe and may be gone on with.
+
+    Raises:
+        UsageError: It holds another recipe's run, or one that only `--resume` may touch.
+    """
+    config = out / CONFIG_FILE
+    if config.exists():
+        if differing := _differing(read_recipe(config), recipe):
+            raise UsageError(
+                f"a model directory holds one recipe (got other values of {', '.join(differing)}) in {out}; "
+                "choose another --out"
+            )
+        begun = [number for number in folds if any((out / f"fold{number}").glob("*.*"))]
+        if begun and not resume:
+            raise UsageError(
+                f"{out} holds fold(s) {begun} already; --resume goes on with them, or choose another --out"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with other files in it)")
+    processes.wait()
+    if processes.is_first:
+        out.mkdir(parents=True, exist_ok=True)
+        for number in folds:
+            (out / f"fold{number}").mkdir(exist_ok=True)
+        if not config.exists():
+            write_text(config, write_recipe(recipe))
+    processes.wait()
+
+
+def _differing(before: Recipe, now: Recipe) -> list[str]:
+    # Through TOML and back, as the file was: a window may be a table in one and an object in the other.
+    now = check_recipe(
+        {section.name: dataclasses.asdict(getattr(now, section.name)) for section in dataclasses.fields(now)}, ""
+    )
+    return [
+        f"{section}.{field.name}"
+        for section in _SECTIONS
+        for field in dataclasses.fields(getattr(now, section))
+        if field.name != "loader_workers"
+        and getattr(getattr(before, section), field.name) != getattr(getattr(now, section), field.name)
+    ]
+
+
+def _is_finished(out: Path, fold: int) -> bool:
+    if not (out / MODEL_FILE).exists():
+        return False
+    entry = read_run(out).folds.get(fold)
+    if entry is None or not (out / f"fold{fold}" / "oof.parquet").exists():
+        return False
+    weights = out / str(entry["weights"])
+    return weights.is_file() and sha256_file(weights) == entry["sha256"]
+
+
+def _announce(training: FoldTraining, fold: int, device: torch.device, recipe: Recipe) -> None:
+    rows = training.rows
+    remark(
+        f"fold {fold}: {len(rows.train)} slices to train on, {len(rows.held_out)} held out, {len(rows.validated)} "
+        f"validated; {training.steps_per_epoch} steps an epoch; {recipe.encoder.name} on {device}, "
+        f"{training.precision.name} ({training.precision.reason})"
+    )
+    absent = [name for name, count in zip(LABELS, training.natural.positive.tolist(), strict=True) if count == 0]
+    if absent:
+        remark(f"fold {fold}: no positive slice to train on for {', '.join(absent)}")
+
+
+def _common(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
+    """Return all of `model.json` but the folds; counts only, no identifiers."""
+    mean, std = normalisation(recipe.encoder, recipe.slab)
+    labels = store.slices[list(LABELS)]
+    return {
+        "format": FORMAT,
+        "kind": KIND,
+        "encoder": dataclasses.asdict(recipe.encoder),
+        "slab": dataclasses.asdict(recipe.slab),
+        "labels": list(LABELS),
+        "normalisation": {"mean": mean, "std": std, "of": "grey values 0 to 1, one a channel, inside the model"},
+        "store": {"size": int(store.size), "crop": str(store.marker["crop"])},
+        "prior": _whole_prior(labels),
+        "calibration": None,
+        "thresholds": None,
+        "versions": {
+            "ich25d": ich25d.__version__,
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "python": platform.python_version(),
+        },
+        "data": {
+            "digest": digest,
+            "n_patients": int(store.series["patient_id"].nunique()),
+            "n_series": len(store.series),
+            "n_slices": len(store.slices),
+            "n_labelled": int(labels.notna().any(axis=1).sum()),
+            "positive_slices": {name: int(labels[name].fillna(0).sum()) for name in LABELS},
+        },
+    }
+
+
+def _whole_prior(labels: pd.DataFrame) -> list[float]:
+    count = LabelCount(N_LABELS)
+    count.add(torch.from_numpy(labels.to_numpy(dtype=np.float32, na_value=np.nan)))
+    return [float(value) for value in torch.sigmoid(count.logit())]
+
+
+def _summary(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
+    run: Run | None = read_run(out) if (out / MODEL_FILE).exists() else None
+    if run is None:
+        return CnnSummary(out, (), interrupted, {}, {})
+    scores = {number: dict(entry["validation"]) for number, entry in run.folds.items()}
+    return CnnSummary(out, tuple(run.folds), interrupted, scores, _pooled(out, run, store))
+
+
+def _pooled(out: Path, run: Run, store: StudyStore) -> dict[str, Any]:
+    """Score the out-of-fold logits of all finished folds together."""
+    tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
+    table = pd.concat(tables, ignore_index=True)
+    truth = store.slices.set_index("image_id")[list(LABELS)].reindex(table["image_id"])
+    target = truth.to_numpy(dtype=np.float32, na_value=np.nan)
+    known = ~np.isnan(target).all(axis=1)
+    if not known.any():
+        return {}
+    prior = np.array(run.content["prior"], dtype=np.float64)
+    logit = table[list(LABELS)].to_numpy(dtype=np.float64)
+    found = score(logit[known], target[known], np.log(prior / (1 - prior)))
+    return {
+        name: {key: _or_none(item) for key, item in value.items()} if isinstance(value, dict) else _or_none(value)
+        for name, value in found.items()
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,102 @@
+"""Logits of held-out slices, their score, and the table that keeps them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+
+from ich25d.config import SlabConfig
+from ich25d.encoder.run import encode
+from ich25d.files import replacing
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.slabs.dataset import SlabReader, batches
+from ich25d.training.loss import score_loss
+from ich25d.training.metrics import auc, average_precision
+from ich25d.training.precision import quick_inference
+from ich25d.training.processes import Processes
+
+
+def predict_rows(
+    model: nn.Module,
+    reader: SlabReader,
+    rows: npt.NDArray[np.int64],
+    slab: SlabConfig,
+    device: torch.device,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    processes: Processes | None = None,
+    advance: Callable[[int], None] = lambda units: None,
+) -> npt.NDArray[np.float64]:
+    """Return the logits of slices, each process doing its share of them.
+
+    Args:
+        model: A `SlabEncoder`; in evaluation mode afterwards.
+        reader: Reads the slabs, unpainted.
+        rows: Rows of the slice table, shape (N,).
+        slab: [slab].
+        device: Where the model is.
+        batch_size: Slabs at a time.
+        workers: Processes that read.
+        processes: This process among several.
+        advance: Called with the number of slices done.
+
+    Returns:
+        Shape (N, 6), in the order of `LABELS`.
+    """
+    processes = processes or Processes()
+    model.eval()
+    precision = quick_inference(device)
+    mine = np.arange(len(rows))[processes.rank :: processes.count]
+    logit_NL = torch.zeros(len(rows), N_LABELS, dtype=torch.float64)  # noqa: N806
+    done = 0
+    for batch in batches(reader, rows[mine], batch_size, workers=workers):
+        found = encode(model, batch, slab, device, precision)[1]
+        logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = found.double().cpu()
+        done += len(batch)
+        advance(len(batch))
+    if processes.count > 1:
+        logit_NL = processes.sum(logit_NL.to(device)).cpu()  # noqa: N806  # each row is zero but in one process
+    return logit_NL.numpy()
+
+
+def score(
+    logit: npt.NDArray[np.float64], target: npt.NDArray[np.float32], prior_logit: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """Score logits against labels, and against saying the training data's shares everywhere.
+
+    Args:
+        logit: Shape (N, 6).
+        target: Shape (N, 6), NaN where unknown.
+        prior_logit: Log odds of the labels in the training data, shape (6,).
+
+    Returns:
+        `log_loss` (the competition's), `of_prior` (as a share of the constant answer's log loss), and `auc` and
+        `average_precision` by label, NaN where a label has one class alone.
+    """
+    truth = torch.from_numpy(target)
+    log_loss = float(score_loss(torch.from_numpy(logit), truth))
+    constant = float(score_loss(torch.from_numpy(np.broadcast_to(prior_logit, logit.shape).copy()), truth))
+    found: dict[str, Any] = {"log_loss": log_loss, "of_prior": log_loss / constant if constant else float("nan")}
+    found |= {"auc": {}, "average_precision": {}}
+    for column, label in enumerate(LABELS):
+        known = ~np.isnan(target[:, column])
+        truth_l, logit_l = target[known, column], logit[known, column]
+        both = 0 < truth_l.sum() < len(truth_l)
+        found["auc"][label] = float(auc(truth_l, logit_l)) if both else float("nan")
+        found["average_precision"][label] = float(average_precision(truth_l, logit_l)) if both else float("nan")
+    return found
+
+
+def write_logits(path: Path, slices: pd.DataFrame, rows: npt.NDArray[np.int64], logit: npt.NDArray[np.float64]) -> None:
+    """Write `oof.parquet`: image_id, series_id and the six logits by label."""
+    table = slices[["image_id", "series_id"]].iloc[rows].reset_index(drop=True)
+    for column, label in enumerate(LABELS):
+        table[label] = logit[:, column].astype(np.float32)
+    with replacing(path) as part:
+        table.to_parquet(part, index=False)

@@ -1,0 +1,1 @@
+"""Steps, losses and checkpoints: knows tensors, but nothing of CT."""

@@ -1,0 +1,66 @@
+"""AdamW over parameter groups, and the learning rate as a function of the step."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def parameter_groups(
+    model: nn.Module, *, weight_decay: float, layer_decay: float, depth: Mapping[str, int], max_depth: int
+) -> list[dict[str, Any]]:
+    """Group parameters by weight decay and by learning rate.
+
+    Biases, norms and other vectors aren't decayed: shrinking them regularises nothing and moves the
+    calibration. The rate of a parameter is the peak times `layer_decay` ** (max_depth - its depth).
+
+    Args:
+        model: Whose parameters learn.
+        weight_decay: Decoupled decay of matrices and kernels.
+        layer_decay: Factor from one layer group to the one below it; 1 treats all alike.
+        depth: Group of each parameter by name, 0 at the input; absent names are new layers.
+        max_depth: Group of the new layers.
+    """
+    groups: dict[tuple[bool, int], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        layer = depth.get(name, max_depth) if layer_decay < 1 else max_depth
+        decayed = parameter.ndim > 1
+        group = groups.setdefault(
+            (decayed, layer),
+            {
+                "params": [],
+                "weight_decay": weight_decay if decayed else 0.0,
+                "lr_scale": layer_decay ** (max_depth - layer),
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def make_optimizer(groups: list[dict[str, Any]], device: torch.device) -> torch.optim.AdamW:
+    """Build AdamW; fused on a GPU, over lists of tensors elsewhere."""
+    return torch.optim.AdamW(groups, lr=0.0, fused=device.type == "cuda" or None)
+
+
+def learning_rate(step: int, *, peak: float, low: float, warmup_steps: int, total_steps: int) -> float:
+    """Return the learning rate of a step: a linear rise from 0, then a cosine down to `low`.
+
+    Args:
+        step: Steps done before this one, from 0.
+        peak: Highest rate.
+        low: Rate that the cosine ends at.
+        warmup_steps: Length of the rise.
+        total_steps: Length of the training.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]

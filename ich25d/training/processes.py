@@ -1,0 +1,72 @@
+"""One process or several under `torchrun`: the few things that they tell each other."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among its like."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Say whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Add a tensor up over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers: each has its own running statistics."""
+        if self.count > 1:
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, 0)
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Let gradients be averaged over the processes; with one process, return the model itself.
+
+        Parameters that don't learn now aren't waited for, so wrap again when that changes.
+        """
+        if self.count == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the processes that `torchrun` started, if it did; give this one's place and device.
+
+    Args:
+        device: The device asked for; of several GPUs each process takes the one of its local rank.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(), device
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        device = torch.device("cuda", local if device.index is None else device.index)
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count, local), device
+    finally:
+        distributed.destroy_process_group()
