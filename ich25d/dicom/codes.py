@@ -77,7 +77,7 @@ CODES: dict[str, ReasonCode] = {
     "NO_RESCALE": _file("no rescale, and the values don't tell it"),
     "RESCALE_GUESS": _file("rescale was absent and could be told from the values", refused=False),
     "BAD_NUMBER": _file("a whole number was expected; ignored", refused=False),
-    "BAD_GEOMETRY": _file("position or orientation isn't what the standard asks for; repaired or ignored", refused=False),
+    "BAD_GEOMETRY": _file("position or orientation is malformed; repaired or ignored", refused=False),
     "NO_SPACING": _file("no usable PixelSpacing", refused=False),
     "ANISO": _file("pixels aren't square", refused=False),
     "NOT_HU": _file("RescaleType isn't HU", refused=False),

@@ -19,6 +19,9 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
+NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
+"""Transfer syntaxes whose pixels lie in the file as numbers."""
+
 UNDEFINED = 0xFFFFFFFF
 MAX_ELEMENTS = 20_000
 """More elements than that before the pixels is damage: a CT header has 20 to 400."""
@@ -162,20 +165,22 @@ def read_meta(head: bytes, total_size: int) -> Meta:
 def _sniff(head: bytes, position: int, uid: str, *, has_preamble: bool) -> str:
     """Tell explicit from implicit by the first element; some writers declare the one and write the other."""
     group = head[position] | head[position + 1] << 8
-    if not has_preamble and (group != 8 or head[position + 3] > 1):  # noqa: PLR2004  # group 0008 starts every CT
+    if not has_preamble and (group != 8 or head[position + 3] > 1):  # group 0008 starts every CT
         raise DicomError("NOT_DICOM", "neither a preamble with DICM nor a first element of group 0002 or 0008")
     vr = head[position + 4 : position + 6]
     if vr in _SHORT_VRS or vr in _LONG_VRS:
         return EXPLICIT
     (length,) = _U32(head, position + 4)
-    if length < 0x10000:  # noqa: PLR2004  # a first element longer than 64 KB isn't one
+    if length < 0x10000:  # a first element longer than 64 KB isn't one
         return IMPLICIT
     if uid:
         return uid
     raise DicomError("NOT_DICOM", "the first element has neither a known VR nor a plausible length")
 
 
-def read_elements(data: bytes, start: int, total_size: int, *, is_explicit: bool) -> Elements:
+def read_elements(  # noqa: PLR0912  # one loop, unrolled: it runs for every element of every file
+    data: bytes, start: int, total_size: int, *, is_explicit: bool
+) -> Elements:
     """Walk a little-endian data set up to its pixels.
 
     Args:
@@ -249,7 +254,10 @@ def _skip_sequence(data: bytes, position: int, total_size: int, is_explicit: boo
             return position
         if tag != _ITEM:
             raise Unfamiliar
-        position = position + length if length != UNDEFINED else _skip_item(data, position, total_size, is_explicit, depth)
+        if length == UNDEFINED:
+            position = _skip_item(data, position, total_size, is_explicit, depth)
+        else:
+            position += length
 
 
 def _skip_item(data: bytes, position: int, total_size: int, is_explicit: bool, depth: int) -> int:

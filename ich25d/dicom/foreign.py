@@ -5,14 +5,14 @@ import warnings
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.filereader import read_dataset
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
-from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, UNDEFINED, WANTED, Elements, Meta
+from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, NATIVE, UNDEFINED, WANTED, Elements, Meta
 from ich25d.dicom.header import Header, NeedMore
 from ich25d.errors import DicomError
 
@@ -38,9 +38,11 @@ DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
 pydicom would try every plugin there is, and GDCM first for JPEG-LS, which aborts the whole process on a wrong Rows.
 """
 
-_NUMBERS = frozenset(  # values of VR US, whose bytes come the other way round in a big-endian file
-    "samples_per_pixel rows columns bits_allocated bits_stored high_bit pixel_representation padding padding_limit".split()
-)
+_NUMBERS = {
+    *("samples_per_pixel", "rows", "columns", "bits_allocated", "bits_stored", "high_bit", "pixel_representation"),
+    *("padding", "padding_limit"),
+}
+"""Values of VR US: their bytes come the other way round in a big-endian file."""
 _SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)", re.DOTALL)
 
 
@@ -74,7 +76,7 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
     if not found:
         if len(data) < total_size:
             raise NeedMore(min(total_size, max(65_536, 16 * len(data))))
-        elements.is_cut = file.tell() != total_size or dataset.get(BaseTag(0x7FE00010)) is None and _ends_short(dataset)
+        elements.is_cut = file.tell() != total_size or _ends_short(dataset)
         return elements
     tag, length = found[0]
     elements.is_float = tag != 0x7FE00010
@@ -130,17 +132,18 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         DicomError: No decoder (`NO_DECODER`), another size in the stream than in the header (`SHAPE`), or
             damage (`BAD_STREAM`).
     """
-    plugin = ""
-    if header.transfer_syntax in DECODERS:
-        name, _ = DECODERS[header.transfer_syntax]
-        plugin = pinned_decoder(header.transfer_syntax) or ""
+    plugin, syntax = "", header.transfer_syntax
+    if syntax in DECODERS:
+        name, _ = DECODERS[syntax]
+        plugin = pinned_decoder(syntax) or ""
         if not plugin:
-            raise DicomError("NO_DECODER", f"{name} ({header.transfer_syntax}) needs a decoder; pip install 'ich25d[codecs]'")
-        size = _stream_size(content[header.pixel_offset :], header.transfer_syntax)
+            raise DicomError("NO_DECODER", f"no decoder for {name} ({syntax}); pip install 'ich25d[codecs]'")
+        size = _stream_size(content[header.pixel_offset :], syntax)
         if size is not None and size != (header.rows, header.columns):
             raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
-    elif header.transfer_syntax != BIG_ENDIAN and not header.transfer_syntax.startswith("1.2.840.10008.1.2"):
-        raise DicomError("NO_DECODER", f"unknown transfer syntax {header.transfer_syntax[:64]!r}")
+    elif syntax not in NATIVE:
+        shown = syntax if re.fullmatch(r"[0-9.]{5,64}", syntax) else "not a UID"
+        raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -40,7 +40,7 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
     if slope is None or intercept is None:
         slope, intercept = _guess_rescale(values, header, remarks)
     wrap_from = None
-    if not header.is_signed and header.bits_stored == 12 and intercept > -100 and slope == 1:  # noqa: PLR2004
+    if not header.is_signed and header.bits_stored == 12 and intercept > -100 and slope == 1:
         wrap_from = _wrap_start(values)
     if wrap_from is not None:
         values = values.astype(np.int16) - np.where(values >= wrap_from, np.int16(4096), np.int16(0))
@@ -48,7 +48,7 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
         intercept = 0.0
     low, high = HU_MIN - intercept, HU_MAX - intercept
     limits = np.iinfo(np.int16)
-    if slope == 1 and intercept.is_integer() and limits.min <= low and 0 <= high <= limits.max and values.itemsize == 2:  # noqa: PLR2004
+    if slope == 1 and intercept.is_integer() and limits.min <= low and 0 <= high <= limits.max and values.itemsize == 2:
         hu = _shifted(values, int(intercept), int(low), int(high))
     else:
         scaled = values * np.float64(slope) + intercept
@@ -64,15 +64,17 @@ def _masked(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
     if unused == 0:
         return stored
     if header.is_signed:
-        values = np.left_shift(stored, unused)
-        return np.right_shift(values, unused, out=values)
-    return np.bitwise_and(stored, (1 << header.bits_stored) - 1)
+        values: npt.NDArray[Any] = np.left_shift(stored, unused)
+        values >>= unused
+    else:
+        values = np.bitwise_and(stored, (1 << header.bits_stored) - 1)
+    return values
 
 
 def _shifted(values: npt.NDArray[Any], intercept: int, low: int, high: int) -> npt.NDArray[np.int16]:
     """Clip, then add: the sum stays inside int16."""
     if values.dtype.kind == "u":
-        hu = np.clip(values, max(low, 0), high).view(np.int16)
+        hu: npt.NDArray[np.int16] = np.clip(values, max(low, 0), high).view(np.int16)
     else:
         hu = np.clip(values, low, high)
     hu += np.int16(intercept)
@@ -98,23 +100,27 @@ def _wrap_start(values: npt.NDArray[Any]) -> int | None:
     known repair cuts at 3096 and leaves air of -1024, stored 3072, white; so the cut is the background's own
     value where that is lower. Without a background up there, large values are metal, and stay.
     """
-    if np.count_nonzero(values[::_SAMPLE, ::_SAMPLE] >= 3000) < 0.01 * values[::_SAMPLE, ::_SAMPLE].size:  # noqa: PLR2004
+    if np.count_nonzero(values[::_SAMPLE, ::_SAMPLE] >= 3000) < 0.01 * values[::_SAMPLE, ::_SAMPLE].size:
         return None
     mode = _mode(_border(values))
-    if mode < 2048:  # noqa: PLR2004  # the sign bit of 12 bits
+    if mode < 2048:  # the sign bit of 12 bits
         return None
     return min(mode, 3096)
 
 
 def _guess_rescale(values: npt.NDArray[Any], header: Header, remarks: list[Remark]) -> tuple[float, float]:
-    if header.is_signed and values.min() < -500:  # noqa: PLR2004  # air as HU
-        remarks.append(Remark("RESCALE_GUESS", "no rescale in the file; signed values with air below -500: HU as they stand"))
+    if header.is_signed and values.min() < -500:  # air as HU
+        remarks.append(
+            Remark("RESCALE_GUESS", "no rescale in the file; signed values with air below -500: HU as they stand")
+        )
         return 1.0, 0.0
-    if not header.is_signed and _mode(_border(values)) <= 100:  # noqa: PLR2004
+    if not header.is_signed and _mode(_border(values)) <= 100:
         sample = values[::_SAMPLE, ::_SAMPLE]
-        tissue = sample[(sample > 500) & (sample < 2000)]  # noqa: PLR2004
-        if tissue.size and 1000 <= np.median(tissue) <= 1100:  # noqa: PLR2004
-            remarks.append(Remark("RESCALE_GUESS", "no rescale in the file; air at 0 and tissue at 1024: intercept -1024"))
+        tissue = sample[(sample > 500) & (sample < 2000)]
+        if tissue.size and 1000 <= np.median(tissue) <= 1100:
+            remarks.append(
+                Remark("RESCALE_GUESS", "no rescale in the file; air at 0 and tissue at 1024: intercept -1024")
+            )
             return 1.0, -1024.0
     raise DicomError("NO_RESCALE", "RescaleSlope and RescaleIntercept are absent and the values don't tell them")
 
@@ -133,20 +139,22 @@ def _apply_padding(
     The declared value is compared modulo 2**16: implicit files and careless writers swap US and SS, and
     63536 means -2000. Clipping alone does it where padding lies below air.
     """
-    if header.padding is not None and header.bits_allocated == 16:  # noqa: PLR2004
+    if header.padding is not None and header.bits_allocated == 16:
         ends = [header.padding, header.padding if header.padding_limit is None else header.padding_limit]
         if header.is_signed:
-            ends = [end - 65536 if end >= 32768 else end for end in ends]  # noqa: PLR2004
+            ends = [end - 65536 if end >= 32768 else end for end in ends]
         first, last = min(ends), max(ends)
         if slope * last + intercept > HU_MIN:
             raw = values if header.is_signed else stored
             hu[(raw >= first) & (raw <= last) if first < last else raw == first] = HU_MIN
-    if not header.is_signed and header.bits_stored == 16 and slope == 1:  # noqa: PLR2004
+    if not header.is_signed and header.bits_stored == 16 and slope == 1:
         # -2000 written into unsigned pixels: 62,512 HU and more, in the corners outside the field of view.
         absurd = 20_000 - intercept
         if (_border(values) > absurd).any():
             hu[values > absurd] = HU_MIN
-            remarks.append(Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air"))
+            remarks.append(
+                Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air")
+            )
 
 
 def _check(
@@ -162,10 +170,10 @@ def _check(
     low = int(sample.min())
     if low == int(sample.max()) and int(hu.min()) == int(hu.max()):
         raise DicomError("BLANK", f"an image must not be constant (all pixels {low} HU)")
-    if not is_unwrapped and not header.is_signed and intercept > -100 and low >= 0:  # noqa: PLR2004
+    if not is_unwrapped and not header.is_signed and intercept > -100 and low >= 0:
         remarks.append(Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"))
         return
     edge = np.sort(_border(hu)[::4])
     air = int(edge[len(edge) // 2])
-    if air > -850:  # noqa: PLR2004
+    if air > -850:
         remarks.append(Remark("HU_ODD", f"the border should be air (median {air} HU)"))

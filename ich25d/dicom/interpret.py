@@ -3,7 +3,7 @@
 import re
 
 from ich25d.dicom import values
-from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
+from ich25d.dicom.elements import NATIVE, Elements, Meta
 from ich25d.dicom.header import Header, Remark
 from ich25d.errors import DicomError
 
@@ -17,7 +17,6 @@ MAX_SIDE = 2048
 _LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{last}" for last in ("50", "51", "81", "91", "203")
 )  # JPEG, near-lossless JPEG-LS, JPEG 2000 and HTJ2K
-_NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, "1.2.840.10008.1.2.2"})
 _GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
 
 
@@ -33,8 +32,8 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         DicomError: The image can't be used; `code` says why. It carries the image's ids where there are any.
     """
     (
-        image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast, thickness,
-        kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin, directions,
+        image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast,
+        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin, directions,
         frame_of_reference, temporal_position, slice_location, samples_per_pixel, photometric, n_frames, rows, columns,
         pixel_spacing, bits_allocated, bits_stored, high_bit, pixel_representation, padding, padding_limit, burned_in,
         level, width, intercept, slope, rescale_type, lossy, modality_lut,
@@ -56,11 +55,13 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=identity[0], series_id=identity[1]) from None
     origin_numbers = values.floats(origin)
-    if origin_numbers is not None and (len(origin_numbers) != 3 or max(map(abs, origin_numbers)) > 1e5):  # noqa: PLR2004
+    if origin_numbers is not None and (len(origin_numbers) != 3 or max(map(abs, origin_numbers)) > 1e5):
         origin_numbers = None
     cosines, is_exact = values.orthonormal(values.floats(directions))
     if (origin and origin_numbers is None) or (directions and not (is_exact and cosines)):
-        remarks.append(Remark("BAD_GEOMETRY", "position must be 3 finite numbers, orientation two perpendicular unit vectors"))
+        remarks.append(
+            Remark("BAD_GEOMETRY", "position must be 3 finite numbers, orientation two perpendicular unit vectors")
+        )
     if meta.is_sniffed:
         remarks.append(Remark("NO_META", "no transfer syntax in the file: read off its first element"))
     is_lossy = text(lossy) == "01" or meta.transfer_syntax in _LOSSY_SYNTAXES
@@ -90,7 +91,10 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
     """Refuse what isn't a single CT image: SOP class first, modality where there is none."""
     code = detail = ""
     if kind in _MULTIFRAME_CT:
-        code, detail = "MULTIFRAME", f"{_MULTIFRAME_CT[kind]} images with many frames aren't read; split them into single ones"
+        code, detail = (
+            "MULTIFRAME",
+            f"{_MULTIFRAME_CT[kind]} images with many frames aren't read; split them into single ones",
+        )
     elif kind.startswith(_SECONDARY) and kind[len(_SECONDARY) :][:1] in {"", "."}:
         code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
     elif kind == _DIRECTORY:
@@ -106,11 +110,17 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
 def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:
     if not image_id:
         raise DicomError("BAD_UID", "an image must have a SOPInstanceUID")
-    for name, identifier in (("SOPInstanceUID", image_id), ("SeriesInstanceUID", series_id), ("StudyInstanceUID", study_id)):
+    for name, identifier in (
+        ("SOPInstanceUID", image_id),
+        ("SeriesInstanceUID", series_id),
+        ("StudyInstanceUID", study_id),
+    ):
         if identifier and not _GOOD_ID(identifier):
             raise DicomError("BAD_UID", f"{name} must be 1 to 80 letters, digits, dots, dashes or underscores")
     if not series_id or not study_id:
-        remarks.append(Remark("NO_SERIES_UID", "SeriesInstanceUID or StudyInstanceUID is absent; the next level stands in"))
+        remarks.append(
+            Remark("NO_SERIES_UID", "SeriesInstanceUID or StudyInstanceUID is absent; the next level stands in")
+        )
         series_id = series_id or study_id or image_id
         study_id = study_id or series_id
     return image_id, series_id, study_id
@@ -122,7 +132,7 @@ def _check_shape(
     if (samples is not None and values.u16(samples) != 1) or (photometric and not photometric.startswith("MONOCHROME")):
         raise DicomError("NOT_GRAY", "a slice must have one grey sample a pixel")
     height, breadth = values.u16(rows), values.u16(columns)
-    if height is None or breadth is None or not (1 <= height and 1 <= breadth):
+    if height is None or breadth is None or not (height >= 1 and breadth >= 1):
         raise DicomError("BAD_TAG", "Rows and Columns must be one unsigned 16-bit number each, at least 1")
     if max(height, breadth) > MAX_SIDE:
         raise DicomError("SHAPE", f"Rows and Columns must be at most {MAX_SIDE} (got {height} x {breadth})")
@@ -161,7 +171,7 @@ def _check_rescale(
     if slope is None:
         factor = 1.0
         remarks.append(Remark("RESCALE_GUESS", "RescaleSlope is absent: 1 assumed"))
-    if factor is None or offset is None or not 0 < factor <= 100 or abs(offset) > 1e5:  # noqa: PLR2004
+    if factor is None or offset is None or not 0 < factor <= 100 or abs(offset) > 1e5:
         raise DicomError("BAD_RESCALE", "RescaleSlope must be one number in (0, 100], RescaleIntercept one number")
     return factor, offset
 
@@ -173,7 +183,7 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
         if elements.is_cut:
             raise DicomError("TRUNCATED", f"the file ends inside its header (at byte {total_size})")
         raise DicomError("NO_PIXELS", "the file holds no pixel data")
-    if meta.transfer_syntax not in _NATIVE:
+    if meta.transfer_syntax not in NATIVE:
         if offset >= total_size:
             raise DicomError("TRUNCATED", "the file ends where its pixel data begins")
         return
@@ -182,7 +192,9 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
     if length < needed:
         raise DicomError("PIXEL_SHORT", f"pixel data must hold {needed} bytes (got {length})")
     if offset + needed > total_size:
-        raise DicomError("TRUNCATED", f"pixel data needs {needed} bytes (the file has {max(total_size - offset, 0)} left)")
+        raise DicomError(
+            "TRUNCATED", f"pixel data needs {needed} bytes (the file has {max(total_size - offset, 0)} left)"
+        )
     if length >= 2 * needed:
         raise DicomError("SHAPE", f"pixel data holds {length // needed} times what Rows x Columns say")
     if length > needed + 1:
@@ -191,8 +203,10 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
 
 def _spacing(value: bytes | None, remarks: list[Remark]) -> tuple[float, float] | None:
     numbers = values.floats(value)
-    if numbers is None or len(numbers) != 2 or not all(0.1 <= number <= 2 for number in numbers):  # noqa: PLR2004
-        remarks.append(Remark("NO_SPACING", "PixelSpacing must be two numbers in 0.1 to 2 mm; the pixel grid is used as it is"))
+    if numbers is None or len(numbers) != 2 or not all(0.1 <= number <= 2 for number in numbers):
+        remarks.append(
+            Remark("NO_SPACING", "PixelSpacing must be two numbers in 0.1 to 2 mm; the pixel grid is used as it is")
+        )
         return None
     dy, dx = numbers
     if abs(dy - dx) > 0.02 * max(dy, dx):

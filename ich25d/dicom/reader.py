@@ -110,4 +110,3 @@ def _inflate(deflated: bytes) -> bytes:
     if inflater.unconsumed_tail:
         raise DicomError("DEFLATED_BIG", f"a deflated data set must inflate to at most {_MAX_INFLATED} bytes")
     return data
-

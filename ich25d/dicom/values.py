@@ -7,12 +7,17 @@ _UNSAFE = bytes.maketrans(b"\0", b" ")
 
 _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[A-Z]{0,2}\+?|\d{1,3}")
 _KERNEL_NAMES = frozenset(
-    "STANDARD STD STD+ STND SOFT SOFT+ DETAIL BONE BONEPLUS BONE+ EDGE LUNG CHEST HEAD BRAIN SMOOTH SHARP ULTRA SMTH EB EC A B C D E UA UB UC "
-    "YA YB YC YD YE L LA LB".split()
+    {
+        *("STANDARD", "STD", "STD+", "STND", "SOFT", "SOFT+", "DETAIL", "BONE", "BONE+", "BONEPLUS", "EDGE", "LUNG"),
+        *("CHEST", "HEAD", "BRAIN", "SMOOTH", "SMTH", "SHARP", "ULTRA"),
+        *("A", "B", "C", "D", "E", "L", "LA", "LB", "EB", "EC", "UA", "UB", "UC", "YA", "YB", "YC", "YD", "YE"),
+    }
 )
 _NOT_GIVEN = frozenset({"", "NONE", "NO", "N", "C-", "-", "0", "NO CONTRAST", "WITHOUT", "NIL", "UNENHANCED", "NATIVE"})
 
-_WITHOUT = re.compile(r"(?:without|w[\\/ ]?o|non|no|pre|ohne|sans)[ _.-]*(?:iv|i\.v\.)?[ _.-]*(?:contrast|con\b|km\b|ce\b|c\b)")
+_WITHOUT = re.compile(
+    r"(?:without|w[\\/ ]?o|non|no|pre|ohne|sans)[ _.-]*(?:iv|i\.v\.)?[ _.-]*(?:contrast|con\b|km\b|ce\b|c\b)"
+)
 _FLAGS = {
     "contrast": re.compile(r"contrast|kontrast|\bpost[ _-]?(?:con|iv|gd|km|c)\b|\bce(?:ct)?\b|\bc\+|\+c\b|with[ _]iv"),
     "angio": re.compile(r"angio|\bcta\b|\bctv\b|carotid|willis"),
@@ -29,7 +34,7 @@ def text(value: bytes | None) -> str:
 
 def u16(value: bytes | None) -> int | None:
     """Read a US value of exactly one number; None where absent or of another length."""
-    return value[0] | value[1] << 8 if value is not None and len(value) == 2 else None  # noqa: PLR2004  # US is 2 bytes
+    return value[0] | value[1] << 8 if value is not None and len(value) == 2 else None  # US is 2 bytes
 
 
 def floats(value: bytes | None) -> list[float] | None:
@@ -62,7 +67,7 @@ def whole(value: bytes | None) -> int | None:
         return None
     stripped = value.translate(_UNSAFE).strip()
     digits = stripped[1:] if stripped[:1] in {b"+", b"-"} else stripped
-    return int(stripped) if digits.isdigit() and len(digits) <= 12 else None  # noqa: PLR2004  # IS holds 12 characters
+    return int(stripped) if digits.isdigit() and len(digits) <= 12 else None  # IS holds 12 characters
 
 
 def seconds(value: bytes | None) -> float | None:
@@ -86,7 +91,7 @@ def orthonormal(cosines: list[float] | None) -> tuple[tuple[float, float, float,
     References:
         DICOM PS3.3, C.7.6.2.1.1.
     """
-    if cosines is None or len(cosines) != 6:  # noqa: PLR2004  # two vectors in space
+    if cosines is None or len(cosines) != 6:  # two vectors in space
         return None, cosines is None
     a, b, c, d, e, f = cosines
     row, column, angle = a * a + b * b + c * c, d * d + e * e + f * f, a * d + b * e + c * f
