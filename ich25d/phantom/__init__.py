@@ -1,0 +1,1 @@
+"""Synthetic heads with bleeds, and RSNA-shaped DICOM studies of them."""
