@@ -1,6 +1,5 @@
 """Training of one fold: from its rows of the store to weights, log and out-of-fold logits."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 from torch import nn
 
 from ich25d.config import Recipe
+from ich25d.encoder.course import Course, load_course, save_course
+from ich25d.encoder.learner import make_learner, make_schedule
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.rows import rows_of_fold
 from ich25d.encoder.run import WEIGHTS_FILE, export_weights, load_weights
-from ich25d.encoder.validate import predict_rows, score, write_logits
-from ich25d.encoder.weights import build_encoder
+from ich25d.encoder.validate import predict_rows, said, score, without_nan, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
@@ -25,13 +25,11 @@ from ich25d.slabs.dataset import SlabBatch, SlabReader, batches
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
-from ich25d.training.checkpoint import load_state, save_state
 from ich25d.training.interrupt import Interrupted
-from ich25d.training.loop import Learner, Schedule, StepReport, train_steps
+from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
-from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.order import epoch_order, part_of_process, steps_in_epoch
-from ich25d.training.precision import Precision, choose_precision
+from ich25d.training.precision import Precision
 from ich25d.training.prior import LabelCount, natural_shift
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import RunLog
@@ -40,20 +38,6 @@ SAVE_EVERY_S = 300.0
 """Seconds of training that a power cut may cost."""
 
 _LOG_EVERY_STEPS = 50
-
-
-@dataclasses.dataclass(slots=True)
-class _Course:
-    """How far a fold's training is, beside its learner."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    best_log_loss: float = float("inf")
-    kept_epoch: int = 0
-    kept_score: dict[str, Any] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
 
 
 class FoldTraining:
@@ -93,36 +77,15 @@ class FoldTraining:
         self._target = self._plain.target
         self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
         self.natural.add(torch.from_numpy(self._target[self.rows.train]))
-        torch.manual_seed(self._seed)  # the new layers' start
-        model = build_encoder(recipe.encoder, recipe.slab)
-        model.set_odds(self.natural.logit())
-        self._model: SlabEncoder = model.to(device)
-        self.precision: Precision = choose_precision(train.precision, device, model)
-        depth, top = model.layer_depth()
-        groups = parameter_groups(
-            model, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top
+        self._learner, self._model = make_learner(
+            recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed
         )
-        self._learner = Learner(
-            model=self._model,
-            optimizer=make_optimizer(groups, device),
-            device=device,
-            precision=self.precision,
-            ema_decay=train.ema,
-            seed=self._seed,
-            processes=processes,
-        )
+        self.precision: Precision = self._learner.precision
         self._per_step = train.batch_size * train.accumulate * processes.count
         self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
         total = self.steps_per_epoch * train.epochs
-        self._schedule = Schedule(
-            total_steps=total,
-            warmup_steps=round(train.warmup * total),
-            lr=train.lr,
-            min_lr=train.min_lr,
-            accumulate=train.accumulate,
-            clip_norm=train.clip_norm,
-        )
-        self._course = _Course()
+        self._schedule = make_schedule(train, total)
+        self._course = Course()
 
     @property
     def _last(self) -> Path:
@@ -269,7 +232,7 @@ class FoldTraining:
             logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),
             seconds=course.seconds, slices_per_s=self._speed(),
         )  # fmt: skip
-        remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {_said(found)}"
+        remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {said(found)}"
                f"; {self._speed():.1f} slices/s")  # fmt: skip
         log_loss = float(found.get("log_loss", float("nan")))
         if train.keep == "last" or not np.isfinite(log_loss) or log_loss < course.best_log_loss:
@@ -307,7 +270,7 @@ class FoldTraining:
             "weights": f"{self._folder.name}/{WEIGHTS_FILE}",
             "sha256": sha256_file(path),
             "epoch": self._course.kept_epoch,
-            "validation": _without_nan(self._course.kept_score),
+            "validation": without_nan(self._course.kept_score),
             "prior": natural,
             "prior_shown": torch.sigmoid(shown.logit()).tolist(),
             "n_slices": {"train": len(self.rows.train), "held_out": len(self.rows.held_out)},
@@ -317,47 +280,13 @@ class FoldTraining:
     def _save(self) -> None:
         positive, known = self._counted()
         if self._processes.is_first:
-            state = {
-                "learner": self._learner.state(),
-                "course": dataclasses.asdict(self._course),
-                "shown": {"positive": positive, "known": known},
-                "data": self._digest,
-                "processes": self._processes.count,
-            }
-            save_state(self._last, state)
+            shown = {"positive": positive, "known": known}
+            save_course(
+                self._last, self._learner, self._course, shown, data=self._digest, processes=self._processes.count
+            )
 
     def _restore(self) -> None:
-        state = load_state(self._last, self._device)
-        now = {"data": self._digest, "processes": self._processes.count}
-        for name, rule in (("data", "the same store"), ("processes", "the same number of processes")):
-            if state[name] != now[name]:
-                raise TrainingError(
-                    f"--resume needs {rule} (got {now[name]!r} for {state[name]!r}) in {self._folder}; "
-                    "train into another folder"
-                )
-        self._learner.restore(state["learner"])
-        self._course = _Course(**state["course"])
+        self._course, shown = load_course(self._last, self._learner, data=self._digest, processes=self._processes.count)
         if self._processes.is_first:  # the counts are sums over all processes: one of them takes them
-            self.shown.positive, self.shown.known = state["shown"]["positive"].cpu(), state["shown"]["known"].cpu()
+            self.shown.positive, self.shown.known = shown["positive"].cpu(), shown["known"].cpu()
         remark(f"fold {self._fold}: going on after step {self._learner.step}")
-
-
-def _said(found: dict[str, Any]) -> str:
-    if not found:
-        return "no labelled held-out slice to validate on"
-    return (
-        f"validation {found['log_loss']:.4f} ({found['of_prior']:.2f} of the prior's), "
-        f"AUC any {found['auc']['any']:.3f}, AP any {found['average_precision']['any']:.3f}"
-    )
-
-
-def _without_nan(found: dict[str, Any]) -> dict[str, Any]:
-    """Replace metrics that don't exist by None, for JSON."""
-    if not found:
-        return {}
-    numbers = {name: found[name] if np.isfinite(found[name]) else None for name in ("log_loss", "of_prior")}
-    tables = {
-        name: {label: value if np.isfinite(value) else None for label, value in found[name].items()}
-        for name in ("auc", "average_precision")
-    }
-    return {**numbers, **tables}

@@ -188,7 +188,7 @@ def assemble(
     if embedding.ndim != 2:
         raise ConfigError(f"encoder {config.name!r} gives no embedding (got shape {tuple(embedding.shape)})")
     encoder = SlabEncoder(backbone, mean=mean, std=std, embedding_size=embedding.shape[1], dropout=config.dropout)
-    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub
+    return encoder.to(memory_format=torch.channels_last)
 
 
 def _use_gem(backbone: nn.Module, name: str) -> None:
@@ -202,5 +202,5 @@ def _use_gem(backbone: nn.Module, name: str) -> None:
 
 
 def _nearest(name: str) -> str:
-    found = timm.list_models(f"*{name.split('.')[0][:8]}*")[:3]
+    found = timm.list_models(f"*{name.split('.', maxsplit=1)[0][:8]}*")[:3]
     return f"; near: {', '.join(found)}" if found else ""

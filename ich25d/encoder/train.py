@@ -12,7 +12,6 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
-from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.encoder.fold import FoldTraining
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.rows import data_digest, folds_of

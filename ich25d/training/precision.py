@@ -67,13 +67,18 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Pre
     if wanted in ("fp32", "bf16", "fp16"):
         return Precision(wanted, "as the recipe asks")  # type: ignore[arg-type]  # narrowed by the line above
     if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", "this GPU computes in it, and it needs no loss scaling")
-        if torch.cuda.get_device_capability(device) >= (7, 0):
-            return Precision("fp16", "this GPU has fp16 tensor cores, but no bf16")
-        return Precision("fp32", "this GPU has no fast half precision")
-    if device.type != "cpu":
-        return Precision("fp32", f"half precision isn't tested on {device.type}")
+        return _of_gpu(device)
+    return _of_cpu(model) if device.type == "cpu" else Precision("fp32", f"half isn't tested on {device.type}")
+
+
+def quick_inference(device: torch.device) -> Precision:
+    """Choose the number format of prediction: what the device does fastest without harm."""
+    if device.type == "cuda":
+        return _of_gpu(device)
+    return Precision("fp32", "reference precision of a CPU")
+
+
+def _of_cpu(model: nn.Module) -> Precision:
     if not _cpu_has_bf16():
         return Precision("fp32", "this CPU has no bf16 arithmetic")
     if _has_depthwise(model):
@@ -82,11 +87,12 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Pre
     return Precision("bf16", "this CPU computes in it")
 
 
-def quick_inference(device: torch.device) -> Precision:
-    """Choose the number format of prediction: what the device does fastest without harm."""
-    if device.type == "cuda":
-        return choose_precision("auto", device, nn.Identity())
-    return Precision("fp32", "reference precision of a CPU")
+def _of_gpu(device: torch.device) -> Precision:
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return Precision("bf16", "this GPU computes in it, and it needs no loss scaling")
+    if torch.cuda.get_device_capability(device) >= (7, 0):
+        return Precision("fp16", "this GPU has fp16 tensor cores, but no bf16")
+    return Precision("fp32", "this GPU has no fast half precision")
 
 
 def _cpu_has_bf16() -> bool:

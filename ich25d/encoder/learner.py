@@ -1,0 +1,60 @@
+"""From a recipe to a model that can learn: weights, optimiser, average, schedule."""
+
+import torch
+
+from ich25d.config import Recipe, TrainConfig
+from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.weights import build_encoder
+from ich25d.training.loop import Learner, Schedule
+from ich25d.training.optim import make_optimizer, parameter_groups
+from ich25d.training.precision import choose_precision
+from ich25d.training.processes import Processes
+
+
+def make_learner(
+    recipe: Recipe, odds: torch.Tensor, *, device: torch.device, processes: Processes, seed: int
+) -> tuple[Learner, SlabEncoder]:
+    """Build the encoder and all that its steps change.
+
+    Args:
+        recipe: [slab], [encoder] and [train] are used.
+        odds: Log odds of the labels in the training data, shape (6,): where the last layer begins.
+        device: Where to train.
+        processes: This process among several.
+        seed: Seed of the new layers' start, and of dropout.
+
+    Raises:
+        ConfigError: The model can't be built as the recipe asks.
+        WeightsError: Its pretrained weights can't be had.
+    """
+    train = recipe.train
+    torch.manual_seed(seed)
+    encoder = build_encoder(recipe.encoder, recipe.slab)
+    encoder.set_odds(odds)
+    encoder.to(device)
+    depth, top = encoder.layer_depth()
+    groups = parameter_groups(
+        encoder, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top
+    )
+    learner = Learner(
+        model=encoder,
+        optimizer=make_optimizer(groups, device),
+        device=device,
+        precision=choose_precision(train.precision, device, encoder),
+        ema_decay=train.ema,
+        seed=seed,
+        processes=processes,
+    )
+    return learner, encoder
+
+
+def make_schedule(train: TrainConfig, total_steps: int) -> Schedule:
+    """Spread a recipe's learning rate over the steps of a training."""
+    return Schedule(
+        total_steps=total_steps,
+        warmup_steps=round(train.warmup * total_steps),
+        lr=train.lr,
+        min_lr=train.min_lr,
+        accumulate=train.accumulate,
+        clip_norm=train.clip_norm,
+    )
