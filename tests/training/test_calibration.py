@@ -1,0 +1,136 @@
+"""Calibration recovers what was distorted, stays put without evidence, and keeps `any` above its subtypes."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit, logit
+
+from ich25d.errors import ModelError
+from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.training.calibration import Calibration, enforce_any, prior_shift
+from ich25d.training.metrics import weighted_log_loss
+
+
+def _drawn(n, seed=0):
+    rng = np.random.default_rng(seed)
+    true = rng.normal(-1.5, 1.5, (n, 6))
+    return true, (rng.random((n, 6)) < expit(true)).astype(float)
+
+
+def test_fit_undoes_a_temperature_and_a_bias():
+    """Fit undoes a temperature and a bias."""
+    true, target = _drawn(40_000)
+    found = Calibration.fit(2.0 * (true - 0.7), target)
+
+    assert found.temperature == pytest.approx([2.0] * 6, rel=0.06)
+    assert found.bias == pytest.approx([0.7] * 6, abs=0.08)
+
+
+def test_fit_lowers_the_score_of_overconfident_logits():
+    """Fit lowers the score of overconfident logits."""
+    true, target = _drawn(500)
+    fitted = Calibration.fit(3 * true, target)
+
+    before, after = weighted_log_loss(target, expit(3 * true)), weighted_log_loss(target, expit(fitted.apply(3 * true)))
+    assert after < before
+
+
+def test_fit_is_the_minimum_of_its_loss():
+    """Nudging either parameter must not lower the penalised log loss, with a prevalence wanted as well."""
+    true, target = _drawn(300, seed=3)
+    found = Calibration.fit(true, target, prevalence=[0.1] * 6, prevalence_weight=200.0)
+
+    def loss(temperature, bias):
+        p = expit(true[:, 0] / temperature + bias)
+        nll = -(target[:, 0] * np.log(p) + (1 - target[:, 0]) * np.log(1 - p)).sum()
+        nll -= 200 * (0.1 * np.log(p.mean()) + 0.9 * np.log(1 - p.mean()))
+        return nll / 8 + 0.5 * (np.log(temperature) / 0.5) ** 2 + 0.5 * bias**2
+
+    t, b = found.temperature[0], found.bias[0]
+    assert all(loss(t, b) <= loss(t * f, b + d) + 1e-9 for f in (0.98, 1, 1.02) for d in (-0.02, 0, 0.02))
+
+
+def test_a_label_without_evidence_stays_as_it_is():
+    """A label without evidence stays as it is."""
+    true, target = _drawn(100)
+    target[:, 2] = np.nan
+    found = Calibration.fit(true, target)
+
+    assert (found.temperature[2], found.bias[2]) == (1.0, 0.0)
+
+
+def test_little_evidence_moves_little():
+    """Thirty slices without a positive don't drive a label's probability to nothing."""
+    found = Calibration.fit(np.full((30, 6), -2.0), np.zeros((30, 6)))
+
+    assert all(-0.8 < bias < 0 for bias in found.bias)
+    assert all(0.5 < temperature <= 1.05 for temperature in found.temperature)
+
+
+def test_an_expected_prevalence_draws_the_mean():
+    """An expected prevalence draws the mean."""
+    true, target = _drawn(1000)
+    plain = Calibration.fit(true, target)
+    drawn_down = Calibration.fit(true, target, prevalence=[0.05] * 6, prevalence_weight=50_000)
+
+    assert expit(drawn_down.apply(true)).mean() == pytest.approx(0.05, abs=0.01)
+    assert expit(plain.apply(true)).mean() > 0.2
+
+
+def test_extreme_logits_are_survived():
+    """Extreme logits are survived."""
+    logits = np.array([[1e4] * 6, [-1e4] * 6])
+
+    assert np.isfinite(Calibration.fit(logits, np.array([[0.0] * 6, [1.0] * 6])).apply(logits)).all()
+
+
+def test_json_keeps_it():
+    """Json keeps it."""
+    calibration = Calibration((1.5, 1, 1, 1, 1, 0.9), (0.1, 0, 0, 0, 0, -2))
+
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+    assert Calibration.from_dict(None) == Calibration()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"temperature": {}, "bias": {}},
+        {"temperature": dict.fromkeys(LABELS, 0.0), "bias": dict.fromkeys(LABELS, 0.0)},
+        {"temperature": dict.fromkeys(LABELS, 1.0), "bias": dict.fromkeys(LABELS, float("nan"))},
+        {"temperature": dict.fromkeys(LABELS, "x"), "bias": dict.fromkeys(LABELS, 0.0)},
+        [1.0],
+    ],
+)
+def test_a_damaged_calibration_is_refused(content):
+    """A damaged calibration is refused."""
+    with pytest.raises(ModelError, match="calibration must"):
+        Calibration.from_dict(content)
+
+
+def test_a_prior_moves_by_its_log_odds():
+    """A prior moves by its log odds."""
+    moved = prior_shift(np.zeros(6), [0.5] * 6, [0.1] * 6)
+
+    assert expit(moved) == pytest.approx([0.1] * 6)
+    assert prior_shift(moved, [0.1] * 6, [0.5] * 6) == pytest.approx(np.zeros(6))
+    assert moved[0] == pytest.approx(logit(0.1))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        prior_shift(np.zeros(6), [0.5] * 6, [1.0] * 6)
+
+
+@given(arrays(np.float64, (3, 6), elements=st.floats(0, 1)))
+def test_any_is_at_least_every_subtype(probability):
+    """Any is at least every subtype."""
+    before = probability.copy()
+    fixed = enforce_any(probability)
+
+    assert (fixed[:, ANY_INDEX, None] >= fixed).all()
+    assert (fixed[:, :ANY_INDEX] == probability[:, :ANY_INDEX]).all()
+    assert (fixed[:, ANY_INDEX] >= before[:, ANY_INDEX]).all()
+    assert (probability == before).all()

@@ -1,0 +1,247 @@
+"""Every measure against scikit-learn or a loop written out, with ties, unknown labels and weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from ich25d.labels import LABEL_WEIGHTS
+from ich25d.training.intervals import bootstrap, bootstrap_interval, patient_weights, percentiles
+from ich25d.training.metrics import (
+    auc,
+    average_precision,
+    best_threshold,
+    brier,
+    calibration_error,
+    confusion,
+    label_log_loss,
+    mean_log_loss,
+    weighted_log_loss,
+)  # fmt: skip
+
+
+def _draw(seed, n=200, ties=True):
+    rng = np.random.default_rng(seed)
+    target = (rng.random(n) < 0.3).astype(float)
+    target[:2] = 0, 1
+    score = np.clip(0.3 * target + rng.random(n) * 0.7, 0, 1)
+    return target, score.round(1) if ties else score, rng.integers(0, 4, n).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("ties", [True, False])
+def test_ranking_measures_are_those_of_scikit_learn(seed, ties):
+    """Ranking measures are those of scikit-learn."""
+    target, score, weight = _draw(seed, ties=ties)
+
+    assert auc(target, score) == pytest.approx(reference.roc_auc_score(target, score), abs=1e-12)
+    assert average_precision(target, score) == pytest.approx(
+        reference.average_precision_score(target, score), abs=1e-12
+    )
+    assert auc(target, score, weight) == pytest.approx(
+        reference.roc_auc_score(target, score, sample_weight=weight), abs=1e-12
+    )
+    assert average_precision(target, score, weight) == pytest.approx(
+        reference.average_precision_score(target, score, sample_weight=weight), abs=1e-12
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 5)), min_size=1, max_size=12))
+def test_auc_counts_pairs_that_are_in_order(rows):
+    """Auc counts pairs that are in order."""
+    target, score = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    pairs = [(p > n) + 0.5 * (p == n) for p in score[target == 1] for n in score[target == 0]]
+
+    if pairs:
+        assert auc(target, score) == pytest.approx(np.mean(pairs))
+    else:
+        assert np.isnan(auc(target, score))
+
+
+def test_many_weights_at_once_are_each_alone():
+    """Many weights at once are each alone."""
+    target, score, _ = _draw(3)
+    target[5] = np.nan
+    weight = np.random.default_rng(0).integers(0, 3, (7, len(target))).astype(float)
+
+    for measure in (auc, average_precision, brier, mean_log_loss, calibration_error):
+        together = measure(target, score, weight)
+        assert together.shape == (7,)
+        assert together == pytest.approx([measure(target, score, row) for row in weight])
+
+
+def test_a_weight_is_so_many_copies():
+    """A weight is so many copies."""
+    target, score, weight = _draw(4)
+    copies = weight.astype(int)
+
+    for measure in (auc, average_precision, brier, mean_log_loss, calibration_error):
+        repeated = measure(np.repeat(target, copies), np.repeat(score, copies))
+        assert measure(target, score, weight) == pytest.approx(repeated)
+
+
+def test_the_score_is_two_parts_any_and_five_parts_subtypes():
+    """The score is two parts any and five parts subtypes."""
+    rng = np.random.default_rng(0)
+    target, probability = (rng.random((50, 6)) < 0.2).astype(float), rng.random((50, 6))
+    each = [reference.log_loss(target[:, k], probability[:, k], labels=[0, 1]) for k in range(6)]
+
+    assert label_log_loss(target, probability) == pytest.approx(each)
+    assert weighted_log_loss(target, probability) == pytest.approx((sum(each[:5]) + 2 * each[5]) / 7)
+
+
+def test_a_certain_mistake_costs_what_kaggle_takes():
+    """A certain mistake costs what kaggle takes."""
+    target, probability = np.ones((1, 6)), np.zeros((1, 6))
+
+    assert weighted_log_loss(target, probability) == pytest.approx(15 * np.log(10))
+
+
+def test_unknown_labels_and_masked_rows_weigh_nothing():
+    """Unknown labels and masked rows weigh nothing."""
+    rng = np.random.default_rng(1)
+    target, probability = (rng.random((30, 6)) < 0.5).astype(float), rng.random((30, 6))
+    mask = np.arange(30) < 20
+    expected = weighted_log_loss(target[:20], probability[:20])
+
+    assert weighted_log_loss(target, probability, mask) == pytest.approx(expected)
+    target[20:] = np.nan
+    assert weighted_log_loss(target, probability) == pytest.approx(expected)
+    assert label_log_loss(target, probability) == pytest.approx(label_log_loss(target[:20], probability[:20]))
+    target[:] = np.nan
+    assert np.isnan(weighted_log_loss(target, probability))
+    assert np.isnan(label_log_loss(target, probability)).all()
+
+
+def test_the_score_is_the_training_loss():
+    """The score is the training loss."""
+    torch = pytest.importorskip("torch")
+    from ich25d.training.loss import score_loss
+
+    rng = np.random.default_rng(2)
+    target, logit = (rng.random((40, 6)) < 0.3).astype(float), rng.normal(size=(40, 6))
+    target[rng.random((40, 6)) < 0.2] = np.nan
+    expected = float(score_loss(torch.from_numpy(logit), torch.from_numpy(target)))
+
+    assert weighted_log_loss(target, 1 / (1 + np.exp(-logit))) == pytest.approx(expected)
+    assert sum(LABEL_WEIGHTS) == 7
+
+
+def test_decisions_are_those_of_scikit_learn():
+    """Decisions are those of scikit-learn."""
+    target, score, weight = _draw(6)
+    called = score >= 0.5
+
+    for w in (None, weight):
+        found = confusion(target, score, 0.5, w)
+        assert found.sensitivity == pytest.approx(reference.recall_score(target, called, sample_weight=w))
+        assert found.specificity == pytest.approx(reference.recall_score(1 - target, ~called, sample_weight=w))
+        assert found.precision == pytest.approx(reference.precision_score(target, called, sample_weight=w))
+        assert found.accuracy == pytest.approx(reference.accuracy_score(target, called, sample_weight=w))
+        for beta in (1.0, 2.0):
+            expected = reference.fbeta_score(target, called, beta=beta, sample_weight=w)
+            assert found.f_beta(beta) == pytest.approx(expected)
+
+
+def test_measures_without_a_class_are_not_numbers():
+    """Measures without a class are not numbers."""
+    nothing = confusion(np.zeros(3), np.array([0.1, 0.2, 0.3]), 0.5)
+
+    assert np.isnan(nothing.sensitivity)
+    assert np.isnan(nothing.f_beta())
+    assert nothing.specificity == 1.0
+    assert np.isnan(average_precision(np.zeros(3), np.arange(3.0)))
+    assert np.isnan(auc(np.full(2, np.nan), np.zeros(2)))
+
+
+def test_brier_and_log_loss_of_one_label():
+    """Brier and log loss of one label."""
+    target, score, weight = _draw(7)
+
+    assert brier(target, score, weight) == pytest.approx(
+        reference.brier_score_loss(target, score, sample_weight=weight)
+    )
+    assert mean_log_loss(target, score) == pytest.approx(
+        np.mean(label_log_loss(*(np.tile(a, (6, 1)).T for a in (target, score))))
+    )
+
+
+def test_calibration_error_is_the_mean_gap_over_bins():
+    """Calibration error is the mean gap over bins."""
+    target, score, _ = _draw(8, ties=False)
+    expected = 0.0
+    for number in range(15):
+        inside = (score >= number / 15) & ((score < (number + 1) / 15) | (number == 14))
+        if inside.any():
+            expected += inside.mean() * abs(score[inside].mean() - target[inside].mean())
+
+    assert calibration_error(target, score) == pytest.approx(expected)
+    assert calibration_error(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0.0
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_threshold_has_the_greatest_f_beta(beta, seed):
+    """The best threshold has the greatest f beta."""
+    target, score, _ = _draw(seed, n=60)
+    tried = [confusion(target, score, t).f_beta(beta) for t in np.unique(score)]
+    found = best_threshold(target, score, beta=beta)
+
+    assert confusion(target, score, found).f_beta(beta) == pytest.approx(max(tried))
+
+
+def test_a_label_without_positives_has_no_threshold():
+    """A label without positives has no threshold."""
+    assert np.isnan(best_threshold(np.zeros(4), np.arange(4.0)))
+
+
+def test_two_classes_apart_are_cut_half_way():
+    """Two classes apart are cut half way."""
+    assert best_threshold(np.array([0, 0, 1, 1.0]), np.array([0.1, 0.2, 0.6, 0.9])) == pytest.approx(0.4)
+
+
+def test_slices_are_drawn_with_their_patient():
+    """Slices are drawn with their patient."""
+    patient = np.array(["a", "b", "a", "c", "b"])
+    weights = np.concatenate(list(patient_weights(patient, replicates=50, elements=20)))
+
+    assert weights.shape == (50, 5)
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 1] == weights[:, 4]).all()
+    assert (weights[:, 0] + weights[:, 1] + weights[:, 3] == 3).all()
+
+
+def test_an_interval_is_that_of_resampling_patients_by_hand():
+    """An interval is that of resampling patients by hand."""
+    target, score, _ = _draw(9, n=120)
+    patient = np.arange(120) // 6
+    low, high = bootstrap_interval(lambda weight: auc(target, score, weight), patient, replicates=1500)
+    rng = np.random.default_rng(5)
+    by_hand = []
+    for _ in range(600):
+        rows = np.concatenate([np.flatnonzero(patient == p) for p in rng.integers(0, 20, 20)])
+        by_hand.append(reference.roc_auc_score(target[rows], score[rows]))
+
+    assert [low, high] == pytest.approx(np.quantile(by_hand, [0.025, 0.975]), abs=0.02)
+    assert low < auc(target, score) < high
+
+
+def test_resamplings_without_a_positive_are_left_out():
+    """Resamplings without a positive are left out."""
+    values = bootstrap(lambda weight: auc(np.array([1.0, 0.0]), np.array([0.9, 0.1]), weight), ["a", "b"])
+
+    assert np.isnan(values).any()
+    assert percentiles(values).tolist() == [1.0, 1.0]
+    assert np.isnan(percentiles(np.full((5, 2), np.nan))).all()
+
+
+def test_wrong_shapes_and_scores_are_refused():
+    """Wrong shapes and scores are refused."""
+    with pytest.raises(ValueError, match=r"shape \(N, 6\)"):
+        weighted_log_loss(np.zeros((3, 5)), np.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r"shape \(N,\)"):
+        auc(np.zeros(3), np.zeros(4))
+    with pytest.raises(ValueError, match="got NaN"):
+        auc(np.zeros(3), np.full(3, np.nan))
