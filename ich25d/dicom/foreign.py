@@ -158,7 +158,7 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         raise DicomError("BAD_STREAM", f"the pixel data can't be decoded ({type(error).__name__})") from None
     if stored.shape != (header.rows, header.columns):
         raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
-    return stored
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:

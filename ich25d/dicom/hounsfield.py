@@ -47,9 +47,10 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
         remarks.append(Remark("WRAP12", f"stored values from {wrap_from} up had wrapped round at 4096; unwrapped"))
         intercept = 0.0
     low, high = HU_MIN - intercept, HU_MAX - intercept
-    limits = np.iinfo(np.int16)
-    if slope == 1 and intercept.is_integer() and limits.min <= low and 0 <= high <= limits.max and values.itemsize == 2:
-        hu = _shifted(values, int(intercept), int(low), int(high))
+    span = _span(header, is_unwrapped=wrap_from is not None)
+    is_plain = slope == 1 and intercept.is_integer() and values.itemsize == 2
+    if is_plain and low >= -32768 and span[0] <= high <= 32767:
+        hu = _shifted(values, int(intercept), int(low), int(high), span)
     else:
         scaled = values * np.float64(slope) + intercept
         hu = np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=scaled).astype(np.int16)
@@ -59,28 +60,41 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
 
 
 def _masked(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
-    """Drop what stands above the stored bits: overlays of old writers, or a sign that wasn't extended."""
+    """Drop what stands above the stored bits: overlays of old writers, or a sign that wasn't extended.
+
+    Returns:
+        `stored` itself where nothing stands above, else a new array; signed unless all bits are taken.
+    """
     unused = header.bits_allocated - header.bits_stored
     if unused == 0:
         return stored
     if header.is_signed:
         values: npt.NDArray[Any] = np.left_shift(stored, unused)
         values >>= unused
-    else:
-        values = np.bitwise_and(stored, (1 << header.bits_stored) - 1)
-    return values
+        return values
+    values = np.bitwise_and(stored, (1 << header.bits_stored) - 1)
+    return values.view(f"<i{values.itemsize}")
 
 
-def _shifted(values: npt.NDArray[Any], intercept: int, low: int, high: int) -> npt.NDArray[np.int16]:
-    """Clip, then add: the sum stays inside int16."""
-    if values.dtype.kind == "u":
-        hu: npt.NDArray[np.int16] = np.clip(values, max(low, 0), high).view(np.int16)
-    else:
-        hu = np.clip(values, low, high)
+def _shifted(
+    values: npt.NDArray[Any], intercept: int, low: int, high: int, span: tuple[int, int]
+) -> npt.NDArray[np.int16]:
+    """Clip where the span of the stored bits asks for it, then add: the sum stays inside int16."""
+    if low <= span[0] and span[1] <= high:
+        hu: npt.NDArray[np.int16] = np.add(values, np.int16(intercept), dtype=np.int16)
+        return hu
+    hu = np.clip(values, max(low, span[0]), high).view(np.int16)
     hu += np.int16(intercept)
-    if low < 0 and values.dtype.kind == "u":
-        np.maximum(hu, HU_MIN, out=hu)
     return hu
+
+
+def _span(header: Header, *, is_unwrapped: bool) -> tuple[int, int]:
+    """Return the lowest and highest value that the stored bits can hold."""
+    if is_unwrapped:
+        return -2048, 4095
+    if header.is_signed:
+        return -(1 << header.bits_stored - 1), (1 << header.bits_stored - 1) - 1
+    return 0, (1 << header.bits_stored) - 1
 
 
 def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

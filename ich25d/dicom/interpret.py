@@ -33,8 +33,8 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     """
     (
         image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast,
-        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin, directions,
-        frame_of_reference, temporal_position, slice_location, samples_per_pixel, photometric, n_frames, rows, columns,
+        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin,
+        directions, frame_of_reference, temporal_position, slice_location, samples_per_pixel, photometric, n_frames, rows, columns,
         pixel_spacing, bits_allocated, bits_stored, high_bit, pixel_representation, padding, padding_limit, burned_in,
         level, width, intercept, slope, rescale_type, lossy, modality_lut,
     ) = elements.values  # fmt: skip
@@ -42,7 +42,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     remarks: list[Remark] = []
     identity = (text(image_id), text(series_id))
     kind = text(sop_class) or text(meta.sop_class)
-    types = tuple(text(image_type).upper().split("\\")) if image_type else ()
+    types = values.image_types(image_type)
     _check_kind(kind, text(modality), elements, identity)
     try:
         image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
@@ -57,7 +57,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     origin_numbers = values.floats(origin)
     if origin_numbers is not None and (len(origin_numbers) != 3 or max(map(abs, origin_numbers)) > 1e5):
         origin_numbers = None
-    cosines, is_exact = values.orthonormal(values.floats(directions))
+    cosines, is_exact = values.orthonormal(directions)
     if (origin and origin_numbers is None) or (directions and not (is_exact and cosines)):
         remarks.append(
             Remark("BAD_GEOMETRY", "position must be 3 finite numbers, orientation two perpendicular unit vectors")
@@ -76,12 +76,12 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         shape[0], shape[1], bits[0], bits[1], bits[2], bits[3],
         1, text(photometric), 1,
         rescale[0], rescale[1], values.u16(padding), values.u16(padding_limit),
-        tuple(origin_numbers) if origin_numbers else None,  # type: ignore[arg-type]  # three, see above
+        origin_numbers,
         cosines, _spacing(pixel_spacing, remarks), location,
         instance, values.whole(acquisition_number), values.whole(series_number),
         values.kernel_name(kernel), values.one_float(thickness), values.names_contrast(contrast), values.one_float(kvp),
         values.seconds(acquisition_time) if acquisition_time else None, values.whole(temporal_position),
-        text(frame_of_reference), meta.transfer_syntax, _windows(level, width),
+        text(frame_of_reference), meta.transfer_syntax, values.windows(level, width),
         elements.pixel_offset, elements.pixel_length, values.description_flags(series_description),
         is_lossy, tuple(remarks),
     )  # fmt: skip
@@ -202,20 +202,11 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
 
 
 def _spacing(value: bytes | None, remarks: list[Remark]) -> tuple[float, float] | None:
-    numbers = values.floats(value)
-    if numbers is None or len(numbers) != 2 or not all(0.1 <= number <= 2 for number in numbers):
+    spacing = values.spacing(value)
+    if spacing is None:
         remarks.append(
             Remark("NO_SPACING", "PixelSpacing must be two numbers in 0.1 to 2 mm; the pixel grid is used as it is")
         )
-        return None
-    dy, dx = numbers
-    if abs(dy - dx) > 0.02 * max(dy, dx):
-        remarks.append(Remark("ANISO", f"pixels aren't square ({dy:.4g} x {dx:.4g} mm)"))
-    return dy, dx
-
-
-def _windows(level: bytes | None, width: bytes | None) -> tuple[tuple[float, float], ...]:
-    levels, widths = values.floats(level), values.floats(width)
-    if levels is None or widths is None:
-        return ()
-    return tuple((centre, full) for centre, full in zip(levels, widths, strict=False) if full >= 1)
+    elif abs(spacing[0] - spacing[1]) > 0.02 * max(spacing):
+        remarks.append(Remark("ANISO", f"pixels aren't square ({spacing[0]:.4g} x {spacing[1]:.4g} mm)"))
+    return spacing

@@ -26,6 +26,8 @@ HEAD_BYTES = 4096
 """How many bytes to offer `read_header` first: nearly every CT header fits."""
 MAX_FILE_BYTES = 256 * 2**20
 """A single CT image is at most 8 MB; ten times that is no CT image."""
+FORCE_PYDICOM = os.environ.get("ICH25D_PARSER") == "pydicom"
+"""Leave everything to pydicom; looked at once a process, since asking costs as much as a tag."""
 _MAX_INFLATED = 64 * 2**20
 
 
@@ -53,7 +55,7 @@ def read_header(head: bytes, *, total_size: int) -> Header:
         head = _inflate(head[meta.start :])
         total_size = len(head)
         meta = meta._replace(start=0)
-    if os.environ.get("ICH25D_PARSER") == "pydicom" or syntax == BIG_ENDIAN:
+    if FORCE_PYDICOM or syntax == BIG_ENDIAN:
         found = foreign.read_elements(head, meta, total_size)
     else:
         try:
@@ -86,7 +88,7 @@ def read_hu(content: bytes, header: Header) -> Slice:
 def _stored(content: bytes, header: Header) -> npt.NDArray[Any]:
     """Return the stored values, shape (rows, columns), without a copy where they lie in the file as they are."""
     syntax = header.transfer_syntax
-    if os.environ.get("ICH25D_PARSER") == "pydicom" or syntax not in {IMPLICIT, EXPLICIT, DEFLATED}:
+    if FORCE_PYDICOM or syntax not in {IMPLICIT, EXPLICIT, DEFLATED}:
         if syntax == DEFLATED:
             _inflate(content[elements.read_meta(content, len(content)).start :])
         return foreign.decode(content, header)

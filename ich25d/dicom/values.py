@@ -1,7 +1,13 @@
-"""Raw element values to numbers, tuples and short names: nothing in here raises, odd values become None."""
+"""Raw element values to numbers, tuples and short names: nothing in here raises, odd values become None.
+
+Most values of a series repeat from slice to slice, so that reading them is remembered.
+"""
 
 import re
+from functools import lru_cache
 from math import isfinite, sqrt
+
+_remembered = lru_cache(maxsize=4096)
 
 _UNSAFE = bytes.maketrans(b"\0", b" ")
 
@@ -27,6 +33,7 @@ _FLAGS = {
 }
 
 
+@_remembered
 def text(value: bytes | None) -> str:
     """Return a value as text without its padding."""
     return value.rstrip(b"\0 ").decode("latin-1").strip() if value else ""
@@ -37,16 +44,17 @@ def u16(value: bytes | None) -> int | None:
     return value[0] | value[1] << 8 if value is not None and len(value) == 2 else None  # US is 2 bytes
 
 
-def floats(value: bytes | None) -> list[float] | None:
+@_remembered
+def floats(value: bytes | None) -> tuple[float, ...] | None:
     """Read the finite numbers of a DS value; None when there is none, or one of them isn't a number."""
     if not value or b"_" in value:
         return None
     try:
-        numbers = [float(part) for part in value.split(b"\\")]
+        numbers = tuple([float(part) for part in value.split(b"\\")])
     except ValueError:
         # Trailing NULs aren't allowed in DS, but they do arrive.
         try:
-            numbers = [float(part) for part in value.translate(_UNSAFE).split(b"\\")]
+            numbers = tuple([float(part) for part in value.translate(_UNSAFE).split(b"\\")])
         except ValueError:
             return None
     for number in numbers:
@@ -55,12 +63,14 @@ def floats(value: bytes | None) -> list[float] | None:
     return numbers
 
 
+@_remembered
 def one_float(value: bytes | None) -> float | None:
     """Read a DS value of exactly one finite number."""
     numbers = floats(value) if value else None
     return numbers[0] if numbers and len(numbers) == 1 else None
 
 
+@_remembered
 def whole(value: bytes | None) -> int | None:
     """Read an IS value of exactly one whole number."""
     if not value:
@@ -78,11 +88,12 @@ def seconds(value: bytes | None) -> float | None:
     return int(stripped[:2]) * 3600 + int(stripped[2:4]) * 60 + float(stripped[4:])
 
 
-def orthonormal(cosines: list[float] | None) -> tuple[tuple[float, float, float, float, float, float] | None, bool]:
+@_remembered
+def orthonormal(value: bytes | None) -> tuple[tuple[float, float, float, float, float, float] | None, bool]:
     """Check Image Orientation (Patient) for two perpendicular unit vectors.
 
     Args:
-        cosines: What `floats` read.
+        value: The raw DS value.
 
     Returns:
         The six cosines, made orthonormal when they are off by 1e-3 to 1e-2, or None when further off or not
@@ -91,8 +102,9 @@ def orthonormal(cosines: list[float] | None) -> tuple[tuple[float, float, float,
     References:
         DICOM PS3.3, C.7.6.2.1.1.
     """
+    cosines = floats(value)
     if cosines is None or len(cosines) != 6:  # two vectors in space
-        return None, cosines is None
+        return None, not value
     a, b, c, d, e, f = cosines
     row, column, angle = a * a + b * b + c * c, d * d + e * e + f * f, a * d + b * e + c * f
     # A length off by x has a square off by 2 x.
@@ -108,6 +120,7 @@ def orthonormal(cosines: list[float] | None) -> tuple[tuple[float, float, float,
     return (a, b, c, d / length, e / length, f / length), False
 
 
+@_remembered
 def kernel_name(value: bytes | None) -> str:
     """Return the first kernel named when it looks like one (`J40S`, `FC26`, `STANDARD`), else `OTHER`.
 
@@ -121,14 +134,40 @@ def kernel_name(value: bytes | None) -> str:
     return first if _KERNEL.fullmatch(first) or first in _KERNEL_NAMES else "OTHER"
 
 
+@_remembered
 def names_contrast(value: bytes | None) -> bool:
     """Say whether Contrast/Bolus Agent names an agent."""
     return text(value).upper() not in _NOT_GIVEN
 
 
+@_remembered
 def description_flags(value: bytes | None) -> frozenset[str]:
     """Find the words in a Series Description that matter; the text itself is dropped."""
     if not value:
         return frozenset()
     words = _WITHOUT.sub(" ", text(value).lower().replace("_", " "))
     return frozenset(flag for flag, pattern in _FLAGS.items() if pattern.search(words))
+
+
+@_remembered
+def windows(level: bytes | None, width: bytes | None) -> tuple[tuple[float, float], ...]:
+    """Pair the levels and widths of a file; windows narrower than 1 HU are left out."""
+    levels, widths = floats(level), floats(width)
+    if levels is None or widths is None:
+        return ()
+    return tuple((centre, full) for centre, full in zip(levels, widths, strict=False) if full >= 1)
+
+
+@_remembered
+def image_types(value: bytes | None) -> tuple[str, ...]:
+    """Read Image Type in upper case, without padding."""
+    return tuple(part.strip() for part in text(value).upper().split("\\")) if value else ()
+
+
+@_remembered
+def spacing(value: bytes | None) -> tuple[float, float] | None:
+    """Read Pixel Spacing, rows (dy) then columns (dx); None when it isn't two numbers in 0.1 to 2 mm."""
+    numbers = floats(value)
+    if numbers is None or len(numbers) != 2 or not all(0.1 <= number <= 2 for number in numbers):
+        return None
+    return numbers[0], numbers[1]
