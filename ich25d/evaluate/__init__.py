@@ -1,0 +1,1 @@
+"""Predictions and labels in, scores with intervals out."""

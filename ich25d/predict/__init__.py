@@ -1,0 +1,1 @@
+"""Series in, probabilities and a Kaggle CSV out."""

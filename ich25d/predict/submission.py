@@ -1,0 +1,246 @@
+"""What the competition takes: check a CSV of ids and probabilities, and write one.
+
+ID,Label
+ID_0002bd10a_epidural,0.00123456
+... six rows an image ...
+"""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.errors import SubmissionError
+from ich25d.files import replacing
+from ich25d.labels import LABELS, N_LABELS
+
+HEADER = ("ID", "Label")
+"""The first line."""
+
+LOWEST, HIGHEST = 1e-6, 1 - 1e-6
+"""Nearest that a probability comes to 0 and 1: a certain mistake costs 13.8, not 34.5."""
+
+DIGITS = 6
+"""Significant digits of a probability."""
+
+_EXAMPLES = 3
+_LARGEST_BYTES = 4 * 1024**3
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What is wrong with a CSV, each kind with its count and its first places."""
+
+    file: Path
+    n_rows: int = 0
+    n_images: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, problem: str, example: str, count: int = 1) -> None:
+        """Note a problem; only its first examples are kept."""
+        self.counts[problem] += count
+        kept = self.examples.setdefault(problem, [])
+        if len(kept) < _EXAMPLES and example:
+            kept.append(example)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the competition would take the file, else 2."""
+        return 2 if self.counts else 0
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        if not self.counts:
+            return [f"{self.file}: sound; {self.n_images} images, {self.n_rows} rows"]
+        found = [f"{self.file}: {sum(self.counts.values())} problems in {self.n_rows} rows"]
+        for problem, count in self.counts.items():
+            examples = "; ".join(self.examples[problem])
+            found.append(f"  {count:>8}  {problem}" + (f": {examples}" if examples else ""))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+        return {
+            "file": str(self.file),
+            "sound": not self.counts,
+            "n_rows": self.n_rows,
+            "n_images": self.n_images,
+            "problems": [
+                {"problem": problem, "count": count, "examples": self.examples[problem]}
+                for problem, count in self.counts.items()
+            ],
+        }
+
+
+def check_submission(file: Path, sample: Path | None = None) -> CheckReport:
+    """Check that a CSV is what the competition takes.
+
+    Args:
+        file: The CSV.
+        sample: The sample submission whose ids must be there, each once, and no other; their order is free.
+
+    Returns:
+        All that is wrong, with counts and first examples.
+
+    Raises:
+        SubmissionError: A file isn't there, isn't text, or the sample itself can't be read as one.
+    """
+    report = CheckReport(file)
+    seen: dict[str, int] = {}  # bits of the labels seen, by image
+    for line, row in _rows(file):
+        if line == 1:
+            if tuple(row) != HEADER:
+                report.add("the first line must be ID,Label", _shown(",".join(row)))
+            continue
+        report.n_rows += 1
+        if len(row) != 2:
+            report.add("a row must be an id and a probability", f"line {line}: {_shown(','.join(row))}")
+            continue
+        _note_id(report, seen, line, row[0])
+        if problem := _wrong_probability(row[1]):
+            report.add(problem, f"line {line}: {_shown(row[1])}")
+    report.n_images = len(seen)
+    if report.n_rows == 0:
+        report.add("there must be rows under the first line", "none")
+    for image, bits in seen.items():
+        if bits != _ALL:
+            absent = [label for number, label in enumerate(LABELS) if not bits >> number & 1]
+            report.add("every image must have its six rows", f"{_shown(image)} lacks {', '.join(absent)}", len(absent))
+    if sample is not None:
+        _compare(report, seen, read_sample(sample))
+    return report
+
+
+_BIT = {label: 1 << number for number, label in enumerate(LABELS)}
+_ALL = (1 << N_LABELS) - 1
+
+
+def _note_id(report: CheckReport, seen: dict[str, int], line: int, row_id: str) -> None:
+    image, _, label = row_id.rpartition("_")
+    bit = _BIT.get(label)
+    if bit is None or not image:
+        report.add("an id must be an image's and one of the six labels", f"line {line}: {_shown(row_id)}")
+        return
+    before = seen.get(image, 0)
+    if before & bit:
+        report.add("an id must come once", f"line {line}: {_shown(row_id)}")
+    seen[image] = before | bit
+
+
+def _wrong_probability(text: str) -> str:
+    """Return what is wrong with a probability, or nothing."""
+    try:
+        value = float(text)
+    except ValueError:
+        return "a probability must be a number"
+    if 0 <= value <= 1:
+        # Python reads 1_0 and full-width digits as numbers, the competition doesn't.
+        return "" if text.isascii() and "_" not in text else "a probability must be a number"
+    return "a probability must be a number (not NaN)" if math.isnan(value) else "a probability must lie in 0 to 1"
+
+
+def _compare(report: CheckReport, seen: dict[str, int], wanted: Sequence[str]) -> None:
+    expected = set(wanted)
+    for image in wanted:
+        if image not in seen:
+            report.add("every image of the sample must be there", _shown(image))
+    for image in seen:
+        if image not in expected:
+            report.add("no image may be there that the sample doesn't have", _shown(image))
+
+
+def read_sample(sample: Path) -> list[str]:
+    """Return the image ids of a sample submission, in its order.
+
+    Raises:
+        SubmissionError: It isn't a table of six rows an image under ID,Label.
+    """
+    seen: dict[str, int] = {}
+    for line, row in _rows(sample):
+        if line == 1:
+            if not row or row[0] != HEADER[0]:
+                raise SubmissionError(
+                    f"a sample submission must begin with ID,Label (got {_shown(','.join(row))}) in {sample}"
+                )
+            continue
+        image, _, label = row[0].rpartition("_")
+        bit = _BIT.get(label)
+        if bit is None or not image or seen.get(image, 0) & bit:
+            raise SubmissionError(
+                f"ids of a sample submission must be IMAGE_LABEL, each once (got {_shown(row[0])}) "
+                f"in {sample}, line {line}"
+            )
+        seen[image] = seen.get(image, 0) | bit
+    incomplete = [image for image, bits in seen.items() if bits != _ALL]
+    if incomplete or not seen:
+        raise SubmissionError(
+            f"a sample submission must have six rows an image (got {len(seen)} images, {len(incomplete)} incomplete: "
+            f"{', '.join(_shown(image) for image in incomplete[:_EXAMPLES])}) in {sample}"
+        )
+    return list(seen)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of a CSV; empty lines at the end are nothing."""
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise SubmissionError(f"a submission must be at most {_LARGEST_BYTES} bytes (got more) in {path}")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in enumerate(csv.reader(file), start=1):
+                if row or line == 1:
+                    yield line, row
+    except OSError as error:
+        raise SubmissionError(f"a submission must be a readable file (got {error.strerror}) in {path}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SubmissionError(f"a submission must be a CSV in UTF-8 (got {type(error).__name__}) in {path}") from error
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def write_submission(
+    path: Path, answers: Iterable[tuple[Sequence[str], npt.NDArray[np.floating[Any]]]], sample: Path | None = None
+) -> int:
+    """Write a submission; it takes the place of an old one only when it is sound.
+
+    Args:
+        path: The CSV.
+        answers: Image ids and their probabilities, shape (n, 6) in the order of `LABELS`, part by part.
+        sample: The sample submission that it must match.
+
+    Returns:
+        Images written.
+
+    Raises:
+        SubmissionError: A probability isn't a number, or what was written doesn't pass `check_submission`.
+    """
+    n_images = 0
+    with replacing(path) as part:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(",".join(HEADER) + "\n")
+            for image_ids, probability in answers:
+                if not np.isfinite(probability).all():
+                    raise SubmissionError(
+                        f"probabilities must be numbers (got NaN or infinity for {image_ids[0]!r} or after)"
+                    )
+                clipped = np.clip(probability.astype(np.float64), LOWEST, HIGHEST).tolist()
+                n_images += len(clipped)
+                file.writelines(
+                    f"{image}_{label},{value:.{DIGITS}g}\n"
+                    for image, row in zip(image_ids, clipped, strict=True)
+                    for label, value in zip(LABELS, row, strict=True)
+                )
+        report = check_submission(part, sample)
+        if report.exit_code:
+            raise SubmissionError(
+                "\n".join([f"what was to be {path} isn't sound; nothing was replaced", *report.lines()[1:]])
+            )
+    return n_images
