@@ -1,0 +1,1 @@
+"""From files to a store of ordered HU volumes, with labels and folds."""

@@ -1,0 +1,149 @@
+"""DICOM as a source of series: indexed images in, plans of series in scan order out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
+from ich25d.dicom.header import Header, Remark
+from ich25d.dicom.reader import read_header, read_hu
+from ich25d.dicom.series import OrderedSeries, order_series
+from ich25d.errors import DicomError
+from ich25d.studies.index import Indexed
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series_plan import SeriesPlan
+from ich25d.studies.source import Entry, Sources
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomImages:
+    """Slices in DICOM files or archive members."""
+
+    sources: Sources
+    images: tuple[Indexed, ...]
+    copies: dict[int, tuple[Entry, ...]]
+    """Further files that claim to be the same image, by slice."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice; files that claim to be copies of it are held against it."""
+        image = self.images[index]
+        header = image.header()
+        slice_ = read_hu(self.sources.content(image.entry), header)
+        for copy in self.copies.get(index, ()):
+            content = self.sources.content(copy)
+            other = read_hu(content, read_header(content, total_size=len(content)))
+            if not np.array_equal(other.hu, slice_.hu):
+                raise DicomError(
+                    "DUP_UID_DIFF", "files of one SOPInstanceUID hold different pixels; none can be the right one"
+                )
+        return slice_.hu, (*header.remarks, *slice_.remarks)
+
+    def source(self, index: int) -> str:
+        """Path or archive member of one slice."""
+        return self.images[index].entry.source
+
+    def stamps(self) -> list[str]:
+        """Name, size and stamp of each file."""
+        entries = [image.entry for image in self.images] + [entry for group in self.copies.values() for entry in group]
+        return [f"{entry.root}|{entry.source}|{entry.size}|{entry.stamp}" for entry in entries]
+
+    @property
+    def is_native(self) -> bool:
+        """All pixels lie in their files as they are."""
+        syntaxes = {
+            shared: image.header().transfer_syntax for shared, image in {i.shared: i for i in self.images}.items()
+        }
+        return set(syntaxes.values()) <= {IMPLICIT, EXPLICIT, DEFLATED}
+
+
+def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[SeriesPlan], list[QcRow], int]:
+    """Group indexed images into series in scan order.
+
+    Args:
+        images: The index, in any order.
+        sources: Where their files are.
+
+    Returns:
+        The plans, rows of refusals and remarks, and how many images were refused.
+    """
+    plans: list[SeriesPlan] = []
+    qc: list[QcRow] = []
+    n_refused = 0
+    for group in _studies(images):
+        headers = [image.header() for image in group]
+        ordering = order_series(headers)
+        for refused in ordering.refusals:
+            header, entry = headers[refused.member], group[refused.member].entry
+            level = "slice"
+            qc.append(QcRow(entry.source, header.image_id, header.series_id, level, refused.code, refused.detail))
+        n_refused += len(ordering.refusals)
+        copies = {kept: tuple(group[k].entry for k in others) for kept, *others in ordering.copies}
+        for ordered in ordering.series:
+            plans.append(_plan_of(ordered, headers, group, copies, sources))
+            qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
+    return plans, qc, n_refused
+
+
+def _studies(images: Sequence[Indexed]) -> list[list[Indexed]]:
+    """Group images by study; studies that share an image id go together, so that the double is seen."""
+    study_of: list[str] = []
+    leader: dict[str, str] = {}
+    first_study: dict[str, str] = {}
+
+    def find(study: str) -> str:
+        while leader.setdefault(study, study) != study:
+            study = leader[study]
+        return study
+
+    for image in images:
+        image_id, study_id = image.identity()
+        study_of.append(study_id)
+        other = first_study.setdefault(image_id, study_id)
+        if other != study_id:
+            low, high = sorted((find(other), find(study_id)))
+            leader[high] = low
+    groups: defaultdict[str, list[Indexed]] = defaultdict(list)
+    for image, study_id in zip(images, study_of, strict=True):
+        groups[find(study_id)].append(image)
+    return [groups[study_id] for study_id in sorted(groups)]
+
+
+def _plan_of(
+    ordered: OrderedSeries,
+    headers: Sequence[Header],
+    group: Sequence[Indexed],
+    copies: dict[int, tuple[Entry, ...]],
+    sources: Sources,
+) -> SeriesPlan:
+    members = [headers[member] for member in ordered.members]
+    shape = Counter((header.rows, header.columns) for header in members).most_common(1)[0][0]
+    main = next(header for header in members if (header.rows, header.columns) == shape)
+    sign = "s" if main.is_signed else "u"
+    return SeriesPlan(
+        series_id=ordered.series_id,
+        study_id=ordered.study_id,
+        patient_id=ordered.patient_id,
+        image_ids=tuple(header.image_id for header in members),
+        slice_position_mm=tuple(float(position) for position in ordered.slice_position_mm),
+        slice_spacing_mm=ordered.slice_spacing_mm,
+        spacing_is_regular=ordered.spacing_is_regular,
+        tilt_deg=ordered.tilt_deg,
+        order_key=ordered.order_key,
+        shape=shape,
+        pixel_spacing_mm=main.pixel_spacing_mm,
+        pixel_family=f"{main.bits_stored}{sign}" + ("" if main.intercept is None else f"{main.intercept:+g}"),
+        kernel=main.kernel,
+        thickness_mm=main.thickness_mm,
+        windows=tuple(header.window[0] if header.window else None for header in members),
+        images=DicomImages(
+            sources,
+            tuple(group[member] for member in ordered.members),
+            {rank: copies[member] for rank, member in enumerate(ordered.members) if member in copies},
+        ),
+    )

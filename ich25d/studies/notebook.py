@@ -1,0 +1,167 @@
+"""The builder's notebook, `build.sqlite`: what is known already, so that nothing is read twice.
+
+It holds the packed header of every file seen, with the file's stamp, and the rows of every series done.
+Each commit survives a kill at any byte. It's private (mode 600): it also holds the key of the pseudonyms.
+"""
+
+import json
+import os
+import random
+import secrets
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ich25d.errors import StoreError
+from ich25d.studies.index import Indexed, Privacy
+from ich25d.studies.qc import QcRow
+from ich25d.studies.source import Entry
+
+NAME = "build.sqlite"
+
+READER_VERSION = 1
+"""Rises when headers or pixels are read differently: what older versions read is then read again."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS seen (
+    root INTEGER NOT NULL, source TEXT NOT NULL, stamp TEXT NOT NULL,
+    shared INTEGER, text TEXT NOT NULL,
+    PRIMARY KEY (root, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS done (
+    series_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, text TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Done(NamedTuple):
+    """What came of a series: rows, and nothing else."""
+
+    series: dict[str, Any] | None
+    """Its row; None when nothing of it could be used."""
+    slices: list[dict[str, Any]]
+    """A row a slice kept."""
+    qc: list[QcRow]
+    """Refusals and remarks."""
+
+
+class Notebook:
+    """Opened notebook of one store; one process at a time (the caller holds the store's lock)."""
+
+    def __init__(self, path: Path) -> None:
+        is_new = not path.exists()
+        if is_new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # The lock file guards already, and network file systems often can't do SQLite's own locks.
+        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?nolock=1", uri=True)
+        try:
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                f"the builder's notebook must be readable (got {error}) in {path}; remove it to build everything again"
+            ) from error
+        self._shared: dict[str, int] = {}
+        if self.setting("reader_version") != READER_VERSION:
+            self._connection.executescript("DELETE FROM seen; DELETE FROM done; DELETE FROM shared;")
+            self.set("reader_version", READER_VERSION)
+        if self.setting("privacy") is None:
+            offset_s = round(random.SystemRandom().uniform(1e5, 9e5), 3)
+            self.set("privacy", [secrets.token_hex(16), offset_s])
+        self.commit()
+
+    @property
+    def privacy(self) -> Privacy:
+        """Key of the pseudonyms and offset of the clock, made once."""
+        key, offset_s = self.setting("privacy")
+        return Privacy(bytes.fromhex(key), float(offset_s))
+
+    def setting(self, name: str) -> Any:  # noqa: ANN401  # JSON holds what it holds
+        """Return a setting, or None."""
+        row = self._connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set(self, name: str, value: Any) -> None:  # noqa: ANN401  # whatever JSON holds
+        """Set a setting."""
+        self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))
+
+    def commit(self) -> None:
+        """Make everything so far durable."""
+        self._connection.commit()
+
+    def close(self) -> None:
+        """Commit and close."""
+        self._connection.commit()
+        self._connection.close()
+
+    def seen(self, entry: Entry) -> Indexed | QcRow | None:
+        """Return what a file was when last looked at, or None when it's new or has changed since."""
+        row = self._connection.execute(
+            "SELECT seen.stamp, shared.text, seen.text FROM seen LEFT JOIN shared ON shared.id = seen.shared"
+            " WHERE root = ? AND source = ?",
+            (entry.root, _text(entry.source)),
+        ).fetchone()
+        if row is None or row[0] != _stamp(entry):
+            return None
+        if row[1] is None:
+            return QcRow(**json.loads(row[2]))
+        return Indexed(entry, sys.intern(row[1]), row[2])
+
+    def note_seen(self, entry: Entry, found: Indexed | QcRow) -> None:
+        """Keep what a file is."""
+        if isinstance(found, QcRow):
+            shared, text = None, json.dumps(asdict(found))
+        else:
+            shared, text = self._shared_id(found.shared), found.own
+        self._connection.execute(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+            (entry.root, _text(entry.source), _stamp(entry), shared, text),
+        )
+
+    def _shared_id(self, shared: str) -> int:
+        known = self._shared.get(shared)
+        if known is None:
+            self._connection.execute("INSERT OR IGNORE INTO shared (text) VALUES (?)", (shared,))
+            row = self._connection.execute("SELECT id FROM shared WHERE text = ?", (shared,)).fetchone()
+            known = self._shared[shared] = int(row[0])
+        return known
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of every series done."""
+        return dict(self._connection.execute("SELECT series_id, fingerprint FROM done"))
+
+    def note_done(self, series_id: str, fingerprint: str, done: Done) -> None:
+        """Keep the rows of a series."""
+        text = json.dumps({"series": done.series, "slices": done.slices, "qc": [asdict(row) for row in done.qc]})
+        self._connection.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (_text(series_id), fingerprint, text))
+
+    def done(self, series_id: str) -> Done | None:
+        """Return the rows of a series, or None."""
+        row = self._connection.execute("SELECT text FROM done WHERE series_id = ?", (_text(series_id),)).fetchone()
+        if row is None:
+            return None
+        content = json.loads(row[0])
+        return Done(content["series"], content["slices"], [QcRow(**item) for item in content["qc"]])
+
+    def forget_done(self, series_ids: Iterable[str]) -> None:
+        """Drop series that the sources no longer hold."""
+        self._connection.executemany("DELETE FROM done WHERE series_id = ?", ((_text(key),) for key in series_ids))
+
+    def walk_done(self, series_ids: Iterable[str]) -> Iterator[Done]:
+        """Yield the rows of many series, one after the other."""
+        for series_id in series_ids:
+            found = self.done(series_id)
+            if found is not None:
+                yield found
+
+
+def _stamp(entry: Entry) -> str:
+    return f"{entry.size}:{entry.stamp}"
+
+
+def _text(name: str) -> str:
+    """Return a name that SQLite can hold: file names may hold bytes that are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,73 @@
+"""The plan of one series: what is known of it before a pixel is read, and how to read it.
+
+Plans pickle and are small: at most 1 kB a slice.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.header import Remark
+
+
+class Images(Protocol):
+    """The images of one series in scan order, wherever they come from."""
+
+    def __len__(self) -> int:
+        """Number of slices planned."""
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice in HU, shape (rows, columns), int16; raises DicomError."""
+
+    def source(self, index: int) -> str:
+        """Where one slice is from, relative to the source's root."""
+
+    def stamps(self) -> list[str]:
+        """What changes when a file does."""
+
+    @property
+    def is_native(self) -> bool:
+        """No codec takes part in reading."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesPlan:
+    """One series to read: what its headers said, and where its slices are."""
+
+    series_id: str
+    study_id: str
+    patient_id: str
+    """RSNA's id as it is, of others a pseudonym; empty where the file has none."""
+    image_ids: tuple[str, ...]
+    """In scan order, as all that follows."""
+    slice_position_mm: tuple[float, ...]
+    """NaN where unknown."""
+    slice_spacing_mm: float | None
+    spacing_is_regular: bool
+    tilt_deg: float | None
+    order_key: str
+    shape: tuple[int, int]
+    """Rows and columns of most slices."""
+    pixel_spacing_mm: tuple[float, float] | None
+    """Distance of rows, then of columns."""
+    pixel_family: str
+    """Bits, signedness and intercept, as `16s-1024`."""
+    kernel: str
+    thickness_mm: float | None
+    windows: tuple[tuple[float, float] | None, ...]
+    """The files' own level and width."""
+    images: Images
+    """How to read them."""
+    labels: tuple[tuple[int | None, ...] | None, ...] = ()
+    """Six labels a slice where the source itself brings them; empty where it doesn't."""
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when a file, its place in the scan or its ids do."""
+        parts = [self.series_id, self.study_id, self.patient_id, *self.image_ids, *map(repr, self.slice_position_mm)]
+        return hashlib.sha256("\n".join([*parts, *self.images.stamps()]).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,157 @@
+"""From the rows of all series to the store's tables: labels joined, folds dealt, doubles named."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from ich25d.errors import LabelError
+from ich25d.labels import LABELS
+from ich25d.studies.folds import assign_folds
+from ich25d.studies.notebook import Done
+from ich25d.studies.qc import QcRow
+
+LEAST_MATCH = 0.5
+"""Below this share of ids that meet, labels and images aren't of one data set."""
+
+LISTED = 1000
+"""So many ids without a partner are listed in qc.csv; the others are counted."""
+
+_SERIES_TYPES = {
+    "n_slices": "int32", "slice_spacing_mm": "float64", "spacing_is_regular": "bool", "tilt_deg": "float64",
+    "rows": "int32", "columns": "int32", "pixel_spacing_mm": "float64", "row_spacing_mm": "float64",
+    "scale": "float64", "box_top": "int32", "box_left": "int32", "box_bottom": "int32", "box_right": "int32",
+    "thickness_mm": "float64", "n_bytes": "int64",
+}  # fmt: skip
+_SLICE_TYPES = {
+    "slice_index": "int32", "slice_position_mm": "float64", "window_level": "float64", "window_width": "float64",
+}  # fmt: skip
+_IDS = ("series_id", "study_id", "patient_id")
+
+
+class Tables(NamedTuple):
+    """The store's tables, ready to be written."""
+
+    slices: pd.DataFrame
+    series: pd.DataFrame
+    qc: list[QcRow]
+
+
+def check_match(image_ids: Sequence[str], labels: pd.DataFrame, place: str) -> None:
+    """Stop where labels and images can't belong together, before any pixel is read.
+
+    Args:
+        image_ids: Ids of the images that the label table is meant for.
+        labels: Indexed by image id.
+        place: The label table's name.
+
+    Raises:
+        LabelError: Less than half of the fewer ids meet; three examples of each side are named.
+    """
+    known = set(labels.index)
+    n_met = sum(image_id in known for image_id in image_ids)
+    if n_met >= LEAST_MATCH * min(len(image_ids), len(known)):
+        return
+    ours = ", ".join(sorted(set(image_ids) - known)[:3])
+    theirs = ", ".join(sorted(known - set(image_ids))[:3])
+    raise LabelError(
+        f"label and image ids must meet (got {n_met} of {len(image_ids)} images and {len(known)} labels) in {place}; "
+        f"images are called {ours} ...; labels {theirs} ..."
+    )
+
+
+def make_tables(
+    done: Iterable[Done],
+    *,
+    labels: pd.DataFrame | None,
+    own_labels: Mapping[str, Sequence[int | None]],
+    n_folds: int,
+    seed: int,
+) -> Tables:
+    """Join the rows of all series into the store's tables.
+
+    Args:
+        done: Rows of each series, in the order wanted.
+        labels: The label table, indexed by image id, six Int8 columns; None without one.
+        own_labels: Six labels an image, from image tables that bring their own; they are preferred.
+        n_folds: Number of folds.
+        seed: Seed of the folds.
+    """
+    qc: list[QcRow] = []
+    series_rows, slice_rows = [], []
+    for one in done:
+        qc.extend(one.qc)
+        if one.series is not None:
+            series_rows.append(one.series)
+            ids = {name: one.series[name] for name in _IDS}
+            slice_rows.extend({"image_id": row["image_id"], **ids, **row} for row in one.slices)
+    series = pd.DataFrame(series_rows).astype(_SERIES_TYPES)
+    slices = pd.DataFrame(slice_rows).astype(_SLICE_TYPES)
+    slices, label_rows = _join_labels(slices, labels, own_labels)
+    qc += label_rows
+    positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
+    counted = series[["series_id", "study_id", "patient_id", "content_hash", "n_slices"]].copy()
+    # Without a patient, the study is the smallest unit that mustn't be split.
+    no_patient = counted["patient_id"] == ""
+    counted.loc[no_patient, "patient_id"] = "study " + counted.loc[no_patient, "study_id"]
+    for label in LABELS:
+        counted[label] = positives[label].fillna(0).to_numpy(dtype="int64")
+    series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
+    if no_patient.any():
+        qc.append(
+            QcRow(
+                "",
+                "",
+                "",
+                "series",
+                "NO_PATIENT",
+                f"{int(no_patient.sum())} series name no patient; the study stands in",
+            )
+        )
+    qc += _doubles(series)
+    return Tables(slices, series, qc)
+
+
+def _join_labels(
+    slices: pd.DataFrame, labels: pd.DataFrame | None, own_labels: Mapping[str, Sequence[int | None]]
+) -> tuple[pd.DataFrame, list[QcRow]]:
+    joined = pd.DataFrame(pd.NA, index=slices["image_id"], columns=list(LABELS)).astype("Int8")
+    qc: list[QcRow] = []
+    if own_labels:
+        own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")
+        joined = joined.fillna(own.reindex(joined.index))
+    if labels is not None:
+        joined = joined.fillna(labels.reindex(joined.index)[list(LABELS)].astype("Int8"))
+        no_image = [image_id for image_id in labels.index if image_id not in set_of(joined.index)]
+        qc += _listed(no_image, "L_NO_IMAGE", "labels without an image")
+        alone = joined.index[joined.isna().all(axis=1)]
+        qc += _listed(list(alone), "NO_LABEL", "images without labels")
+    for label in LABELS:
+        slices[label] = joined[label].to_numpy()
+        slices[label] = slices[label].astype("Int8")
+    return slices, qc
+
+
+def set_of(index: pd.Index) -> set[str]:
+    """Return an index' entries as a set."""
+    return set(index)
+
+
+def _listed(image_ids: list[str], code: str, what: str) -> list[QcRow]:
+    rows = [QcRow("", image_id, "", "label", code, "") for image_id in image_ids[:LISTED]]
+    if len(image_ids) > LISTED:
+        rows.append(QcRow("", "", "", "label", code, f"{len(image_ids)} {what}; the first {LISTED} are listed"))
+    return rows
+
+
+def _doubles(series: pd.DataFrame) -> list[QcRow]:
+    """Name the series that hold the very same pixels; they share a fold."""
+    rows = []
+    for _, group in series.groupby("content_hash", sort=False):
+        if len(group) > 1:
+            first = group["series_id"].iloc[0]
+            rows += [
+                QcRow("", "", series_id, "series", "DUP_CONTENT", f"the same pixels as series {first}")
+                for series_id in group["series_id"].iloc[1:]
+            ]
+    return rows

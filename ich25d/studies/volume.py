@@ -1,0 +1,238 @@
+"""The unit of work: the plan of one series comes in, its HU volume and rows go out.
+
+Pure but for reading the planned files, so that it runs anywhere and again; `build-studies` and `predict`
+call this very function.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.errors import DicomError
+from ich25d.studies.headbox import Box, find_head_box, full_field, tissue_grid
+from ich25d.studies.index import refusal
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series_plan import SeriesPlan
+
+AIR_HU = -1024
+"""What pads a slice to a square."""
+
+HELD_BYTES = 768 * 2**20
+"""A series whose full-size HU take more is read twice instead of held."""
+
+Crop = Literal["head", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesVolume:
+    """A series as the store keeps it and the network sees it."""
+
+    series: dict[str, Any]
+    """The row of series.parquet, but for fold and hashes; empty when no slice could be used."""
+    slices: list[dict[str, Any]]
+    """A row of slices.parquet each, but for the labels; in scan order."""
+    hu: npt.NDArray[np.int16]
+    """Shape (n, size, size), HU; n is 0 when no slice could be used."""
+    qc: list[QcRow]
+    """Refusals and remarks that the pixels gave rise to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a box of source px fills a square of store px."""
+
+    box: Box
+    """What is cut out, source px."""
+    height: int
+    """Store px the box fills, from top to bottom, in the middle of the square."""
+    width: int
+    """The same from left to right."""
+    size: int
+    """Side of the square."""
+
+    @property
+    def scale(self) -> float:
+        """Source columns per store px."""
+        return self.box.width / self.width
+
+
+def fit_box(box: Box, size: int, pixel_spacing_mm: tuple[float, float] | None) -> Fit:
+    """Fit a box into a square, with square pixels and its aspect kept.
+
+    Args:
+        box: What to show, source px.
+        size: Side of the square in px.
+        pixel_spacing_mm: Distance of rows and of columns; None counts as square.
+    """
+    row_mm, column_mm = pixel_spacing_mm or (1.0, 1.0)
+    height_mm, width_mm = box.height * row_mm, box.width * column_mm
+    store_px_mm = max(height_mm, width_mm) / size
+    height, width = (max(1, round(side / store_px_mm)) for side in (height_mm, width_mm))
+    return Fit(box, min(size, height), min(size, width), size)
+
+
+def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -> None:
+    """Cut the box out of a slice and resize it by area into a square padded with air.
+
+    Args:
+        hu: Shape (rows, columns), HU.
+        fit: What goes where.
+        out: Shape (size, size), int16; written.
+    """
+    box = fit.box
+    cut = hu[box.top : box.bottom, box.left : box.right]
+    shrinks = box.height >= fit.height and box.width >= fit.width
+    # Area weights average what they cover (2 x 2 exactly, at half the size); enlarging has nothing to average.
+    small = cv2.resize(cut, (fit.width, fit.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    top, left = (fit.size - fit.height) // 2, (fit.size - fit.width) // 2
+    if fit.height < fit.size or fit.width < fit.size:
+        out[:] = AIR_HU
+    out[top : top + fit.height, left : left + fit.width] = small
+
+
+def read_series(plan: SeriesPlan, *, crop: Crop = "head", size: int = 256) -> SeriesVolume:
+    """Read a series in scan order into a volume of HU.
+
+    A slice that can't be read is refused by name and left out; what lies beyond its gap isn't a neighbour.
+
+    Args:
+        plan: Which files, in which order.
+        crop: `head` cuts the box of the head out, one for the series; `none` keeps the full field.
+        size: Side of a slice in px.
+    """
+    return _SeriesReading(plan, crop, size).run()
+
+
+class _SeriesReading:
+    """One call of `read_series`: what it has learned so far."""
+
+    def __init__(self, plan: SeriesPlan, crop: Crop, size: int) -> None:
+        self.plan = plan
+        self.crop = crop
+        self.size = size
+        self.qc: list[QcRow] = []
+        self.shape = plan.shape
+        self.spacing = plan.pixel_spacing_mm
+
+    def run(self) -> SeriesVolume:
+        n_planned = len(self.plan)
+        n_bytes = 2 * n_planned * self.shape[0] * self.shape[1]
+        out = np.empty((n_planned, self.size, self.size), dtype=np.int16)
+        kept: list[int] = []
+        box: Box | None = full_field(self.shape)
+        if self.crop == "none":
+            fits: dict[tuple[int, int], Fit] = {}
+            for index, hu in self._read(range(n_planned)):
+                fit_slice(hu, self._fit_of(hu, full_field(self.shape), fits), out[len(kept)])
+                kept.append(index)
+        else:
+            held: dict[int, npt.NDArray[np.int16]] = {}
+            tissue = []
+            for index, hu in self._read(range(n_planned)):
+                tissue.append(tissue_grid(hu))
+                kept.append(index)
+                if n_bytes <= HELD_BYTES:
+                    held[index] = hu
+            box = find_head_box(tissue, self.shape, self.spacing)
+            if box is None and kept:
+                self._remark("NO_HEAD_BOX", "nothing has the size of a head; the full field is kept")
+            fits = {}
+            again = ((index, held.pop(index)) for index in kept) if held else self._read(kept, quiet=True)
+            kept = []
+            for index, hu in again:
+                fit_slice(hu, self._fit_of(hu, box or full_field(self.shape), fits), out[len(kept)])
+                kept.append(index)
+        box = box or full_field(self.shape)
+        return SeriesVolume(
+            series=self._series_row(kept, box) if kept else {},
+            slices=[self._slice_row(rank, index) for rank, index in enumerate(kept)],
+            hu=out[: len(kept)],
+            qc=self.qc,
+        )
+
+    def _read(self, indices: Any, *, quiet: bool = False) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:  # noqa: ANN401
+        """Yield the slices that can be read; the others get their row."""
+        for index in indices:
+            try:
+                hu, remarks = self.plan.images.read(index)
+            except DicomError as error:
+                if not quiet:
+                    self.qc.append(
+                        refusal(
+                            self.plan.images.source(index), error, level="slice",
+                            image_id=self.plan.image_ids[index], series_id=self.plan.series_id,
+                        )
+                    )  # fmt: skip
+                continue
+            if not quiet:
+                self.qc.extend(
+                    QcRow(
+                        self.plan.images.source(index),
+                        self.plan.image_ids[index],
+                        self.plan.series_id,
+                        "slice",
+                        *remark,
+                    )
+                    for remark in remarks
+                )
+            yield index, hu
+
+    def _fit_of(self, hu: npt.NDArray[np.int16], box: Box, fits: dict[tuple[int, int], Fit]) -> Fit:
+        """Return the fit for a slice of this shape: a slice of another matrix shows the same part of the field."""
+        shape = (hu.shape[0], hu.shape[1])
+        if shape not in fits:
+            rows, columns = shape[0] / self.shape[0], shape[1] / self.shape[1]
+            own = Box(
+                round(box.top * rows), round(box.left * columns), round(box.bottom * rows), round(box.right * columns)
+            )
+            main = fit_box(box, self.size, self.spacing)
+            fits[shape] = Fit(own, main.height, main.width, self.size)
+        return fits[shape]
+
+    def _remark(self, code: str, detail: str) -> None:
+        self.qc.append(QcRow("", "", self.plan.series_id, "series", code, detail))
+
+    def _series_row(self, kept: list[int], box: Box) -> dict[str, Any]:
+        plan = self.plan
+        fit = fit_box(box, self.size, self.spacing)
+        return {
+            "series_id": plan.series_id,
+            "study_id": plan.study_id,
+            "patient_id": plan.patient_id,
+            "n_slices": len(kept),
+            "slice_spacing_mm": plan.slice_spacing_mm,
+            "spacing_is_regular": plan.spacing_is_regular and len(kept) == len(plan),
+            "tilt_deg": plan.tilt_deg,
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "pixel_spacing_mm": None if self.spacing is None else self.spacing[1],
+            "row_spacing_mm": None if self.spacing is None else self.spacing[0],
+            "scale": fit.scale,
+            "box_top": box.top,
+            "box_left": box.left,
+            "box_bottom": box.bottom,
+            "box_right": box.right,
+            "pixel_family": plan.pixel_family,
+            "kernel": plan.kernel,
+            "thickness_mm": plan.thickness_mm,
+            "order_key": plan.order_key,
+        }
+
+    def _slice_row(self, rank: int, index: int) -> dict[str, Any]:
+        plan = self.plan
+        level, width = plan.windows[index] or (None, None)
+        return {
+            "image_id": plan.image_ids[index],
+            "series_id": plan.series_id,
+            "study_id": plan.study_id,
+            "patient_id": plan.patient_id,
+            "slice_index": rank,
+            "slice_position_mm": plan.slice_position_mm[index],
+            "source": plan.images.source(index),
+            "window_level": level,
+            "window_width": width,
+        }
