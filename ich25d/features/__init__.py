@@ -1,0 +1,1 @@
+"""Embeddings and logits of whole series on disk, between an encoder and the sequence model."""

@@ -1,0 +1,116 @@
+"""The slice table of a feature store: what it must hold, and what may be left out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ich25d.errors import StoreError
+from ich25d.labels import LABELS
+
+COLUMNS = ("image_id", "series_id", "patient_id", "slice_index", "fold", "train_only", *LABELS)
+"""Columns of the checked table, in this order."""
+
+NO_FOLD = -1
+"""Fold of a series whose maker gave none."""
+
+
+def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Check a slice table and fill in what may be left out.
+
+    `image_id`, `series_id` and the six labels (0, 1 or missing) are needed. `patient_id` is the series itself
+    where it is absent, `slice_index` the order of rows, `fold` unknown (-1) and `train_only` false: a series
+    that is trained on but never judged.
+
+    Args:
+        table: A row a slice.
+        path: Where it is from, for messages.
+
+    Returns:
+        The columns `COLUMNS`, series one after another, each in scan order.
+
+    Raises:
+        StoreError: A column is missing or holds something else, an image occurs twice, the slices of a series
+            aren't numbered 0 to n - 1, or a patient is in two folds.
+    """
+    if missing := [name for name in ("image_id", "series_id", *LABELS) if name not in table.columns]:
+        raise StoreError(
+            f"a slice table must have the columns image_id, series_id and six labels (got no {missing[0]}) in {path}"
+        )
+    if len(table) == 0:
+        raise StoreError(f"a slice table must have at least one row (got none) in {path}")
+    found = pd.DataFrame({name: _identifiers(table, name, path) for name in ("image_id", "series_id")})
+    found["patient_id"] = _identifiers(table, "patient_id", path) if "patient_id" in table else found["series_id"]
+    if (twice := found["image_id"].duplicated()).any():
+        raise StoreError(f"every image must have one row (got {found['image_id'][twice].iloc[0]!r} twice) in {path}")
+    groups = found.groupby("series_id", sort=False)
+    found["slice_index"] = _whole(table, "slice_index", path) if "slice_index" in table else groups.cumcount()
+    found["fold"] = _whole(table, "fold", path) if "fold" in table else np.int64(NO_FOLD)
+    found["train_only"] = _flags(table, path) if "train_only" in table else False
+    for label in LABELS:
+        found[label] = _label(table, label, path)
+    order = np.lexsort([found["slice_index"].to_numpy(), groups.ngroup().to_numpy()])
+    found = found.iloc[order].reset_index(drop=True)[list(COLUMNS)]
+    groups = found.groupby("series_id", sort=False)
+    wrong = found["slice_index"].to_numpy() != groups.cumcount().to_numpy()
+    if wrong.any():
+        raise StoreError(
+            f"the slices of a series must be numbered 0 to n - 1 "
+            f"(series {found['series_id'][wrong].iloc[0]!r} isn't) in {path}"
+        )
+    for name in ("patient_id", "fold", "train_only"):
+        several = groups[name].nunique(dropna=False) > 1
+        if several.any():
+            raise StoreError(
+                f"{name} must be the same in all slices of a series (series {several.idxmax()!r}) in {path}"
+            )
+    folds = found.groupby("patient_id")["fold"].nunique()
+    if (folds > 1).any():
+        raise StoreError(f"a patient must be in one fold (got {folds.idxmax()!r} in {folds.max()}) in {path}")
+    return found
+
+
+def targets(slices: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """Return the labels of a table, shape (rows, 6), in the order of `LABELS`; NaN where unknown."""
+    return slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def _identifiers(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[Any]:
+    values = table[name]
+    if values.isna().any():
+        raise StoreError(f"{name} must be in every row (got {int(values.isna().sum())} rows without) in {path}")
+    if not all(isinstance(value, str | int | np.integer) for value in values):
+        raise StoreError(f"{name} must be text or a whole number (got {values.dtype}) in {path}")
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def _whole(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[np.int64]:
+    numbers = _numbers(table, name, path)
+    if not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**31).all()):
+        raise StoreError(f"{name} must be a whole number in every row (got others) in {path}")
+    return numbers.astype(np.int64)
+
+
+def _flags(table: pd.DataFrame, path: Path) -> npt.NDArray[np.bool_]:
+    numbers = _numbers(table, "train_only", path)
+    if not np.isin(numbers, (0, 1)).all():
+        raise StoreError(f"train_only must be true or false in every row (got others) in {path}")
+    return numbers.astype(bool)
+
+
+def _label(table: pd.DataFrame, label: str, path: Path) -> pd.Series:
+    numbers = _numbers(table, label, path)
+    known = ~np.isnan(numbers)
+    if not np.isin(numbers[known], (0, 1)).all():
+        strange = numbers[known][~np.isin(numbers[known], (0, 1))][0]
+        raise StoreError(f"labels must be 0, 1 or missing (got {strange:g} in {label}) in {path}")
+    return pd.Series(numbers).astype("Int8")
+
+
+def _numbers(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[np.float64]:
+    try:
+        return table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"{name} must be numbers (got {table[name].dtype}) in {path}") from error

@@ -1,0 +1,174 @@
+"""Series of a feature store as padded batches: standardised by encoder, augmented, masked.
+
+Axes: V views, n slices, B batch, T padded length, E embedding, L labels (6).
+"""
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ich25d.config import SequenceConfig
+from ich25d.features.store import FeatureStore, SeriesFeatures
+from ich25d.features.table import targets
+from ich25d.labels import N_LABELS
+from ich25d.sequence.standard import Standard
+
+USUAL_GAP_MM = 5.0
+"""Gap assumed between slices of unknown position."""
+
+DROP_ABOVE = 10
+"""Series of more slices than this may lose every second one in training."""
+
+_CACHE_BYTES = 2 * 1024**3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeriesItem:
+    """One version of one series, ready to be put in a batch."""
+
+    embedding: npt.NDArray[np.float32]
+    """Shape (n, E), standardised."""
+    logit: npt.NDArray[np.float32]
+    """Shape (n, 6), the encoder's."""
+    position_mm: npt.NDArray[np.float32]
+    """Shape (n,); falling in a reversed series."""
+    target: npt.NDArray[np.float32]
+    """Shape (n, 6), NaN where unknown."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "SeriesItem":
+        """Return some of the slices, in the order of `rows`."""
+        return SeriesItem(self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SequenceBatch:
+    """Several series side by side."""
+
+    embedding: torch.Tensor
+    """Shape (B, T, E), float32, 0 beyond a series' length."""
+    logit: torch.Tensor
+    """Shape (B, T, 6), float32."""
+    position_mm: torch.Tensor
+    """Shape (B, T), float32."""
+    length: torch.Tensor
+    """Shape (B,), int64."""
+    target: torch.Tensor
+    """Shape (B, T, 6), float32; NaN where unknown and beyond a series' length."""
+    series_target: torch.Tensor
+    """Shape (B, 6), float32; NaN where unknown."""
+
+
+class SequenceReader:
+    """Reads series of a feature store; the latest stay in memory, 2 GB of them.
+
+    Args:
+        store: The feature store.
+        standard: Mean and spread of every encoder's embeddings.
+        base_logit: What stands in for the encoder's logits where the store has none, shape (6,).
+    """
+
+    def __init__(self, store: FeatureStore, standard: Standard, base_logit: npt.NDArray[np.float64]) -> None:
+        self.store, self._standard, self._base_logit = store, standard, base_logit
+        groups = store.slices.groupby("series_id", sort=False)
+        self._rows = {str(name): rows for name, rows in groups.indices.items()}
+        self._target = targets(store.slices)
+        self._kept: OrderedDict[str, SeriesFeatures] = OrderedDict()
+        self._kept_bytes = 0
+
+    def target(self, series_id: str) -> npt.NDArray[np.float32]:
+        """Return a series' labels, shape (n, 6), NaN where unknown."""
+        return self._target[self._rows[series_id]]
+
+    def features(self, series_id: str) -> SeriesFeatures:
+        """Read a series, or take it from memory."""
+        found = self._kept.pop(series_id, None)
+        if found is None:
+            found = self.store.read(series_id)
+            self._kept_bytes += found.embedding.nbytes
+            while self._kept and self._kept_bytes > _CACHE_BYTES:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].embedding.nbytes
+        self._kept[series_id] = found
+        return found
+
+    def items(self, series_id: str) -> list[SeriesItem]:
+        """Return every view of a series."""
+        return [self.item(series_id, view) for view in range(len(self.store.views))]
+
+    def item(self, series_id: str, view: int) -> SeriesItem:
+        """Return one view of a series."""
+        found = self.features(series_id)
+        n_slices = len(found.slice_position_mm)
+        logit = (
+            np.broadcast_to(self._base_logit, (n_slices, N_LABELS)) if found.logit is None else found.logit[view]
+        ).astype(np.float32)
+        return SeriesItem(
+            embedding=self._standard.apply(found.embedding[view], self.store.encoder_of(series_id)),
+            logit=logit,
+            position_mm=known_position_mm(found.slice_position_mm).astype(np.float32),
+            target=self.target(series_id),
+        )
+
+
+def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return positions from 0 at the first slice, mm; 5 mm apart where any is unknown."""
+    if len(slice_position_mm) == 0 or not np.isfinite(slice_position_mm).all():
+        return USUAL_GAP_MM * np.arange(len(slice_position_mm), dtype=np.float64)
+    from_first: npt.NDArray[np.float64] = slice_position_mm - slice_position_mm[0]
+    return from_first
+
+
+def series_target(target: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the labels of a whole series, shape (6,): 1 where a slice has it, 0 where none has, else NaN.
+
+    Args:
+        target: Shape (n, 6), NaN where unknown.
+    """
+    positive, unknown = (target == 1).any(axis=0), np.isnan(target).any(axis=0)
+    return np.where(positive, 1.0, np.where(unknown, np.nan, 0.0)).astype(np.float32)
+
+
+def drop_second(item: SeriesItem, first: int) -> SeriesItem:
+    """Leave every second slice out, beginning with slice `first` (0 or 1): the same head at twice the gap."""
+    return item.take(np.arange(first, len(item.position_mm), 2))
+
+
+def reverse(item: SeriesItem) -> SeriesItem:
+    """Show a series from top to bottom; everything keeps to its slice."""
+    return item.take(np.arange(len(item.position_mm))[::-1])
+
+
+def augment(item: SeriesItem, config: SequenceConfig, rng: np.random.Generator) -> SeriesItem:
+    """Change one series as training shows it: every second slice dropped, order reversed, embeddings made noisy."""
+    thin, first, turn = rng.random(), int(rng.integers(2)), rng.random()
+    if len(item.position_mm) > DROP_ABOVE and thin < config.drop_second:
+        item = drop_second(item, first)
+    if turn < config.reverse:
+        item = reverse(item)
+    if config.feature_noise > 0:
+        noise = rng.standard_normal(item.embedding.shape, dtype=np.float32) * np.float32(config.feature_noise)
+        item = dataclasses.replace(item, embedding=item.embedding + noise)
+    return item
+
+
+def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
+    """Pad series to the longest of them."""
+    length = [len(item.position_mm) for item in items]
+
+    def padded(arrays: list[npt.NDArray[np.float32]], fill: float) -> torch.Tensor:
+        joined = np.full((len(arrays), max(length), *arrays[0].shape[1:]), fill, np.float32)
+        for number, array in enumerate(arrays):
+            joined[number, : len(array)] = array
+        return torch.from_numpy(joined)
+
+    return SequenceBatch(
+        embedding=padded([item.embedding for item in items], 0.0),
+        logit=padded([item.logit for item in items], 0.0),
+        position_mm=padded([item.position_mm for item in items], 0.0),
+        length=torch.tensor(length),
+        target=padded([item.target for item in items], np.nan),
+        series_target=torch.from_numpy(np.stack([series_target(item.target) for item in items])),
+    )
