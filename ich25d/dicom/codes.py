@@ -38,6 +38,7 @@ CODES: dict[str, ReasonCode] = {
     "NOT_DICOM": _file("the file is no DICOM"),
     "NOT_CT": _file("DICOM, but no CT image"),
     "NOT_FILE": _file("a device, socket, pipe or broken link"),
+    "SAME_FILE": _file("another name of a file that is listed already", refused=False),
     "NO_ACCESS": _file("the file or folder can't be read"),
     "NAME_ID": _file("the file's name and its SOPInstanceUID differ; the UID is the id", refused=False),
     "CHANGED": _file("the file changed while it was read"),

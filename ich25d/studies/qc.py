@@ -1,0 +1,74 @@
+"""Rows of `qc.csv`: what was refused or odd, where, and why; written so that a spreadsheet can't be tricked."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ich25d.files import replacing
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class QcRow:
+    """One refusal or remark. Fields that don't apply are empty."""
+
+    source: str
+    """File the row speaks of: path relative to its source's root, or `archive.zip::member`."""
+    image_id: str
+    """SOPInstanceUID."""
+    series_id: str
+    """SeriesInstanceUID."""
+    level: str
+    """What the row speaks of: file, slice, series or label."""
+    code: str
+    """Reason code; `ich25d.dicom.codes` has the table."""
+    detail: str
+    """One sentence without identifying values."""
+
+
+HEADER: tuple[str, ...] = tuple(field.name for field in fields(QcRow))
+"""First line of `qc.csv`."""
+
+# Spreadsheets run cells that start so (OWASP, CSV injection; CVE-2021-41270).
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def safe_cell(text: str) -> str:
+    r"""Return a text as a table may hold it: one line, valid UTF-8, and nothing that a spreadsheet would run.
+
+    Bytes of a name that are no UTF-8 and control characters are shown as `\xNN`; a text that starts like a
+    formula gets an apostrophe in front.
+    """
+    is_formula = _FORMULA.match(text) is not None
+    if not text.isprintable():
+        # surrogateescape marks an undecodable byte NN as U+DCNN: show the byte, not the mark.
+        shown = (_shown(letter) if _is_odd(letter) else letter for letter in text)
+        text = "".join(shown)
+    return "'" + text if is_formula else text
+
+
+def _is_odd(letter: str) -> bool:
+    return _CONTROL.match(letter) is not None or "\ud800" <= letter <= "\udfff"
+
+
+def _shown(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def write_qc(path: Path, rows: Iterable[QcRow]) -> None:
+    """Write `qc.csv`, sorted, whole or not at all.
+
+    Args:
+        path: The file to write.
+        rows: In any order; the file doesn't depend on it.
+    """
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        for row in sorted(rows):
+            writer.writerow([safe_cell(getattr(row, name)) for name in HEADER])

@@ -1,0 +1,157 @@
+"""Members of zip archives read in place: by offset, from any thread or process, nothing unpacked to disk.
+
+    file descriptor + Member -> read_member_head | read_member -> bytes
+
+No more is inflated than the directory announced. References: PKWARE APPNOTE 6.3.10.
+"""
+
+import os
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+from ich25d.errors import DicomError
+
+try:
+    from isal import isal_zlib  # twice as fast as zlib
+except ImportError:
+    isal_zlib = zlib  # type: ignore[misc]  # offers the same
+
+_inflater: Any = isal_zlib
+
+STORED, DEFLATED = 0, 8
+"""Compression methods that are read."""
+
+LOCAL = struct.Struct("<IHHHHHIIIHH")
+"""Local header of a member, before its name and extra field."""
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_EXTRA_GUESS = 64  # the local header's extra field is seldom longer, so that one read gets header and data
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+
+    name: str
+    """Its path in the archive."""
+    size: int
+    """Bytes when inflated, as the directory says."""
+    offset: int
+    """Where its local header starts in the archive."""
+    packed_size: int
+    """Bytes in the archive."""
+    method: int
+    """`STORED` or `DEFLATED`."""
+    crc: int
+    """CRC-32 of its content."""
+    code: str = ""
+    """Reason code when it can't be read; else empty."""
+    detail: str = ""
+    """The reason in words."""
+
+
+def damaged(what: str) -> DicomError:
+    """Return the error of an archive, or member of one, that isn't as it must be."""
+    return DicomError("ZIP_DAMAGED", what)
+
+
+def read_at(handle: int, offset: int, n_bytes: int) -> bytes:
+    """Read so many bytes from an offset; fewer only at the end of the file. Any thread may."""
+    content = os.pread(handle, n_bytes, offset)
+    if len(content) == n_bytes:
+        return content
+    parts = [content]
+    missing = n_bytes - len(content)
+    while content and missing:
+        offset += len(content)
+        content = os.pread(handle, missing, offset)
+        parts.append(content)
+        missing -= len(content)
+    return b"".join(parts)
+
+
+def decode_name(raw_name: bytes) -> str:
+    """Decode a member's name, so that two names never become one: UTF-8, else the code page of old zips."""
+    try:
+        return raw_name.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw_name.decode("cp437")
+
+
+def _data_start(local: bytes, offset: int, name: str) -> int:
+    """Return where a member's data start, and check that its local header is the one the directory meant."""
+    if len(local) < LOCAL.size or local[:4] != _LOCAL_SIGNATURE:
+        raise damaged("a member's local header isn't where the directory says")
+    *_, n_name, n_extra = LOCAL.unpack_from(local)
+    raw_name = local[LOCAL.size : LOCAL.size + n_name]
+    if decode_name(raw_name) != name:
+        raise damaged("a member's local header names another file than the directory")
+    return offset + LOCAL.size + n_name + n_extra
+
+
+def _read_packed(handle: int, offset: int, name: str, n_bytes: int) -> bytes:
+    """Read the first so many packed bytes of a member, in one go where the local header is as usual."""
+    n_front = LOCAL.size + len(name.encode("utf-8", "surrogatepass")) + _EXTRA_GUESS
+    block = read_at(handle, offset, n_front + n_bytes)
+    start = _data_start(block, offset, name) - offset
+    packed = block[start : start + n_bytes]
+    if len(packed) < n_bytes:
+        packed = read_at(handle, offset + start, n_bytes)
+    if len(packed) < n_bytes:
+        raise damaged("the archive ends inside the member")
+    return packed
+
+
+def read_member_head(handle: int, member: Member, n_bytes: int) -> bytes:
+    """Inflate the first bytes of a member; its CRC stays unchecked.
+
+    Args:
+        handle: File descriptor of the archive.
+        member: As listed; without a refusal.
+        n_bytes: How many; fewer come back only where the member is shorter.
+
+    Raises:
+        DicomError: `ZIP_DAMAGED`.
+    """
+    wanted = min(n_bytes, member.size)
+    if member.method == STORED:
+        return _read_packed(handle, member.offset, member.name, wanted)
+    # Deflate never makes data longer by more than 5 bytes in 16 kB, so this holds `wanted` bytes but for
+    # encoders that flush too often; for those the whole member is read.
+    for n_packed in (min(member.packed_size, wanted + wanted // 1024 + 64), member.packed_size):
+        packed = _read_packed(handle, member.offset, member.name, n_packed)
+        head = _inflate(packed, wanted)[0]
+        if len(head) == wanted:
+            return head
+    raise damaged("the member inflates to less than the directory says")
+
+
+def read_member(handle: int, member: Member) -> bytes:
+    """Inflate a member and check its length and CRC.
+
+    Args:
+        handle: File descriptor of the archive.
+        member: As listed; without a refusal.
+
+    Raises:
+        DicomError: `ZIP_DAMAGED`.
+    """
+    packed = _read_packed(handle, member.offset, member.name, member.packed_size)
+    if member.method == STORED:
+        content, is_whole = packed, True
+    else:
+        content, is_whole = _inflate(packed, member.size + 1)
+    if len(content) != member.size or not is_whole:
+        raise damaged("the member's length isn't the one the directory says")
+    if int(_inflater.crc32(content)) != member.crc:
+        raise damaged("the member fails its checksum")
+    return content
+
+
+def _inflate(packed: bytes, limit: int) -> tuple[bytes, bool]:
+    """Inflate raw deflate data up to a limit; also say whether they came to their end."""
+    stream: Any = _inflater.decompressobj(wbits=-15)
+    try:
+        content: bytes = stream.decompress(packed, max_length=limit)
+    except (zlib.error, _inflater.error) as error:
+        raise damaged("the member's compressed data are damaged") from error
+    return content, bool(stream.eof)
