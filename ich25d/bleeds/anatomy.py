@@ -33,6 +33,7 @@ class Anatomy:
         level_mm: (n,) distance below the vertex, divided by `scale`.
         area_mm2: (n,) intracranial area.
         brain_hu: Typical HU of this brain.
+        tissue_hu: Typical HU of brain on each slice, (n,): beam hardening lifts it near the base and vertex.
         fluid_hu: HU of its CSF.
         noise_hu: Standard deviation of the pixel noise, (n,).
         table_points: int16 (P, 3), voxels (slice, row, column) along the inner table, evenly drawn.
@@ -49,6 +50,7 @@ class Anatomy:
     level_mm: npt.NDArray[np.float64]
     area_mm2: npt.NDArray[np.float64]
     brain_hu: float
+    tissue_hu: npt.NDArray[np.float64]
     fluid_hu: float
     noise_hu: npt.NDArray[np.float64]
     table_points: npt.NDArray[np.int16]
@@ -150,24 +152,23 @@ def find_anatomy(
     area = inside.sum(axis=(1, 2)) * pixel_mm**2
     if not inside.any():
         empty = np.zeros(hu.shape, np.uint8)
-        midline = Midline(0.0, np.zeros(n), 0.0, 1.0, 1.0)
-        none = np.zeros((0, 3), np.int16)
         flat = np.zeros(n)
         return Anatomy(
-            False,
-            spacing_mm,
-            position,
-            empty.astype(np.float16),
-            empty,
-            empty,
-            midline,
-            1.0,
-            flat,
-            area,
-            34.0,
-            8.0,
-            flat,
-            none,
+            usable=False,
+            spacing_mm=spacing_mm,
+            slice_position_mm=position,
+            depth=empty.astype(np.float16),
+            fluid=empty,
+            ventricle=empty,
+            midline=Midline(0.0, flat, 0.0, 1.0, 1.0),
+            scale=1.0,
+            level_mm=flat,
+            area_mm2=area,
+            brain_hu=34.0,
+            tissue_hu=flat + 34.0,
+            fluid_hu=8.0,
+            noise_hu=flat,
+            table_points=np.zeros((0, 3), np.int16),
         )
     depth = distance_to_table(inside, position, pixel_mm)
     midline = find_midline(hu, inside, pixel_mm)
@@ -191,12 +192,23 @@ def find_anatomy(
         level_mm=level,
         area_mm2=area,
         brain_hu=brain_hu,
+        tissue_hu=_tissue(soft, depth, fluid, brain_hu),
         fluid_hu=fluid_hu,
         noise_hu=_noise(hu, depth, fluid),
         table_points=_table_points(inside, depth, area),
     )
     anatomy.ventricle[:] = find_ventricles(anatomy.frame, level, scale, fluid, depth, pixel_mm, midline.half_length_mm)
     return anatomy
+
+
+def _tissue(soft: Float, depth: Float, fluid: npt.NDArray[np.uint8], brain_hu: float) -> npt.NDArray[np.float64]:
+    """Return the median HU of brain tissue of each slice, near `brain_hu`."""
+    result = np.full(len(soft), brain_hu)
+    for index, plane in enumerate(soft):
+        quiet = (depth[index] > 3) & (fluid[index] < 40)
+        if quiet.sum() > 150:
+            result[index] = np.clip(np.median(plane[quiet]), brain_hu - 6, brain_hu + 14)
+    return result
 
 
 def _mode(values: Float) -> float:

@@ -6,7 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Waves, box_around, cut, grid_mm, needed_area_mm2, soft_edge, sub_slices
+from ich25d.bleeds.shape import (
+    Bleed,
+    Box,
+    Layer,
+    Waves,
+    box_around,
+    cut,
+    grid_mm,
+    needed_area_mm2,
+    soft_edge,
+    sub_slices,
+)
+from ich25d.bleeds.skull import Float
 
 Vector = npt.NDArray[np.float64]
 
@@ -66,7 +78,7 @@ class Blob:
         if not low[2] - margin <= z <= high[2] + margin:
             return None
         middle = (low + high) / 2
-        reach = float((high - low)[:2].max()) / 2 + 2 * self.rim_mm + (24 if self.push_mm else 3)
+        reach = float((high - low)[:2].max()) / 2 + self.rim_mm + self.unevenness_mm + 3
         box = box_around(anatomy, float(middle[0]), float(middle[1]), reach)
         if box is None:
             return None
@@ -93,17 +105,25 @@ class Blob:
         if self.rim_mm:
             fade = np.clip(1 - np.maximum(signed, 0) / np.float32(self.rim_mm), 0, 1)
             rim = np.float32(self.rim_hu) * fade * (1 - alpha) * np.clip((depth - 3) / 3, 0, 1) * (1 - fluid)
-        push = None
+        push, push_box = None, None
         if self.push_mm:
-            outward = np.maximum(signed, 0)
-            dx, dy = x[None, :] - np.float32(middle[0]), y[:, None] - np.float32(middle[1])
-            length = np.sqrt(dx * dx + dy * dy) + 1e-3
-            free = np.clip((depth - 2) / 10, 0, 1)
-            amount = np.float32(self.push_mm) * np.exp(-outward / 10) * free * np.clip(length / 4, 0, 1)
-            push = np.stack([amount * dy / length, amount * dx / length])
+            push_box = box_around(anatomy, float(middle[0]), float(middle[1]), reach + 22)
+            push = self._push(anatomy, index, push_box, middle, float(np.sqrt(alpha.sum() / np.pi)))
         seen = alpha > 0.5
         need = needed_area_mm2(anatomy, self.hu - anatomy.brain_hu) * 0.7
-        return Layer(box, alpha, blood, seen, need, mixes=False, rim_hu=rim, push_mm=push)
+        return Layer(box, alpha, blood, seen, need, in_fluid=False, rim_hu=rim, push_mm=push, push_box=push_box)
+
+    def _push(self, anatomy: Anatomy, index: int, box: Box | None, middle: Vector, radius_px: float) -> Float | None:
+        """Return how far tissue gives way, mm (2, h, w): away from the middle, fading with distance."""
+        if box is None:
+            return None
+        x, y = grid_mm(anatomy, box)
+        dx, dy = x[None, :] - np.float32(middle[0]), y[:, None] - np.float32(middle[1])
+        length = np.sqrt(dx * dx + dy * dy) + 1e-3
+        outward = np.maximum(length - np.float32(radius_px * anatomy.spacing_mm[2]), 0)
+        free = np.clip((cut(anatomy.depth, index, box) - 2) / 10, 0, 1)
+        amount = np.float32(self.push_mm) * np.exp(-outward / 10) * free * np.clip(length / 4, 0, 1)
+        return np.stack([amount * dy / length, amount * dx / length])
 
     def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
         """Return about the distance to the surface of the union, negative inside."""
@@ -195,10 +215,10 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
     rim = float(rng.uniform(2, 5) + 0.35 * radius) if rng.random() < 0.6 and radius > 4 else 0.0
     shape = Blob(
         parts=tuple(parts),
-        shape_waves=Waves.draw(rng, 6, 22),
-        unevenness_mm=float(rng.uniform(0.04, 0.14)) * radius,
+        shape_waves=Waves.draw(rng, 5 + 0.8 * radius, 12 + 2.5 * radius),
+        unevenness_mm=float(rng.uniform(0.04, 0.16)) * radius,
         edge_mm=float(rng.choice([1.6, 2.0, 3.0, 4.5], p=[0.35, 0.35, 0.2, 0.1])) * max(anatomy.spacing_mm[2], 0.5),
-        hu=float(rng.uniform(52, 78)) if rng.random() < 0.85 else float(rng.uniform(45, 55)),
+        hu=anatomy.brain_hu + float(rng.uniform(18, 42) if rng.random() < 0.85 else rng.uniform(10, 20)),
         texture=Waves.draw(rng, 4, 20),
         texture_hu=float(rng.uniform(1.0, 4.0)),
         patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2
+from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,18 @@ class Cisterns:
         x, y = grid_mm(anatomy, box)
         weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.3), 0, 1)
         fluid = cut(anatomy.fluid, index, box) / np.float32(255)
-        free = np.maximum(fluid - cut(anatomy.ventricle, index, box) / np.float32(255), 0)
+        dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
+        free = fluid * (1 - dry / np.float32(255))
         if self.gain > 1:
-            wide = cv2.GaussianBlur(free, (0, 0), 0.8 / anatomy.spacing_mm[2])
+            wide = cv2.GaussianBlur(free, (0, 0), 0.7 / anatomy.spacing_mm[2])
             alpha = np.clip(np.maximum(free, wide) * np.float32(self.gain), 0, 1) * weight
-            alpha *= fluid >= 0
         else:
             alpha = free * weight
         if alpha.max() < 0.08:
             return None
         blood = np.full(alpha.shape, self.hu, np.float32)
-        rise = alpha * np.float32(self.hu - anatomy.fluid_hu) - fluid * np.float32(anatomy.brain_hu - anatomy.fluid_hu)
-        need = 0.9 * needed_area_mm2(anatomy, 20.0)
-        return Layer(box, alpha, blood, rise > 5.0, need, mixes=True)
+        seen = seen_in_fluid(anatomy, alpha, fluid, self.hu)
+        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, 20.0), in_fluid=True)
 
 
 def seen_area_mm2(anatomy: Anatomy, shape: Cisterns, index: int) -> float:
@@ -144,15 +143,18 @@ def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             if around_slice is not None:
                 return None
             continue
-        row, column = divmod(int(places[int(rng.integers(len(places)))]), free.shape[1])
+        # Of a few places, the one with most CSF around.
+        around = cv2.blur(anatomy.fluid[near], (25, 25)).ravel()
+        drawn = places[rng.integers(len(places), size=int(rng.integers(1, 5)))]
+        row, column = divmod(int(drawn[int(around[drawn].argmax())]), free.shape[1])
         spreads = _spreads(anatomy, rng, np.array([near, row, column], np.int16))
         shape = Cisterns(
             spreads=spreads,
-            patches=Waves.draw(rng, 9, 40),
-            patchiness=float(rng.uniform(0.1, 0.6)),
-            hu=float(rng.uniform(46, 72)),
-            gain=float(rng.uniform(1.0, 1.7)),
+            patches=Waves.draw(rng, 16, 60),
+            patchiness=float(rng.uniform(0.0, 0.45)),
+            hu=anatomy.brain_hu + float(rng.uniform(10, 30)),
+            gain=float(rng.uniform(1.0, 2.2)),
         )
-        if attempt == 7 or seen_area_mm2(anatomy, shape, near) > 40 * s**2:
+        if attempt == 7 or seen_area_mm2(anatomy, shape, near) > 60 * s**2:
             return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
     return None

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Box, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, soft_edge, within
+from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, soft_edge, within
 
 Plane = npt.NDArray[np.float32]
 
@@ -88,7 +88,14 @@ class Crescent:
         thickness = np.float32(self.thickness_mm) * profile * np.clip(uneven, 0.3, 1.7)
         depth = cut(anatomy.depth, index, box)
         across = lateral * self.side
-        midline = np.clip((across - 1.0) / 1.5, 0, 1)
+        # Towards the base the layer thins out, and bone that faces away from the middle (petrous
+        # ridge, clivus) stays bare.
+        low = np.float32(np.clip((118 - anatomy.level_mm[index]) / 25, 0, 1))
+        thickness = np.minimum(thickness, np.float32(0.45) * depth.max()) * low
+        rows, columns = _away_from_table(depth, anatomy)
+        inward = -(rows * along + columns * lateral) / (np.sqrt(along * along + lateral * lateral) + 1)
+        wall = np.clip(inward * 4 - 0.4, 0, 1) if low < 1 else np.float32(1)
+        midline = np.clip((across - 1.0) / 1.5, 0, 1) * wall
         # Under half a pixel nothing is left of it: partial volume alone thins it out.
         alpha = soft_edge(depth - thickness, self.edge_mm) * np.clip(thickness / np.float32(0.8), 0, 1) * midline
         alpha *= within(anatomy, index, box)
@@ -96,22 +103,36 @@ class Crescent:
             return None
         push = None
         if self.push:
-            push = _push_from_table(depth, thickness * midline, self.push, anatomy)
+            push = _push_from_table(depth, thickness * midline, self.push, anatomy, rows, columns)
         blood = self.density.at(x, y, z)
         contrast = float(np.abs(blood[alpha > 0.5] - anatomy.brain_hu).mean()) if (alpha > 0.5).any() else 1.0
-        return Layer(box, alpha, blood, alpha > 0.5, needed_area_mm2(anatomy, contrast), mixes=False, push_mm=push)
+        seen = alpha > 0.5
+        need = needed_area_mm2(anatomy, contrast)
+        if (seen & (depth > 1.3)).sum() * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] < need:
+            # All of it lies in the glow of the bone.
+            need = float("inf")
+        return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
 
 
-def _push_from_table(depth: Plane, thickness: Plane, share: float, anatomy: Anatomy) -> Plane:
-    """Return how far tissue under a layer gives way, mm (2, h, w): away from the inner table."""
-    smooth = cv2.GaussianBlur(depth, (0, 0), 3.0 / anatomy.spacing_mm[2])
+def _away_from_table(depth: Plane, anatomy: Anatomy) -> tuple[Plane, Plane]:
+    """Return the unit vector (rows, columns) that leads away from the nearest bone, float32 (h, w)."""
+    height, width = depth.shape
+    half = cv2.resize(depth, (max(2, width // 2), max(2, height // 2)), interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(half, (0, 0), 1.5 / anatomy.spacing_mm[2])
     rows = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3)
     columns = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3)
     length = np.sqrt(rows * rows + columns * columns) + 1e-3
+    return cv2.resize(rows / length, (width, height)), cv2.resize(columns / length, (width, height))
+
+
+def _push_from_table(
+    depth: Plane, thickness: Plane, share: float, anatomy: Anatomy, rows: Plane, columns: Plane
+) -> Plane:
+    """Return how far tissue under a layer gives way, mm (2, h, w): away from the inner table."""
     wide = cv2.GaussianBlur(thickness, (0, 0), 3.0 / anatomy.spacing_mm[2])
     amount = np.float32(share) * np.maximum(wide - 1.5, 0) * np.exp(-np.maximum(depth - thickness, 0) / 14)
     amount *= np.clip((depth - 2) / 4, 0, 1)
-    return np.stack([amount * rows / length, amount * columns / length])
+    return np.stack([amount * rows, amount * columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +184,7 @@ class FalxBand:
             return None
         blood = self.density.at(x, y, z)
         need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
-        return Layer(box, alpha.astype(np.float32), blood, alpha > 0.5, need, mixes=False)
+        return Layer(box, alpha.astype(np.float32), blood, alpha > 0.5, need, in_fluid=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +227,9 @@ class TentBand:
         x, y = grid_mm(anatomy, box)
         back = along / np.float32(anatomy.midline.half_length_mm)
         across = lateral * self.side
-        # The leaf falls to the side, and a little to the front: towards the petrous ridge.
-        leaf = self.top_z_mm - np.float32(self.slope) * across - 6.0 * np.clip(0.5 - back, 0, 1)
-        leaf = leaf + 1.5 * self.waves.at(x, y, 0.0)
+        # The leaf falls to the side and to the back: on a slice it draws a V that opens to the front.
+        leaf = self.top_z_mm - np.float32(self.slope) * across - 26.0 * np.clip(back - 0.25, 0, 1)
+        leaf = leaf + 1.2 * self.waves.at(x, y, 0.0)
         # Share of the slice's thickness that lies in the layer [leaf, leaf + thickness].
         low, high = np.maximum(leaf, z - dz / 2), np.minimum(leaf + np.float32(self.thickness_mm), z + dz / 2)
         alpha = np.clip((high - low) / np.float32(dz), 0, 1)
@@ -219,26 +240,27 @@ class TentBand:
             return None
         blood = self.density.at(x, y, z)
         need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
-        return Layer(box, alpha, blood, alpha > 0.4, need, mixes=False)
+        return Layer(box, alpha, blood, alpha > 0.4, need, in_fluid=False)
 
 
 def draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: float) -> Density:
     """Draw how dense the blood is: acute most often; mixed, isodense or chronic where it is thick."""
     kind = rng.random()
+    brain = anatomy.brain_hu
     thick = thickness_mm > 5
     texture = Waves.draw(rng, 5, 30)
     layered, level = 0.0, 0.0
     if kind < 0.68 or not thick:
-        hu, uneven = rng.uniform(50, 72), rng.uniform(1.0, 3.5)
+        hu, uneven = brain + rng.uniform(14, 36), rng.uniform(1.0, 3.5)
     elif kind < 0.84:
-        hu, uneven = rng.uniform(42, 56), rng.uniform(6, 11)
+        hu, uneven = brain + rng.uniform(9, 22), rng.uniform(5, 9)
     elif kind < 0.91:
-        hu, uneven = rng.uniform(30, 42), rng.uniform(1.5, 4)
-        layered, level = rng.uniform(18, 32), rng.uniform(-15, 35)
+        hu, uneven = brain + rng.uniform(-4, 8), rng.uniform(1.5, 4)
+        layered, level = rng.uniform(14, 28), rng.uniform(-15, 35)
     elif kind < 0.96:
-        hu, uneven = rng.uniform(anatomy.brain_hu - 2, anatomy.brain_hu + 9), rng.uniform(1.5, 4)
+        hu, uneven = brain + rng.uniform(2, 10), rng.uniform(1.5, 4)
     else:
-        hu, uneven = rng.uniform(14, 24), rng.uniform(2, 7)
+        hu, uneven = brain - rng.uniform(8, 18), rng.uniform(2, 6)
     return Density(float(hu), texture, float(uneven), float(layered), float(level))
 
 
@@ -271,15 +293,15 @@ def plan_crescent(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             density=draw_density(anatomy, rng, 0.0),
         )
     elif kind < 0.26 and 68 < level < 100:
-        slope = float(rng.uniform(0.45, 0.8))
+        slope = float(rng.uniform(0.7, 1.3))
         out = float(rng.uniform(28, 48)) * s
         shape = TentBand(
             side=side,
-            top_z_mm=z + float(rng.uniform(0.0, 0.7)) * slope * out,
+            top_z_mm=z + float(rng.uniform(0.05, 0.6)) * slope * out,
             slope=slope,
-            thickness_mm=float(rng.uniform(2.5, 7.0)) * s,
-            from_along=float(rng.uniform(0.1, 0.35)),
-            to_along=float(rng.uniform(0.6, 0.95)),
+            thickness_mm=float(rng.uniform(2.5, 6.0)) * s,
+            from_along=float(rng.uniform(0.05, 0.3)),
+            to_along=float(rng.uniform(0.7, 1.0)),
             out_mm=out,
             waves=Waves.draw(rng, 14, 50),
             edge_mm=edge,

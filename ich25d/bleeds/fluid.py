@@ -43,7 +43,9 @@ def find_fluid(
             continue
         plane = np.where(inside[index], soft[index], brain_hu)
         valley = cv2.morphologyEx(np.clip(plane, 0, brain_hu + 6), cv2.MORPH_CLOSE, closer) - plane
-        narrow = np.clip((valley - 5.5) / 11.0, 0, 1) * (plane < brain_hu - 3) * (depth[index] < 30)
+        deep = (depth[index] > 14) & (share[index] < 0.1)
+        usual = float(np.percentile(valley[deep][::3], 85)) if deep.sum() > 400 else 4.0
+        narrow = np.clip((valley - max(3.0, usual)) / 9.0, 0, 1) * (plane < brain_hu - 1) * (depth[index] < 32)
         both = np.maximum(share[index], narrow) * inside[index]
         # A lone dark pixel is noise: a sulcus goes on.
         support = cv2.blur((both > 0.25).astype(np.float32), (5, 5))
@@ -80,7 +82,6 @@ def find_ventricles(
     """
     n, height, width = fluid.shape
     seed = np.zeros(fluid.shape, bool)
-    region = np.zeros(fluid.shape, bool)
     opener = disc(1.2 / pixel_mm)
     for index in range(n):
         level = level_mm[index]
@@ -96,17 +97,18 @@ def find_ventricles(
             zone = (side < limit) & (back > -0.55) & (back < 0.72) & (deep > 17)
             # Fissure between the hemispheres: a line in front of and behind the ventricles.
             zone &= ~((side < 3.0) & ((back < -0.28) | (back > 0.30)))
+            # Cisterns behind the third ventricle.
+            zone &= ~((side < 9.0) & (back > 0.12) & (level > 58))
             if level < 50:
                 zone &= (side > 2.0) & (back > -0.45) & (back < 0.5)
         elif level < 97:
-            third = (side < 5) & (back > -0.22) & (back < 0.18) & (level < 88)
+            third = (side < 4) & (back > -0.12) & (back < 0.1) & (level < 82)
             temporal = (side > 20) & (side < 38) & (back > -0.2) & (back < 0.35) & (deep > 15)
             zone = third | temporal
         else:
             zone = (side < 12) & (back > 0.18) & (back < 0.62) & (deep > 14)
         part = (fluid[index] > 115) & zone
         seed[index] = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, opener) > 0
-        region[index] = zone
     labels, count = ndimage.label(seed)
     if count == 0:
         return np.zeros_like(fluid)
@@ -114,8 +116,23 @@ def find_ventricles(
     volume[0] = 0
     kept = (volume > 25 * scale**2)[labels]
     result = np.zeros_like(fluid)
-    grower = disc(2.2 / pixel_mm)
+    step = disc(1.2 / pixel_mm)
     for index in np.flatnonzero(kept.any(axis=(1, 2))):
-        near = cv2.dilate(kept[index].astype(np.uint8), grower) > 0
-        result[index] = np.where(near & region[index], fluid[index], 0)
+        # Grown through CSF to the wall: the boxes above say where to start, not where to end.
+        grown = kept[index].astype(np.uint8)
+        wet = ((fluid[index] > 60) & (depth[index] > 10 * scale)).astype(np.uint8)
+        for _ in range(4):
+            grown = cv2.dilate(grown, step) & wet
+        if level_mm[index] > 74:
+            grown = _narrow_parts(grown, 130 * scale**2, pixel_mm)
+        near = cv2.GaussianBlur(cv2.dilate(grown, step).astype(np.float32), (0, 0), 1.0)
+        result[index] = np.rint(fluid[index] * np.clip(1.4 * near, 0, 1))
     return result
+
+
+def _narrow_parts(plane: npt.NDArray[np.uint8], most_mm2: float, pixel_mm: float) -> npt.NDArray[np.uint8]:
+    """Drop parts larger than `most_mm2`: at this level they are cisterns."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=4)
+    kept = stats[:, cv2.CC_STAT_AREA] * pixel_mm**2 <= most_mm2
+    kept[0] = False
+    return kept[labels].astype(np.uint8) if count > 1 else plane

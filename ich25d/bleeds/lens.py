@@ -84,7 +84,7 @@ class Lens:
             push = self._push(anatomy, index, box, nearest if nearest is not None else bumps)
         seen = alpha > 0.5
         contrast = self.hu - anatomy.brain_hu
-        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, contrast), mixes=False, push_mm=push)
+        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, contrast), in_fluid=False, push_mm=push)
 
     def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
         """Return about the distance to the ellipsoid's surface, negative inside."""
@@ -158,7 +158,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         chance = 0.15 + 0.85 * min(1.0, abs(lateral) / (0.75 * anatomy.midline.half_width_mm))
         if abs(along) > 0.7 * anatomy.midline.half_length_mm:
             chance *= 0.6
-        if rng.random() > chance or abs(normal[2]) > 0.93:
+        if rng.random() > chance or abs(normal[2]) > 0.9:
             continue
         index, row, column = (int(value) for value in point)
         _, height, width = anatomy.depth.shape
@@ -173,13 +173,13 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             centre_mm=centre,
             axes=axes,
             radii_mm=np.array([thickness, half_chord, tall]),
-            hu=float(rng.uniform(52, 74)) if kind > 0.08 else float(rng.uniform(44, 54)),
+            hu=anatomy.brain_hu + float(rng.uniform(17, 38) if kind > 0.1 else rng.uniform(10, 17)),
             edge_mm=float(rng.uniform(1.5, 2.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
             unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,
             texture=Waves.draw(rng, 6, 26),
             texture_hu=float(rng.uniform(0.8, 3.0)),
-            swirl_hu=float(rng.uniform(8, 25)) if rng.random() < 0.25 else 0.0,
+            swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )
         return whole_range(anatomy, "epidural", shape, float(centre[2]), max(tall, thickness), rng)

@@ -105,18 +105,23 @@ def _shifts(layers: Sequence[Layer], shape: tuple[int, int]) -> Float | None:
         return None
     total = np.zeros((2, *shape), np.float32)
     for layer in pushes:
-        top, left, bottom, right = layer.box
+        top, left, bottom, right = layer.push_box or layer.box
         total[:, top:bottom, left:right] += layer.push_mm
     return total
 
 
 def _moved(plane: Float, shift_px: Float, *, smooth: bool) -> Float:
     """Return a plane of which every pixel comes from `shift_px` (2, h, w) away."""
-    height, width = plane.shape
-    x = np.arange(width, dtype=np.float32)[None, :] - shift_px[1]
-    y = np.arange(height, dtype=np.float32)[:, None] - shift_px[0]
+    moving = np.abs(shift_px).max(axis=0) > 0.03
+    rows, columns = np.flatnonzero(moving.any(axis=1)), np.flatnonzero(moving.any(axis=0))
+    if len(rows) == 0:
+        return plane
+    part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    x = np.float32(columns[0]) + np.arange(columns[-1] - columns[0] + 1, dtype=np.float32)[None, :] - shift_px[1][part]
+    y = np.float32(rows[0]) + np.arange(rows[-1] - rows[0] + 1, dtype=np.float32)[:, None] - shift_px[0][part]
     kind = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
-    result: Float = cv2.remap(plane, x, y, kind, borderMode=cv2.BORDER_REPLICATE)
+    result = plane.copy()
+    result[part] = cv2.remap(plane, x, y, kind, borderMode=cv2.BORDER_REPLICATE)
     return result
 
 
@@ -135,28 +140,26 @@ def _residual(plane: Float, layer: Layer, anatomy: Anatomy, index: int) -> Float
     return residual
 
 
-def _blend(plane: Float, layer: Layer, anatomy: Anatomy, index: int) -> None:
-    """Lay one layer over a slice, in place."""
+def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: int) -> None:
+    """Lay one layer over a slice, in place; `scanned` gives the noise, as no tissue was moved in it."""
     top, left, bottom, right = layer.box
     part = plane[top:bottom, left:right]
     free = np.clip((BONE_ONLY_HU - part) / (BONE_ONLY_HU - BONE_FROM_HU), 0, 1)
-    if layer.mixes:
-        part += layer.alpha * free * (layer.blood_hu - np.float32(anatomy.fluid_hu))
-        return
-    noise = _residual(plane, layer, anatomy, index)
+    lift = np.float32(anatomy.tissue_hu[index] - anatomy.brain_hu)
+    noise = _residual(scanned, layer, anatomy, index)
     if layer.rim_hu is not None:
         part += layer.rim_hu * free
     # Next to bone a pixel is brighter than its tissue; blood is added there, not put in its place,
     # or a dark line would be left between the lens and the skull.
     depth = anatomy.depth[index, top:bottom, left:right].astype(np.float32)
-    glow = np.maximum(part - np.float32(anatomy.brain_hu + 8), 0) * np.clip(1.3 - depth / 2.2, 0, 1)
-    part += layer.alpha * free * (layer.blood_hu + noise + glow - part)
+    glow = np.maximum(part - np.float32(anatomy.tissue_hu[index] + 8), 0) * np.clip(1.3 - depth / 2.2, 0, 1)
+    part += layer.alpha * free * (layer.blood_hu + lift + noise + glow - part)
 
 
 def _compose(bleeds: Sequence[Bleed], index: int) -> tuple[list[tuple[Bleed, Layer]], Float | None]:
-    """Return the layers of a slice, those mixed with CSF first, and the shift of tissue in pixels."""
+    """Return the layers of a slice, those in CSF first, and the shift of tissue in pixels."""
     layers = [(bleed, layer) for bleed in bleeds if (layer := bleed.layer(index)) is not None]
-    layers.sort(key=lambda item: not item[1].mixes)
+    layers.sort(key=lambda item: not item[1].in_fluid)
     if not layers:
         return [], None
     anatomy = layers[0][0].anatomy
@@ -177,7 +180,7 @@ def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Float | None, shape: tup
             top, left, bottom, right = layer.box
             mask = np.zeros(shape, np.float32)
             mask[top:bottom, left:right] = layer.seen
-            if layer.mixes and shift is not None:
+            if layer.in_fluid and shift is not None:
                 mask = _moved(mask, shift, smooth=True)
             masks[name_index] |= mask > 0.5
         anatomy = own[0][0].anatomy
@@ -213,17 +216,18 @@ def paint(
         if not layers:
             continue
         anatomy = layers[0][0].anatomy
-        plane = hu[k].astype(np.float32)
+        scanned = hu[k].astype(np.float32)
+        plane = scanned.copy()
         for _, layer in layers:
-            if layer.mixes:
-                _blend(plane, layer, anatomy, int(index))
+            if layer.in_fluid:
+                _blend(plane, scanned, layer, anatomy, int(index))
         if shift is not None:
             moved = _moved(plane, shift, smooth=False)
             still = (np.abs(shift).max(axis=0) < 0.03) | (plane > BONE_FROM_HU) | (moved > BONE_FROM_HU)
             plane = np.where(still, plane, moved)
         for _, layer in layers:
-            if not layer.mixes:
-                _blend(plane, layer, anatomy, int(index))
+            if not layer.in_fluid:
+                _blend(plane, scanned, layer, anatomy, int(index))
         painted[k] = np.rint(plane).astype(np.int16)
         labels[k, : N_LABELS - 1] = _seen(layers, shift, hu.shape[1:]).any(axis=(1, 2))
     labels[:, ANY_INDEX] = labels[:, :ANY_INDEX].max(axis=1)

@@ -24,10 +24,11 @@ class Layer:
         blood_hu: HU of the blood, float32 (h, w).
         seen: Where a reader would see it, bool (h, w).
         need_mm2: Area of `seen` from which on the slice counts as positive.
-        mixes: True where the blood takes the place of CSF alone, voxel by voxel (SAH, IVH);
-            False where it takes the place of all that was there.
+        in_fluid: True where the blood takes the place of CSF (SAH, IVH): such a layer moves along
+            when a clot pushes the tissue.
         rim_hu: HU added around the blood (oedema), float32 (h, w), or None.
         push_mm: Where tissue is pushed to: rows and columns in mm, float32 (2, h, w), or None.
+        push_box: Box of `push_mm`; None where it is `box`.
     """
 
     box: Box
@@ -35,9 +36,10 @@ class Layer:
     blood_hu: Float
     seen: Bool
     need_mm2: float
-    mixes: bool
+    in_fluid: bool
     rim_hu: Float | None = None
     push_mm: Float | None = None
+    push_box: Box | None = None
 
 
 class Shape(Protocol):
@@ -163,6 +165,27 @@ def sub_slices(anatomy: Anatomy, index: int) -> tuple[float, ...]:
     z = float(anatomy.slice_position_mm[index])
     dz = anatomy.spacing_mm[0]
     return (z,) if dz < 2 else (z - dz / 3, z, z + dz / 3)
+
+
+def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float) -> Bool:
+    """Return where blood in CSF gets brighter than brain, in patches that a reader would take for blood.
+
+    Args:
+        anatomy: The head.
+        alpha: Share of blood, float32 (h, w).
+        share: `Anatomy.fluid` of the same pixels in [0, 1].
+        blood_hu: HU of the blood.
+
+    Returns:
+        bool (h, w).
+    """
+    before = np.clip(0.38 * np.minimum(6 * share, 1) + 0.62 * share, 0, 1) * (anatomy.brain_hu - anatomy.fluid_hu)
+    bright = alpha * (blood_hu - anatomy.brain_hu) - (1 - alpha) * before > 5.5
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
+    kept = stats[:, cv2.CC_STAT_AREA] * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] > 9 * anatomy.scale**2
+    kept[0] = False
+    seen: Bool = kept[labels] if count > 1 else bright
+    return seen
 
 
 def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:

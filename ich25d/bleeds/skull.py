@@ -21,6 +21,9 @@ N_DIRECTIONS = 24
 ENCLOSED = 0.80
 """Share of directions of the slice plane in which bone must be met: 1 in the vault, ~0.7 in an orbit."""
 
+ENCLOSED_VAULT = 0.62
+"""The same over the widest slice, where sutures of infants may be open."""
+
 
 def disc(radius_px: float) -> npt.NDArray[np.uint8]:
     """Return a round structuring element, uint8 (2r+1, 2r+1)."""
@@ -106,36 +109,38 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     soft = smooth_hu(hu, 0.7)
     bone = soft > BONE_HU
     seen = enclosure(bone, pixel_mm)
-    inner = (soft > TISSUE_HU[0]) & (soft < TISSUE_HU[1]) & (hu < BONE_HU + 20)
     near_air = disc(1.6 / pixel_mm)
-    for plane, values in zip(inner, hu, strict=True):
-        # Between air cells and bone lie pixels that are neither and look like tissue.
-        plane &= cv2.dilate((values < -250).astype(np.uint8), near_air) == 0
-    candidate = inner & (seen >= ENCLOSED)
+    # Between air cells and bone lie pixels that are neither and look like tissue.
+    airy = np.stack([cv2.dilate((plane < -250).astype(np.uint8), near_air) for plane in hu]) > 0
+    inner = (soft > TISSUE_HU[0]) & (soft < TISSUE_HU[1]) & (hu < BONE_HU + 20) & ~airy
     opener = disc(3.2 / pixel_mm)
-    core = np.stack([cv2.morphologyEx(plane.astype(np.uint8), cv2.MORPH_OPEN, opener) for plane in candidate]) > 0
+    core = _opened(inner & (seen >= ENCLOSED), opener)
     core = _largest_part(core)
     area = core.sum(axis=(1, 2)) * pixel_mm**2
     if area.max(initial=0.0) < 2500:
         return np.zeros(hu.shape, bool)
     widest = int(area.argmax())
+    # Nothing but brain lies over the widest slice: there even an open fontanelle may be passed.
+    vault = inner[widest:] & (seen[widest:] >= ENCLOSED_VAULT)
+    core[widest:] = _largest_part(core[widest:] | _opened(vault, opener))
+    brain_hu = float(np.median(soft[widest][core[widest]]))
     grow = disc(7.0 / pixel_mm)
     regrow = disc(4.5 / pixel_mm)
-    finisher = disc(1.3 / pixel_mm)
+    finisher, base_finisher = disc(1.3 / pixel_mm), disc(2.4 / pixel_mm)
     result = np.zeros(hu.shape, bool)
-    order = [*range(widest, len(hu)), *range(widest - 1, -1, -1)]
-    for index in order:
+    for index in [*range(widest, len(hu)), *range(widest - 1, -1, -1)]:
         plane = core[index].astype(np.uint8)
-        if index < widest:
+        below = index < widest
+        if below:
             above = cv2.dilate(result[index + 1].astype(np.uint8), grow)
-            plane &= above
-            plane = cv2.morphologyEx(plane, cv2.MORPH_OPEN, opener)
+            plane = cv2.morphologyEx(plane & above, cv2.MORPH_OPEN, opener)
         # Back to the inner table, from which the opening has taken the corners.
-        regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (seen[index] >= ENCLOSED - 0.1)
-        regrown = cv2.morphologyEx(regrown, cv2.MORPH_OPEN, finisher)
-        if index < widest:
-            regrown = _walled_parts(regrown, bone[index], pixel_mm)
-        result[index] = _without_islands(regrown, pixel_mm)
+        limit = ENCLOSED - 0.1 if below else ENCLOSED_VAULT - 0.1
+        regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (seen[index] >= limit)
+        regrown = cv2.morphologyEx(regrown, cv2.MORPH_OPEN, finisher if not below else base_finisher)
+        if below:
+            regrown = _brain_parts(regrown, bone[index], soft[index], brain_hu, pixel_mm)
+        result[index] = _without_islands(regrown, 220.0 if below else 60.0, pixel_mm)
     area = result.sum(axis=(1, 2)) * pixel_mm**2
     low = [i for i in range(widest) if area[i] < 700]
     if low:
@@ -143,23 +148,41 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     return result
 
 
-def _walled_parts(plane: npt.NDArray[Any], bone: Bool, pixel_mm: float) -> npt.NDArray[np.uint8]:
-    """Keep the parts that bone surrounds; muscle and eyeballs are surrounded by fat and air."""
+def _opened(mask: Bool, opener: npt.NDArray[np.uint8]) -> Bool:
+    """Return a mask (n, H, W) opened slice by slice."""
+    if len(mask) == 0:
+        return mask
+    return np.stack([cv2.morphologyEx(plane.astype(np.uint8), cv2.MORPH_OPEN, opener) for plane in mask]) > 0
+
+
+def _brain_parts(
+    plane: npt.NDArray[Any], bone: Bool, soft: Float, brain_hu: float, pixel_mm: float
+) -> npt.NDArray[np.uint8]:
+    """Keep the parts of a slice of the base that are brain.
+
+    Bone surrounds them; muscle and eyeballs are surrounded by fat and air. They hold no fat, and
+    their HU is a brain's.
+    """
     count, labels = cv2.connectedComponents(plane.astype(np.uint8), connectivity=4)
     result = np.zeros(plane.shape, np.uint8)
     wall = cv2.dilate(bone.astype(np.uint8), disc(1.5 / pixel_mm)) > 0
+    fat = (soft < -25) & (soft > -150)
     for label in range(1, count):
         part = (labels == label).astype(np.uint8)
+        closed = cv2.morphologyEx(part, cv2.MORPH_CLOSE, disc(4.0 / pixel_mm))
         ring = (cv2.dilate(part, np.ones((3, 3), np.uint8)) > 0) & (part == 0)
-        if wall[ring].mean() >= 0.62:
+        near = cv2.dilate(closed, disc(2.0 / pixel_mm)) > 0
+        middle = float(np.median(soft[part > 0]))
+        greasy = (near & fat).sum() > 0.05 * part.sum()
+        if wall[ring].mean() >= 0.62 and not greasy and abs(middle - brain_hu) < 12:
             result |= part
     return result
 
 
-def _without_islands(plane: npt.NDArray[Any], pixel_mm: float) -> Bool:
-    """Fill holes up to 150 mm2 (calcifications, air bubbles) and drop parts under 60 mm2."""
+def _without_islands(plane: npt.NDArray[Any], least_mm2: float, pixel_mm: float) -> Bool:
+    """Fill holes up to 150 mm2 (calcifications, air bubbles) and drop parts under `least_mm2`."""
     filled = plane.astype(np.uint8)
-    for value, limit in ((0, 150.0), (1, 60.0)):
+    for value, limit in ((0, 150.0), (1, least_mm2)):
         count, labels, stats, _ = cv2.connectedComponentsWithStats((filled == value).astype(np.uint8), connectivity=4)
         small = np.zeros(count, bool)
         small[1:] = stats[1:, cv2.CC_STAT_AREA] * pixel_mm**2 < limit

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, soft_edge
+from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid, soft_edge
+from ich25d.bleeds.skull import Bool, Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,39 @@ class Ventricle:
             return None
         lateral, along = anatomy.frame(index, box)
         x, y = grid_mm(anatomy, box)
-        middle = np.abs(lateral) < 3.5 * anatomy.scale
-        allowed = middle & (0 in self.sides)
+        # The third and fourth ventricle lie on the midline, below the bodies of the lateral ones.
+        central = is_central(anatomy, index, lateral, along)
+        allowed = central & (0 in self.sides)
         for side in self.sides:
             if side:
-                allowed |= (lateral * side > 0) & ~(middle & (np.abs(lateral) < 0.5))
+                allowed |= (lateral * side > 0) & ~central
+        allowed = cv2.GaussianBlur(allowed.astype(np.float32), (0, 0), 1.0)
         far = np.sqrt(
             (lateral - np.float32(self.centre[0])) ** 2
             + (along - np.float32(self.centre[1])) ** 2
             + np.float32((z - self.centre[2]) ** 2)
         )
-        weight = soft_edge(far - np.float32(self.radius_mm), 3.0) * np.float32(self.share)
+        bumps = 2.0 * self.patches.at(x, y, z)
+        weight = soft_edge(far + bumps - np.float32(self.radius_mm), 4.0) * np.float32(self.share)
         weight *= soft_edge(np.float32(self.level_mm) - y[:, None], self.level_edge_mm)
         weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.4), 0, 1)
-        alpha = cut(anatomy.ventricle, index, box) / np.float32(255) * weight * allowed
+        alpha = np.minimum(cut(anatomy.ventricle, index, box) * np.float32(1.2 / 255), 1) * weight * allowed
         if alpha.max() < 0.1:
             return None
         fluid = cut(anatomy.fluid, index, box) / np.float32(255)
-        rise = alpha * np.float32(self.hu - anatomy.fluid_hu) - fluid * np.float32(anatomy.brain_hu - anatomy.fluid_hu)
         blood = np.full(alpha.shape, self.hu, np.float32)
-        return Layer(box, alpha, blood, rise > 5.0, 0.8 * needed_area_mm2(anatomy, 20.0), mixes=True)
+        seen = seen_in_fluid(anatomy, alpha, fluid, self.hu)
+        return Layer(box, alpha, blood, seen, 0.8 * needed_area_mm2(anatomy, 20.0), in_fluid=True)
+
+
+def is_central(anatomy: Anatomy, index: int, lateral: Float, along: Float) -> Bool:
+    """Return which pixels of a slice belong to the third or fourth ventricle, by their place."""
+    level = anatomy.level_mm[index]
+    half = anatomy.midline.half_length_mm
+    if level < 66:
+        return np.zeros(lateral.shape, bool)
+    result: Bool = (np.abs(lateral) < 5 * anatomy.scale) & (along > -0.12 * half)
+    return result | (np.abs(lateral) < 16 * anatomy.scale) if level > 92 else result
 
 
 def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
@@ -82,8 +97,10 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
     pick = int(rng.integers(len(rows)))
     point = np.array([near, rows[pick], columns[pick]], np.int16)
     lateral, along, z = anatomy.place(point)
-    own = 0 if abs(lateral) < 3.5 * anatomy.scale else int(np.sign(lateral))
-    others = [side for side in (-1, 0, 1) if side != own and rng.random() < 0.45]
+    central = is_central(anatomy, near, np.float32([[lateral]]), np.float32([[along]]))
+    own = 0 if central[0, 0] else int(np.sign(lateral) or 1)
+    chance = 1.0 if rng.random() < 0.35 else 0.35
+    others = [side for side in (-1, 0, 1) if side != own and rng.random() < chance]
     sides = (own, *others)
     height = anatomy.depth.shape[1]
     level, level_edge, centre, radius = -1e4, 1.0, (0.0, 0.0, z), 1e4
@@ -94,7 +111,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         level = back - float(rng.uniform(3.5, 16.0)) * anatomy.scale
         level_edge = float(rng.choice([1.5, 3.0, 6.0])) * max(anatomy.spacing_mm[1], 0.5)
     elif kind < 0.65:
-        centre, radius = (lateral, along, z), float(rng.uniform(6, 20)) * anatomy.scale
+        centre, radius = (lateral, along, z), float(rng.uniform(6, 22)) * anatomy.scale
     else:
         radius = float(rng.uniform(15, 60)) * anatomy.scale
         centre = (0.0, along, z)
@@ -106,8 +123,8 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         centre=centre,
         radius_mm=radius,
         patches=Waves.draw(rng, 8, 40),
-        patchiness=float(rng.uniform(0.0, 0.5)),
-        hu=float(rng.uniform(46, 78)),
+        patchiness=float(rng.uniform(0.0, 0.3)),
+        hu=anatomy.brain_hu + float(rng.uniform(12, 40)),
         share=float(rng.uniform(0.75, 1.0)),
     )
     return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
