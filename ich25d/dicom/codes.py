@@ -55,6 +55,7 @@ CODES: dict[str, ReasonCode] = {
     "ZIP_DUPLICATE": _file("the archive holds several members of this name"),
     "DECODER_CRASH": _file("reading the file killed the worker"),
     "TIMEOUT": _file("reading the file took longer than the limit"),
+    "READ_FAILED": _file("reading the file's series failed in a way that nobody foresaw; please report it"),
     # Headers.
     "NO_META": _file("no file meta information or transfer syntax: read off the first element", refused=False),
     "UNREADABLE": _file("the header can't be parsed"),
@@ -122,6 +123,7 @@ CODES: dict[str, ReasonCode] = {
     "PERFUSION": _series("many images at one position: perfusion, 4D or bolus monitoring", refused=True),
     "CONTRAST": _series("an angiography or a series with contrast", refused=True),
     "CONTRAST_TAG": _series("a contrast agent is named; the series is used"),
+    "NO_HEAD_BOX": _series("no head was found to crop to; the full field is kept"),
     "NOT_HEAD?": _series("hardly any brain inside bone: perhaps no head"),
     "NO_PATIENT": _series("PatientID is absent or the same for all; the study stands in for the split"),
     "BAD_TABLE": _series("a row of the image table can't be used", refused=True),
