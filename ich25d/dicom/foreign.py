@@ -68,6 +68,7 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
             warnings.simplefilter("ignore")
             dataset = read_dataset(file, not is_explicit, meta.transfer_syntax != BIG_ENDIAN, stop_when=is_at_pixels)
             elements = _gather(dataset, swap=meta.transfer_syntax == BIG_ENDIAN)
+            elements.is_cut = file.tell() != total_size or _ends_short(dataset)
     # The border around one foreign file: 20,000 damaged copies of one CT raised nine classes of exception.
     except Exception as error:  # noqa: BLE001
         if len(data) < total_size:
@@ -76,8 +77,8 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
     if not found:
         if len(data) < total_size:
             raise NeedMore(min(total_size, max(65_536, 16 * len(data))))
-        elements.is_cut = file.tell() != total_size or _ends_short(dataset)
         return elements
+    elements.is_cut = False
     tag, length = found[0]
     elements.is_float = tag != 0x7FE00010
     position = file.tell()

@@ -33,18 +33,24 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     """
     (
         image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast,
-        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number, origin,
-        directions, frame_of_reference, temporal_position, slice_location, samples_per_pixel, photometric, n_frames, rows, columns,
-        pixel_spacing, bits_allocated, bits_stored, high_bit, pixel_representation, padding, padding_limit, burned_in,
-        level, width, intercept, slope, rescale_type, lossy, modality_lut,
+        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number,
+        origin, directions, frame_of_reference, temporal_position, slice_location, samples_per_pixel,
+        photometric, n_frames, rows, columns, pixel_spacing, bits_allocated, bits_stored, high_bit,
+        pixel_representation, padding, padding_limit, burned_in, level, width, intercept, slope, rescale_type,
+        lossy, modality_lut,
     ) = elements.values  # fmt: skip
     text = values.text
     remarks: list[Remark] = []
     identity = (text(image_id), text(series_id))
     kind = text(sop_class) or text(meta.sop_class)
     types = values.image_types(image_type)
-    _check_kind(kind, text(modality), elements, identity)
+    if elements.is_cut and kind in {"", CT_IMAGE}:
+        detail = f"the file ends inside its header (at byte {total_size})"
+        raise DicomError("TRUNCATED", detail, image_id=identity[0], series_id=identity[1])
+    _check_kind(kind, text(modality), elements, identity, has_own_kind=bool(sop_class))
     try:
+        if elements.pixel_offset < 0 and not elements.is_float:
+            raise DicomError("NO_PIXELS", "the file holds no pixel data")
         image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
         shape = _check_shape(rows, columns, samples_per_pixel, text(photometric), n_frames)
         bits = _check_bits(bits_allocated, bits_stored, high_bit, pixel_representation, elements)
@@ -72,7 +78,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         remarks.append(Remark("BAD_NUMBER", "InstanceNumber must be a whole number; it is ignored"))
     location = values.one_float(slice_location)
     return Header(
-        image_uid, series_uid, study_uid, text(patient_id), kind, text(modality), types,
+        image_uid, series_uid, study_uid, text(patient_id), kind, values.code_string(modality), types,
         shape[0], shape[1], bits[0], bits[1], bits[2], bits[3],
         1, text(photometric), 1,
         rescale[0], rescale[1], values.u16(padding), values.u16(padding_limit),
@@ -87,8 +93,11 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     )  # fmt: skip
 
 
-def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[str, str]) -> None:
-    """Refuse what isn't a single CT image: SOP class first, modality where there is none."""
+def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[str, str], *, has_own_kind: bool) -> None:
+    """Refuse what isn't a single CT image: SOP class first, modality where there is none.
+
+    A data set without a SOP class of its own (all of RSNA's) may still carry one in its file meta; then both count.
+    """
     code = detail = ""
     if kind in _MULTIFRAME_CT:
         code, detail = (
@@ -99,7 +108,7 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
         code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
     elif kind == _DIRECTORY:
         code, detail = "NOT_CT", "a DICOMDIR lists files; the files themselves are read"
-    elif (kind and kind != CT_IMAGE) or (not kind and modality != "CT"):
+    elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality not in ({"CT", ""} if kind else {"CT"})):
         code, detail = "NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none"
         if not any(elements.values):
             code, detail = "NOT_DICOM", "none of the elements of an image is in the file"
@@ -129,7 +138,7 @@ def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remar
 def _check_shape(
     rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str, n_frames: bytes | None
 ) -> tuple[int, int]:
-    if (samples is not None and values.u16(samples) != 1) or (photometric and not photometric.startswith("MONOCHROME")):
+    if (samples is not None and values.u16(samples) != 1) or photometric not in {"", "MONOCHROME1", "MONOCHROME2"}:
         raise DicomError("NOT_GRAY", "a slice must have one grey sample a pixel")
     height, breadth = values.u16(rows), values.u16(columns)
     if height is None or breadth is None or not (height >= 1 and breadth >= 1):
@@ -179,10 +188,6 @@ def _check_rescale(
 def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, remarks: list[Remark]) -> None:
     """Compare the pixel data's declared length with the image and with the file."""
     offset, length = elements.pixel_offset, elements.pixel_length
-    if offset < 0:
-        if elements.is_cut:
-            raise DicomError("TRUNCATED", f"the file ends inside its header (at byte {total_size})")
-        raise DicomError("NO_PIXELS", "the file holds no pixel data")
     if meta.transfer_syntax not in NATIVE:
         if offset >= total_size:
             raise DicomError("TRUNCATED", "the file ends where its pixel data begins")

@@ -11,6 +11,7 @@ _remembered = lru_cache(maxsize=4096)
 
 _UNSAFE = bytes.maketrans(b"\0", b" ")
 
+_CODE_STRING = re.compile(r"[A-Z0-9_ ]{0,16}").fullmatch
 _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[A-Z]{0,2}\+?|\d{1,3}")
 _KERNEL_NAMES = frozenset(
     {
@@ -159,9 +160,16 @@ def windows(level: bytes | None, width: bytes | None) -> tuple[tuple[float, floa
 
 
 @_remembered
+def code_string(value: bytes | None) -> str:
+    """Read a CS value in upper case; empty when it holds what no code string may."""
+    code = text(value).upper()
+    return code if _CODE_STRING(code) else ""
+
+
+@_remembered
 def image_types(value: bytes | None) -> tuple[str, ...]:
-    """Read Image Type in upper case, without padding."""
-    return tuple(part.strip() for part in text(value).upper().split("\\")) if value else ()
+    """Read the code strings of Image Type."""
+    return tuple(code_string(part) for part in value.split(b"\\")) if value else ()
 
 
 @_remembered

@@ -1,0 +1,387 @@
+"""Laws of one file: bytes in, header and HU or a reason out."""
+
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.sequence import Sequence
+
+from ich25d.dicom import foreign, reader
+from ich25d.dicom.codes import CODES
+from ich25d.dicom.reader import Header, NeedMore, Slice, read_header, read_hu
+from ich25d.errors import DicomError
+
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def read(content: bytes) -> tuple[Header, Slice]:
+    """Read a whole file."""
+    header = read_header(content, total_size=len(content))
+    return header, read_hu(content, header)
+
+
+def read_by_pydicom(content: bytes) -> tuple[Header, Slice]:
+    """Read a whole file as under ICH25D_PARSER=pydicom."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "FORCE_PYDICOM", True)
+        return read(content)
+
+
+def refusal(content: bytes) -> DicomError:
+    """Return why a file is refused."""
+    with pytest.raises(DicomError) as caught:
+        read(content)
+    assert CODES[caught.value.code].is_refused
+    return caught.value
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, DEFLATED, BIG_ENDIAN])
+def test_reads_an_rsna_like_file(ct_bytes: Callable[..., bytes], syntax: str) -> None:
+    """Every attribute and every pixel of a small file, in each uncompressed syntax."""
+    header, one = read(ct_bytes(syntax=syntax))
+
+    assert (header.image_id, header.series_id, header.study_id) == ("ID_000012eaf", "ID_0ab5820b2a", "ID_30ea2b02d4")
+    assert header.patient_id == "ID_f15c0eee"
+    assert header.origin_mm == (-125.0, -115.897, 77.970825)
+    assert header.directions == pytest.approx((1, 0, 0, 0, 0.927184, -0.374607))
+    assert (header.rows, header.columns, header.is_signed, header.transfer_syntax) == (6, 8, True, syntax)
+    assert (header.slope, header.intercept, header.padding) == (1.0, -1024.0, None)
+    assert header.window == ((30.0, 80.0), (40.0, 400.0))
+    assert one.hu.dtype == np.int16
+    assert one.hu.tolist() == (np.arange(48).reshape(6, 8) * 20 - 1024).tolist()
+
+
+pixels = st.sampled_from(
+    [(np.uint16, 12), (np.uint16, 16), (np.int16, 16), (np.int16, 12), (np.uint16, 15), (np.int32, 32)]
+)
+decimals = st.floats(-400, 400).map(lambda value: f"{value:.6f}"[:16])
+
+
+@quick
+@given(
+    pixel=pixels,
+    syntax=st.sampled_from([EXPLICIT, IMPLICIT]),
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    intercept=st.sampled_from(["-1024", "0", "-1000", "-8192", "1.5", "-1024.0 "]),
+    slope=st.sampled_from(["1", "0.5", "2", "1.000000"]),
+    origin=st.one_of(st.none(), st.lists(decimals, min_size=1, max_size=4)),
+    angle=st.floats(-0.8, 0.8),
+    padding=st.one_of(st.none(), st.integers(0, 65535)),
+    nested=st.sampled_from([None, "defined", "undefined"]),
+    private=st.binary(max_size=40),
+    instance=st.one_of(st.none(), st.sampled_from(["1", "-3", "1.5", "abc", ""])),
+    kernel=st.one_of(st.none(), st.sampled_from(["H31s", "STANDARD", "J40s\\3", "ZZPHI^"])),
+    has_preamble=st.booleans(),
+)
+def test_hand_parser_and_pydicom_agree(
+    make_dataset: Callable[..., Any], write: Callable[..., bytes], pixel: Any, syntax: str, seed: int,
+    shape: tuple[int, int], intercept: str, slope: str, origin: list[str] | None, angle: float, padding: int | None,
+    nested: str | None, private: bytes, instance: str | None, kernel: str | None, has_preamble: bool,
+) -> None:  # fmt: skip
+    """The same header, the same HU, or the same reason, on whatever pydicom can write."""
+    dtype, bits_stored = pixel
+    limits = np.iinfo(dtype)
+    stored = np.random.default_rng(seed).integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    dataset = make_dataset(
+        stored, syntax, BitsStored=bits_stored, HighBit=bits_stored - 1, RescaleIntercept=intercept, RescaleSlope=slope,
+        ImageOrientationPatient=[1, 0, 0, 0, round(np.cos(angle), 6), round(np.sin(angle), 6)],
+        ImagePositionPatient=origin, ConvolutionKernel=kernel,
+    )  # fmt: skip
+    if instance is not None:
+        dataset.add_new(0x00200013, "LO", instance)  # as text: IS itself would refuse to be written so
+        if syntax == EXPLICIT:
+            dataset[0x00200013].VR = "LO"
+    if padding is not None:
+        dataset.add_new(0x00280120, "US", padding)
+    if nested:
+        inner = pydicom.Dataset()
+        inner.PatientID = "inner"
+        inner.OtherPatientIDsSequence = Sequence([pydicom.Dataset()])
+        inner.Rows = 77
+        for item in (inner, inner.OtherPatientIDsSequence[0]):
+            item.is_undefined_length_sequence_item = nested == "undefined"
+        dataset.ReferencedImageSequence = Sequence([inner, pydicom.Dataset()])
+        dataset["ReferencedImageSequence"].is_undefined_length = nested == "undefined"
+    if private:
+        dataset.private_block(0x0009, "ICH25D TEST", create=True).add_new(1, "OB", private + b"\0" * (len(private) % 2))
+    content = write(dataset)
+    if not has_preamble:
+        content = content[132:]
+
+    def outcome(how: Callable[[bytes], tuple[Header, Slice]]) -> tuple[Any, ...]:
+        try:
+            header, one = how(content)
+        except DicomError as error:
+            return error.code, error.image_id
+        return header, one.hu.tolist(), one.remarks
+
+    assert outcome(read) == outcome(read_by_pydicom)
+
+
+@quick
+@given(n=st.integers(0, 700), syntax=st.sampled_from([EXPLICIT, IMPLICIT]))
+def test_a_short_head_asks_for_more_and_never_lies(ct_bytes: Callable[..., bytes], n: int, syntax: str) -> None:
+    """Whatever the first bytes are, reading on ends at the header of the whole file."""
+    content = ct_bytes(syntax=syntax)
+    whole = read_header(content, total_size=len(content))
+    asked = [n]
+    header = None
+    while header is None:
+        try:
+            header = read_header(content[: asked[-1]], total_size=len(content))
+        except NeedMore as more:
+            asked.append(more.n_bytes)
+
+    assert header == whole
+    assert asked == sorted(set(asked))
+    assert asked[-1] <= len(content)
+
+
+@quick
+@given(data=st.data())
+def test_damage_gives_a_reason_and_never_a_traceback(ct_bytes: Callable[..., bytes], data: st.DataObject) -> None:
+    """Flipped bytes and cuts end in a header and HU in range, or in a DicomError with a known code."""
+    content = bytearray(ct_bytes(syntax=data.draw(st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN]))))
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(content[: data.draw(st.integers(0, len(content)))])
+    code = None
+    try:
+        header, one = read(damaged)
+    except DicomError as error:
+        code = error.code
+    if code is not None:
+        assert CODES[code].is_refused
+    else:
+        assert one.hu.shape == (header.rows, header.columns)
+        assert one.hu.min() >= -1024
+        assert one.hu.max() <= 3071
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"Modality": "MR"}, "NOT_CT"),
+    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "NOT_CT"),
+    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "SECONDARY"),
+    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, "SECONDARY"),
+    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "MULTIFRAME"),
+    ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "NOT_CT"),
+    ({"BurnedInAnnotation": "YES"}, "SECONDARY"),
+    ({"SOPInstanceUID": None}, "BAD_UID"),
+    ({"SOPInstanceUID": "../../x"}, "BAD_UID"),
+    ({"SeriesInstanceUID": "=cmd()"}, "BAD_UID"),
+    ({"SamplesPerPixel": 3}, "NOT_GRAY"),
+    ({"PhotometricInterpretation": "RGB"}, "NOT_GRAY"),
+    ({"PhotometricInterpretation": "PALETTE COLOR"}, "NOT_GRAY"),
+    ({"Rows": None}, "BAD_TAG"),
+    ({"Rows": 0}, "BAD_TAG"),
+    ({"Rows": [6, 6]}, "BAD_TAG"),
+    ({"Rows": 2049}, "SHAPE"),
+    ({"Columns": 65535}, "SHAPE"),
+    ({"NumberOfFrames": 2}, "SHAPE"),
+    ({"Rows": 1}, "SHAPE"),
+    ({"Rows": 7}, "PIXEL_SHORT"),
+    ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "BITS"),
+    ({"HighBit": 3}, "HIGHBIT"),
+    ({"BitsStored": 12}, "HIGHBIT"),
+    ({"PixelRepresentation": 2}, "BAD_TAG"),
+    ({"RescaleSlope": 0}, "BAD_RESCALE"),
+    ({"RescaleSlope": 101}, "BAD_RESCALE"),
+    ({"RescaleSlope": ""}, "BAD_RESCALE"),
+    ({"RescaleSlope": [1, 1]}, "BAD_RESCALE"),
+    ({"RescaleIntercept": "nan"}, "BAD_RESCALE"),
+    ({"RescaleIntercept": None, "RescaleSlope": None}, "NO_RESCALE"),
+    ({"PixelData": b"\0" * 96}, "BLANK"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code"), REFUSED, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_refuses_with_the_right_code(
+    ct_bytes: Callable[..., bytes], changes: dict[str, Any], code: str, syntax: str
+) -> None:
+    """One wrong attribute, one reason; the image's id travels with it for the row of qc.csv."""
+    error = refusal(ct_bytes(syntax=syntax, **changes))
+
+    assert error.code == code
+    assert error.image_id == changes.get("SOPInstanceUID", "ID_000012eaf") or "SOPInstanceUID" in changes
+
+
+REMARKED: list[tuple[dict[str, Any], str]] = [
+    ({"ImagePositionPatient": [1, 2]}, "BAD_GEOMETRY"),
+    ({"ImagePositionPatient": ["1", "nan", "2"]}, "BAD_GEOMETRY"),
+    ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0.5]}, "BAD_GEOMETRY"),
+    ({"ImageOrientationPatient": [1.004, 0, 0, 0, 1, 0]}, "BAD_GEOMETRY"),
+    ({"PixelSpacing": None}, "NO_SPACING"),
+    ({"PixelSpacing": [0, 0]}, "NO_SPACING"),
+    ({"PixelSpacing": [0.4, 0.5]}, "ANISO"),
+    ({"RescaleSlope": None}, "RESCALE_GUESS"),
+    ({"RescaleType": "OD"}, "NOT_HU"),
+    ({"LossyImageCompression": "01"}, "LOSSY"),
+    ({"StudyInstanceUID": None}, "NO_SERIES_UID"),
+    ({"PixelData": np.arange(50, dtype="<i2").tobytes()}, "PIXEL_LONG"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code"), REMARKED, ids=lambda value: str(value)[:60])
+def test_remarks_on_what_it_can_live_with(ct_bytes: Callable[..., bytes], changes: dict[str, Any], code: str) -> None:
+    """The image is used, and one remark names what was odd."""
+    header, _ = read(ct_bytes(**changes))
+
+    assert code in [remark.code for remark in header.remarks]
+    assert not CODES[code].is_refused
+
+
+def test_an_orientation_slightly_off_is_made_orthonormal(ct_bytes: Callable[..., bytes]) -> None:
+    """Lengths within a hundredth are repaired; further off counts as missing."""
+    header, _ = read(ct_bytes(ImageOrientationPatient=[1.004, 0, 0, 0.002, 0.998, 0]))
+    assert header.directions == pytest.approx((1, 0, 0, 0, 1, 0), abs=1e-9)
+
+    header, _ = read(ct_bytes(ImageOrientationPatient=[1.2, 0, 0, 0, 1, 0]))
+    assert header.directions is None
+
+
+def test_truncated_files_are_told_by_the_header_alone(ct_bytes: Callable[..., bytes]) -> None:
+    """A file cut inside its header or its pixels is refused before the pixels are read."""
+    content = ct_bytes()
+    for size in (200, 400, len(content) - 1):
+        with pytest.raises(DicomError, match=r"^TRUNCATED"):
+            read_header(content[:size], total_size=size)
+
+
+def test_pixel_data_shorter_than_the_image_is_refused(ct_bytes: Callable[..., bytes]) -> None:
+    """Like ID_6431af929 of RSNA: a whole file whose pixel data holds a third of the image."""
+    error = refusal(ct_bytes(PixelData=b"\1\2" * 14))
+
+    assert error.code == "PIXEL_SHORT"
+    assert error.detail == "pixel data must hold 96 bytes (got 28)"
+    assert error.image_id == "ID_000012eaf"
+
+
+def test_a_cut_behind_the_pixels_does_no_harm(ct_bytes: Callable[..., bytes]) -> None:
+    """What comes after the pixel data isn't needed."""
+    content = ct_bytes(DataSetTrailingPadding=b"\0" * 400)
+    assert read(content[:-100])[1].hu.tolist() == read(content)[1].hu.tolist()
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0" * 4096, b"<html>" * 700, b"x", b"\x89PNG" * 99, b"PK\3\4" * 99], ids=range(5)
+)
+def test_other_files_are_no_dicom(content: bytes) -> None:
+    """Zeros, HTML, pictures and archives are told apart from damaged DICOM."""
+    assert refusal(content).code == "NOT_DICOM"
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    """No bytes, own code."""
+    assert refusal(b"").code == "EMPTY"
+
+
+def test_a_file_larger_than_any_ct_is_refused_unread() -> None:
+    """The size decides before the first byte is parsed."""
+    with pytest.raises(DicomError, match=r"^TOO_BIG"):
+        read_header(b"", total_size=2**30)
+
+
+def test_a_deflated_bomb_is_refused() -> None:
+    """Inflating stops at the limit: 100 MB of zeros in 100 kB never get to memory."""
+    from conftest import deflate
+
+    meta = struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + DEFLATED.encode()
+    bomb = b"\0" * 128 + b"DICM" + meta + deflate(struct.pack("<HH2sHL", 9, 0x1001, b"OB", 0, 10**8) + b"\0" * 10**8)
+
+    assert len(bomb) < 200_000
+    assert refusal(bomb).code == "DEFLATED_BIG"
+
+
+def test_reads_rle_and_says_what_is_missing_without_a_decoder(
+    make_dataset: Callable[..., Any], write: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressed file gives the same HU; without a decoder the reason names syntax and cure."""
+    dataset = make_dataset()
+    plain = read(write(dataset))[1].hu
+    dataset.compress("1.2.840.10008.1.2.5", encoding_plugin="pydicom", generate_instance_uid=False)
+    content = write(dataset)
+    assert read(content)[1].hu.tolist() == plain.tolist()
+
+    monkeypatch.setattr(foreign, "pinned_decoder", lambda syntax: None)
+    error = refusal(content)
+    assert error.code == "NO_DECODER"
+    assert "RLE Lossless" in error.detail
+    assert "pip install 'ich25d[codecs]'" in error.detail
+
+
+def test_a_damaged_stream_is_a_reason(make_dataset: Callable[..., Any], write: Callable[..., bytes]) -> None:
+    """Whatever a decoder throws, panics included, is one refused file."""
+    dataset = make_dataset()
+    dataset.compress("1.2.840.10008.1.2.5", encoding_plugin="pydicom", generate_instance_uid=False)
+    content = write(dataset)
+    at = content.rindex(b"\xfe\xff\x00\xe0", 0, -8) + 8
+    damaged = content[: at + 4] + b"\xff" * 8 + content[at + 12 :]
+
+    assert refusal(damaged).code in {"BAD_STREAM", "SHAPE"}
+
+
+def test_unknown_transfer_syntaxes_are_named_only_when_they_are_uids(
+    make_dataset: Callable[..., Any], write: Callable[..., bytes]
+) -> None:
+    """A syntax is text from a stranger: it is shown when it is a UID."""
+    content = write(make_dataset())
+    other = content.replace(EXPLICIT.encode() + b"\0", b"1.2.840.10008.9.9.9\0")
+    assert other != content
+    assert refusal(other).detail == "this transfer syntax isn't read (1.2.840.10008.9.9.9)"
+
+
+def test_no_free_text_of_the_file_gets_into_the_header_or_a_reason(ct_bytes: Callable[..., bytes]) -> None:
+    """A name planted in every text attribute is found in PatientID alone, which callers hash."""
+    planted = dict.fromkeys(
+        [
+            *(
+                "PatientName",
+                "PatientID",
+                "SeriesDescription",
+                "StudyDescription",
+                "ConvolutionKernel",
+                "StudyID",
+                "KVP",
+            ),
+            *(
+                "InstitutionName",
+                "AccessionNumber",
+                "ImageType",
+                "RescaleType",
+                "AcquisitionTime",
+                "ContrastBolusAgent",
+            ),
+            *("AcquisitionNumber", "SliceThickness", "SliceLocation", "ProtocolName", "InstanceNumber", "SeriesNumber"),
+        ]
+    )
+    content = ct_bytes()
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content))
+    for name in planted:
+        tag = pydicom.datadict.tag_for_keyword(name)
+        dataset.add_new(tag, "LO", "ZZPHI^ANNA")
+    target = pydicom.filebase.DicomBytesIO()
+    dataset.save_as(target)
+    header, one = read(target.getvalue())
+
+    assert header.patient_id == "ZZPHI^ANNA"
+    rest = {name: getattr(header, name) for name in header.__slots__ if name != "patient_id"}
+    assert "ZZPHI" not in repr(rest) + repr(one.remarks)
+
+
+def test_a_dicom_error_travels_between_processes() -> None:
+    """Code, detail and ids survive pickling: workers raise, the parent writes the row."""
+    error = pickle.loads(pickle.dumps(DicomError("SHAPE", "too large", image_id="ID_1", series_id="ID_s")))
+
+    assert (error.code, error.detail, error.image_id, error.series_id) == ("SHAPE", "too large", "ID_1", "ID_s")
+    assert str(error) == "SHAPE: too large"
