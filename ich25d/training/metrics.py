@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.labels import LABEL_WEIGHTS, N_LABELS
-
-Floats = npt.NDArray[np.floating[Any]]
-"""Any floating-point array."""
+from ich25d.training.ranking import Floats, known_only, plain, rank, ratio
 
 CLIP = 1e-15
 """Kaggle clips probabilities to [CLIP, 1 - CLIP] before it takes logarithms."""
@@ -45,7 +43,7 @@ def label_log_loss(target: Floats, probability: Floats, mask: npt.NDArray[np.boo
     """
     each = _masked(log_loss_each(target, probability), mask)
     known = ~np.isnan(each)
-    return _ratio(np.where(known, each, 0).sum(axis=0), known.sum(axis=0))
+    return ratio(np.where(known, each, 0).sum(axis=0), known.sum(axis=0))
 
 
 def weighted_log_loss(target: Floats, probability: Floats, mask: npt.NDArray[np.bool_] | None = None) -> float:
@@ -63,7 +61,7 @@ def weighted_log_loss(target: Floats, probability: Floats, mask: npt.NDArray[np.
     """
     each = _masked(log_loss_each(target, probability), mask)
     weight = np.where(np.isnan(each), 0.0, np.asarray(LABEL_WEIGHTS))
-    return float(_ratio(np.nansum(weight * np.nan_to_num(each)), weight.sum()))
+    return float(ratio(np.nansum(weight * np.nan_to_num(each)), weight.sum()))
 
 
 def _masked(each: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
@@ -72,6 +70,61 @@ def _masked(each: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None) -
     if mask is None:
         return each
     return np.where(mask[:, None] if mask.ndim == 1 else mask, each, np.nan)
+
+
+def auc(self) -> Any:  # noqa: ANN401  # a float, or R of them
+        """Area under the ROC curve: how often a positive ranks above a negative, ties counting half."""
+        negative_below = self.all_below - self.positive_below
+        negative_here = self.all_here - self.positive
+        wins = (self.positive * (negative_below + negative_here / 2)).sum(axis=-1)
+        return plain(ratio(wins, self.positives * (self.everything - self.positives)))
+
+    @property
+    def average_precision(self) -> Any:  # noqa: ANN401
+        """Precision at every threshold, weighted by the recall gained there."""
+        found = self.positives[..., None] - self.positive_below
+        called = self.everything[..., None] - self.all_below
+        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+        return plain(ratio((self.positive * precision).sum(axis=-1), self.positives))
+
+
+def rank(target: Floats, score: Floats, weight: Floats | None = None) -> Ranking:
+    """Sort once, for all measures of rank and all weights.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        score: Shape (N,), any scale.
+        weight: Shape (N,) or (R, N), not negative.
+    """
+    target, score, weight = known_only(target, score, weight)
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    positive_order = order[target[order] == 1]
+    ranked_positive = score[positive_order]
+    at = np.unique(ranked_positive)
+    # Sums up to a rank need no look at each tie, and are only needed where a positive stands.
+    everything, positives = _sums(weight, order), _sums(weight, positive_order)
+    below, above = (np.searchsorted(ranked, at, side=side) for side in _SIDES)
+    positive_below, positive_above = (np.searchsorted(ranked_positive, at, side=side) for side in _SIDES)
+    return Ranking(
+        score=at,
+        positive=positives[..., positive_above] - positives[..., positive_below],
+        positive_below=positives[..., positive_below],
+        all_here=everything[..., above] - everything[..., below],
+        all_below=everything[..., below],
+        positives=positives[..., -1],
+        everything=everything[..., -1],
+    )
+
+
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+
+
+def _sums(weight: npt.NDArray[np.float64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the weight of the first 0, 1, ... elements in this order, shape (..., 1 + len(order))."""
+    sums = np.zeros((*weight.shape[:-1], 1 + len(order)))
+    np.cumsum(weight[..., order], axis=-1, out=sums[..., 1:])
+    return sums
 
 
 def auc(target: Floats, score: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401  # a float, or R of them
@@ -85,10 +138,7 @@ def auc(target: Floats, score: Floats, weight: Floats | None = None) -> Any:  # 
     Returns:
         A float, or shape (R,); NaN where a class is missing.
     """
-    positive, negative = _ranked(target, score, weight)
-    below = np.cumsum(negative, axis=-1)
-    wins = (positive * (below - negative / 2)).sum(axis=-1)
-    return _plain(_ratio(wins, positive.sum(axis=-1) * below[..., -1]))
+    return rank(target, score, weight).auc
 
 
 def average_precision(target: Floats, score: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
@@ -102,41 +152,19 @@ def average_precision(target: Floats, score: Floats, weight: Floats | None = Non
     Returns:
         A float, or shape (R,); NaN where nothing is positive.
     """
-    positive, negative = (np.flip(part, axis=-1) for part in _ranked(target, score, weight))
-    found = np.cumsum(positive, axis=-1)
-    called = found + np.cumsum(negative, axis=-1)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return _plain(_ratio((positive * precision).sum(axis=-1), found[..., -1]))
-
-
-def _ranked(
-    target: Floats, score: Floats, weight: Floats | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the weight of positives and of negatives at each distinct score, rising, shape (..., groups)."""
-    target, score, weight = _known(target, score, weight)
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    positive = weight[..., order] * target[order]
-    negative = weight[..., order] - positive
-    if not len(ranked):
-        nothing = np.zeros((*weight.shape[:-1], 1))
-        return nothing, nothing
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    if len(starts) < len(ranked):
-        positive, negative = (np.add.reduceat(part, starts, axis=-1) for part in (positive, negative))
-    return positive, negative
+    return rank(target, score, weight).average_precision
 
 
 def brier(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
     """Return the mean squared difference of probability and truth; shapes as in `auc`."""
-    target, probability, weight = _known(target, probability, weight)
-    return _plain(_ratio(weight @ (probability - target) ** 2, weight.sum(axis=-1)))
+    target, probability, weight = known_only(target, probability, weight)
+    return plain(ratio(weight @ (probability - target) ** 2, weight.sum(axis=-1)))
 
 
 def mean_log_loss(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
     """Return the log loss of one label; shapes as in `auc`."""
-    target, probability, weight = _known(target, probability, weight)
-    return _plain(_ratio(weight @ log_loss_each(target, probability), weight.sum(axis=-1)))
+    target, probability, weight = known_only(target, probability, weight)
+    return plain(ratio(weight @ log_loss_each(target, probability), weight.sum(axis=-1)))
 
 
 def calibration_error(
@@ -156,12 +184,12 @@ def calibration_error(
     References:
         Guo et al., On calibration of modern neural networks, 2017, eq. 3.
     """
-    target, probability, weight = _known(target, probability, weight)
+    target, probability, weight = known_only(target, probability, weight)
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
     gap_by_bin = np.zeros((len(target), bins))
     gap_by_bin[np.arange(len(target)), place] = probability - target
     # |sum of the gaps in a bin| / N is the bin's share times |mean probability - frequency|.
-    return _plain(_ratio(np.abs(weight @ gap_by_bin).sum(axis=-1), weight.sum(axis=-1)))
+    return plain(ratio(np.abs(weight @ gap_by_bin).sum(axis=-1), weight.sum(axis=-1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,23 +204,23 @@ class Confusion:
     @property
     def sensitivity(self) -> Any:  # noqa: ANN401
         """Share of the positives that are called; recall."""
-        return _plain(_ratio(self.true_positive, self.true_positive + self.false_negative))
+        return plain(ratio(self.true_positive, self.true_positive + self.false_negative))
 
     @property
     def specificity(self) -> Any:  # noqa: ANN401
         """Share of the negatives that aren't called."""
-        return _plain(_ratio(self.true_negative, self.true_negative + self.false_positive))
+        return plain(ratio(self.true_negative, self.true_negative + self.false_positive))
 
     @property
     def precision(self) -> Any:  # noqa: ANN401
         """Share of those called that are positive."""
-        return _plain(_ratio(self.true_positive, self.true_positive + self.false_positive))
+        return plain(ratio(self.true_positive, self.true_positive + self.false_positive))
 
     @property
     def accuracy(self) -> Any:  # noqa: ANN401
         """Share of all that are decided rightly."""
         right = self.true_positive + self.true_negative
-        return _plain(_ratio(right, right + self.false_positive + self.false_negative))
+        return plain(ratio(right, right + self.false_positive + self.false_negative))
 
     def f_beta(self, beta: float = 1.0) -> Any:  # noqa: ANN401
         """Return the F measure, in which recall weighs beta times as much as precision; 0 where nothing is found.
@@ -201,15 +229,15 @@ class Confusion:
         """
         squared = beta**2
         found = (1 + squared) * self.true_positive
-        return _plain(_ratio(found, found + squared * self.false_negative + self.false_positive))
+        return plain(ratio(found, found + squared * self.false_negative + self.false_positive))
 
 
 def confusion(target: Floats, probability: Floats, threshold: float, weight: Floats | None = None) -> Confusion:
     """Count decisions: what is at least the threshold is called positive; shapes as in `auc`."""
-    target, probability, weight = _known(target, probability, weight)
+    target, probability, weight = known_only(target, probability, weight)
     called = probability >= threshold
     parts = (target * called, (1 - target) * called, (1 - target) * ~called, target * ~called)
-    return Confusion(*(_plain(weight @ part) for part in parts))
+    return Confusion(*(plain(weight @ part) for part in parts))
 
 
 def best_threshold(target: Floats, probability: Floats, *, beta: float = 1.0) -> float:
@@ -222,40 +250,14 @@ def best_threshold(target: Floats, probability: Floats, *, beta: float = 1.0) ->
         probability: Shape (N,), 0 to 1.
         beta: How many times recall weighs what precision weighs.
     """
-    positive, negative = _ranked(target, probability, None)
-    if not positive.sum() > 0:
+    ranking = rank(target, probability)
+    if not ranking.positives > 0:
         return float("nan")
-    scores = np.unique(_known(target, probability, None)[1])
-    found, wrong = (np.cumsum(part[::-1])[::-1] for part in (positive, negative))
-    squared = beta**2
-    f_beta = (1 + squared) * found / ((1 + squared) * found + squared * (positive.sum() - found) + wrong)
-    best = int(np.flatnonzero(f_beta >= f_beta.max() - 1e-12)[-1])
-    return float(scores[best] if best == 0 else (scores[best - 1] + scores[best]) / 2)
-
-
-def _known(
-    target: Floats, score: Floats, weight: Floats | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the known elements and their weights, all float64."""
-    truth: npt.NDArray[np.float64] = np.asarray(target, dtype=np.float64)
-    value: npt.NDArray[np.float64] = np.asarray(score, dtype=np.float64)
-    if truth.ndim != 1 or truth.shape != value.shape:
-        raise ValueError(f"target and score must both have shape (N,) (got {truth.shape} and {value.shape})")
-    each = np.ones(len(truth)) if weight is None else np.asarray(weight, dtype=np.float64)
-    known = ~np.isnan(truth)
-    if np.isnan(value[known]).any():
-        raise ValueError("scores must be numbers (got NaN)")
-    return (truth, value, each) if known.all() else (truth[known], value[known], each[..., known])
-
-
-def _ratio(above: Any, below: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401
-    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    ratio: npt.NDArray[np.float64] = np.divide(
-        above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0
-    )
-    return ratio
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Return a float for a single number."""
-    return float(value) if np.ndim(value) == 0 else value
+    found = ranking.positives - ranking.positive_below
+    called = ranking.everything - ranking.all_below
+    # (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP); the greatest is at a positive's score, where recall just rose.
+    f_beta = (1 + beta**2) * found / (called + beta**2 * ranking.positives)
+    best = ranking.score[np.flatnonzero(f_beta >= f_beta.max() - 1e-12)[-1]]
+    lower = known_only(target, probability, None)[1]
+    lower = lower[lower < best]
+    return float((lower.max() + best) / 2 if len(lower) else best)
