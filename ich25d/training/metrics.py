@@ -72,61 +72,6 @@ def _masked(each: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None) -
     return np.where(mask[:, None] if mask.ndim == 1 else mask, each, np.nan)
 
 
-def auc(self) -> Any:  # noqa: ANN401  # a float, or R of them
-        """Area under the ROC curve: how often a positive ranks above a negative, ties counting half."""
-        negative_below = self.all_below - self.positive_below
-        negative_here = self.all_here - self.positive
-        wins = (self.positive * (negative_below + negative_here / 2)).sum(axis=-1)
-        return plain(ratio(wins, self.positives * (self.everything - self.positives)))
-
-    @property
-    def average_precision(self) -> Any:  # noqa: ANN401
-        """Precision at every threshold, weighted by the recall gained there."""
-        found = self.positives[..., None] - self.positive_below
-        called = self.everything[..., None] - self.all_below
-        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-        return plain(ratio((self.positive * precision).sum(axis=-1), self.positives))
-
-
-def rank(target: Floats, score: Floats, weight: Floats | None = None) -> Ranking:
-    """Sort once, for all measures of rank and all weights.
-
-    Args:
-        target: Shape (N,), NaN where unknown.
-        score: Shape (N,), any scale.
-        weight: Shape (N,) or (R, N), not negative.
-    """
-    target, score, weight = known_only(target, score, weight)
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    positive_order = order[target[order] == 1]
-    ranked_positive = score[positive_order]
-    at = np.unique(ranked_positive)
-    # Sums up to a rank need no look at each tie, and are only needed where a positive stands.
-    everything, positives = _sums(weight, order), _sums(weight, positive_order)
-    below, above = (np.searchsorted(ranked, at, side=side) for side in _SIDES)
-    positive_below, positive_above = (np.searchsorted(ranked_positive, at, side=side) for side in _SIDES)
-    return Ranking(
-        score=at,
-        positive=positives[..., positive_above] - positives[..., positive_below],
-        positive_below=positives[..., positive_below],
-        all_here=everything[..., above] - everything[..., below],
-        all_below=everything[..., below],
-        positives=positives[..., -1],
-        everything=everything[..., -1],
-    )
-
-
-_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-
-
-def _sums(weight: npt.NDArray[np.float64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the weight of the first 0, 1, ... elements in this order, shape (..., 1 + len(order))."""
-    sums = np.zeros((*weight.shape[:-1], 1 + len(order)))
-    np.cumsum(weight[..., order], axis=-1, out=sums[..., 1:])
-    return sums
-
-
 def auc(target: Floats, score: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401  # a float, or R of them
     """Return the area under the ROC curve: how often a positive ranks above a negative, ties counting half.
 
