@@ -100,9 +100,8 @@ def known_only(
 def ratio(above: Any, below: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401
     """Divide, NaN where nothing is below the line."""
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    ratio: npt.NDArray[np.float64] = np.divide(
-        above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0
-    )
+    quotient = np.full(np.broadcast(above, below).shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
     return quotient
 
 
