@@ -1,0 +1,155 @@
+"""The folds of the cortex: drawn once as labyrinths on maps of its surface, looked up in every plane.
+
+The outer surface is mapped from the vertex (Lambert's equal-area projection), each medial surface by
+y and z. A fold is a curve on the map; it goes into the depth at right angles, wandering a little.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.phantom.forms import Float, Plane, bump, cover, look_up, noise_table, step
+from ich25d.phantom.skull import Depths
+from ich25d.phantom.traits import Traits
+
+MAP_SIZE = 512
+MAP_REACH = 1.9
+"""The map holds Lambert coordinates from -1.9 to 1.9; 1.41 is the equator of the vault's ellipsoid."""
+MAP_MM = 2 * MAP_REACH / MAP_SIZE * 75
+"""Size of a map's pixel on the cortex."""
+
+MEDIAL_SIZE = 224
+MEDIAL_MM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Maps of folds, float32 (H, W, 5): distance to the next fold in mm, its depth, its half-width, warp x and y."""
+
+    outer: npt.NDArray[np.float32]
+    left: npt.NDArray[np.float32]
+    right: npt.NDArray[np.float32]
+
+
+def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds: int = 9) -> npt.NDArray[np.float32]:
+    """Draw a labyrinth whose walls wind at an even distance, as gyri do.
+
+    Noise is passed through a ring of frequencies and hardened, again and again; it settles in the
+    stripes of a reaction-diffusion pattern, with their forks and ends.
+
+    Returns:
+        float32 (size, size) in [-1, 1]; folds are where it changes sign.
+    """
+    fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
+    frequency = np.hypot(fx, fy) * wavelength_px
+    ring = np.exp(-(((frequency - 1) / 0.26) ** 2)).astype(np.float32)
+    field = rng.standard_normal((size, size)).astype(np.float32)
+    for _ in range(rounds):
+        field = np.fft.irfft2(np.fft.rfft2(field) * ring, s=(size, size)).astype(np.float32)
+        field /= field.std()
+        field = np.tanh(2.2 * field)
+    return field
+
+
+def _fold_map(
+    rng: np.random.Generator, size: int, pixel_mm: float, atrophy: float, depth_mm: tuple[float, float]
+) -> npt.NDArray[np.float32]:
+    spread = noise_table(rng, size, 26 / pixel_mm)
+    field = labyrinth(rng, size, float(rng.uniform(21, 25)) / pixel_mm)
+    ridge = field > 0
+    away = cv2.distanceTransform(ridge.astype(np.uint8), cv2.DIST_L2, 5)
+    toward = cv2.distanceTransform((~ridge).astype(np.uint8), cv2.DIST_L2, 5)
+    distance = (np.maximum(away, toward) - 0.5) * pixel_mm
+    depth = depth_mm[0] + (depth_mm[1] - depth_mm[0]) * np.clip(0.5 + 0.32 * spread, 0, 1)
+    # Few folds are open in a young brain, most in an old one.
+    patch = noise_table(rng, size, 9 / pixel_mm, octaves=2)
+    half = 0.10 + 0.26 * patch + 0.75 * atrophy + 0.25 * atrophy * spread
+    warps = [noise_table(rng, size, 7 / pixel_mm) for _ in range(2)]
+    return np.dstack([distance, depth, np.clip(half, -0.6, 2.2), *warps]).astype(np.float32)
+
+
+def make_folds(traits: Traits) -> Folds:
+    """Draw the folds of one brain."""
+    rng = np.random.default_rng([traits.seed, 2])
+    outer = _fold_map(rng, MAP_SIZE, MAP_MM, traits.atrophy, (9, 21))
+    left = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.8, (6, 14))
+    right = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.8, (6, 14))
+    return Folds(outer, left, right)
+
+
+@dataclass(slots=True)
+class Surface:
+    """Where one plane's pixels lie in the cerebrum's surface.
+
+    Args:
+        fluid: Share of CSF in folds and over the surface.
+        to_fluid: Distance in mm to the nearest CSF, at least on the scale of the cortex.
+        fissure: Half-width of the interhemispheric fissure here, mm; negative where there is none.
+        lateral: Signed distance from the (wavy) midline, mm.
+    """
+
+    fluid: Float
+    to_fluid: Float
+    fissure: Float
+    lateral: Float
+
+
+def _folded(found: npt.NDArray[np.float32], depth: Float, scale: Float) -> tuple[Float, Float]:
+    """Return distance in mm to the CSF of a fold (negative inside), and to the fold itself."""
+    side = found[..., 0] * scale
+    share = depth / found[..., 1]
+    # Widest at the surface, narrow in the depth, where it ends.
+    half = found[..., 2] * (1.0 - 0.45 * np.clip(share, 0, 1)) + 0.55 * bump(depth, 2.5) * (found[..., 2] > 0)
+    past = np.maximum(depth - found[..., 1], 0)
+    line = np.sqrt(side * side + past * past)
+    return line - half, line
+
+
+def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> Surface:
+    """Find sulci, the space over the brain, and the fissure between the hemispheres."""
+    t = traits
+    nx, ny, nz = depths.direction
+    stretch = np.sqrt(2 / np.maximum(1 + nz, 0.12)) * np.float32(MAP_SIZE / (2 * MAP_REACH))
+    columns, rows = nx * stretch + MAP_SIZE / 2, ny * stretch + MAP_SIZE / 2
+    wander = look_up(folds.outer[..., 3:], columns, rows) * np.float32(0.16 / MAP_MM)
+    into = np.clip(depths.vault, 0, 25)
+    found = look_up(folds.outer, columns + wander[..., 0] * into, rows + wander[..., 1] * into)
+
+    gap = 0.5 + 2.6 * t.atrophy**1.5 * (1 + 0.5 * step(-plane.y, 30)) + 0.35 * t.shape_waves.at(
+        plane.v_mm[: len(plane.u_mm)] if False else plane.u_mm, plane.v_mm, plane.n_mm + 40
+    )
+    under = np.minimum(depths.vault, depths.above_base + 1.5)
+    pial = under - np.maximum(gap, 0.1)
+    outer_fluid, outer_line = _folded(found, np.minimum(depths.vault, depths.above_base + 9), depths.radial)
+
+    lateral = plane.x + 0.8 * t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    callosum = np.sqrt((plane.y / 46) ** 2 + ((plane.z - 38) / 26) ** 2)
+    open_from = (callosum - 1) * 30
+    half = 0.35 + 1.5 * t.atrophy * step(-plane.y, 30) + 0.35 * t.atrophy
+    fissure = np.where(open_from > 0, half * np.clip(open_from / 6, 0, 1), -6.0).astype(np.float32)
+    off = np.abs(lateral)
+    medial = np.where(lateral > 0, 1, 0)
+    c = plane.y + MEDIAL_SIZE / 2
+    r = plane.z + 60
+    wander_mm = 0.12 * np.clip(off, 0, 18)
+    shift = t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm) * wander_mm
+    both = np.where(medial[..., None] == 1, look_up(folds.right, c + shift, r), look_up(folds.left, c + shift, r))
+    closed = np.maximum(-open_from, 0)
+    medial_fluid, medial_line = _folded(both, off + 2.5 * closed, np.ones_like(off))
+    outer_fluid = np.where(found[..., 2] > 0, outer_fluid, np.maximum(outer_fluid, 0.35))
+    fluid_distance = np.minimum(np.minimum(outer_fluid, medial_fluid), np.minimum(pial, off - fissure))
+    fluid = plane.cover(-fluid_distance)
+    line = np.minimum(np.minimum(outer_line, medial_line), np.minimum(pial, np.where(open_from > 0, off, 30)))
+    return Surface(fluid, np.minimum(line, fluid_distance + 0.4).astype(np.float32), fissure, lateral)
+
+
+def paint_cortex(plane: Plane, surface: Surface, traits: Traits, inside: Float) -> None:
+    """Paint white matter, the grey ribbon along every fold, and CSF."""
+    t = traits
+    mottle = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    thick = 3.0 + 0.45 * mottle
+    grey = cover(thick - surface.to_fluid, 1.6)
+    plane.put(np.float32(t.white_hu) + grey * np.float32(t.grey_hu - t.white_hu), inside)
+    plane.put(np.float32(t.fluid_hu), inside * surface.fluid)

@@ -1,0 +1,146 @@
+"""What surrounds the skull: scalp, muscles and fat, orbits, sinuses, air cells, ears, neck."""
+
+import numpy as np
+
+from ich25d.phantom.forms import Float, Plane, bump, chain, cover, step
+from ich25d.phantom.skull import Depths, petrous_line
+from ich25d.phantom.traits import Traits
+
+AIR, FAT, MUSCLE, SKIN = -1000.0, -95.0, 56.0, 20.0
+
+
+def paint_soft(plane: Plane, depths: Depths, traits: Traits) -> Float:
+    """Paint skin, fat and muscle over air; return the share of the body in each pixel."""
+    t = traits
+    x, y, z = plane.x, plane.y, plane.z
+    depth = depths.body
+    if float(z.min()) < 22:
+        nose = plane.ellipsoid((0.0, -t.half_length_mm - 13, -26.0), (11.0, 22.0, 30.0))
+        depth = np.maximum(depth, nose)
+        for side in (-1, 1):
+            ear = plane.ellipsoid((side * (t.half_width_mm + 12), 14.0, -4.0), (10.0, 7.0, 24.0))
+            shell = np.abs(ear - 1.5) - 1.3 + 0.6 * t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+            depth = np.maximum(depth, np.where(ear > 0, -shell, -5))
+    body = plane.cover(depth)
+    layer = t.fine_waves.at(plane.u_mm * 0.7, plane.v_mm * 0.7, plane.n_mm * 0.7)
+    slow = t.shape_waves.at(plane.u_mm * 3, plane.v_mm * 3, plane.n_mm * 3)
+    hu = np.full(x.shape, FAT, np.float32) + 12 * layer
+    bone_side = depth - t.scalp_mm * (1 - 0.55 * t.fat) - 0.5 * layer
+    temporal = step(50 - np.abs(z - 8), 20) * step(np.abs(x) - 38, 8) * step(30 - np.abs(y + 24), 12)
+    deep = step(6 - z, 10)
+    muscle = cover(bone_side + 2.2 * temporal + 1.2 * slow * deep, 1.2)
+    septa = cover(np.abs(layer) * 1.3 - 0.32, 0.5)
+    muscle *= 1 - deep * (1 - septa) * 0.85
+    hu += muscle * (MUSCLE + 4 * slow - hu)
+    skin = cover(1.9 - depth, 1.0)
+    hu += skin * (SKIN - hu)
+    plane.put(hu.astype(np.float32), body)
+    return body
+
+
+def paint_face(plane: Plane, depths: Depths, traits: Traits) -> None:
+    """Paint orbits, nose, jaws and the neck's spine below the base of the skull."""
+    t = traits
+    if float(plane.z.min()) > 16:
+        return
+    x, y, z = plane.x, plane.y, plane.z
+    ax = np.abs(x)
+    below = plane.cover(-depths.above_base - 1.5, 2.0)
+    bone = np.float32(t.bone_hu * 0.8)
+    back = t.half_length_mm
+    half = Plane(ax, y, z, plane.u_mm, plane.v_mm, plane.n_mm, plane.pixel_mm, plane.hu)
+    speck = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+
+    # Orbit: a cone of fat with globe, nerve and muscles, its walls thin bone.
+    apex, mouth = np.array([14.0, -30.0, 1.0]), np.array([33.0, -back + 4, -2.0])
+    cone = chain(ax, y, z, np.array([[*apex, 4.0], [*mouth, 19.0]]))
+    walls = cover(1.2 - np.abs(cone + 1.0), 1.0) * step(y + back + 1, 3) * step(ax - 12, 3)
+    front = step(-28 - y, 4)
+    plane.put(bone * 0.7, below * walls * front * cover(depths.body - 6, 2.0))
+    plane.put(FAT, below * cover(cone, 1.0) * cover(depths.body - 3, 2.0))
+    muscles = np.maximum(cover(1.5 - np.abs(cone - 3.0), 1.0) * bump(z - mouth[2], 5), 0) * step(-y - 34, 4)
+    plane.put(48.0, below * muscles * step(y + back - 14, 4))
+    nerve = chain(ax, y, z, np.array([[15.0, -32.0, 0.5, 2.2], [31.0, -back + 18, -1.0, 2.2]]))
+    plane.put(38.0, below * cover(nerve, 1.0))
+    globe = half.ellipsoid((33.0, -back + 3.5, -2.0), (12.2, 12.2, 12.2))
+    plane.put(45.0, cover(globe, 1.0))
+    plane.put(14.0, cover(globe - 1.4, 1.0))
+    lens = half.ellipsoid((33.0, -back - 4.5, -2.0), (4.6, 2.0, 4.6))
+    plane.put(72.0, cover(lens, 1.0))
+
+    # Zygoma, jaw and pterygoid plates.
+    arch = chain(ax, y, z, np.array([[50, -52, -14, 4.5], [63, -36, -14, 2.6], [66, -12, -8, 2.6], [60, 0, -6, 4.0]]))
+    jaw = chain(ax, y, z, np.array([[51, -5, -12, 4.8], [50, -9, -30, 3.6], [49, -14, -60, 4.5]]), flatten=(1.5, 0.7, 1))
+    plates = chain(ax, y, z, np.array([[12, -22, -8, 2.0], [16, -20, -40, 2.0]]), flatten=(1.6, 0.5, 1))
+    cheek = cover(1.3 - np.abs(half.ellipsoid((26.0, -back + 28, -36.0), (16.5, 19.0, 21.0))), 1.0)
+    for form, density in ((arch, 0.9), (jaw, 0.85), (plates, 0.8)):
+        shell = cover(form, 1.0) * (density - 0.35 * cover(form - 1.8, 1.0))
+        plane.put(bone, below * shell)
+    plane.put(bone * 0.8, below * cheek * cover(depths.body - 8, 2.0))
+    bridge = chain(ax, y, z, np.array([[4, -back - 1, 4, 2.2], [3.5, -back - 12, -16, 1.4]]))
+    plane.put(bone, cover(bridge, 1.0) * 0.85)
+    _paint_spine(plane, traits, below, bone, speck)
+
+
+def _paint_spine(plane: Plane, traits: Traits, below: Float, bone: np.float32, speck: Float) -> None:
+    """Paint condyles, atlas and dens around the canal."""
+    x, y, z = plane.x, plane.y, plane.z
+    if float(z.min()) > -20:
+        return
+    ring = np.hypot(x / 1.12, y - 27)
+    atlas = cover(4.0 - np.abs(ring - 19.5), 1.2) * step(-26 - z, 3) * step(z + 42, 3)
+    masses = cover(8.5 - np.hypot(np.abs(x) - 22, (y - 17) * 0.8), 1.2) * step(-20 - z, 3)
+    dens = cover(5.2 - np.hypot(x, y - 4.5), 1.2) * step(-26 - z, 3)
+    share = np.maximum(np.maximum(atlas, masses), dens)
+    plane.put(bone * (0.78 + 0.1 * speck), below * share)
+    canal = cover(15.0 - np.hypot(x, y - 26), 1.4) * step(-22 - z, 2)
+    plane.put(np.float32(traits.fluid_hu + 3), canal)
+    plane.put(33.0, cover(6.2 - np.hypot(x * 0.8, y - 26), 1.4) * step(-22 - z, 2))
+    del below
+
+
+def paint_air(plane: Plane, depths: Depths, traits: Traits) -> None:
+    """Paint what holds air: sinuses with their septa, nose, mastoid cells, ear canals."""
+    t = traits
+    if float(plane.z.min()) > 34:
+        return
+    x, y, z = plane.x, plane.y, plane.z
+    ax = np.abs(x)
+    s = np.float32(t.sinus_scale)
+    back = t.half_length_mm
+    half = Plane(ax, y, z, plane.u_mm, plane.v_mm, plane.n_mm, plane.pixel_mm, plane.hu)
+    fine = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    finer = t.fine_waves.at(plane.u_mm * 1.9 + 50, plane.v_mm * 1.9, plane.n_mm * 1.4)
+    below = plane.cover(-depths.above_base - 2.2)
+    inside_face = cover(depths.body - 5, 2.0)
+    septum = cover(np.abs(x + 2.0 * t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)) - 0.7, 0.8)
+
+    sphenoid = plane.ellipsoid((1.0, -18.0, 1.0), (13.0 * s, 11.0 * s, 9.5 * s)) + 0.8 * fine
+    plane.put(AIR, below * cover(sphenoid, 1.0) * septum)
+    ethmoid = np.minimum(np.minimum(12.5 - ax, 20 - np.abs(y + 52)), np.minimum(z + 22, 11 - z))
+    cells = cover(np.abs(finer) * 1.5 - 0.28, 0.45) * cover(np.abs(ax - 6.3) - 0.5, 0.8)
+    plane.put(np.float32(t.bone_hu * 0.35), below * cover(ethmoid + 1.0, 1.0) * inside_face)
+    plane.put(AIR, below * cover(ethmoid, 1.0) * cells * septum * inside_face)
+    nose = np.minimum(np.minimum(13.0 - ax, 34 - np.abs(y + 58)), -14 - z)
+    turbinate = cover(np.abs(ax - 7.5 + 1.5 * fine) - 2.2, 1.0)
+    plane.put(MUSCLE - 15, below * cover(nose, 1.0) * inside_face)
+    plane.put(AIR, below * cover(nose - 0.8, 1.0) * turbinate * septum * inside_face)
+    antrum = half.ellipsoid((26.0, -back + 28, -36.0), (15.5 * s, 18.0 * s, 20.0)) + 0.7 * fine
+    plane.put(AIR, below * cover(antrum, 1.0) * cover(depths.body - 9, 2.0))
+    throat = plane.ellipsoid((0.0, -10.0, -46.0), (13.0, 7.0, 20.0))
+    plane.put(AIR, below * cover(throat, 1.0))
+
+    frontal = np.minimum(np.minimum(-depths.vault - 1.6, depths.bone_mm + 2.0 - 1.6 + depths.vault), 17.0 * s - ax)
+    frontal = np.minimum(frontal, np.minimum(10.0 * s - np.abs(z - 16), -y - 40))
+    plane.put(AIR, cover(frontal, 1.0) * septum)
+
+    crest = petrous_line(x)
+    mastoid = np.minimum(np.minimum(20 - np.abs(y - crest - 8), ax - 42), 14 - np.abs(z + 3))
+    mastoid = np.minimum(mastoid, np.minimum(-depths.above_base - 2.0, depths.vault + 7.0))
+    wall = np.abs(finer) * 1.4 - (1.15 - 1.3 * t.mastoid_air)
+    plane.put(np.float32(t.bone_hu * 0.55), cover(mastoid + 1.0, 1.5) * 0.5)
+    plane.put(AIR, cover(mastoid, 2.0) * cover(wall, 0.5))
+    canal = chain(ax, y, z, np.array([[42.0, 12, -4, 3.6], [58.0, 9, -5, 3.0], [82.0, 8, -4, 3.4]]))
+    plane.put(AIR, cover(canal, 1.0))
+    inner_ear = chain(ax, y, z, np.array([[15.0, 8.5, 2, 2.4], [24.0, 11.5, 2, 1.8]]))
+    plane.put(20.0, below * cover(inner_ear, 1.0))

@@ -1,0 +1,199 @@
+"""One head from a seed: anatomy, scanner, bleeds, labels and masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import find_anatomy
+from ich25d.bleeds.paint import paint, plan_bleeds, truth_masks
+from ich25d.labels import N_LABELS, SUBTYPES
+from ich25d.phantom.cortex import Folds, find_surface, make_folds, paint_cortex
+from ich25d.phantom.deep import paint_cerebellum, paint_cisterns, paint_dura, paint_nuclei, paint_ventricles
+from ich25d.phantom.face import AIR, paint_air, paint_face, paint_soft
+from ich25d.phantom.forms import Float, Plane
+from ich25d.phantom.scanner import Scan, blur, draw_scan, field_of_view, noise, put_holder, streaks
+from ich25d.phantom.skull import Base, make_base, measure, paint_skull
+from ich25d.phantom.traits import Traits, draw_traits
+
+FULL_SIZE = 512
+CROWN_MM = 14.0
+"""Bone and scalp above the brain's vertex."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomHead:
+    """A scanned head.
+
+    Args:
+        hu: int16 (n, size, size), caudal to cranial.
+        slice_position_mm: float64 (n,) along the slices' normal.
+        labels: uint8 (n, 6) in `LABELS` order.
+        masks: bool (5, n, size, size), where each subtype would be seen.
+        pixel_spacing_mm: Size of a pixel of `hu`.
+        scan: Geometry and protocol.
+        traits: What kind of head it is.
+    """
+
+    hu: npt.NDArray[np.int16]
+    slice_position_mm: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.bool_]
+    pixel_spacing_mm: float
+    scan: Scan
+    traits: Traits
+
+    @property
+    def tilt_deg(self) -> float:
+        """Lean of the gantry."""
+        return self.scan.tilt_deg
+
+
+def _turn(scan: Scan) -> npt.NDArray[np.float64]:
+    """Return the rotation from the patient's to the head's coordinates, (3, 3)."""
+    p, r, w = (np.deg2rad(v) for v in (scan.pitch_deg, scan.roll_deg, scan.yaw_deg))
+    pitch = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    roll = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
+    yaw = np.array([[np.cos(w), -np.sin(w), 0], [np.sin(w), np.cos(w), 0], [0, 0, 1]])
+    return np.asarray(pitch @ roll @ yaw)
+
+
+def _plane(scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
+    """Place one thin plane of a slice in the head."""
+    pixel = scan.pixel_mm * FULL_SIZE / size
+    directions = np.array(scan.directions).reshape(2, 3)
+    normal = np.cross(directions[0], directions[1])
+    corner = scan.origins_mm()[index] + normal * shift_mm
+    # The corner of the picture is the middle of its first pixel at 512; smaller sizes share the field.
+    corner = corner + (directions[0] + directions[1]) * (pixel - scan.pixel_mm) / 2
+    steps = np.arange(size) * pixel
+    turn = _turn(scan)
+    start = turn @ (corner - np.array(scan.centre_mm))
+    along, down = turn @ directions[0], turn @ directions[1]
+    axes = [
+        (start[k] + along[k] * steps[None, :] + down[k] * steps[:, None]).astype(np.float32) for k in range(3)
+    ]
+    u = (corner @ directions[0] + steps).astype(np.float32)
+    v = (corner @ directions[1] + steps).astype(np.float32)
+    hu = np.full((size, size), AIR, np.float32)
+    return Plane(axes[0], axes[1], axes[2], u, v, float(corner @ normal), pixel, hu)
+
+
+def _crop(plane: Plane, traits: Traits) -> tuple[Plane, tuple[slice, slice]]:
+    """Cut a plane to what the head can reach."""
+    reach_x = 1.2 * traits.half_width_mm + 32
+    reach_y = traits.half_length_mm + 40
+    near = (np.abs(plane.x) < reach_x) & (np.abs(plane.y) < reach_y)
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    part = Plane(
+        *(np.ascontiguousarray(axis[box]) for axis in (plane.x, plane.y, plane.z)),
+        plane.u_mm[box[1]], plane.v_mm[box[0]], plane.n_mm, plane.pixel_mm, plane.hu[box],
+    )  # fmt: skip
+    return part, box
+
+
+def _paint_plane(plane: Plane, traits: Traits, base: Base, folds: Folds) -> None:
+    """Paint everything but blood into one thin plane."""
+    depths = measure(plane, traits, base)
+    paint_soft(plane, depths, traits)
+    paint_face(plane, depths, traits)
+    if float(depths.vault.max()) > -traits.bone_mm - 2:
+        paint_skull(plane, depths, traits, base)
+    paint_air(plane, depths, traits)
+    if float(depths.cavity.max()) <= -1:
+        return
+    inside = plane.cover(depths.cavity)
+    surface = find_surface(plane, depths, traits, folds)
+    paint_cortex(plane, surface, traits, inside)
+    paint_nuclei(plane, traits, inside)
+    paint_cerebellum(plane, depths, traits, inside)
+    paint_cisterns(plane, depths, traits, inside)
+    paint_ventricles(plane, traits, inside)
+    paint_dura(plane, depths, surface, traits, inside)
+
+
+def make_head(
+    rng: np.random.Generator,
+    *,
+    labels: Sequence[str] | None = (),
+    size: int = FULL_SIZE,
+    working_size: int = 320,
+) -> PhantomHead:
+    """Make one head, scan it, and let it bleed.
+
+    Args:
+        rng: Decides everything; the same state gives the same head.
+        labels: Subtypes to paint; empty for none, None to let the painters draw.
+        size: Rows and columns of a slice; 512 as in the RSNA data.
+        working_size: Rows and columns in which anatomy is painted before it is enlarged; noise
+            and texture are added at `size`.
+
+    Returns:
+        The head with its labels and masks.
+    """
+    traits = draw_traits(rng)
+    scan = draw_scan(rng, traits.centre_z_mm + traits.height_mm + CROWN_MM)
+    base, folds = make_base(traits), make_folds(traits)
+    bleed_rng, noise_rng = rng.spawn(2)
+    clean = clean_slices(traits, scan, base, folds, min(size, working_size), size)
+    pixel = scan.pixel_mm * FULL_SIZE / size
+    hu = _with_noise(clean, scan, noise_rng, pixel)
+    n = len(hu)
+    wanted = None if labels is None else list(labels)
+    found = np.zeros((n, N_LABELS), np.uint8)
+    masks = np.zeros((len(SUBTYPES), n, size, size), bool)
+    if wanted is None or wanted:
+        position = scan.slice_position_mm
+        spacing = (float(np.median(np.diff(position))), pixel, pixel)
+        anatomy = find_anatomy(hu, spacing, slice_position_mm=position)
+        bleeds = plan_bleeds(anatomy, bleed_rng, labels=wanted)
+        if bleeds:
+            hu, found = paint(hu, range(n), bleeds)
+            masks = truth_masks(bleeds)
+    return PhantomHead(hu, scan.slice_position_mm, found, masks, pixel, scan, traits)
+
+
+def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: int, size: int) -> Float:
+    """Return the slices as a scanner without noise sees them, float32 (n, size, size)."""
+    n = len(scan.origin_z_mm)
+    result = np.empty((n, size, size), np.float32)
+    for index in range(n):
+        total = np.zeros((working, working), np.float32)
+        thick = float(scan.thickness_mm[index])
+        shifts = (-0.25, 0.25) if thick > 3 else (0.0,)
+        for share in shifts:
+            plane = _plane(scan, index, share * thick, working)
+            part, _ = _crop(plane, traits)
+            _paint_plane(part, traits, base, folds)
+            total += plane.hu
+        mean = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness)
+        result[index] = cv2.resize(mean, (size, size), interpolation=cv2.INTER_CUBIC) if working != size else mean
+    return result
+
+
+def _with_noise(clean: Float, scan: Scan, rng: np.random.Generator, pixel_mm: float) -> npt.NDArray[np.int16]:
+    """Add streaks, noise and the head-rest, and round to HU."""
+    n, size, _ = clean.shape
+    field = field_of_view(size)
+    rows = np.flatnonzero((clean > -300).any(axis=(0, 2)))
+    bottom = float(rows[-1]) if len(rows) else size * 0.9
+    holder_seed = int(rng.integers(2**31))
+    hu = np.empty(clean.shape, np.int16)
+    for index in range(n):
+        plane = clean[index]
+        bone = float((plane > 900).sum()) * pixel_mm**2
+        if bone > 2200:
+            soft = (plane > -200) & (plane < 200)
+            plane = plane + streaks(rng, plane, pixel_mm, scan.streaks) * cv2.GaussianBlur(
+                soft.astype(np.float32), (0, 0), 1.0
+            )
+        if scan.has_holder:
+            put_holder(plane, bottom, pixel_mm, holder_seed)
+        level = scan.noise_hu * (1 + 0.5 * min(bone / 5000, 1.0)) * np.where(plane > -600, 1.0, 1.6)
+        grain = noise(rng, (size, size), scan.sharpness)
+        plane = plane + grain * level
+        hu[index] = np.rint(np.clip(np.where(field, plane, -1024), -1024, 3071)).astype(np.int16)
+    return hu
