@@ -108,10 +108,9 @@ def _gather(dataset: pydicom.Dataset, *, swap: bool) -> Elements:
             continue
         raw: Any = dataset.get_item(BaseTag(tag[0] << 16 | tag[1]))
         value = raw.value
-        if value is None:
-            value = b""
-        elif not isinstance(value, bytes):
-            value = b"\x01"
+        if not isinstance(value, bytes):
+            # An empty value of some VRs, or a sequence, of which only the presence counts.
+            value = b"\x01" if value else b""
         elements.values[slot] = value[::-1] if swap and name in _NUMBERS else value
     return elements
 

@@ -1,6 +1,5 @@
 """CT files built in memory, and headers built by hand."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -98,9 +97,3 @@ def write() -> Callable[..., bytes]:
 def ct_bytes(make_dataset: Callable[..., FileDataset], write: Callable[..., bytes]) -> Callable[..., bytes]:
     """Build a CT file; takes what `make_dataset` takes."""
     return lambda *args, **changes: write(make_dataset(*args, **changes))
-
-
-def deflate(data: bytes) -> bytes:
-    """Deflate a data set as the deflated transfer syntax wants it."""
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return deflater.compress(data) + deflater.flush()

@@ -1,0 +1,28 @@
+"""The table of reason codes is complete, and says one thing about each."""
+
+import re
+from pathlib import Path
+
+import ich25d
+from ich25d.dicom.codes import CODES
+
+_RAISED = re.compile(r'(?:DicomError|Remark|Refusal)\(\s*(?:\w+,\s*)?"([A-Z][A-Z0-9_]+\??)"')
+
+
+def test_every_code_that_is_raised_is_in_the_table() -> None:
+    """Sources of the whole package are searched for the codes that they raise or remark."""
+    root = Path(ich25d.__file__).parent
+    raised = {code for path in root.rglob("*.py") for code in _RAISED.findall(path.read_text(encoding="utf-8"))}
+
+    assert raised - CODES.keys() == set()
+    assert len(raised) > 30
+
+
+def test_codes_and_meanings_are_plain() -> None:
+    """A code is a short word in capitals, its meaning one line without a stop."""
+    for code, reason in CODES.items():
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]{2,19}\??", code)
+        assert reason.level in {"file", "slice", "series", "label"}
+        assert reason.meaning
+        assert not reason.meaning.endswith(".")
+        assert "\n" not in reason.meaning
