@@ -3,6 +3,7 @@
 Axes: B batch, C = S * V channels (neighbours x windows), H, W, E embedding, L labels (6).
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -202,5 +203,5 @@ def _use_gem(backbone: nn.Module, name: str) -> None:
 
 
 def _nearest(name: str) -> str:
-    found = timm.list_models(f"*{name.split('.', maxsplit=1)[0][:8]}*")[:3]
+    found = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
     return f"; near: {', '.join(found)}" if found else ""

@@ -229,7 +229,7 @@ def export_weights(model: SlabEncoder, shift: torch.Tensor, path: Path) -> str:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights["head.bias"] = (weights["head.bias"].double() + shift).float()
     with replacing(path) as part:
-        save_file(weights, part, metadata={"format": "pt", "labels": ",".join(LABELS)})
+        save_file(weights, part, metadata={"format": "pt"})  # one entry: several come in any order
     return sha256_file(path)
 
 

@@ -131,7 +131,7 @@ def train_cnn(
                 interrupted = True
                 break
             if processes.is_first:
-                add_fold(out, _common(studies, recipe, digest), number, entry)
+                add_fold(out, describe(studies, recipe, digest), number, entry)
             processes.wait()
     return _summary(out, studies, interrupted)
 
@@ -202,8 +202,14 @@ def _announce(training: FoldTraining, fold: int, device: torch.device, recipe: R
         remark(f"fold {fold}: no positive slice to train on for {', '.join(absent)}")
 
 
-def _common(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
-    """Return all of `model.json` but the folds; counts only, no identifiers."""
+def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
+    """Return all of `model.json` but the folds; counts only, no identifiers.
+
+    Args:
+        store: What was trained on.
+        recipe: The recipe.
+        digest: Hash of the store's tables.
+    """
     mean, std = normalisation(recipe.encoder, recipe.slab)
     labels = store.slices[list(LABELS)]
     return {

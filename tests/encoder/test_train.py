@@ -1,0 +1,202 @@
+"""The whole training on a toy store."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ich25d.config import Recipe
+from ich25d.encoder import train as train_module
+from ich25d.encoder.rows import rows_of_fold
+from ich25d.encoder.run import load_encoder, read_run
+from ich25d.encoder.train import train_cnn
+from ich25d.errors import TrainingError, UsageError
+from ich25d.labels import LABELS
+from ich25d.recipes import read_recipe
+from ich25d.slabs.dataset import SlabReader, batches
+from ich25d.studies.store import StudyStore
+from ich25d.training.runlog import read_log
+
+
+def _stop_after(monkeypatch: pytest.MonkeyPatch, n_steps: int) -> None:
+    """Press Ctrl-C during the n-th step."""
+    steps = iter(range(10_000))
+
+    @contextmanager
+    def asked() -> Iterator[Callable[[], bool]]:
+        yield lambda: next(steps) >= n_steps - 1
+
+    monkeypatch.setattr(train_module, "asked_to_stop", asked)
+
+
+def _bytes(out: Path, name: str) -> bytes:
+    return (out / "fold0" / name).read_bytes()
+
+
+def test_leaves_a_model_directory(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """All folds: weights, log, out-of-fold logits of every slice once, and what prediction needs to know."""
+    out = tmp_path / "cnn"
+
+    summary = train_cnn(toy_store, recipe, out, device="cpu")
+
+    assert summary.exit_code == 0
+    assert summary.finished == (0, 1, 2)
+    assert "fold 1" in "\n".join(summary.lines())
+    json.dumps(summary.to_dict(), allow_nan=False)
+    assert {path.name for path in (out / "fold2").iterdir()} == {
+        "weights.safetensors", "metrics.jsonl", "oof.parquet", "last.pt",
+    }  # fmt: skip
+    oof = pd.concat([pd.read_parquet(out / f"fold{fold}" / "oof.parquet") for fold in range(3)])
+    slices = StudyStore.open(toy_store).slices
+    assert sorted(oof["image_id"]) == sorted(slices["image_id"])
+    assert list(oof.columns) == ["image_id", "series_id", *LABELS]
+    run = read_run(out)
+    assert (run.store_size, run.crop, run.slab) == (32, "head", recipe.slab)
+    assert read_recipe(out / "config.toml") == recipe
+    assert "ID_" not in (out / "model.json").read_text()
+
+
+def test_the_kept_weights_made_the_out_of_fold_logits(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Loading a fold and predicting what it held out gives its table again."""
+    train_cnn(toy_store, recipe, tmp_path / "cnn", fold=1, device="cpu")
+    loaded = load_encoder(tmp_path / "cnn", 1)
+    reader = SlabReader(StudyStore.open(toy_store), loaded.slab)
+    oof = pd.read_parquet(tmp_path / "cnn" / "fold1" / "oof.parquet")
+
+    rows = reader.rows_of(list(oof["series_id"].unique()))
+    logit = torch.cat([loaded(batch)[1] for batch in batches(reader, rows, 5)])
+
+    np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 4])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int
+) -> None:
+    """Stopped within a pass, at its end, in the next one: weights and logits are the same to the bit."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_cnn(toy_store, recipe, whole, fold=0, device="cpu")
+
+    with monkeypatch.context() as patch:
+        _stop_after(patch, n_steps)
+        stopped = train_cnn(toy_store, recipe, parts, fold=0, device="cpu")
+    torch.manual_seed(999)
+    resumed = train_cnn(toy_store, recipe, parts, fold=0, device="cpu", resume=True)
+
+    assert (stopped.exit_code, stopped.finished) == (130, ())
+    assert resumed.exit_code == 0
+    assert _bytes(parts, "weights.safetensors") == _bytes(whole, "weights.safetensors")
+    assert _bytes(parts, "oof.parquet") == _bytes(whole, "oof.parquet")
+    events = [
+        [(line["event"], line["step"]) for line in read_log(out / "fold0" / "metrics.jsonl")] for out in (whole, parts)
+    ]
+    assert events[0] == events[1]
+
+
+def test_finished_folds_are_not_trained_again(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--resume goes on with the next fold; without it a finished run isn't touched."""
+    out = tmp_path / "cnn"
+    train_cnn(toy_store, recipe, out, fold=0, device="cpu")
+    before = (out / "fold0" / "weights.safetensors").stat().st_mtime_ns
+
+    with pytest.raises(UsageError, match=r"holds fold\(s\) \[0\] already; --resume"):
+        train_cnn(toy_store, recipe, out, device="cpu")
+    summary = train_cnn(toy_store, recipe, out, device="cpu", resume=True)
+
+    assert summary.finished == (0, 1, 2)
+    assert (out / "fold0" / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_directory_holds_one_recipe(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Another recipe is refused by the names of what differs, and so is a folder of something else."""
+    out = tmp_path / "cnn"
+    train_cnn(toy_store, recipe, out, fold=0, device="cpu")
+    other = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, lr=0.5, loader_workers=3))
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "thesis.docx").touch()
+
+    with pytest.raises(UsageError, match=r"other values of train\.lr\) in"):
+        train_cnn(toy_store, other, out, fold=1, device="cpu")
+    with pytest.raises(UsageError, match="other files in it"):
+        train_cnn(toy_store, recipe, tmp_path / "else", device="cpu")
+
+
+def test_a_checkpoint_of_other_data_is_refused(
+    toy_store: Path, make_store: Callable[..., Path], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on with other labels or folds would train on what was held out."""
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 1)
+        train_cnn(toy_store, recipe, tmp_path / "cnn", fold=0, device="cpu")
+
+    with pytest.raises(TrainingError, match="the same store"):
+        train_cnn(make_store(n_series=9), recipe, tmp_path / "cnn", fold=0, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fold", "message"),
+    [
+        ({"n_folds": 1}, "all", r"at least 2 \(got 1"),
+        ({"labelled": False}, "all", r"labelled slices.*--labels"),
+        ({}, 7, r"one of the store's, \[0, 1, 2\]"),
+    ],
+)
+def test_says_what_a_store_lacks(
+    make_store: Callable[..., Path], recipe: Recipe, tmp_path: Path, shape: dict[str, object], fold: int, message: str
+) -> None:
+    """Folds, labels, or the fold that was asked for."""
+    with pytest.raises(UsageError, match=message):
+        train_cnn(make_store(**shape), recipe, tmp_path / "cnn", fold=fold, device="cpu")
+
+
+def test_held_out_series_are_never_trained_on(toy_store: Path) -> None:
+    """Nor are those that only don't count in the validation."""
+    store = StudyStore.open(toy_store)
+    reader = SlabReader(store, Recipe().slab)
+
+    rows = rows_of_fold(store, reader, 0, ("ID_s3*",))
+
+    series = store.slices["series_id"]
+    assert set(series.iloc[rows.held_out]) == {"ID_s0", "ID_s3"}
+    assert set(series.iloc[rows.validated]) == {"ID_s0"}
+    assert set(series.iloc[rows.train]) == {"ID_s1", "ID_s2", "ID_s4", "ID_s5"}
+
+
+def test_balanced_drawing_is_undone_in_the_bias(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """The log names the shift; labels never shown differently have none."""
+    store = tmp_path / "rare"
+    store.mkdir()
+    for path in toy_store.rglob("*"):
+        target = store / path.relative_to(toy_store)
+        target.mkdir() if path.is_dir() else target.write_bytes(path.read_bytes())
+    slices = pd.read_parquet(store / "slices.parquet")
+    slices.loc[slices["slice_index"] > 1, ["subdural", "any"]] = 0
+    slices.to_parquet(store / "slices.parquet")
+    balanced = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, balanced=True))
+
+    train_cnn(store, balanced, tmp_path / "cnn", fold=0, device="cpu")
+
+    shift = read_log(tmp_path / "cnn" / "fold0" / "metrics.jsonl")[-2]["logit_shift"]
+    assert shift["any"] < -1
+    assert shift["epidural"] == pytest.approx(0, abs=1e-6)
+    entry = read_run(tmp_path / "cnn").folds[0]
+    assert entry["prior_shown"][-1] > 0.4
+    assert entry["prior"][-1] < 0.25
+
+
+def test_frozen_then_free(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """The first pass trains the last layer alone; the run goes through."""
+    train = dataclasses.replace(recipe.train, freeze_epochs=1, keep="best", accumulate=1)
+
+    summary = train_cnn(toy_store, dataclasses.replace(recipe, train=train), tmp_path / "cnn", fold=0, device="cpu")
+
+    assert summary.finished == (0,)
+    assert read_run(tmp_path / "cnn").folds[0]["epoch"] in (1, 2)
