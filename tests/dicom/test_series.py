@@ -181,7 +181,8 @@ def test_without_geometry_the_next_best_key_orders(
     locations, numbers = changes.pop("locations", False), changes.pop("numbers", False)
     headers = [
         make_header(
-            image_id=f"ID_{k}", slice_location=50.0 - 5 * k if locations else None, instance_number=k if numbers else None,
+            image_id=f"ID_{k}", slice_location=50.0 - 5 * k if locations else None,
+            instance_number=k if numbers else None,
             **({"origin_mm": (0.0, 0.0, 50.0 - 5 * k)} | changes),
         )
         for k in range(3)
