@@ -81,7 +81,8 @@ def _data_start(local: bytes, offset: int, name: str) -> int:
     """Return where a member's data start, and check that its local header is the one the directory meant."""
     if len(local) < LOCAL.size or local[:4] != _LOCAL_SIGNATURE:
         raise damaged("a member's local header isn't where the directory says")
-    *_, n_name, n_extra = LOCAL.unpack_from(local)
+    numbers: tuple[int, ...] = LOCAL.unpack_from(local)
+    n_name, n_extra = numbers[-2:]
     raw_name = local[LOCAL.size : LOCAL.size + n_name]
     if decode_name(raw_name) != name:
         raise damaged("a member's local header names another file than the directory")

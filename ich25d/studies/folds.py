@@ -1,0 +1,139 @@
+"""Folds for cross-validation: patients and identical pixels stay together, labels and collections are spread evenly."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ich25d.labels import LABELS
+
+SLICE_WEIGHT, SERIES_WEIGHT, COLLECTION_WEIGHT = 1.0, 1.0, 1.0
+"""What an uneven share of positive slices, of positive series and of a collection's series costs."""
+SIZE_WEIGHT = 2.0
+"""What an uneven share of all slices and of all series costs."""
+_PASSES = 4
+
+_COLLECTION = re.compile(r"[A-Za-z]+|\d+(?:\.\d+){0,4}")
+
+
+def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[int]":
+    """Deal series into folds.
+
+    Series that share a patient, a study or their pixels, directly or over others, are never split. Units are
+    dealt one by one, the largest first, to the fold where they even out positives, sizes and collections most;
+    then single units move while that helps. The result depends on ids, counts and seed, not on the rows' order.
+
+    Args:
+        series: A row a series: `series_id`, `patient_id`, `content_hash`, `n_slices`, a count of positive slices for
+            each of `LABELS`; `study_id` and `collection` (what it came from) where known. Without
+            `collection`, the first part of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root).
+        n_folds: Number of folds, at least 1.
+        seed: Another seed deals otherwise.
+
+    Returns:
+        The fold of each series, 0 to `n_folds` - 1, with the index of `series`. Folds are empty only where
+        there are fewer units than folds.
+    """
+    if series.empty or n_folds <= 1:
+        return pd.Series(0, index=series.index, name="fold", dtype="int64")
+    unit = unit_numbers([series[name] for name in ("patient_id", "study_id", "content_hash") if name in series])
+    demand = _demands(series)
+    units, n_units = unit.tolist(), int(unit.max()) + 1
+    total = np.zeros((n_units, demand.shape[1]))
+    np.add.at(total, unit, demand)
+    names = [""] * n_units
+    for number, name in sorted(zip(units, series["series_id"].astype(str), strict=True), reverse=True):
+        names[number] = name
+    fold_of_unit = _deal(total, names, n_folds, seed)
+    return pd.Series(fold_of_unit[unit], index=series.index, name="fold", dtype="int64")
+
+
+def unit_numbers(columns: "Sequence[pd.Series[str]]") -> npt.NDArray[np.int64]:
+    """Number rows so that those that share a value in any column, directly or over others, get one number.
+
+    Args:
+        columns: Columns of one length; empty text and missing values are shared by none.
+
+    Returns:
+        Shape (rows,), 0 to the number of units - 1.
+    """
+    n_rows = len(columns[0])
+    leader = list(range(n_rows))
+
+    def find(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    for column in columns:
+        first: dict[str, int] = {}
+        for row, (value, is_absent) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
+            if is_absent or value == "":
+                continue
+            leader[find(row)] = find(first.setdefault(value, row))
+    return np.unique([find(row) for row in range(n_rows)], return_inverse=True)[1].astype(np.int64)
+
+
+def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return what each series brings of everything that is to be even, in shares of the whole; shape (rows, k)."""
+    positives = series[list(LABELS)].to_numpy(dtype=np.float64)
+    sizes = series[["n_slices"]].to_numpy(dtype=np.float64)
+    if "collection" in series:
+        collection = series["collection"].astype(str)
+    else:
+        collection = series["series_id"].astype(str).map(_collection_of)
+    of_collection = pd.get_dummies(collection).to_numpy(dtype=np.float64)
+    is_positive = (positives > 0).astype(np.float64)
+    parts = (
+        (SIZE_WEIGHT, sizes),
+        (SIZE_WEIGHT, np.ones_like(sizes)),
+        (SLICE_WEIGHT, positives),
+        (SERIES_WEIGHT, is_positive),
+        (COLLECTION_WEIGHT, of_collection),
+        (COLLECTION_WEIGHT, of_collection * is_positive[:, -1:]),
+    )
+    # Costs are squares, so weights go in by their roots.
+    columns = [np.sqrt(weight) * part / np.maximum(part.sum(axis=0), 1) for weight, part in parts]
+    return np.concatenate(columns, axis=1)
+
+
+def _collection_of(series_id: str) -> str:
+    found = _COLLECTION.match(series_id)
+    return found.group() if found else ""
+
+
+def _deal(total: npt.NDArray[np.float64], names: list[str], n_folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Deal units, shape (units, k), to folds; greedy, then single moves."""
+    lots = [hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogatepass")).hexdigest() for name in names]
+    # Units of about one size go in the order of their lots: the seed decides among them.
+    magnitude = np.round(2 * np.log2(np.maximum(total.sum(axis=1), 1e-12)))
+    order = sorted(range(len(names)), key=lambda unit: (-magnitude[unit], lots[unit]))
+    load = np.zeros((n_folds, total.shape[1]))
+    fold_of = np.zeros(len(names), dtype=np.int64)
+    for unit in order:
+        fold = int(_cheapest(load, total[unit]))
+        fold_of[unit] = fold
+        load[fold] += total[unit]
+    for _ in range(_PASSES):
+        n_moved = 0
+        for unit in order:
+            load[fold_of[unit]] -= total[unit]
+            fold = int(_cheapest(load, total[unit], at_present=int(fold_of[unit])))
+            n_moved += fold != fold_of[unit]
+            fold_of[unit] = fold
+            load[fold] += total[unit]
+        if not n_moved:
+            break
+    return fold_of
+
+
+def _cheapest(load: npt.NDArray[np.float64], unit: npt.NDArray[np.float64], at_present: int | None = None) -> np.intp:
+    """Return the fold whose squared load grows least; the present one unless another is truly better."""
+    growth = load @ unit  # (load + unit)^2 - load^2, but for what is the same for all folds
+    if at_present is not None:
+        growth[at_present] -= 1e-12
+    return np.argmin(growth)

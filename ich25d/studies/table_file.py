@@ -1,0 +1,84 @@
+"""Tables that users bring: CSV in any of its dialects, parquet, feather."""
+
+import csv
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+from ich25d.errors import LabelError
+
+_SEPARATORS = ",;\t|"
+_PARQUET = (".parquet", ".pq")
+_FEATHER = (".feather", ".fth", ".ftr", ".arrow")
+
+
+class TableFile(NamedTuple):
+    """A table as it stands in its file."""
+
+    columns: pa.Table
+    """CSV: every column as text, empty cells as empty text. Else the types of the file."""
+    bad_lines: list[str]
+    """Lines of a CSV with too few or too many cells; they aren't in `columns`."""
+
+
+def column_key(name: str) -> str:
+    """Return a column's name without case, spaces and marks: `Image_id`, `imageId` and `IMAGE ID` are one."""
+    return re.sub(r"[^0-9a-z]", "", name.lower())
+
+
+def read_table(path: Path) -> TableFile:
+    """Read a table; the form is told by the file's suffix.
+
+    Args:
+        path: `.parquet`, `.feather` (also `.fth`, as fastai names it), else CSV: with commas, semicolons,
+            tabs or bars, with or without a byte order mark and quotes.
+
+    Raises:
+        LabelError: It can't be read as such.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix in _PARQUET:
+            return TableFile(pa.parquet.read_table(path), [])
+        if suffix in _FEATHER:
+            return TableFile(pa.feather.read_table(path), [])
+        return _read_csv(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, csv.Error) as error:
+        what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise LabelError(f"a table must be readable CSV, parquet or feather (got: {what}) in {path.name}") from error
+
+
+def _read_csv(path: Path) -> TableFile:
+    with path.open("rb") as file:
+        start = file.read(1 << 16)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+        raise LabelError(f"a CSV must be UTF-8 text (got other bytes) in {path.name}; save it as UTF-8")
+    lines = start.decode("utf-8-sig", "replace").splitlines()
+    n_blank = next((index for index, line in enumerate(lines) if line.strip()), None)
+    if n_blank is None:
+        raise LabelError(f"a table must hold a line of column names (got an empty file) in {path.name}")
+    first = lines[n_blank]
+    separator = max(_SEPARATORS, key=lambda mark: (first.count(mark), -_SEPARATORS.index(mark)))
+    names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    numbered = [f"f{index}" for index in range(len(names))]
+    bad_lines: list[str] = []
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        bad_lines.append(str(row.text))
+        return "skip"
+
+    table = pa.csv.read_csv(
+        path,
+        read_options=pa.csv.ReadOptions(column_names=numbered, skip_rows=n_blank + 1),
+        parse_options=pa.csv.ParseOptions(delimiter=separator, invalid_row_handler=skip),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False
+        ),
+    )
+    unique = [name if name not in names[:index] else f"{name}.{index}" for index, name in enumerate(names)]
+    return TableFile(table.rename_columns(unique), bad_lines)
