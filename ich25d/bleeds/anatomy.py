@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.fluid import find_fluid, find_ventricles
-from ich25d.bleeds.skull import Bool, Float, Midline, distance_to_table, find_midline, intracranial, smooth_hu
+from ich25d.bleeds.midline import Midline, find_midline
+from ich25d.bleeds.skull import Bool, Float, distance_to_table, intracranial, smooth_hu
 
 ADULT_HALF_WIDTH_MM = 66.0
 """Half the inner width of an adult's skull; sizes of bleeds and heights above the base scale with it."""
@@ -28,6 +29,8 @@ class Anatomy:
         depth: Distance to the inner table in mm, float16 (n, H, W); 0 outside the skull.
         fluid: Share of CSF in a voxel, uint8 (n, H, W), 255 = all.
         ventricle: The part of `fluid` that is in ventricles, uint8 (n, H, W).
+        boxes: Box of the intracranial space on each slice with a margin of 2 px, int16 (n, 4): top, left,
+            bottom, right; zeros where there is none.
         midline: Plane between the hemispheres.
         scale: Size of this head relative to an adult's.
         level_mm: (n,) distance below the vertex, divided by `scale`.
@@ -45,6 +48,7 @@ class Anatomy:
     depth: npt.NDArray[np.float16]
     fluid: npt.NDArray[np.uint8]
     ventricle: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.int16]
     midline: Midline
     scale: float
     level_mm: npt.NDArray[np.float64]
@@ -91,7 +95,7 @@ class Anatomy:
 def slice_positions(n: int, dz: float, given: npt.ArrayLike | None) -> npt.NDArray[np.float64]:
     """Return slice positions in mm: those given, or an even stack `dz` apart."""
     if given is None:
-        return np.arange(n) * float(dz)
+        return np.arange(n, dtype=np.float64) * dz
     return np.asarray(given, dtype=np.float64).reshape(n)
 
 
@@ -160,6 +164,7 @@ def find_anatomy(
             depth=empty.astype(np.float16),
             fluid=empty,
             ventricle=empty,
+            boxes=np.zeros((n, 4), np.int16),
             midline=Midline(0.0, flat, 0.0, 1.0, 1.0),
             scale=1.0,
             level_mm=flat,
@@ -187,6 +192,7 @@ def find_anatomy(
         depth=depth.astype(np.float16),
         fluid=fluid,
         ventricle=np.zeros_like(fluid),
+        boxes=_boxes(inside),
         midline=midline,
         scale=scale,
         level_mm=level,
@@ -199,6 +205,18 @@ def find_anatomy(
     )
     anatomy.ventricle[:] = find_ventricles(anatomy.frame, level, scale, fluid, depth, pixel_mm, midline.half_length_mm)
     return anatomy
+
+
+def _boxes(inside: Bool) -> npt.NDArray[np.int16]:
+    """Return the box of each slice's mask with a margin of 2 px, int16 (n, 4)."""
+    boxes = np.zeros((len(inside), 4), np.int16)
+    height, width = inside.shape[1:]
+    for index, plane in enumerate(inside):
+        rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+        if len(rows):
+            top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
+            boxes[index] = top, left, min(height, rows[-1] + 3), min(width, columns[-1] + 3)
+    return boxes
 
 
 def _tissue(soft: Float, depth: Float, fluid: npt.NDArray[np.uint8], brain_hu: float) -> npt.NDArray[np.float64]:

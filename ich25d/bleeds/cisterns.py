@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid
+from ich25d.bleeds.shape import Bleed, Box, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid
+from ich25d.bleeds.skull import Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Cisterns:
         fluid = cut(anatomy.fluid, index, box) / np.float32(255)
         dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
         free = fluid * (1 - dry / np.float32(255))
+        free *= _outside(anatomy, index, box, lateral, along)
         if self.gain > 1:
             wide = cv2.GaussianBlur(free, (0, 0), 0.7 / anatomy.spacing_mm[2])
             alpha = np.clip(np.maximum(free, wide) * np.float32(self.gain), 0, 1) * weight
@@ -77,6 +79,22 @@ class Cisterns:
         blood = np.full(alpha.shape, self.hu, np.float32)
         seen = seen_in_fluid(anatomy, alpha, fluid, self.hu)
         return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, 20.0), in_fluid=True)
+
+
+def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
+    """Return 0 where CSF is that of ventricles, found as such or not: deep, near the midline, over the base."""
+    if not 28 < anatomy.level_mm[index] < 84:
+        return np.ones(lateral.shape, np.float32)
+    s = anatomy.scale
+    depth = cut(anatomy.depth, index, box)
+    back = along / np.float32(anatomy.midline.half_length_mm)
+    side = np.abs(lateral)
+    deep = np.clip((depth - 26 * s) / 4, 0, 1) * np.clip((34 * s - side) / 3, 0, 1)
+    if anatomy.level_mm[index] > 60:
+        # The cistern behind the midbrain.
+        deep *= 1 - np.clip((16 * s - side) / 3, 0, 1) * np.clip((back - 0.1) * 20, 0, 1)
+    free: Float = (1 - deep).astype(np.float32)
+    return free
 
 
 def seen_area_mm2(anatomy: Anatomy, shape: Cisterns, index: int) -> float:
@@ -120,9 +138,9 @@ def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.i
         # Everywhere.
         return (Spread((0.0, 0.0, at(70)), (90 * s, 110 * s, rng.uniform(55, 85) * s), strength),)
     if kind < 0.3:
-        side = float(np.sign(lateral) or 1.0)
+        half_of_head = float(np.sign(lateral) or 1.0)
         radii = (rng.uniform(26, 45) * s, rng.uniform(45, 80) * s, rng.uniform(18, 45) * s)
-        return (Spread((side * 38 * s, along, z), radii, strength),)
+        return (Spread((half_of_head * 38 * s, along, z), radii, strength),)
     radius = rng.uniform(11, 34) * s
     return (
         Spread((lateral, along, z), (radius, radius * rng.uniform(0.8, 1.6), radius * rng.uniform(0.6, 1.2)), strength),
@@ -152,8 +170,8 @@ def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             spreads=spreads,
             patches=Waves.draw(rng, 16, 60),
             patchiness=float(rng.uniform(0.0, 0.45)),
-            hu=anatomy.brain_hu + float(rng.uniform(10, 30)),
-            gain=float(rng.uniform(1.0, 2.2)),
+            hu=anatomy.brain_hu + float(rng.uniform(12, 36)),
+            gain=float(rng.uniform(1.0, 2.6)),
         )
         if attempt == 7 or seen_area_mm2(anatomy, shape, near) > 60 * s**2:
             return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))

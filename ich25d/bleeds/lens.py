@@ -14,6 +14,7 @@ from ich25d.bleeds.shape import (
     cut,
     grid_mm,
     needed_area_mm2,
+    seen_in_tissue,
     soft_edge,
     sub_slices,
     within,
@@ -66,11 +67,11 @@ class Lens:
         bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
         alpha = np.zeros(bumps.shape, np.float32)
         samples = sub_slices(anatomy, index)
-        nearest = None
+        nearest = np.full(bumps.shape, np.float32(1e3))
         for sub in samples:
             signed = self._signed_mm(x, y, sub) + bumps
             alpha += soft_edge(signed, self.edge_mm) / len(samples)
-            nearest = signed if nearest is None else np.minimum(nearest, signed)
+            np.minimum(nearest, signed, out=nearest)
         room = within(anatomy, index, box)
         alpha *= room
         if alpha.max() < 0.05:
@@ -81,9 +82,9 @@ class Lens:
             blood -= np.float32(self.swirl_hu) * np.clip((tone - 0.5) * 1.6, 0, 1)
         push = None
         if self.push:
-            push = self._push(anatomy, index, box, nearest if nearest is not None else bumps)
-        seen = alpha > 0.5
+            push = self._push(anatomy, index, box, nearest)
         contrast = self.hu - anatomy.brain_hu
+        seen = seen_in_tissue(alpha, contrast)
         return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, contrast), in_fluid=False, push_mm=push)
 
     def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
@@ -91,8 +92,11 @@ class Lens:
         dx, dy, dz = x[None, :] - self.centre_mm[0], y[:, None] - self.centre_mm[1], z - self.centre_mm[2]
         square = np.zeros((len(y), len(x)), np.float32)
         steep = np.zeros_like(square)
-        for axis, radius in zip(self.axes, self.radii_mm, strict=True):
+        for k, (axis, radius) in enumerate(zip(self.axes, self.radii_mm, strict=True)):
             part = (axis[0] * dx + axis[1] * dy + axis[2] * dz).astype(np.float32) / np.float32(radius)
+            if k == 0:
+                # Outwards the lens goes on to the bone, where the skull leans away from it.
+                part = np.where(part < 0, np.minimum(part + np.float32(14 / radius), 0), part)
             square += part * part
             steep += (part / np.float32(radius)) ** 2
         # First-order distance: value over slope of the implicit surface.
@@ -149,7 +153,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
     if len(points) == 0:
         return None
     for _ in range(12):
-        point = points[int(rng.integers(len(points)))]
+        point: npt.NDArray[np.int16] = points[int(rng.integers(len(points))), :]
         lateral, along, _ = anatomy.place(point)
         normal = inward_normal(anatomy, point)
         if normal is None:
@@ -173,7 +177,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             centre_mm=centre,
             axes=axes,
             radii_mm=np.array([thickness, half_chord, tall]),
-            hu=anatomy.brain_hu + float(rng.uniform(17, 38) if kind > 0.1 else rng.uniform(10, 17)),
+            hu=min(anatomy.brain_hu + float(rng.uniform(17, 38) if kind > 0.1 else rng.uniform(10, 17)), 76.0),
             edge_mm=float(rng.uniform(1.5, 2.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
             unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,

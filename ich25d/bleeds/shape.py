@@ -1,6 +1,6 @@
 """What a painted bleed is: a shape in a head, and the layer it lays over one slice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -40,6 +40,27 @@ class Layer:
     rim_hu: Float | None = None
     push_mm: Float | None = None
     push_box: Box | None = None
+
+
+def trimmed(layer: Layer) -> Layer:
+    """Return the layer with its box shrunk to what it changes."""
+    touched = layer.alpha > 0.01
+    if layer.rim_hu is not None:
+        touched |= np.abs(layer.rim_hu) > 0.05
+    rows, columns = np.flatnonzero(touched.any(axis=1)), np.flatnonzero(touched.any(axis=0))
+    if len(rows) == 0:
+        return layer
+    part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    top, left, _, _ = layer.box
+    return replace(
+        layer,
+        box=(top + part[0].start, left + part[1].start, top + part[0].stop, left + part[1].stop),
+        alpha=layer.alpha[part],
+        blood_hu=layer.blood_hu[part],
+        seen=layer.seen[part],
+        rim_hu=None if layer.rim_hu is None else layer.rim_hu[part],
+        push_box=layer.push_box or layer.box,
+    )
 
 
 class Shape(Protocol):
@@ -129,17 +150,8 @@ def box_around(anatomy: Anatomy, x_mm: float, y_mm: float, radius_mm: float) -> 
 
 def head_box(anatomy: Anatomy, index: int) -> Box | None:
     """Return the box of the intracranial space of a slice, with a margin of 2 px."""
-    inside = anatomy.depth[index] > 0
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if len(rows) == 0:
-        return None
-    _, height, width = anatomy.depth.shape
-    return (
-        max(0, int(rows[0]) - 2),
-        max(0, int(columns[0]) - 2),
-        min(height, int(rows[-1]) + 3),
-        min(width, int(columns[-1]) + 3),
-    )
+    top, left, bottom, right = (int(value) for value in anatomy.boxes[index])
+    return (top, left, bottom, right) if bottom > top else None
 
 
 def cut(array: npt.NDArray[np.generic], index: int, box: Box) -> Float:
@@ -157,7 +169,8 @@ def soft_edge(signed_mm: Float, width_mm: float) -> Float:
 def within(anatomy: Anatomy, index: int, box: Box) -> Float:
     """Return 1 in the intracranial space of a box and one pixel around it, float32."""
     inside = (cut(anatomy.depth, index, box) > 0).astype(np.uint8)
-    return cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
+    room: Float = cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
+    return room
 
 
 def sub_slices(anatomy: Anatomy, index: int) -> tuple[float, ...]:
@@ -186,6 +199,11 @@ def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float)
     kept[0] = False
     seen: Bool = kept[labels] if count > 1 else bright
     return seen
+
+
+def seen_in_tissue(alpha: Float, contrast_hu: float) -> Bool:
+    """Return where blood of a given contrast to brain shows: at least ~8 HU of it, or most of a faint one."""
+    return alpha > float(np.clip(8 / max(abs(contrast_hu), 1e-3), 0.3, 0.6))
 
 
 def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:

@@ -1,6 +1,5 @@
-"""From an HU volume of a head to the space inside the skull and the plane between the hemispheres."""
+"""From an HU volume of a head to the space inside the skull and the distance to its inner table."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -29,7 +28,8 @@ def disc(radius_px: float) -> npt.NDArray[np.uint8]:
     """Return a round structuring element, uint8 (2r+1, 2r+1)."""
     r = max(1, round(radius_px))
     y, x = np.ogrid[-r : r + 1, -r : r + 1]
-    return (x * x + y * y <= radius_px * radius_px + 0.5).astype(np.uint8)
+    element: npt.NDArray[np.uint8] = (x * x + y * y <= radius_px * radius_px + 0.5).astype(np.uint8)
+    return element
 
 
 def smooth_hu(hu: npt.NDArray[np.int16], sigma_px: float) -> Float:
@@ -56,13 +56,13 @@ def enclosure(bone: Bool, pixel_mm: float) -> Float:
     rows, columns = -(-height // step), -(-width // step)
     coarse = np.zeros((n, rows * step, columns * step), bool)
     coarse[:, :height, :width] = bone
-    coarse = coarse.reshape(n, rows, step, columns, step).any(axis=(2, 4))
     side = int(np.ceil(np.hypot(rows, columns))) + 2
     grid = np.arange(side, dtype=np.float32) - (side - 1) / 2
     y_out, x_out = np.mgrid[:rows, :columns].astype(np.float32)
     y_out -= (rows - 1) / 2
     x_out -= (columns - 1) / 2
-    padded = np.pad(coarse, ((0, 0), (1, 1), (1, 1)))
+    blocks: Bool = np.any(coarse.reshape(n, rows, step, columns, step), axis=(2, 4))
+    padded = np.pad(blocks, ((0, 0), (1, 1), (1, 1)))
     met = np.zeros((n, rows, columns), np.float32)
     for k in range(N_DIRECTIONS // 2):
         angle = np.pi * k / (N_DIRECTIONS // 2)
@@ -223,97 +223,3 @@ def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_
             break
     result: Float = np.sqrt(out)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class Midline:
-    """The plane between the hemispheres, as a frame in each slice.
-
-    With x and y in mm from the middle of the image, right and down:
-    `lateral = cos * x + sin * y - lateral_mm[slice]` and `along = -sin * x + cos * y - along_mm`.
-    Lateral is 0 on the midline; along is 0 half-way between front and back, positive to the back.
-
-    Args:
-        angle: Lean of the head in the slice plane, radians.
-        lateral_mm: (n,) mm.
-        along_mm: mm.
-        half_length_mm: Half the length of the brain, front to back.
-        half_width_mm: Half the width of the brain.
-    """
-
-    angle: float
-    lateral_mm: npt.NDArray[np.float64]
-    along_mm: float
-    half_length_mm: float
-    half_width_mm: float
-
-
-def _mirror_score(planes: Float) -> tuple[float, float]:
-    """Return the best column of mirror symmetry of stacked planes (k, h, w) and its score."""
-    width = planes.shape[2]
-    spectrum = np.fft.rfft(planes, n=2 * width, axis=2)
-    response = np.fft.irfft((spectrum * spectrum).sum(axis=(0, 1)), n=2 * width)
-    peak = int(response.argmax())
-    score = float(response[peak] / (planes.astype(np.float64) ** 2).sum())
-    around = response[[peak - 1, peak, (peak + 1) % (2 * width)]]
-    curve = around[0] - 2 * around[1] + around[2]
-    offset = 0.0 if curve == 0 else 0.5 * (around[0] - around[2]) / curve
-    return (peak + float(np.clip(offset, -0.5, 0.5))) / 2, score
-
-
-def find_midline(hu: npt.NDArray[np.int16], inside: Bool, pixel_mm: float) -> Midline:
-    """Fit the plane of mirror symmetry to the skull and what it holds.
-
-    Args:
-        hu: int16 (n, H, W).
-        inside: Intracranial mask, same shape.
-        pixel_mm: Size of a pixel in mm.
-
-    Returns:
-        The plane; one rotation for the scan, a straight line of crossings along the slices.
-    """
-    n, height, width = hu.shape
-    area = inside.sum(axis=(1, 2))
-    chosen = np.flatnonzero(area > 0.5 * area.max())
-    if len(chosen) > 14:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, 14).round().astype(int)]
-    factor = max(1.0, 2.0 / pixel_mm)
-    small = (max(8, round(width / factor)), max(8, round(height / factor)))
-    planes = []
-    for index in chosen:
-        features = inside[index] * 1.0 + np.clip(hu[index], 100, 900) / 800.0
-        planes.append(cv2.resize(features.astype(np.float32), small, interpolation=cv2.INTER_AREA))
-    stack = np.stack(planes)
-    stack -= np.median(stack, axis=(1, 2), keepdims=True)
-    middle = ((small[0] - 1) / 2, (small[1] - 1) / 2)
-
-    def turned(degrees: float, planes: Float) -> Float:
-        matrix = cv2.getRotationMatrix2D(middle, degrees, 1.0)
-        return np.stack([cv2.warpAffine(plane, matrix, small) for plane in planes])
-
-    coarse = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(-40, 41, 4.0)}
-    best = max(coarse, key=lambda d: coarse[d])
-    fine = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(best - 4, best + 4.1, 1.0)}
-    best = float(max(fine, key=lambda d: fine[d]))
-    upright = turned(best, stack)
-    columns = np.array([_mirror_score(plane[None])[0] for plane in upright])
-    common = float(np.median(columns))
-    keep = np.abs(columns - common) < 6.0
-    slope, start = np.polyfit(chosen[keep], columns[keep], 1) if keep.sum() >= 4 else (0.0, common)
-    if abs(slope) * max(1, len(chosen)) > 12:
-        slope, start = 0.0, common
-    angle = np.deg2rad(best)
-    size = pixel_mm * width / small[0]
-    y, x = np.nonzero(inside[int(area.argmax())])
-    x_mm, y_mm = (x - (width - 1) / 2) * pixel_mm, (y - (height - 1) / 2) * pixel_mm
-    along = -np.sin(angle) * x_mm + np.cos(angle) * y_mm
-    lateral = np.cos(angle) * x_mm + np.sin(angle) * y_mm
-    front, back = np.percentile(along, [0.5, 99.5])
-    left, right = np.percentile(lateral, [0.5, 99.5])
-    return Midline(
-        angle=float(angle),
-        lateral_mm=(start + slope * np.arange(n) - middle[0]) * size,
-        along_mm=float(front + back) / 2,
-        half_length_mm=float(back - front) / 2,
-        half_width_mm=float(right - left) / 2,
-    )

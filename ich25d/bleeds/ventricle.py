@@ -97,7 +97,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
     pick = int(rng.integers(len(rows)))
     point = np.array([near, rows[pick], columns[pick]], np.int16)
     lateral, along, z = anatomy.place(point)
-    central = is_central(anatomy, near, np.float32([[lateral]]), np.float32([[along]]))
+    central = is_central(anatomy, near, np.full((1, 1), lateral, np.float32), np.full((1, 1), along, np.float32))
     own = 0 if central[0, 0] else int(np.sign(lateral) or 1)
     chance = 1.0 if rng.random() < 0.35 else 0.35
     others = [side for side in (-1, 0, 1) if side != own and rng.random() < chance]
@@ -124,7 +124,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         radius_mm=radius,
         patches=Waves.draw(rng, 8, 40),
         patchiness=float(rng.uniform(0.0, 0.3)),
-        hu=anatomy.brain_hu + float(rng.uniform(12, 40)),
+        hu=anatomy.brain_hu + float(rng.uniform(16, 40)),
         share=float(rng.uniform(0.75, 1.0)),
     )
     return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))

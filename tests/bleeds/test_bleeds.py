@@ -1,0 +1,232 @@
+"""Laws of the painters, on a small head made of ellipsoids."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
+from ich25d.labels import ANY_INDEX, SUBTYPES
+
+SIDE, PIXEL, N, DZ = 128, 1.5, 26, 5.5
+
+
+def ellipsoid(centre, radii):
+    """Return value <= 1 inside; x, y, z in mm from the middle of the volume."""
+    z, y, x = np.meshgrid(
+        (np.arange(N) - (N - 1) / 2) * DZ,
+        (np.arange(SIDE) - (SIDE - 1) / 2) * PIXEL,
+        (np.arange(SIDE) - (SIDE - 1) / 2) * PIXEL,
+        indexing="ij",
+    )
+    return ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2
+
+
+@pytest.fixture(scope="module")
+def hu():
+    rng = np.random.default_rng(7)
+    head = np.full((N, SIDE, SIDE), -1000.0)
+    head[ellipsoid((0, 0, 0), (80, 94, 74)) <= 1] = 20
+    head[ellipsoid((0, 0, 0), (75, 89, 69)) <= 1] = 900
+    space = ellipsoid((0, 0, 0), (68, 82, 62))
+    head[space <= 1] = 34
+    # Sulci: thin shells of CSF; ventricles: two horns beside the midline.
+    wavy = np.sin(np.arange(SIDE) / 3.0)[None, :, None] * np.sin(np.arange(SIDE) / 3.5)[None, None, :]
+    head[(space <= 1) & (space > 0.7) & (wavy > 0.55)] = 8
+    for side in (-1, 1):
+        head[ellipsoid((side * 13, 0, 5), (7, 34, 14)) <= 1] = 8
+    head[space <= 1] += rng.normal(0, 2.5, int((space <= 1).sum()))
+    return np.rint(head).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def anatomy(hu):
+    return find_anatomy(hu, (DZ, PIXEL, PIXEL))
+
+
+def whole(hu, bleeds):
+    return paint(hu, range(len(hu)), bleeds)
+
+
+def drawn(anatomy, label, seed):
+    return plan_bleeds(anatomy, np.random.default_rng(seed), labels=[label])
+
+
+def test_finds_the_space_inside_the_skull(hu, anatomy):
+    truth = ellipsoid((0, 0, 0), (68, 82, 62)) <= 1
+    inside = anatomy.depth > 0
+    assert anatomy.usable
+    assert (inside & truth).sum() / truth.sum() > 0.95
+    assert not (inside & (ellipsoid((0, 0, 0), (75, 89, 69)) > 1)).any()
+    assert np.abs(anatomy.midline.lateral_mm).max() < 2.5
+    assert abs(anatomy.midline.angle) < np.deg2rad(3)
+
+
+def test_distance_grows_to_the_middle_of_the_brain(anatomy):
+    assert anatomy.depth[N // 2, SIDE // 2, SIDE // 2] == pytest.approx(62, abs=8)
+
+
+def test_finds_ventricles_and_sulci_apart(hu, anatomy):
+    horns = sum((ellipsoid((side * 13, 0, 5), (6, 30, 11)) <= 1) for side in (-1, 1)) > 0
+    wet = anatomy.ventricle > 120
+    assert wet[horns].mean() > 0.6
+    assert not wet[anatomy.depth.astype(float) < 9].any()
+
+
+def test_anatomy_is_small_and_travels(hu, anatomy):
+    packed = pickle.dumps(anatomy)
+    assert len(packed) < 6 * hu.size
+    assert np.array_equal(pickle.loads(packed).fluid, anatomy.fluid)
+
+
+@pytest.mark.parametrize("value", [-1000, 40, 1000])
+def test_no_head_means_not_usable_and_no_bleed(value):
+    anatomy = find_anatomy(np.full((4, 64, 64), value, np.int16), (5.0, 2.0, 2.0))
+    assert not anatomy.usable
+    assert plan_bleeds(anatomy, np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize("label", SUBTYPES)
+def test_each_kind_finds_a_place_and_its_label(hu, anatomy, label):
+    found = 0
+    for seed in range(8):
+        bleeds = drawn(anatomy, label, seed)
+        assert {bleed.label for bleed in bleeds} <= {label}
+        if bleeds:
+            found += whole(hu, bleeds)[1][:, SUBTYPES.index(label)].any()
+    assert found >= 5
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), around=st.integers(4, N - 5))
+def test_laws_of_painting(hu, anatomy, seed, around):
+    bleeds = plan_bleeds(anatomy, np.random.default_rng(seed), around_slice=around)
+    painted, labels = whole(hu, bleeds)
+    changed = painted != hu
+    # Nothing on bone, nothing outside the skull, nothing that is no tissue or blood.
+    assert not changed[hu >= 230].any()
+    assert not changed[ellipsoid((0, 0, 0), (73, 87, 67)) > 1].any()
+    assert painted.dtype == np.int16
+    assert painted[changed].min(initial=0) > -60
+    assert painted[changed & (hu < 100)].max(initial=0) < 150
+    # Labels are the masks'.
+    if bleeds:
+        masks = truth_masks(bleeds)
+        assert np.array_equal(labels[:, :ANY_INDEX], masks.any(axis=(2, 3)).T)
+        assert np.array_equal(labels[:, ANY_INDEX], labels[:, :ANY_INDEX].max(axis=1))
+        assert not masks[:, anatomy.area_mm2 == 0].any()
+        moved = any(getattr(bleed.shape, "push", 0) or getattr(bleed.shape, "push_mm", 0) for bleed in bleeds)
+        assert moved or masks.any(axis=0)[~changed].mean() < 0.05
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_a_slice_is_the_same_whichever_slices_are_asked_for(hu, anatomy, seed):
+    bleeds = plan_bleeds(anatomy, np.random.default_rng(seed))
+    painted, labels = whole(hu, bleeds)
+    wanted = [12, 3, 12, 20]
+    some, some_labels = paint(hu[wanted], wanted, bleeds, np.random.default_rng(1))
+    assert np.array_equal(some, painted[wanted])
+    assert np.array_equal(some_labels, labels[wanted])
+    if bleeds:
+        assert np.array_equal(truth_masks(bleeds, wanted), truth_masks(bleeds)[:, wanted])
+
+
+def test_same_seed_same_bleed(hu, anatomy):
+    for seed in range(4):
+        one, two = (whole(hu, plan_bleeds(anatomy, np.random.default_rng(seed)))[0] for _ in range(2))
+        assert np.array_equal(one, two)
+
+
+def test_other_seeds_other_bleeds(hu, anatomy):
+    different = {whole(hu, plan_bleeds(anatomy, np.random.default_rng(seed)))[0].tobytes() for seed in range(6)}
+    assert len(different) == 6
+
+
+def test_input_is_left_alone_and_no_bleed_changes_nothing(hu, anatomy):
+    before = hu.copy()
+    whole(hu, drawn(anatomy, "subdural", 3))
+    painted, labels = whole(hu, [])
+    assert np.array_equal(hu, before)
+    assert np.array_equal(painted, hu)
+    assert not labels.any()
+
+
+@pytest.mark.parametrize("label", ["epidural", "intraparenchymal", "subdural"])
+def test_blood_keeps_the_noise_and_its_density(hu, anatomy, label):
+    spreads, means = [], []
+    for seed in range(10):
+        bleeds = drawn(anatomy, label, seed)
+        if not bleeds:
+            continue
+        painted, _ = whole(hu, bleeds)
+        mask = truth_masks(bleeds).any(axis=0)
+        for index in np.flatnonzero(mask.sum(axis=(1, 2)) > 120):
+            core = mask[index] & (anatomy.depth[index] > 2.5)
+            if core.sum() > 60:
+                rows, columns = np.nonzero(core[:, :-1] & core[:, 1:])
+                step = painted[index].astype(float)
+                spreads.append(np.std(step[rows, columns + 1] - step[rows, columns]) / np.sqrt(2))
+                means.append(step[core].mean())
+    assert 1.2 < np.median(spreads) < 4.5
+    assert 20 < np.median(means) < 80
+
+
+def test_a_lens_lies_on_the_bone(hu, anatomy):
+    touching = []
+    for seed in range(8):
+        bleeds = drawn(anatomy, "epidural", seed)
+        if bleeds:
+            mask = truth_masks(bleeds)[SUBTYPES.index("epidural")]
+            touching += [float(anatomy.depth[i][mask[i]].min()) for i in np.flatnonzero(mask.any(axis=(1, 2)))]
+    assert np.median(touching) < 2.0
+
+
+def test_a_convexity_subdural_stays_on_its_side(hu, anatomy):
+    for seed in range(12):
+        bleeds = drawn(anatomy, "subdural", seed)
+        if not bleeds or type(bleeds[0].shape).__name__ != "Crescent":
+            continue
+        mask = truth_masks(bleeds).any(axis=0)
+        for index in np.flatnonzero(mask.any(axis=(1, 2))):
+            lateral, _ = anatomy.frame(int(index), (0, 0, SIDE, SIDE))
+            assert (lateral[mask[index]] * bleeds[0].shape.side > -1).all()
+
+
+def test_subarachnoid_blood_is_where_csf_was(hu, anatomy):
+    for seed in range(5):
+        bleeds = drawn(anatomy, "subarachnoid", seed)
+        if bleeds:
+            painted, _ = whole(hu, bleeds)
+            risen = painted.astype(int) - hu > 15
+            assert hu[risen].mean() < 25
+
+
+def test_around_slice_reaches_that_slice_most_often(hu, anatomy):
+    hits = 0
+    for seed in range(30):
+        bleeds = plan_bleeds(anatomy, np.random.default_rng(seed), around_slice=13)
+        hits += int(paint(hu[[13]], [13], bleeds)[1][0, ANY_INDEX])
+    assert hits >= 18
+
+
+def test_every_subtype_has_a_painter():
+    assert tuple(sorted(PLANNERS)) == tuple(sorted(SUBTYPES))
+
+
+def test_pixel_size_from_the_width_of_the_head(hu):
+    assert estimate_pixel_mm(hu, head_width_mm=160) == pytest.approx(PIXEL, rel=0.05)
+    assert estimate_pixel_mm(np.full((2, 32, 32), -1000, np.int16)) == 0.8
+
+
+def test_uneven_gaps_and_repeated_positions(hu):
+    position = np.cumsum([0.0, *([0.0, 3.0, 8.0, 5.5] * 7)])[:N]
+    anatomy = find_anatomy(hu, (DZ, PIXEL, PIXEL), slice_position_mm=position)
+    assert isinstance(anatomy, Anatomy)
+    for seed in range(6):
+        painted, labels = whole(hu, plan_bleeds(anatomy, np.random.default_rng(seed)))
+        assert painted.shape == hu.shape
+        assert labels.shape == (N, 6)
