@@ -33,7 +33,7 @@ class Folds:
     right: npt.NDArray[np.float32]
 
 
-def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds: int = 9) -> npt.NDArray[np.float32]:
+def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds: int = 5) -> npt.NDArray[np.float32]:
     """Draw a labyrinth whose walls wind at an even distance, as gyri do.
 
     Noise is passed through a ring of frequencies and hardened, again and again; it settles in the
@@ -44,7 +44,7 @@ def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds:
     """
     fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
     frequency = np.hypot(fx, fy) * wavelength_px
-    ring = np.exp(-(((frequency - 1) / 0.26) ** 2)).astype(np.float32)
+    ring = np.exp(-(((frequency - 1) / 0.36) ** 2)).astype(np.float32)
     field = rng.standard_normal((size, size)).astype(np.float32)
     for _ in range(rounds):
         field = np.fft.irfft2(np.fft.rfft2(field) * ring, s=(size, size)).astype(np.float32)
@@ -56,16 +56,16 @@ def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds:
 def _fold_map(
     rng: np.random.Generator, size: int, pixel_mm: float, atrophy: float, depth_mm: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
-    spread = noise_table(rng, size, 26 / pixel_mm)
+    spread = noise_table(rng, size, 11 / pixel_mm)
     field = labyrinth(rng, size, float(rng.uniform(21, 25)) / pixel_mm)
     ridge = field > 0
     away = cv2.distanceTransform(ridge.astype(np.uint8), cv2.DIST_L2, 5)
     toward = cv2.distanceTransform((~ridge).astype(np.uint8), cv2.DIST_L2, 5)
     distance = (np.maximum(away, toward) - 0.5) * pixel_mm
-    depth = depth_mm[0] + (depth_mm[1] - depth_mm[0]) * np.clip(0.5 + 0.32 * spread, 0, 1)
+    depth = depth_mm[0] + (depth_mm[1] - depth_mm[0]) * np.clip(0.4 + 0.36 * spread, 0, 1)
     # Few folds are open in a young brain, most in an old one.
     patch = noise_table(rng, size, 9 / pixel_mm, octaves=2)
-    half = 0.10 + 0.26 * patch + 0.75 * atrophy + 0.25 * atrophy * spread
+    half = 0.06 + 0.30 * patch + 0.75 * atrophy + 0.25 * atrophy * spread
     warps = [noise_table(rng, size, 7 / pixel_mm) for _ in range(2)]
     return np.dstack([distance, depth, np.clip(half, -0.6, 2.2), *warps]).astype(np.float32)
 
@@ -73,9 +73,9 @@ def _fold_map(
 def make_folds(traits: Traits) -> Folds:
     """Draw the folds of one brain."""
     rng = np.random.default_rng([traits.seed, 2])
-    outer = _fold_map(rng, MAP_SIZE, MAP_MM, traits.atrophy, (9, 21))
-    left = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.8, (6, 14))
-    right = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.8, (6, 14))
+    outer = _fold_map(rng, MAP_SIZE, MAP_MM, traits.atrophy, (5, 21))
+    left = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.7, (4, 11))
+    right = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.7, (4, 11))
     return Folds(outer, left, right)
 
 
@@ -113,18 +113,20 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
     nx, ny, nz = depths.direction
     stretch = np.sqrt(2 / np.maximum(1 + nz, 0.12)) * np.float32(MAP_SIZE / (2 * MAP_REACH))
     columns, rows = nx * stretch + MAP_SIZE / 2, ny * stretch + MAP_SIZE / 2
-    wander = look_up(folds.outer[..., 3:], columns, rows) * np.float32(0.16 / MAP_MM)
+    wander = look_up(folds.outer[..., 3:], columns, rows) * np.float32(0.2 / MAP_MM)
     into = np.clip(depths.vault, 0, 25)
     found = look_up(folds.outer, columns + wander[..., 0] * into, rows + wander[..., 1] * into)
+    # Low on the temporal lobes the folds are shallow.
+    found[..., 1] *= 0.45 + 0.55 * step(plane.z - 22, 16)
 
-    gap = 0.5 + 2.6 * t.atrophy**1.5 * (1 + 0.5 * step(-plane.y, 30)) + 0.35 * t.shape_waves.at(
-        plane.v_mm[: len(plane.u_mm)] if False else plane.u_mm, plane.v_mm, plane.n_mm + 40
-    )
+    slow, sway = plane.noise(t.slow, 8), plane.noise(t.sway, 6)
+    patchy = np.clip(0.55 + 0.45 * sway + 0.25 * slow, 0.05, 1.6)
+    gap = 0.25 + 2.1 * t.atrophy**1.3 * (0.75 + 0.6 * step(-plane.y, 30)) * patchy
     under = np.minimum(depths.vault, depths.above_base + 1.5)
     pial = under - np.maximum(gap, 0.1)
     outer_fluid, outer_line = _folded(found, np.minimum(depths.vault, depths.above_base + 9), depths.radial)
 
-    lateral = plane.x + 0.8 * t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    lateral = plane.x + 0.8 * slow
     callosum = np.sqrt((plane.y / 46) ** 2 + ((plane.z - 38) / 26) ** 2)
     open_from = (callosum - 1) * 30
     half = 0.35 + 1.5 * t.atrophy * step(-plane.y, 30) + 0.35 * t.atrophy
@@ -134,7 +136,7 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
     c = plane.y + MEDIAL_SIZE / 2
     r = plane.z + 60
     wander_mm = 0.12 * np.clip(off, 0, 18)
-    shift = t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm) * wander_mm
+    shift = 2 * sway * wander_mm
     both = np.where(medial[..., None] == 1, look_up(folds.right, c + shift, r), look_up(folds.left, c + shift, r))
     closed = np.maximum(-open_from, 0)
     medial_fluid, medial_line = _folded(both, off + 2.5 * closed, np.ones_like(off))
@@ -148,7 +150,7 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
 def paint_cortex(plane: Plane, surface: Surface, traits: Traits, inside: Float) -> None:
     """Paint white matter, the grey ribbon along every fold, and CSF."""
     t = traits
-    mottle = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    mottle = plane.noise(t.fine, 3)
     thick = 3.0 + 0.45 * mottle
     grey = cover(thick - surface.to_fluid, 1.6)
     plane.put(np.float32(t.white_hu) + grey * np.float32(t.grey_hu - t.white_hu), inside)

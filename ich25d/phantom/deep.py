@@ -28,8 +28,8 @@ def cerebellum(plane: Plane, traits: Traits) -> Float:
 def paint_nuclei(plane: Plane, traits: Traits, inside: Float) -> None:
     """Paint caudate, lentiform nucleus, thalamus and insula, grey in white."""
     x = np.abs(plane.x)
-    half = Plane(x, plane.y, plane.z, plane.u_mm, plane.v_mm, plane.n_mm, plane.pixel_mm, plane.hu)
-    bent = 1.6 * traits.shape_waves.at(plane.u_mm * 2, plane.v_mm * 2, plane.n_mm * 2)
+    half = plane.moved(x, plane.y, plane.z)
+    bent = 1.2 * plane.noise(traits.fine, 3)
     grey = np.float32(traits.grey_hu)
     wide = traits.ventricle_scale
     for centre, radii, share in (
@@ -47,21 +47,19 @@ def paint_ventricles(plane: Plane, traits: Traits, inside: Float) -> Float:
     """Paint the four ventricles and return their share of each pixel."""
     t = traits
     x, y, z = plane.x, plane.y, plane.z
-    wave = t.shape_waves.at(plane.u_mm * 1.5, plane.v_mm * 1.5, plane.n_mm * 1.5)
-    ax = np.abs(x + 0.8 * wave)
+    ax = np.abs(x)
     scale = np.float32(t.ventricle_scale) * (1 + np.sign(x) * np.float32(t.ventricle_lean))
     grow = 2.6 * (scale - 1)
     depth = np.full(x.shape, -1e3, np.float32)
-    yw = y + 1.2 * wave
     for tube, flatten, width in ((HORN, (1.0, 0.55, 0.75), 1.0), (BODY, (1.0, 0.8, 0.9), 1.0), (ATRIUM, (1, 1, 1), 1.0),
                                  (OCCIPITAL, (1, 1, 1), 1.0), (TEMPORAL, (1, 1, 1), 0.35)):  # fmt: skip
-        np.maximum(depth, chain(ax, yw, z, tube, flatten=flatten) + grow * width, out=depth)
+        np.maximum(depth, chain(ax, y, z, tube, flatten=flatten) + grow * width, out=depth)
     # The caudate's head bulges into the horn; the septum parts left from right.
     caudate = (1 - np.sqrt(((ax - 14 - 2.2 * t.ventricle_scale) / 8) ** 2 + ((y + 17) / 15) ** 2 + ((z - 40) / 14) ** 2))
     depth = np.minimum(depth, -caudate * 6)
     depth = np.minimum(depth, ax - 0.55)
     third = np.minimum(1.3 + 2.2 * max(t.ventricle_scale - 0.7, 0) - ax, 13 - np.abs(y - 2))
-    third = np.minimum(third, 9 - np.abs(z - 32))
+    third = np.minimum(third, 8 - np.abs(z - 37))
     np.maximum(depth, third, out=depth)
     fourth = 1 - np.sqrt((x / 9) ** 2 + ((y - 33 - 0.02 * x * x) / 5.0) ** 2 + ((z - 4) / 14) ** 2)
     np.maximum(depth, fourth * 5.0 + 0.5 * grow, out=depth)
@@ -81,7 +79,7 @@ def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) 
     x, y, z = plane.x, plane.y, plane.z
     ax = np.abs(x)
     fluid = np.float32(t.fluid_hu)
-    open_mm = 1.4 + 2.6 * t.atrophy
+    open_mm = (0.9 + 1.7 * t.atrophy) * (1 + 0.35 * plane.noise(t.sway, 6))
     low, high = float(z.min()), float(z.max())
     if low < 48 and high > 8:
         paint_sylvian(plane, traits, inside)
@@ -92,7 +90,7 @@ def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) 
     stem = (1 - np.sqrt((ax / radius) ** 2 + ((y - middle) / (radius * 0.86)) ** 2)) * radius * 0.9
     peduncle = 1.4 * bump(ax - 8, 4) * step(middle - y, 5)
     stem = stem + peduncle * step(z - 18, 5)
-    below = step(34 - z, 3)
+    below = step(28 - z, 3)
     notch = open_mm * (0.75 + 0.45 * step(np.abs(y - middle - 8) - 6, 6))
     ring = cover(-stem, 1.2) * cover(notch + stem, 1.2) * below
     # The pons lies on the peduncles of the cerebellum: no water there.
@@ -127,16 +125,17 @@ def paint_sylvian(plane: Plane, traits: Traits, inside: Float) -> None:
     """Paint the Sylvian fissure: a stem from the side, and the line over the insula."""
     t = traits
     ax, y, z = np.abs(plane.x), plane.y, plane.z
-    wave = t.shape_waves.at(plane.u_mm * 2.2, plane.v_mm * 2.2, plane.n_mm * 2.2)
-    ax = ax + 1.2 * wave
+    wave = plane.noise(t.fine, 3)
+    ax = ax + 1.0 * wave
     middle = 27 + 0.28 * (y + 10)
     high = 1 - np.abs(z - middle) / 15
     along = (ax - 42) / np.float32(t.half_width_mm - 42)
     stem = np.abs(y + 24 + 5 * along + 1.6 * wave)
-    width = 0.35 + 2.6 * t.atrophy
+    width = (0.3 + 2.0 * t.atrophy) * np.clip(0.8 + 0.5 * plane.noise(t.bend, 6), 0.2, 1.7)
     lateral = cover((width + 1.1 * np.clip(along, 0, 1)) * np.clip(high * 2, 0, 1) - stem, 1.3) * cover(ax - 40, 2.0)
-    insula = np.hypot((ax - 41.5 - 0.0022 * (y - 2) ** 2), np.maximum(np.abs(y + 2) - 20, 0))
-    inner = cover((0.25 + 1.9 * t.atrophy) * np.clip(high * 2.4, 0, 1) - insula, 1.3)
+    insula = np.hypot((ax - 41.5 - 0.003 * (y - 2) ** 2), np.maximum(np.abs(y + 2) - 18, 0))
+    taper = np.clip(1.25 - ((y + 2) / 19) ** 2, 0, 1)
+    inner = cover(0.75 * width * taper * np.clip(high * 2.4, 0, 1) - insula, 1.3)
     grey = cover(3.2 + width - np.minimum(np.where(ax > 40, stem, 30), insula), 1.5) * np.clip(high * 2, 0, 1)
     plane.put(np.float32(t.grey_hu), inside * grey)
     plane.put(np.float32(t.fluid_hu), inside * np.maximum(lateral, inner))
@@ -149,7 +148,7 @@ def paint_cerebellum(plane: Plane, depths: Depths, traits: Traits, inside: Float
         return
     under = cerebellum(plane, traits)
     share = plane.cover(under - 1.0) * inside
-    wave = t.shape_waves.at(plane.u_mm * 1.5, plane.v_mm * 1.5, plane.n_mm * 1.5)
+    wave = plane.noise(t.bend, 6)
     depth = np.minimum(np.minimum(under, depths.cavity), 60)
     folia = np.cos((depth * 0.85 + 1.1 * wave + 0.02 * plane.x**2 / 4) * np.float32(2 * np.pi / 4.2))
     near = step(15 - depth, 6)
@@ -178,7 +177,7 @@ def paint_dura(plane: Plane, depths: Depths, surface: Surface, traits: Traits, i
     if t.falx_plate_hu:
         plate = cover(0.9 - off, 1.0) * bump(y + 0.62 * t.half_length_mm, 9) * bump(z - 62, 11)
         plane.put(t.falx_plate_hu, inside * plate)
-    speck = t.fine_waves.at(plane.u_mm * 2.2, plane.v_mm * 2.2, plane.n_mm * 2.2)
+    speck = plane.noise(t.speck)
     if t.pineal_hu and plane.near((0, 0, 36), 5):
         plane.put(t.pineal_hu, inside * plane.cover(plane.ellipsoid((0.3, 24.5, 36.0), (2.6, 3.2, 2.6)) + 0.4 * speck))
     for side, value in zip((-1, 1), t.choroid_hu, strict=True):

@@ -19,18 +19,19 @@ def paint_soft(plane: Plane, depths: Depths, traits: Traits) -> Float:
         depth = np.maximum(depth, nose)
         for side in (-1, 1):
             ear = plane.ellipsoid((side * (t.half_width_mm + 12), 14.0, -4.0), (10.0, 7.0, 24.0))
-            shell = np.abs(ear - 1.5) - 1.3 + 0.6 * t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+            shell = np.abs(ear - 1.5) - 1.3 + 0.6 * plane.noise(t.fine, 3)
             depth = np.maximum(depth, np.where(ear > 0, -shell, -5))
     body = plane.cover(depth)
-    layer = t.fine_waves.at(plane.u_mm * 0.7, plane.v_mm * 0.7, plane.n_mm * 0.7)
-    slow = t.shape_waves.at(plane.u_mm * 3, plane.v_mm * 3, plane.n_mm * 3)
+    layer, slow, sway = plane.noise(t.fine, 3), plane.noise(t.bend, 6), plane.noise(t.sway, 6)
     hu = np.full(x.shape, FAT, np.float32) + 12 * layer
     bone_side = depth - t.scalp_mm * (1 - 0.55 * t.fat) - 0.5 * layer
     temporal = step(50 - np.abs(z - 8), 20) * step(np.abs(x) - 38, 8) * step(30 - np.abs(y + 24), 12)
     deep = step(6 - z, 10)
     muscle = cover(bone_side + 2.2 * temporal + 1.2 * slow * deep, 1.2)
-    septa = cover(np.abs(layer) * 1.3 - 0.32, 0.5)
-    muscle *= 1 - deep * (1 - septa) * 0.85
+    # Between the muscles lies fat, in sheets and here and there in pads.
+    septa = np.minimum(np.abs(slow + 0.25 * layer), np.abs(sway - 0.9 + 0.2 * layer) + 0.05)
+    pads = np.maximum(cover(0.13 - septa, 0.12), cover(slow + 0.5 * sway - 1.5, 0.4))
+    muscle *= 1 - deep * pads * 0.9
     hu += muscle * (MUSCLE + 4 * slow - hu)
     skin = cover(1.9 - depth, 1.0)
     hu += skin * (SKIN - hu)
@@ -48,8 +49,9 @@ def paint_face(plane: Plane, depths: Depths, traits: Traits) -> None:
     below = plane.cover(-depths.above_base - 1.5, 2.0)
     bone = np.float32(t.bone_hu * 0.8)
     back = t.half_length_mm
-    half = Plane(ax, y, z, plane.u_mm, plane.v_mm, plane.n_mm, plane.pixel_mm, plane.hu)
-    speck = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    half = plane.moved(ax, y, z)
+    speck = plane.noise(t.fine, 3)
+    sway = plane.noise(t.sway, 6)
 
     # Orbit: a cone of fat with globe, nerve and muscles, its walls thin bone.
     apex, mouth = np.array([14.0, -30.0, 1.0]), np.array([33.0, -back + 4, -2.0])
@@ -72,7 +74,7 @@ def paint_face(plane: Plane, depths: Depths, traits: Traits) -> None:
     arch = chain(ax, y, z, np.array([[50, -52, -14, 4.5], [63, -36, -14, 2.6], [66, -12, -8, 2.6], [60, 0, -6, 4.0]]))
     jaw = chain(ax, y, z, np.array([[51, -5, -12, 4.8], [50, -9, -30, 3.6], [49, -14, -60, 4.5]]), flatten=(1.5, 0.7, 1))
     plates = chain(ax, y, z, np.array([[12, -22, -8, 2.0], [16, -20, -40, 2.0]]), flatten=(1.6, 0.5, 1))
-    cheek = cover(1.3 - np.abs(half.ellipsoid((26.0, -back + 28, -36.0), (16.5, 19.0, 21.0))), 1.0)
+    cheek = cover(0.8 - np.abs(antrum(half, back, 1.0, sway) + 0.6), 1.0)
     for form, density in ((arch, 0.9), (jaw, 0.85), (plates, 0.8)):
         shell = cover(form, 1.0) * (density - 0.35 * cover(form - 1.8, 1.0))
         plane.put(bone, below * shell)
@@ -99,6 +101,15 @@ def _paint_spine(plane: Plane, traits: Traits, below: Float, bone: np.float32, s
     del below
 
 
+def antrum(half: Plane, back_mm: float, scale: float, sway: Float) -> Float:
+    """Return the depth below the wall of the maxillary sinus in mm: three-cornered from above."""
+    x, y, z = half.x - 29, half.y + back_mm - 30, half.z + 34
+    sides = np.maximum(np.maximum(-x - 13, 0.55 * x + 0.84 * y - 13), 0.62 * x - 0.78 * y - 15)
+    sides = np.maximum(sides, np.abs(z) - 18)
+    result: Float = (2.5 * (scale - 1) * 3 - sides + 1.2 * sway).astype(np.float32)
+    return result
+
+
 def paint_air(plane: Plane, depths: Depths, traits: Traits) -> None:
     """Paint what holds air: sinuses with their septa, nose, mastoid cells, ear canals."""
     t = traits
@@ -108,25 +119,26 @@ def paint_air(plane: Plane, depths: Depths, traits: Traits) -> None:
     ax = np.abs(x)
     s = np.float32(t.sinus_scale)
     back = t.half_length_mm
-    half = Plane(ax, y, z, plane.u_mm, plane.v_mm, plane.n_mm, plane.pixel_mm, plane.hu)
-    fine = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
-    finer = t.fine_waves.at(plane.u_mm * 1.9 + 50, plane.v_mm * 1.9, plane.n_mm * 1.4)
+    half = plane.moved(ax, y, z)
+    fine, finer = plane.noise(t.fine, 3), plane.noise(t.speck)
     below = plane.cover(-depths.above_base - 2.2)
     inside_face = cover(depths.body - 5, 2.0)
-    septum = cover(np.abs(x + 2.0 * t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)) - 0.7, 0.8)
+    septum = cover(np.abs(x + 2.0 * plane.noise(t.bend, 6)) - 0.7, 0.8)
 
     sphenoid = plane.ellipsoid((1.0, -18.0, 1.0), (13.0 * s, 11.0 * s, 9.5 * s)) + 0.8 * fine
     plane.put(AIR, below * cover(sphenoid, 1.0) * septum)
-    ethmoid = np.minimum(np.minimum(12.5 - ax, 20 - np.abs(y + 52)), np.minimum(z + 22, 11 - z))
-    cells = cover(np.abs(finer) * 1.5 - 0.28, 0.45) * cover(np.abs(ax - 6.3) - 0.5, 0.8)
+    ethmoid = np.minimum(np.minimum(11.5 - ax - 0.06 * np.abs(y + 50), 20 - np.abs(y + 52)), np.minimum(z + 22, 11 - z))
+    ethmoid = ethmoid + 0.9 * fine
+    partition = np.abs(np.sin((y + 3 * fine) * np.float32(np.pi / 9.5))) * 5.0
+    cells = cover(partition - 0.6, 0.8) * cover(np.abs(ax - 6.0 + fine) - 0.45, 0.8)
     plane.put(np.float32(t.bone_hu * 0.35), below * cover(ethmoid + 1.0, 1.0) * inside_face)
     plane.put(AIR, below * cover(ethmoid, 1.0) * cells * septum * inside_face)
-    nose = np.minimum(np.minimum(13.0 - ax, 34 - np.abs(y + 58)), -14 - z)
+    nose = np.minimum(np.minimum(12.0 - ax + 1.5 * fine - 0.1 * np.maximum(-y - 60, 0), 34 - np.abs(y + 58)), -14 - z)
     turbinate = cover(np.abs(ax - 7.5 + 1.5 * fine) - 2.2, 1.0)
     plane.put(MUSCLE - 15, below * cover(nose, 1.0) * inside_face)
     plane.put(AIR, below * cover(nose - 0.8, 1.0) * turbinate * septum * inside_face)
-    antrum = half.ellipsoid((26.0, -back + 28, -36.0), (15.5 * s, 18.0 * s, 20.0)) + 0.7 * fine
-    plane.put(AIR, below * cover(antrum, 1.0) * cover(depths.body - 9, 2.0))
+    hollow = antrum(half, back, float(s), plane.noise(t.sway, 6)) - 0.8 * np.abs(fine)
+    plane.put(AIR, below * cover(hollow, 1.0) * cover(depths.body - 9, 2.0))
     throat = plane.ellipsoid((0.0, -10.0, -46.0), (13.0, 7.0, 20.0))
     plane.put(AIR, below * cover(throat, 1.0))
 
@@ -136,8 +148,8 @@ def paint_air(plane: Plane, depths: Depths, traits: Traits) -> None:
 
     crest = petrous_line(x)
     mastoid = np.minimum(np.minimum(20 - np.abs(y - crest - 8), ax - 42), 14 - np.abs(z + 3))
-    mastoid = np.minimum(mastoid, np.minimum(-depths.above_base - 2.0, depths.vault + 7.0))
-    wall = np.abs(finer) * 1.4 - (1.15 - 1.3 * t.mastoid_air)
+    mastoid = np.minimum(mastoid, np.minimum(-depths.above_base - 2.5, depths.vault + 5.0)) + 1.5 * plane.noise(t.bend, 6)
+    wall = np.abs(finer) * 1.2 - (1.35 - 1.2 * t.mastoid_air)
     plane.put(np.float32(t.bone_hu * 0.55), cover(mastoid + 1.0, 1.5) * 0.5)
     plane.put(AIR, cover(mastoid, 2.0) * cover(wall, 0.5))
     canal = chain(ax, y, z, np.array([[42.0, 12, -4, 3.6], [58.0, 9, -5, 3.0], [82.0, 8, -4, 3.4]]))

@@ -1,10 +1,12 @@
 """Soft-edged forms over one plane of a head, in mm: the alphabet that all anatomy here is written in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from ich25d.bleeds.shape import Waves
 
 Float = npt.NDArray[np.float32]
 """float32 (h, w) over the pixels of a plane, unless said otherwise."""
@@ -23,6 +25,7 @@ class Plane:
         n_mm: Coordinate along the normal of the slice.
         pixel_mm: Size of a pixel.
         hu: The picture.
+        drawn: Noise that has been computed for this plane.
     """
 
     x: Float
@@ -33,6 +36,22 @@ class Plane:
     n_mm: float
     pixel_mm: float
     hu: Float
+    drawn: dict[int, Float] = field(default_factory=dict)
+
+    def noise(self, waves: Waves, coarse: int = 1) -> Float:
+        """Return a field of noise on this plane, computed once, on every `coarse`-th pixel."""
+        found = self.drawn.get(id(waves))
+        if found is None:
+            u, v = self.u_mm[coarse // 2 :: coarse], self.v_mm[coarse // 2 :: coarse]
+            found = waves.at(u, v, self.n_mm)
+            if coarse > 1:
+                found = _enlarged(found, coarse, self.hu.shape)
+            self.drawn[id(waves)] = found
+        return found
+
+    def moved(self, x: Float, y: Float, z: Float) -> "Plane":
+        """Return the same picture under other coordinates."""
+        return Plane(x, y, z, self.u_mm, self.v_mm, self.n_mm, self.pixel_mm, self.hu, self.drawn)
 
     def put(self, hu: Float | float, alpha: Float) -> None:
         """Lay a tissue over the picture; alpha is the share of each pixel that it takes."""
@@ -56,6 +75,14 @@ class Plane:
         """Say whether the plane comes near a point along z; spares work far from a structure."""
         low, high = float(self.z.min()), float(self.z.max())
         return low - reach_mm <= centre[2] <= high + reach_mm
+
+
+def _enlarged(coarse_field: Float, coarse: int, shape: tuple[int, ...]) -> Float:
+    """Return a field known on every `coarse`-th pixel, from `coarse // 2` on, on all of them."""
+    height, width = shape
+    matrix = np.array([[coarse, 0, coarse // 2], [0, coarse, coarse // 2]], np.float32)
+    result: Float = cv2.warpAffine(coarse_field, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return result
 
 
 def cover(depth: Float, width_mm: float) -> Float:

@@ -106,12 +106,14 @@ def _paint_plane(plane: Plane, traits: Traits, base: Base, folds: Folds) -> None
     if float(depths.cavity.max()) <= -1:
         return
     inside = plane.cover(depths.cavity)
+    bend, sway, fine = plane.noise(traits.bend, 6), plane.noise(traits.sway, 6), plane.noise(traits.fine, 3)
+    bent = plane.moved(plane.x + 1.3 * bend + 0.35 * fine, plane.y + 1.6 * sway - 0.35 * fine, plane.z + 1.2 * bend)
     surface = find_surface(plane, depths, traits, folds)
     paint_cortex(plane, surface, traits, inside)
-    paint_nuclei(plane, traits, inside)
-    paint_cerebellum(plane, depths, traits, inside)
-    paint_cisterns(plane, depths, traits, inside)
-    paint_ventricles(plane, traits, inside)
+    paint_nuclei(bent, traits, inside)
+    paint_cerebellum(bent, depths, traits, inside)
+    paint_cisterns(bent, depths, traits, inside)
+    paint_ventricles(bent, traits, inside)
     paint_dura(plane, depths, surface, traits, inside)
 
 

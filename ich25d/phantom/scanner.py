@@ -85,7 +85,7 @@ def draw_scan(rng: np.random.Generator, top_mm: float) -> Scan:
         positions.append(positions[-1] + (fine if positions[-1] < split else gap))
     position = np.array(positions) - below
     thickness = np.where(position + below < split, fine, gap)
-    centre = (float(rng.normal(0, 4)), float(rng.normal(-8, 5)), float(np.round(rng.uniform(20, 90), 3)))
+    centre = (float(rng.normal(0, 4)), float(rng.normal(3, 5)), float(np.round(rng.uniform(20, 90), 3)))
     return Scan(
         pixel_mm=float(rng.choice([0.4296875, 0.45703125, 0.46875, 0.48828125, 0.48828125])),
         tilt_deg=tilt,

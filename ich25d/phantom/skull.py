@@ -92,7 +92,7 @@ def make_base(traits: Traits) -> Base:
     thickness += petrous * (26 - thickness)
     thickness += step(14 - ax, 3) * step(y + 30, 4) * step(8 - y, 4) * (26 - thickness)
     rim = step(foramen * 15 + 9, 2) * step(-foramen * 15, 2) * step(24 - y, 8)
-    thickness += rim * (15 - thickness)
+    thickness += rim * (10 - thickness)
     density = 0.62 + 0.22 * petrous + 0.12 * np.clip(rough, -1, 2)
     return Base(np.dstack([height, cosine, thickness, density]).astype(np.float32))
 
@@ -109,7 +109,7 @@ def measure(plane: Plane, traits: Traits, base: Base) -> Depths:
     power = np.float32(t.squareness)
     flat_squared = (np.abs(xs) ** power + np.abs(ys) ** power) ** (2 / power)
     radial = np.sqrt(flat_squared + zs * zs)
-    radial += np.float32(0.011) * t.shape_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    radial += np.float32(0.011) * plane.noise(t.slow, 8)
     gy, gx = np.gradient(radial, plane.pixel_mm)
     gz = zs / (np.float32(70) * np.maximum(radial, 0.2))
     slope = np.sqrt(gx * gx + gy * gy + gz * gz) + 1e-4
@@ -119,11 +119,14 @@ def measure(plane: Plane, traits: Traits, base: Base) -> Depths:
     found = look_up(base.table, x + BASE_HALF_X, y + BASE_HALF_Y)
     floor_z = found[..., 0]
     above = (z - floor_z) * found[..., 1]
+    # The crests in the midline, front and back, grow inward.
+    crest = 3.2 * bump(x, 5) * step(np.abs(y) - 58, 14) * step(95 - z, 25)
+    vault = vault - crest
     cavity = np.minimum(vault, above)
 
-    bone = np.float32(t.bone_mm) * (
-        1 + 0.12 * t.shape_waves.at(plane.u_mm * 1.7, plane.v_mm * 1.7, plane.n_mm * 1.7)
-    ) * (1 + 0.5 * bump(x, 8) * step(np.abs(y) - 60, 12)) * (1 - 0.35 * step(28 - z, 20) * step(np.abs(x) - 40, 15))
+    uneven = 1 + 0.11 * plane.noise(t.bend, 6)
+    thin = 1 - 0.38 * step(28 - z, 20) * step(np.abs(x) - 40, 15)
+    bone = np.float32(t.bone_mm) * uneven * thin + crest
     # Below the widest level face and neck go on where the brain's ellipsoid tapers.
     wall = np.where(z < t.centre_z_mm, (z - np.float32(t.centre_z_mm)) / np.float32(175), zs)
     flat = np.sqrt(flat_squared + wall * wall)
@@ -140,7 +143,7 @@ def paint_skull(plane: Plane, depths: Depths, traits: Traits, base: Base) -> Flo
     """Paint vault and base, and return the share of bone in each pixel."""
     t = traits
     found = look_up(base.table, plane.x + BASE_HALF_X, plane.y + BASE_HALF_Y)
-    texture = t.fine_waves.at(plane.u_mm, plane.v_mm, plane.n_mm)
+    texture = plane.noise(t.fine, 3)
     outward = -depths.vault
     # Both tables are compact, the diploe between them is spongy and differs from place to place.
     share = outward / depths.bone_mm

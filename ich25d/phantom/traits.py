@@ -36,8 +36,11 @@ class Traits:
         pallidum_hu: 0 without calcification.
         petrous_top_mm: Height of the petrous ridges.
         frontal_floor_mm: Height of the orbital roofs.
-        shape_waves: Slow bumps of the skull.
-        fine_waves: Bumps of some millimetres.
+        slow: Bumps of 60 to 160 mm.
+        bend: Bumps of 22 to 60 mm.
+        sway: The same, independent.
+        fine: Bumps of 6 to 20 mm.
+        speck: Bumps of 2.5 to 8 mm.
         seed: Seeds the tables.
     """
 
@@ -65,8 +68,11 @@ class Traits:
     pallidum_hu: float
     petrous_top_mm: float
     frontal_floor_mm: float
-    shape_waves: Waves
-    fine_waves: Waves
+    slow: Waves
+    bend: Waves
+    sway: Waves
+    fine: Waves
+    speck: Waves
     seed: int
 
 
@@ -82,7 +88,7 @@ def draw_traits(rng: np.random.Generator) -> Traits:
     atrophy = float(np.clip(age + rng.normal(0, 0.12), 0.0, 1.0))
     grey = float(rng.normal(37.0, 1.0))
     return Traits(
-        half_width_mm=66.5 * size * float(rng.normal(1, 0.02)),
+        half_width_mm=68.0 * size * float(rng.normal(1, 0.02)),
         half_length_mm=84.0 * size * float(rng.normal(1, 0.02)),
         height_mm=67.0 * size * float(rng.normal(1, 0.03)),
         centre_z_mm=float(rng.normal(37, 1.5)),
@@ -106,7 +112,10 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         pallidum_hu=sometimes(0.22 * age, 60, 160),
         petrous_top_mm=float(rng.normal(10, 1.2)),
         frontal_floor_mm=float(rng.normal(13, 1.5)),
-        shape_waves=Waves.draw(rng, 60, 160, 10),
-        fine_waves=Waves.draw(rng, 6, 20, 24),
+        slow=Waves.draw(rng, 60, 160, 10),
+        bend=Waves.draw(rng, 22, 60, 14),
+        sway=Waves.draw(rng, 22, 60, 14),
+        fine=Waves.draw(rng, 6, 20, 24),
+        speck=Waves.draw(rng, 2.5, 8, 32),
         seed=int(rng.integers(2**31)),
     )
