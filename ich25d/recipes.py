@@ -29,25 +29,25 @@ def find_recipe(path: Path) -> Path:
     raise ConfigError(f"a recipe must be a TOML file or the name of a shipped one (got {str(path)!r})")
 
 
-def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+def read_recipe(path: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe file and check it.
 
     Args:
-        path: A TOML file.
+        path: A TOML file; None is all defaults.
         overrides: `section.key=value` with the value in TOML's own spelling (bare words are text).
 
     Raises:
         ConfigError: The file can't be read, or has unknown keys or values out of range; all are named.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"a recipe must be a readable TOML file (got {str(path)!r}: {error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"a recipe must be valid TOML (got {error}) in {path}") from error
     for override in overrides:
         _override(content, override)
-    return check_recipe(content, str(path))
+    return check_recipe(content, "--set" if path is None else str(path))
 
 
 def check_recipe(content: dict[str, Any], place: str) -> Recipe:

@@ -212,6 +212,10 @@ def write_tables(
         StoreError: The table isn't of the form.
     """
     checked = check_slices(slices, folder / TABLE_FILE)
+    further = [name for name in slices.columns if name not in checked.columns]
+    if further:
+        by_image = slices.set_axis([str(image_id) for image_id in slices["image_id"]])[further]
+        checked = checked.join(by_image, on="image_id")
     with replacing(folder / TABLE_FILE) as part:
         checked.to_parquet(part, index=False)
     about = {"format": FORMAT, "dim": dim, "views": list(views), "encoder": dict(encoder or {}) or None, "size": size}

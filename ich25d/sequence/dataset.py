@@ -72,7 +72,7 @@ class SequenceReader:
     """
 
     def __init__(self, store: FeatureStore, standard: Standard, base_logit: npt.NDArray[np.float64]) -> None:
-        self.store, self._standard, self._base_logit = store, standard, base_logit
+        self.store, self.standard, self.base_logit = store, standard, base_logit
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
@@ -103,10 +103,10 @@ class SequenceReader:
         found = self.features(series_id)
         n_slices = len(found.slice_position_mm)
         logit = (
-            np.broadcast_to(self._base_logit, (n_slices, N_LABELS)) if found.logit is None else found.logit[view]
+            np.broadcast_to(self.base_logit, (n_slices, N_LABELS)) if found.logit is None else found.logit[view]
         ).astype(np.float32)
         return SeriesItem(
-            embedding=self._standard.apply(found.embedding[view], self.store.encoder_of(series_id)),
+            embedding=self.standard.apply(found.embedding[view], self.store.encoder_of(series_id)),
             logit=logit,
             position_mm=known_position_mm(found.slice_position_mm).astype(np.float32),
             target=self.target(series_id),

@@ -1,0 +1,188 @@
+"""From a study store and a CNN's run to a feature store, every series embedded by the encoder that never saw it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ich25d.config import FeaturesConfig
+from ich25d.encoder.run import LoadedEncoder, load_encoder, read_run
+from ich25d.errors import StoreError, TrainingError, UsageError
+from ich25d.features.reading import PAINTED, Task, TaskReader, prepared, tasks_of
+from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
+from ich25d.features.table import targets
+from ich25d.files import file_key
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import bar, remark
+from ich25d.slabs.dataset import series_batches
+from ich25d.studies.store import StudyStore
+
+BATCH_SIZE = 64
+"""Slabs that an encoder takes at once."""
+
+
+def embed_series(
+    encoder: LoadedEncoder,
+    hu: npt.NDArray[np.int16],
+    slice_position_mm: npt.NDArray[np.float64],
+    window: npt.NDArray[np.float32] | None,
+    *,
+    views: Sequence[str],
+    batch_size: int = BATCH_SIZE,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Embed every slice of a series in every view.
+
+    Args:
+        encoder: One fold's encoder.
+        hu: Shape (n, H, W), int16, in scan order, as the study store crops and scales it.
+        slice_position_mm: Shape (n,), mm; NaN where unknown.
+        window: The files' own level and width, shape (n, 2), or None.
+        views: `plain` or `flip` (mirrored left to right) each.
+        batch_size: Slabs at a time.
+
+    Returns:
+        Embedding, shape (V, n, E), and logit, shape (V, n, 6), float32.
+    """
+    parts: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
+    for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size):
+        for view, (embeddings, logits) in zip(views, parts, strict=True):
+            embedding_BE, logit_BL = encoder(batch, flip=view == "flip")  # noqa: N806  # axes as suffix
+            embeddings.append(embedding_BE.float().cpu())
+            logits.append(logit_BL.float().cpu())
+    embedding = torch.stack([torch.cat(embeddings) for embeddings, _ in parts]).numpy()
+    logit = torch.stack([torch.cat(logits) for _, logits in parts]).numpy()
+    return embedding, logit
+
+
+def extract_oof_features(
+    store: StudyStore,
+    cnn_run: Path,
+    features: FeaturesConfig,
+    out: Path,
+    device: torch.device | str = "cpu",
+    *,
+    seed: int = 0,
+) -> FeatureStore:
+    """Embed the labelled series of a study store out of fold; what is there already is kept.
+
+    Painted copies of the negative series get ids `<series id>~painted1` and so on, the patient and fold of their
+    original and labels of their own; they are marked `train_only`.
+
+    Args:
+        store: The study store that the CNN was trained on.
+        cnn_run: The CNN's run; series of folds that it hasn't finished are left out.
+        features: [features].
+        out: The feature store to make.
+        device: Where to embed.
+        seed: Seed of the painted bleeds.
+
+    Raises:
+        UsageError: No labelled series is in a finished fold.
+        TrainingError: An encoder gives embeddings that don't fit into 16 bits.
+    """
+    run = read_run(cnn_run)
+    if run.store_size != store.size or run.crop != str(store.marker["crop"]):
+        raise UsageError(
+            f"the study store must be of the kind that the CNN was trained on (size {run.store_size}, crop {run.crop}; "
+            f"got size {store.size}, crop {store.marker['crop']}) in {store.root}"
+        )
+    tasks = tasks_of(store, {fold: str(entry["sha256"]) for fold, entry in run.folds.items()}, run.slab, features, seed)
+    if not tasks:
+        raise UsageError(
+            f"a labelled series must be in a finished fold (got folds {sorted(run.folds)} of {cnn_run}, "
+            f"{len(store.series)} series in {store.root}); finish `ich25d train-cnn`"
+        )
+    (out / JSON_FILE).unlink(missing_ok=True)  # unfinished until the tables are written again
+    made = {task.name: found for task in tasks if (found := _made(out, task)) is not None}
+    _embed_all([task for task in tasks if task.name not in made], store, cnn_run, features, out, device, seed, made)
+    there = [task for task in tasks if len(made[task.name])]
+    slices = _table(store, there, made)
+    shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
+    write_tables(out, slices, dim=_dim(out, there[0]), views=features.views, encoder=shas, size=run.slab.size)
+    return FeatureStore.open(out)
+
+
+def _embed_all(
+    tasks: Sequence[Task],
+    store: StudyStore,
+    cnn_run: Path,
+    features: FeaturesConfig,
+    out: Path,
+    device: torch.device | str,
+    seed: int,
+    made: dict[str, npt.NDArray[np.float32]],
+) -> None:
+    """Embed what is missing and note its labels in `made`; a copy that nothing could be painted into has none."""
+    if not tasks:
+        return
+    counts = dict(zip(store.series["series_id"], store.series["n_slices"], strict=True))
+    encoder: LoadedEncoder | None = None
+    with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
+        for item in prepared(tasks, TaskReader(store, seed)):
+            task = item.task
+            if len(item.hu):
+                if encoder is None or encoder.fold != task.fold:
+                    encoder = load_encoder(cnn_run, task.fold, device)
+                embedding, logit = embed_series(encoder, item.hu, item.position_mm, item.window, views=features.views)
+                if not np.isfinite(embedding).all() or not np.isfinite(logit).all():
+                    raise TrainingError(
+                        f"embeddings must be finite (got NaN or infinity from fold {task.fold} of {cnn_run}) "
+                        f"for series {task.series_id}"
+                    )
+                write_series(
+                    out, task.name, embedding=embedding, logit=logit, slice_position_mm=item.position_mm,
+                    extra={"target": item.target.astype(np.float32)}, metadata={"made_from": task.made_from},
+                )  # fmt: skip
+            made[task.name] = item.target
+            advance(int(counts[task.series_id]), note=f"fold {task.fold}")
+    n_bare = sum(not len(target) for target in made.values())
+    if n_bare:
+        remark(f"{n_bare} painted copies are left out: no bleed could be painted into them")
+
+
+def _made(out: Path, task: Task) -> npt.NDArray[np.float32] | None:
+    """Return the labels of a task that an earlier call has finished, else None."""
+    path = out / f"{file_key(task.name)}.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("made_from") != task.made_from:
+                return None
+            target: npt.NDArray[np.float32] = file.get_tensor("target")
+    except (OSError, SafetensorError):
+        return None
+    return target if target.ndim == 2 and target.shape[1] == N_LABELS else None
+
+
+def _dim(out: Path, task: Task) -> int:
+    path = out / f"{file_key(task.name)}.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(file.get_slice("embedding").get_shape()[2])
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"a series' features must be readable (got {error}) in {path}") from error
+
+
+def _table(store: StudyStore, tasks: Sequence[Task], made: dict[str, npt.NDArray[np.float32]]) -> pd.DataFrame:
+    """Make the slice table of the feature store; labels of the series themselves are the study store's of today."""
+    groups = store.slices.groupby("series_id", sort=False)
+    rows_of = {str(name): rows for name, rows in groups.indices.items()}
+    parts = []
+    for task in tasks:
+        part = store.slices.iloc[rows_of[task.series_id]]
+        kept = ("image_id", "study_id", "patient_id", "slice_position_mm", "source")
+        columns = {name: part[name].to_numpy() for name in kept if name in part}
+        frame = pd.DataFrame(columns).assign(series_id=task.name, fold=task.fold, train_only=task.copy > 0)
+        nameless = frame["patient_id"].fillna("") == ""
+        # As in the folds: without a patient the study is the smallest unit.
+        frame["patient_id"] = frame["patient_id"].where(~nameless, "study " + frame["study_id"].astype(str))
+        labels = made[task.name] if task.copy else targets(part)
+        if task.copy:
+            frame["image_id"] = frame["image_id"] + f"{PAINTED}{task.copy}"
+        for column, label in enumerate(LABELS):
+            frame[label] = labels[:, column]
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)

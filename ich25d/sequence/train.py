@@ -1,0 +1,247 @@
+"""`train-rnn`: from a CNN's run, or anybody's features, to a run that predict can use."""
+
+import dataclasses
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import ich25d
+from ich25d.config import Recipe
+from ich25d.encoder.run import CONFIG_FILE as CNN_CONFIG_FILE
+from ich25d.encoder.run import MODEL_FILE as CNN_MODEL_FILE
+from ich25d.encoder.run import read_run
+from ich25d.errors import UsageError
+from ich25d.features.extract import extract_oof_features
+from ich25d.features.store import FeatureStore
+from ich25d.files import replacing, sha256_file, write_bytes, write_json, write_text
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import remark
+from ich25d.recipes import find_recipe, read_recipe, write_recipe
+from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
+from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader, series_target
+from ich25d.sequence.fold import fingerprint_of, read_held_out, train_fold
+from ich25d.sequence.folds import Division, divide
+from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
+from ich25d.sequence.report import comparison_json, comparison_lines
+from ich25d.sequence.run import (
+    CONFIG_FILE,
+    ENCODER_FOLDER,
+    FEATURES_FOLDER,
+    FORMAT,
+    KIND,
+    MODEL_FILE,
+    STATISTICS_FILE,
+)
+from ich25d.sequence.standard import measure
+from ich25d.studies.store import StudyStore
+from ich25d.training.precision import choose_device
+from ich25d.training.prior import LabelCount
+from ich25d.training.thresholds import choose_thresholds
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RnnSummary:
+    """What a training left behind."""
+
+    out: Path
+    scopes: dict[str, dict[str, Any]]
+    """What `compare` gave, by the series it was measured on."""
+    exit_code: int = 0
+
+    def lines(self) -> list[str]:
+        """Return the comparison as tables for people."""
+        lines = []
+        for scope, found in self.scopes.items():
+            lines += [*comparison_lines(scope, found), ""]
+        return [*lines, f"{FULL} is what predict uses: {self.out}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        return {"out": str(self.out), "comparison": comparison_json(self.scopes)}
+
+
+def train_rnn(
+    studies: Path | None,
+    cnn: Path | None,
+    out: Path,
+    *,
+    features: Path | None = None,
+    config: Path | None = None,
+    overrides: tuple[str, ...] = (),
+    device: str = "auto",
+) -> RnnSummary:
+    """Train the sequence models on out-of-fold features, fit what comes after them, and compare.
+
+    The same call goes on where a killed one stopped: embedded series and trained folds are kept as long as what
+    they were made from stays the same.
+
+    Args:
+        studies: The study store that the CNN was trained on.
+        cnn: The CNN's run.
+        out: The model directory to make.
+        features: A feature store, instead of studies and CNN.
+        config: A recipe; default the CNN's own, or without one the defaults. [features], [sequence] and
+            [calibration] are used.
+        overrides: `section.key=value` each.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        UsageError: The arguments don't fit together, `out` holds something else, or there is too little data.
+        StoreError: The study store or feature store is damaged.
+        ModelError: The CNN's run is damaged.
+        TrainingError: Numbers that aren't finite.
+    """
+    recipe = _recipe(cnn, config, overrides)
+    if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
+        raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
+    place = choose_device(device)
+    _open(out)
+    if features is not None:
+        store = FeatureStore.open(features)
+    else:
+        assert studies is not None
+        assert cnn is not None
+        store = extract_oof_features(
+            StudyStore.open(studies), cnn, recipe.features, out / FEATURES_FOLDER, place, seed=recipe.sequence.seed
+        )
+    write_text(out / CONFIG_FILE, write_recipe(recipe))
+    division = divide(store, recipe.sequence.seed)
+    reader = SequenceReader(store, measure(store), _base_logit(store, division))
+    series, entries = _train(reader, division, recipe, out, place)
+    refinement = fit_refinement(series, recipe.calibration)
+    answers = cross_fitted(series, recipe.calibration)
+    scopes = _scopes(series, answers, recipe)
+    write_json(out / "comparison.json", comparison_json(scopes))
+    summary = RnnSummary(out, scopes)
+    write_text(out / "comparison.txt", "\n".join(summary.lines()) + "\n")
+    reader.standard.save(out / STATISTICS_FILE)
+    if cnn is not None:
+        _copy_encoder(cnn, out / ENCODER_FOLDER)
+    model = {
+        "format": FORMAT,
+        "kind": KIND,
+        "labels": list(LABELS),
+        "dim": store.dim,
+        "views": list(store.views),
+        "encoders": [int(key) if key else -1 for key in store.encoder],
+        "has_encoder": cnn is not None,
+        "sequence": dataclasses.asdict(recipe.sequence),
+        "n_seeds": recipe.sequence.seeds,
+        "folds": entries,
+        "statistics": {"file": STATISTICS_FILE, "sha256": sha256_file(out / STATISTICS_FILE)},
+        "base_logit": reader.base_logit.tolist(),
+        "gap_mm": _usual_gap_mm(series),
+        "refinement": refinement.to_dict(),
+        "calibration": dataclasses.asdict(recipe.calibration),
+        "thresholds": _thresholds(series, answers[FULL]),
+        "versions": {"ich25d": ich25d.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "data": {
+            "n_series": len(series),
+            "n_patients": len({item.patient_id for item in series}),
+            "n_slices": sum(len(item.target) for item in series),
+            "n_train_only": len(division.fold) - len(division.judged),
+        },
+    }
+    write_json(out / MODEL_FILE, model)
+    return summary
+
+
+def _recipe(cnn: Path | None, config: Path | None, overrides: tuple[str, ...]) -> Recipe:
+    if config is not None:
+        return read_recipe(find_recipe(config), overrides)
+    if cnn is not None:
+        return read_recipe(cnn / CNN_CONFIG_FILE, overrides)
+    return read_recipe(None, overrides)
+
+
+def _open(out: Path) -> None:
+    """Make the model directory, or check that a sequence run may go on in it.
+
+    Raises:
+        UsageError: It holds something else.
+    """
+    ours = {CONFIG_FILE, FEATURES_FOLDER, STATISTICS_FILE}
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out must be a folder (got the file {out})")
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if there and (not there & ours or (CNN_MODEL_FILE in there and _kind(out) != KIND)):
+        raise UsageError(
+            f"--out must be a new folder or a sequence model's directory (got {out}, with other files in it)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _kind(out: Path) -> str:
+    text = (out / MODEL_FILE).read_text(encoding="utf-8", errors="replace")
+    return KIND if f'"kind": "{KIND}"' in text else ""
+
+
+def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float64]:
+    count = LabelCount(N_LABELS)
+    judged = store.slices["series_id"].isin(division.judged)
+    count.add(torch.from_numpy(store.slices.loc[judged, list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)))
+    logit: npt.NDArray[np.float64] = count.logit().numpy()
+    return logit
+
+
+def _train(
+    reader: SequenceReader, division: Division, recipe: Recipe, out: Path, device: torch.device
+) -> tuple[list[HeldOut], dict[str, Any]]:
+    """Train all folds; return the held-out series and the folds' entries in `model.json`."""
+    n_copies = len(division.fold) - len(division.judged)
+    how = "new folds" if division.made_here else "the CNN's folds"
+    remark(f"{len(division.judged)} series and {n_copies} painted copies in {len(division.folds)} folds ({how})")
+    fingerprint = fingerprint_of(reader, recipe.sequence, division.fold)
+    series: list[HeldOut] = []
+    entries: dict[str, Any] = {}
+    for fold in division.folds:
+        folder, held_out = out / f"fold{fold}", division.held_out(fold)
+        entries[str(fold)] = train_fold(
+            reader, division.train(fold), held_out, recipe.sequence, folder,
+            fold=fold, fingerprint=fingerprint, device=device,
+        )  # fmt: skip
+        series += read_held_out(reader, held_out, folder, fold)
+    return series, entries
+
+
+def _scopes(series: list[HeldOut], answers: dict[str, Answers], recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Compare on all series, and on those that the calibration is fitted on where these are fewer."""
+    scopes = {"all held-out series": compare(series, answers)}
+    chosen = {item.series_id for item in matching(series, recipe.calibration.fit_on)}
+    if len(chosen) < len(series):
+        rows = [row for row, item in enumerate(series) if item.series_id in chosen]
+        name = f"held-out series that match {', '.join(recipe.calibration.fit_on)}"
+        scopes[name] = compare([series[row] for row in rows], take(answers, rows))
+    return scopes
+
+
+def _thresholds(series: list[HeldOut], answers: Answers) -> dict[str, Any]:
+    """Choose thresholds on the cross-fitted probabilities of held-out slices and series."""
+    target = np.concatenate([item.target for item in series])
+    whole = np.stack([series_target(item.target) for item in series])
+    return {
+        "slice": choose_thresholds(target, np.concatenate(answers.slices)),
+        "series": choose_thresholds(whole, np.stack(answers.series)),
+    }
+
+
+def _usual_gap_mm(series: list[HeldOut]) -> float:
+    gaps = np.concatenate([np.diff(item.slice_position_mm) for item in series])
+    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+    return float(np.median(gaps)) if len(gaps) else USUAL_GAP_MM
+
+
+def _copy_encoder(cnn: Path, target: Path) -> None:
+    """Copy what prediction needs of a CNN's run."""
+    run = read_run(cnn)
+    for name in [CNN_CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
+        source, copy = cnn / name, target / name
+        if copy.is_file() and sha256_file(copy) == sha256_file(source):
+            continue
+        with replacing(copy) as part:
+            part.write_bytes(source.read_bytes())
+    write_bytes(target / CNN_MODEL_FILE, (cnn / CNN_MODEL_FILE).read_bytes())
