@@ -5,7 +5,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from ich25d.labels import LABELS
 from ich25d.slabs.painting import Painter
 from ich25d.slabs.slab import neighbour_indices
 from ich25d.studies.store import StudyStore
+
+Item = TypeVar("Item")
 
 _PREFETCH = 4
 """Batches read ahead."""
@@ -211,15 +213,15 @@ def _codes(ids: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.int64], list[st
     return np.cumsum(starts) - 1, [str(name) for name in ids[starts]]
 
 
-def ahead(items: Iterator[SlabBatch], depth: int) -> Iterator[SlabBatch]:
+def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
     """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
 
     Leaving the loop early stops the thread.
     """
-    ready: queue.Queue[SlabBatch | BaseException | None] = queue.Queue(maxsize=depth)
+    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
-    def put(item: SlabBatch | BaseException | None) -> bool:
+    def put(item: Item | BaseException | None) -> bool:
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.1)

@@ -1,0 +1,254 @@
+"""What there is to predict: series of DICOM, of image tables, of study stores and of arrays, all read in one way."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.header import Remark
+from ich25d.errors import StoreError, UsageError
+from ich25d.studies.plan import make_plan
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series_plan import SeriesPlan
+from ich25d.studies.store import StudyStore
+from ich25d.studies.volume import Crop, read_series
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSeries:
+    """A series of a study store."""
+
+    root: Path
+    series_id: str
+    study_id: str
+    patient_id: str
+    image_ids: tuple[str, ...]
+    content_hash: str
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+Job = SeriesPlan | StoredSeries
+"""One series to read and predict; pickles, and is small."""
+
+
+@dataclass(slots=True)
+class Jobs:
+    """All series of the sources."""
+
+    series: list[Job]
+    qc: list[QcRow] = field(default_factory=list)
+    """Refusals of files, and remarks on series."""
+    n_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A series as the network takes it."""
+
+    hu: npt.NDArray[np.int16]
+    """Shape (n, size, size), HU, in scan order; n is 0 when no slice could be read."""
+    image_ids: tuple[str, ...]
+    slice_position_mm: npt.NDArray[np.float64]
+    """Shape (n,), mm; NaN where unknown."""
+    window: npt.NDArray[np.float32]
+    """The files' own level and width, shape (n, 2); NaN where they name none."""
+    qc: tuple[QcRow, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayImages:
+    """Slices that are in memory already."""
+
+    hu: npt.NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Return one slice."""
+        return self.hu[index], ()
+
+    def source(self, index: int) -> str:
+        """Name no file."""
+        del index
+        return ""
+
+    def stamps(self) -> list[str]:
+        """Return what changes with the content."""
+        return [hashlib.sha256(self.hu.tobytes()).hexdigest()]
+
+    @property
+    def is_native(self) -> bool:
+        """No codec takes part."""
+        return True
+
+
+def array_job(
+    hu: npt.NDArray[np.integer[Any]],
+    slice_position_mm: npt.NDArray[np.float64],
+    *,
+    image_ids: Sequence[str] | None = None,
+    pixel_spacing_mm: tuple[float, float] | None = None,
+    series_id: str = "array",
+) -> SeriesPlan:
+    """Plan a series from an array of HU, in any order of slices.
+
+    Args:
+        hu: Shape (n, rows, columns), whole numbers in HU: the full field, not cropped.
+        slice_position_mm: Shape (n,), mm from caudal to cranial.
+        image_ids: One a slice; default `slice_0000` and so on, in the array's order.
+        pixel_spacing_mm: Distance of rows and of columns; None takes pixels for square.
+        series_id: Name of the series.
+
+    Raises:
+        UsageError: Shapes, numbers or ids that can't be a series.
+    """
+    position = np.asarray(slice_position_mm, dtype=np.float64)
+    if hu.ndim != 3 or len(hu) == 0 or position.shape != (len(hu),):
+        raise UsageError(
+            f"a series must be HU of shape (n, rows, columns) and n positions (got {hu.shape}, {position.shape})"
+        )
+    if hu.dtype.kind not in "iu" or not np.isfinite(position).all():
+        raise UsageError(f"HU must be whole numbers and positions finite, in mm (got {hu.dtype}, {position.tolist()})")
+    ids = [f"slice_{index:04d}" for index in range(len(hu))] if image_ids is None else [str(name) for name in image_ids]
+    if len(ids) != len(hu) or len(set(ids)) != len(ids):
+        raise UsageError(f"image ids must be one a slice, each once (got {len(ids)} for {len(hu)} slices)")
+    order = np.argsort(position, kind="stable")
+    clipped = np.clip(hu[order], -1024, 3071).astype(np.int16)
+    gaps = np.diff(position[order])
+    return SeriesPlan(
+        series_id=series_id,
+        study_id="",
+        patient_id="",
+        image_ids=tuple(ids[index] for index in order),
+        slice_position_mm=tuple(position[order].tolist()),
+        slice_spacing_mm=float(np.median(gaps)) if len(gaps) else None,
+        spacing_is_regular=bool(len(gaps) and np.allclose(gaps, gaps[0])),
+        tilt_deg=None,
+        order_key="position",
+        shape=(int(hu.shape[1]), int(hu.shape[2])),
+        pixel_spacing_mm=pixel_spacing_mm,
+        pixel_family="array",
+        kernel="",
+        thickness_mm=None,
+        windows=(None,) * len(hu),
+        images=ArrayImages(clipped),
+    )
+
+
+def find_jobs(
+    sources: Sequence[Path],
+    *,
+    only: Sequence[str] = (),
+    images: Sequence[Path] = (),
+    size: int,
+    crop: str,
+    workers: int = 1,
+) -> Jobs:
+    """Find all series in the sources.
+
+    Args:
+        sources: Folders, files, zip archives and study stores, in any mix.
+        only: Globs that files and archive members must match, any of them.
+        images: Tables of images, as further sources.
+        size: Side of the slices that the model takes; a study store must be of it.
+        crop: How those are cropped, likewise.
+        workers: Processes that read headers; 0 is one a core.
+
+    Raises:
+        UsageError: A source isn't there, or there is nothing to read.
+        StoreError: A study store is of another size or crop than the model's.
+    """
+    if not sources and not images:
+        raise UsageError("there must be something to read; name folders, files, archives, a study store or --images")
+    for path in (*sources, *images):
+        if not path.exists():
+            raise UsageError(f"a source must exist (got {path})")
+    stores = [path for path in sources if (path / "store.json").is_file()]
+    found = Jobs([])
+    for root in stores:
+        store = StudyStore.open(root)
+        if (store.size, str(store.marker["crop"])) != (size, crop):
+            raise StoreError(
+                f"a study store must be made with the model's --size {size} --crop {crop} (got --size {store.size} "
+                f"--crop {store.marker['crop']}) in {root}; build another, or predict from its sources"
+            )
+        found.series += _stored(store)
+        found.n_seen += len(store.slices)
+    rest = [path for path in sources if path not in stores]
+    if rest or images:
+        plan = make_plan(rest, only, images, workers=workers)
+        found.series += plan.series
+        found.qc += plan.qc
+        found.n_seen += plan.n_seen
+    elif only:
+        raise UsageError(f"--only picks files and archive members; a study store has none (got {list(only)})")
+    return found
+
+
+def _stored(store: StudyStore) -> list[Job]:
+    ids: dict[str, list[str]] = {}
+    for series_id, image_id in zip(store.slices["series_id"], store.slices["image_id"], strict=True):
+        ids.setdefault(str(series_id), []).append(str(image_id))
+    return [
+        StoredSeries(
+            root=store.root,
+            series_id=str(row.series_id),
+            study_id=str(row.study_id),
+            patient_id="" if row.patient_id is None else str(row.patient_id),
+            image_ids=tuple(ids[str(row.series_id)]),
+            content_hash=str(row.content_hash),
+        )
+        for row in store.series.itertuples()
+    ]
+
+
+def read_job(job: Job, *, crop: Crop, size: int) -> Read:
+    """Read a series, wherever it is; the unit of work of the reading processes."""
+    if isinstance(job, StoredSeries):
+        return _read_stored(job)
+    volume = read_series(job, crop=crop, size=size)
+    own = [(row["window_level"], row["window_width"]) for row in volume.slices]
+    return Read(
+        hu=volume.hu,
+        image_ids=tuple(row["image_id"] for row in volume.slices),
+        slice_position_mm=np.array([row["slice_position_mm"] for row in volume.slices], dtype=np.float64),
+        window=np.array(own, dtype=np.float32).reshape(-1, 2),  # None becomes NaN
+        qc=tuple(volume.qc),
+    )
+
+
+def _read_stored(job: StoredSeries) -> Read:
+    store, rows = _open_store(job.root)
+    table = store.slices.iloc[rows[job.series_id]]
+    columns = ["window_level", "window_width"]
+    return Read(
+        hu=store.hu(job.series_id),
+        image_ids=job.image_ids,
+        slice_position_mm=table["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan),
+        window=table[columns].to_numpy(dtype=np.float32, na_value=np.nan),
+        qc=(),
+    )
+
+
+@lru_cache(maxsize=4)
+def _open_store(root: Path) -> tuple[StudyStore, dict[str, npt.NDArray[np.int64]]]:
+    store = StudyStore.open(root)
+    groups = store.slices.groupby("series_id", sort=False).indices
+    return store, {str(name): np.asarray(rows) for name, rows in groups.items()}
+
+
+def fingerprint(job: Job) -> str:
+    """Return what changes when a series' images or their places in the scan do."""
+    if isinstance(job, StoredSeries):
+        parts = [str(job.root.resolve()), job.series_id, job.content_hash, *job.image_ids]
+    else:
+        parts = [job.series_id, *job.image_ids, *map(repr, job.slice_position_mm), *job.images.stamps()]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,189 @@
+"""A model directory of either kind, loaded: a series' HU in, its probabilities out.
+
+The networks are called through the functions that training calls; size, crop, windows and views are the model's own.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit
+
+from ich25d.encoder.run import CONFIG_FILE, MODEL_FILE, LoadedEncoder, Run, load_encoder, read_run
+from ich25d.encoder.run import KIND as ENCODER_KIND
+from ich25d.errors import ModelError
+from ich25d.features.extract import BATCH_SIZE, embed_series
+from ich25d.recipes import read_recipe
+from ich25d.sequence.run import KIND as SEQUENCE_KIND
+from ich25d.sequence.run import LoadedSequence, SequencePrediction, load_sequence
+from ich25d.training.calibration import Calibration
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Network:
+    """Encoders of all folds, and what refines and calibrates their logits."""
+
+    folder: Path
+    encoders: tuple[LoadedEncoder, ...]
+    views: tuple[str, ...]
+    refine: Callable[[npt.NDArray[np.float32], Floats, Floats], SequencePrediction]
+    """From embeddings (F, V, n, E), logits (F, V, n, 6) and positions (n,) to probabilities."""
+    run: Run
+    prior: Floats
+    """Share of positive slices a label in the training data, shape (6,)."""
+    stamp: str
+    """Changes with the model."""
+    device: torch.device
+    batch_size: int = BATCH_SIZE
+    kind: str = field(default=SEQUENCE_KIND)
+
+    @property
+    def size(self) -> int:
+        """Side in px of the slices that it was trained on."""
+        return self.run.store_size
+
+    @property
+    def crop(self) -> str:
+        """How those were cropped, `head` or `none`."""
+        return self.run.crop
+
+    def predict(
+        self,
+        hu: npt.NDArray[np.int16],
+        slice_position_mm: npt.NDArray[np.float64],
+        window: npt.NDArray[np.float32] | None,
+    ) -> SequencePrediction:
+        """Predict one series.
+
+        Args:
+            hu: Shape (n, size, size), int16, in scan order, cropped as the model's own store.
+            slice_position_mm: Shape (n,), mm; NaN where unknown.
+            window: The files' own level and width, shape (n, 2); NaN or None where they name none.
+
+        Raises:
+            ModelError: The networks gave numbers that aren't finite.
+        """
+        embeddings, logits = [], []
+        for encoder in self.encoders:
+            embedding, logit = self._embed(encoder, hu, slice_position_mm, window)
+            embeddings.append(embedding)
+            logits.append(logit)
+        found = self.refine(np.stack(embeddings), np.stack(logits).astype(np.float64), slice_position_mm)
+        numbers = (found.encoder_probability, found.probability, found.series_probability)
+        if not all(np.isfinite(part).all() for part in numbers):
+            raise ModelError(f"probabilities must be finite (got NaN from {self.folder}); are its weights whole?")
+        return found
+
+    def _embed(
+        self,
+        encoder: LoadedEncoder,
+        hu: npt.NDArray[np.int16],
+        slice_position_mm: npt.NDArray[np.float64],
+        window: npt.NDArray[np.float32] | None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Embed a series; where the device's memory is too small, again with half the batch."""
+        while True:
+            try:
+                return embed_series(
+                    encoder, hu, slice_position_mm, window, views=self.views, batch_size=self.batch_size
+                )
+            except torch.cuda.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+                torch.cuda.empty_cache()
+
+
+def load_network(folder: Path, device: torch.device) -> Network:
+    """Load a model directory of `train-rnn` or of `train-cnn`.
+
+    Raises:
+        ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
+    """
+    kind = _kind(folder)
+    if kind == SEQUENCE_KIND:
+        return _sequence_network(folder, device)
+    if kind == ENCODER_KIND:
+        return _encoder_network(folder, device)
+    raise ModelError(
+        f"a model directory must be of kind {SEQUENCE_KIND!r} or {ENCODER_KIND!r} (got {kind!r}) in {folder}"
+    )
+
+
+def _kind(folder: Path) -> Any:  # noqa: ANN401  # JSON from a file
+    try:
+        content = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {folder}; "
+            "it is written when the training has finished"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{MODEL_FILE} must be JSON (got {type(error).__name__}) in {folder}") from error
+    return content.get("kind") if isinstance(content, dict) else type(content).__name__
+
+
+def _sequence_network(folder: Path, device: torch.device) -> Network:
+    sequence: LoadedSequence = load_sequence(folder, device)
+    if sequence.encoder_folder is None:
+        raise ModelError(f"a run made from features alone has no encoder that could read images (got {folder})")
+    encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
+    return Network(
+        folder=folder,
+        encoders=encoders,
+        views=sequence.views,
+        refine=sequence.predict,
+        run=encoders[0].run,
+        prior=sequence.prior,
+        stamp=_stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE),
+        device=device,
+    )
+
+
+def _encoder_network(folder: Path, device: torch.device) -> Network:
+    run = read_run(folder)
+    if not run.folds:
+        raise ModelError(f"a model directory must hold a finished fold (got none) in {folder}; go on with train-cnn")
+    calibration = Calibration.from_dict(run.content.get("calibration"))
+    config = folder / CONFIG_FILE
+    views = read_recipe(config).features.views if config.is_file() else ("plain", "flip")
+    encoders = tuple(load_encoder(folder, fold, device) for fold in sorted(run.folds))
+
+    def refine(_: npt.NDArray[np.float32], logit: Floats, __: Floats) -> SequencePrediction:
+        mean = logit.mean(axis=(0, 1))
+        probability = calibration.probability(mean)
+        return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
+
+    return Network(
+        folder=folder,
+        encoders=encoders,
+        views=tuple(views),
+        refine=refine,
+        run=run,
+        prior=_prior(run),
+        stamp=_stamp(folder / MODEL_FILE),
+        device=device,
+        kind=ENCODER_KIND,
+    )
+
+
+def _prior(run: Run) -> Floats:
+    prior = np.asarray(run.content.get("prior"), dtype=np.float64)
+    if prior.shape != (6,) or not ((prior > 0) & (prior < 1)).all():
+        raise ModelError(f"a model's prior must be six shares between 0 and 1 (got {prior.tolist()}) in {run.folder}")
+    return prior
+
+
+def _stamp(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())  # it names the SHA-256 of all weights, which were checked
+    return digest.hexdigest()

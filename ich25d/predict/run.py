@@ -1,0 +1,185 @@
+"""`ich25d predict`: sources and a model in, the competition's CSV and its tables out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ich25d.dicom.codes import is_refusal
+from ich25d.errors import UsageError
+from ich25d.predict.jobs import Job, Jobs, find_jobs, fingerprint
+from ich25d.predict.network import Network, load_network
+from ich25d.predict.output import Written, write_outputs
+from ich25d.predict.parts import Part, Parts, kept_parts
+from ich25d.predict.pipeline import predict_jobs
+from ich25d.predict.submission import read_sample
+from ich25d.progress import bar, remark
+from ich25d.studies.plan import NO_DICOM
+from ich25d.studies.qc import QcRow
+from ich25d.training.precision import choose_device
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSummary:
+    """What was predicted."""
+
+    out: Path
+    n_series: int
+    n_slices: int
+    n_answered: int
+    """Images in the CSV."""
+    n_by_prior: int
+    """Images of the sample that no network saw."""
+    n_resumed: int
+    """Series that an earlier, unfinished run had predicted."""
+    n_not_wanted: int
+    """Series none of whose images the sample asks for."""
+    refusals: dict[str, int]
+    """Rows of `qc.csv` that refuse something, by code."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when something was refused or answered by the prior."""
+        return 1 if self.refusals or self.n_by_prior else 0
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        lines = [f"{self.out}: {self.n_answered} images, {6 * self.n_answered} rows; {self.n_series} series"]
+        if self.n_by_prior:
+            lines.append(f"{self.n_by_prior} images of the sample had no prediction and got the training data's shares")
+        if self.n_resumed:
+            lines.append(f"{self.n_resumed} series were there from an unfinished run")
+        if self.n_not_wanted:
+            lines.append(f"{self.n_not_wanted} series hold no image of the sample and were left out")
+        if self.refusals:
+            codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
+            lines.append(f"refused: {codes}; {self.out.with_name('qc.csv')} says which")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+        return {
+            "out": str(self.out),
+            "n_series": self.n_series,
+            "n_slices": self.n_slices,
+            "n_answered": self.n_answered,
+            "n_by_prior": self.n_by_prior,
+            "n_resumed": self.n_resumed,
+            "n_not_wanted": self.n_not_wanted,
+            "refusals": self.refusals,
+        }
+
+
+def predict(
+    sources: Sequence[Path],
+    model: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    sample: Path | None = None,
+    images: Sequence[Path] = (),
+    device: str = "auto",
+    workers: int = 0,
+) -> PredictSummary:
+    """Predict every slice and every series into a Kaggle CSV.
+
+    Beside the CSV stand `predictions.parquet`, `studies.csv` and `qc.csv`. A killed run is gone on with by the same
+    call; the CSV takes the place of an old one only when all is done and it is sound.
+
+    Args:
+        sources: Folders, DICOM files, zip archives and study stores, in any mix.
+        model: A model directory of `train-rnn` or `train-cnn`.
+        out: The CSV.
+        only: Globs that files and archive members must match, any of them.
+        sample: A sample submission: its ids are answered, all of them, in its order, and no other; series without one
+            of them aren't read. Ids without a readable image get the shares of the training data.
+        images: Tables of images, as further sources.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        workers: Processes that read; 0 chooses.
+
+    Raises:
+        UsageError: Options or sources that don't fit together, or nothing to predict; nothing is written.
+        ModelError: The model directory is damaged, unfinished or foreign.
+        SubmissionError: The sample can't be read as one.
+        StoreError: A study store is of another size or crop than the model's.
+    """
+    if out.is_dir():
+        raise UsageError(f"--out must be a CSV file (got the folder {out})")
+    wanted = None if sample is None else read_sample(sample)
+    network = load_network(model, choose_device(device))
+    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
+    jobs, qc = _without_doubles(found)
+    asked = None if wanted is None else set(wanted)
+    chosen = [job for job in jobs if asked is None or not asked.isdisjoint(job.image_ids)]
+    if not chosen:
+        raise UsageError(
+            f"there must be a head CT series {'' if asked is None else 'with images of the sample '}to predict "
+            f"(got {found.n_seen} files or images, {len(jobs)} series, {_codes(qc) or 'nothing refused'}); see --only"
+        )
+    with kept_parts(out, network.stamp) as parts:
+        done, more, n_resumed = _predict_all(chosen, network, parts, workers)
+        qc += more
+        if not done and wanted is None:
+            raise UsageError(f"there must be a readable series (got {_codes(qc)} in {len(chosen)} series)")
+        written = write_outputs(out, done, qc, network.prior, sample, wanted)
+    return _summary(out, done, written, n_resumed, len(jobs) - len(chosen))
+
+
+def _without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
+    """Leave out series whose images other sources hold as well, as a store and the files it was made from."""
+    seen: set[str] = set()
+    jobs, qc = [], list(found.qc)
+    for job in found.series:
+        twice = seen.intersection(job.image_ids)
+        if twice:
+            detail = f"{len(twice)} of its images are in another source as well; the first source is used"
+            qc.append(QcRow("", "", job.series_id, "series", "DUP_UID_SAME", detail))
+            continue
+        seen.update(job.image_ids)
+        jobs.append(job)
+    return jobs, qc
+
+
+def _predict_all(
+    jobs: Sequence[Job], network: Network, parts: Parts, workers: int
+) -> tuple[list[tuple[Job, Part]], list[QcRow], int]:
+    """Predict what isn't there yet; return all series and parts in the jobs' order, rows, and how many were there."""
+    key = {job: fingerprint(job) for job in jobs}
+    there = {job: part for job in jobs if (part := parts.load(key[job])) is not None}
+    n_resumed = len(there)
+    todo = [job for job in jobs if job not in there]
+    if n_resumed:
+        remark(f"{n_resumed} of {len(jobs)} series were predicted by an unfinished run")
+    lost: list[QcRow] = []
+    with bar("predict", sum(len(job) for job in todo), "slices") as advance:
+        for job, result in predict_jobs(todo, network, workers=workers):
+            if isinstance(result, Part):
+                parts.save(key[job], result)
+                there[job] = result
+            else:
+                lost += result
+            advance(len(job))
+    done = [(job, there[job]) for job in jobs if job in there]
+    return done, [row for _, part in done for row in part.qc] + lost, n_resumed
+
+
+def _codes(qc: Sequence[QcRow]) -> str:
+    counts = Counter(row.code for row in qc if is_refusal(row.code))
+    return ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+
+
+def _summary(
+    out: Path, done: Sequence[tuple[Job, Part]], written: Written, n_resumed: int, n_not_wanted: int
+) -> PredictSummary:
+    refused = Counter(row.code for row in written.qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    return PredictSummary(
+        out=out,
+        n_series=len(done),
+        n_slices=sum(len(part.image_ids) for _, part in done),
+        n_answered=written.n_images,
+        n_by_prior=written.n_by_prior,
+        n_resumed=n_resumed,
+        n_not_wanted=n_not_wanted,
+        refusals=dict(sorted(refused.items())),
+    )
