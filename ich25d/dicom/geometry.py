@@ -4,6 +4,7 @@ References:
     DICOM PS3.3, C.7.6.2.1.1 (Image Position and Orientation).
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +51,9 @@ def canonical_normal(directions: Floats) -> Floats:
     Returns:
         Unit vector, shape (3,).
     """
-    normal = np.cross(directions[:3], directions[3:])
-    normal = normal / np.linalg.norm(normal)
+    a, b, c, d, e, f = directions.tolist()
+    normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+    normal /= np.linalg.norm(normal)
     return normal if normal[np.abs(normal).argmax()] > 0 else -normal
 
 
@@ -64,8 +66,9 @@ def main_directions(directions: Floats) -> Floats:
     Args:
         directions: Shape (n, 6).
     """
-    rows, counts = np.unique(directions, axis=0, return_counts=True)
-    return np.asarray(rows[counts.argmax()], dtype=np.float64)
+    counts = Counter(map(tuple, directions.tolist()))
+    most = max(counts.values())
+    return np.array(min(row for row, count in counts.items() if count == most), dtype=np.float64)
 
 
 def orientation_groups(directions: Floats) -> Ints:
@@ -77,6 +80,8 @@ def orientation_groups(directions: Floats) -> Ints:
     Returns:
         Group of each slice, shape (n,); the numbers don't depend on the slices' order.
     """
+    if (directions == directions[0]).all():
+        return np.zeros(len(directions), dtype=np.int64)
     rows, inverse = np.unique(np.round(directions, 4), axis=0, return_inverse=True)
     group = np.arange(len(rows))
     for row in range(1, len(rows)):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ich25d.dicom.header import Header, Remark
 
+MAX_SCOUTS = 3
+"""A scan has more slices than that, a set of scouts hasn't."""
 MAX_SLICES = 1000
 """More images than that in one axial series are time points."""
 
@@ -114,6 +116,8 @@ def refuse_kinds(
         found.append(("PERFUSION", "the description or ImageType speaks of perfusion or a dynamic scan"))
     if len(members) > MAX_SLICES:
         found.append(("PERFUSION", f"a series must have at most {MAX_SLICES} slices (got {len(members)})"))
+    if "localizer" in flags and len(members) <= MAX_SCOUTS:
+        found.append(("LOCALIZER", "the description speaks of a localizer"))
     if "angio" in flags:
         found.append(("CONTRAST", "the description speaks of angiography"))
     elif has_agent and "contrast" in flags:

@@ -131,3 +131,13 @@ def test_dynamic_and_contrast_series_are_refused_unless_accepted(make_header: Ma
     assert {refusal.code for refusal in ordering.refusals} == {"PERFUSION", "CONTRAST"}
     assert remark_codes(ordering) == [{"CONTRAST_TAG"}]
     assert order_series(dynamic + angio, accept={"PERFUSION", "CONTRAST"}).refusals == []
+
+
+def test_scouts_named_by_their_description_are_refused(make_header: Make) -> None:
+    """Up to three images called topogram aren't a scan; a scan that mentions one is."""
+    flags = frozenset({"localizer"})
+    few = scan(make_header, [0.0, 5.0], description_flags=flags)
+    many = scan(make_header, [0.0, 5.0, 10.0, 15.0], description_flags=flags)
+
+    assert [refusal.code for refusal in order_series(few).refusals] == ["LOCALIZER"] * 2
+    assert order_series(many).refusals == []
