@@ -149,7 +149,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of order, augmentation and new layers."""
     exclude_from_validation: tuple[str, ...] = ()
-    """Glob patterns of series ids that are trained on but not validated."""
+    """Glob patterns of series ids that are held out like all others, but don't count when epochs are compared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,15 @@ class Course:
     kept_score: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
 
+    def has_logged(self, line: dict[str, Any], step: int) -> bool:
+        """Say whether a line of the log was written before the checkpoint of this course, at this step."""
+        before_validation = self.step_in_epoch > 0
+        return (
+            line["step"] <= step
+            and line["event"] != "end"
+            and not (line["event"] == "epoch" and line["step"] == step and before_validation)
+        )
+
 
 def save_course(
     path: Path, learner: Learner, course: Course, shown: dict[str, torch.Tensor], *, data: str, processes: int

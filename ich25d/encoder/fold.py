@@ -109,11 +109,12 @@ class FoldTraining:
         if resumed:
             self._restore()
         log_path = self._folder / "metrics.jsonl" if self._processes.is_first else None
-        log = RunLog(log_path, self._learner.step if resumed else None)
-        course, epochs = self._course, self._recipe.train.epochs
+        course, epochs, first = self._course, self._recipe.train.epochs, self._learner.step
+        log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None)
         try:
             while course.epoch < epochs:
                 self._epoch(log, stop)
+                self._save()
                 self._validate(log)
                 course.epoch, course.step_in_epoch = course.epoch + 1, 0
                 course.loss_sum, course.loss_steps = 0.0, 0
@@ -213,8 +214,7 @@ class FoldTraining:
         return natural_shift(shown, self.natural)
 
     def _counted(self) -> tuple[torch.Tensor, torch.Tensor]:
-        both = torch.stack([self.shown.positive, self.shown.known]).to(self._device)
-        positive, known = self._processes.sum(both).cpu()
+        positive, known = self._processes.sum_of_all(torch.stack([self.shown.positive, self.shown.known]), self._device)
         return positive, known
 
     def _validate(self, log: RunLog) -> None:

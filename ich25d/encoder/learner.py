@@ -28,6 +28,8 @@ def make_learner(
         WeightsError: Its pretrained weights can't be had.
     """
     train = recipe.train
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
     torch.manual_seed(seed)
     encoder = build_encoder(recipe.encoder, recipe.slab)
     encoder.set_odds(odds)

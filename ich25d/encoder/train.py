@@ -20,7 +20,7 @@ from ich25d.encoder.validate import score
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
-from ich25d.progress import remark
+from ich25d.progress import remark, set_quiet
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
@@ -45,6 +45,8 @@ class CnnSummary:
     """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label; of slices never trained on."""
     pooled: dict[str, Any]
     """The same over the held-out slices of all finished folds together."""
+    is_first: bool = True
+    """False in the processes of `torchrun` that leave the talking to the first one."""
 
     @property
     def exit_code(self) -> int:
@@ -53,6 +55,8 @@ class CnnSummary:
 
     def lines(self) -> list[str]:
         """Return what was reached, as a table for people."""
+        if not self.is_first:
+            return []
         lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
         if self.scores:
             lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
@@ -112,6 +116,8 @@ def train_cnn(
     digest = data_digest(studies)
     interrupted = False
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
+        if not processes.is_first:
+            set_quiet(True)
         _open(out, recipe, chosen, resume=resume, processes=processes)
         painted = recipe.augment.painted
         painter = Painter(studies, painted, recipe.train.seed) if painted > 0 else None
@@ -133,7 +139,7 @@ def train_cnn(
             if processes.is_first:
                 add_fold(out, describe(studies, recipe, digest), number, entry)
             processes.wait()
-    return _summary(out, studies, interrupted)
+    return dataclasses.replace(_summary(out, studies, interrupted), is_first=processes.is_first)
 
 
 def _open(out: Path, recipe: Recipe, folds: list[int], *, resume: bool, processes: Processes) -> None:

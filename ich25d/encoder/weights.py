@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from ich25d.config import EncoderConfig, SlabConfig
 from ich25d.encoder.model import SlabEncoder, assemble, build_backbone, channel_colours, normalisation
@@ -181,8 +180,3 @@ def fit_stem(three: Weights, wanted: Weights, colours: Sequence[int]) -> Weights
         lacking = kernel.sum(1, keepdim=True) - tiled.sum(1, keepdim=True)
         fitted[name] = tiled + lacking / len(colours)
     return fitted
-
-
-def n_parameters(model: nn.Module) -> int:
-    """Return how many numbers a model learns."""
-    return sum(parameter.numel() for parameter in model.parameters())

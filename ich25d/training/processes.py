@@ -29,6 +29,10 @@ class Processes:
             distributed.all_reduce(values)
         return values
 
+    def sum_of_all(self, values: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """Add a tensor on the CPU up over all processes, by way of the device that they talk over."""
+        return self.sum(values.to(device)).cpu() if self.count > 1 else values
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.count > 1:

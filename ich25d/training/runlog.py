@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ class RunLog:
 
     Args:
         path: The file; None logs nothing (processes other than the first).
-        keep_until: Lines of later steps go: a resumed run does them again. None starts afresh.
+        keep: Which lines of an earlier run stay: a resumed run writes the others again. None starts afresh.
     """
 
-    def __init__(self, path: Path | None, keep_until: int | None = None) -> None:
+    def __init__(self, path: Path | None, keep: Callable[[dict[str, Any]], bool] | None = None) -> None:
         self._path = path
         if path is None:
             return
-        lines = [] if keep_until is None else [line for line in read_log(path) if line["step"] <= keep_until]
+        lines = [] if keep is None else [line for line in read_log(path) if keep(line)]
         write_text(path, "".join(_spell(line) for line in lines))
 
     def write(self, event: str, step: int, **values: Any) -> None:  # noqa: ANN401  # whatever JSON takes

@@ -97,6 +97,7 @@ def test_gem_fits_any_convolutional_model(name: str) -> None:
 
     assert sum(isinstance(part, GemPool) for part in encoder.modules()) == 1
     encoder(torch.rand(2, 6, 32, 32))[1].sum().backward()
+    assert {f"backbone.{name}" for name, _ in encoder.backbone.named_parameters()} == set(encoder.layer_depth()[0])
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet_ln", "test_byobnet", "test_nfnet"])

@@ -7,14 +7,14 @@ from ich25d.training.runlog import RunLog, read_log
 
 
 def test_drops_what_a_resumed_run_does_again(tmp_path: Path) -> None:
-    """Lines after the checkpoint's step go, and a line cut off by a kill as well."""
+    """Lines that aren't kept go, and a line cut off by a kill as well."""
     path = tmp_path / "metrics.jsonl"
     log = RunLog(path)
     for step in (1, 2, 3):
         log.write("step", step, loss=0.5)
     path.write_text(path.read_text() + '{"event": "st')
 
-    RunLog(path, keep_until=2).write("step", 3, loss=0.25)
+    RunLog(path, keep=lambda line: line["step"] <= 2).write("step", 3, loss=0.25)
 
     assert [(line["step"], line["loss"]) for line in read_log(path)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
 
