@@ -1,7 +1,7 @@
 """Commands on models: train-cnn, train-rnn, predict, evaluate, check-submission."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -152,7 +152,7 @@ def check_submission(
     end(run(file, sample), as_json)
 
 
-def fold_number(text: str) -> int | str:
+def fold_number(text: str) -> int | Literal["all"]:
     """Read --fold: a number, or all."""
     if text == "all":
         return "all"

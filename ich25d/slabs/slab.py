@@ -16,6 +16,10 @@ HOLE_FACTOR = 2.0
 """A step of more than this many median gaps is a hole: what lies beyond isn't a neighbour."""
 
 
+SAME_PLACE_MM = 0.01
+"""Positions nearer than this are the same place."""
+
+
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
     """Find the neighbours of every slice of a series.
 
@@ -44,10 +48,13 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
 
 
 def _by_rank(position: npt.NDArray[np.float64], offset: int, _: float, median_gap: float) -> npt.NDArray[np.int64]:
+    """Count in places, not in slices: a second pass at the same place is no neighbour."""
     own = np.arange(len(position))
-    other = own + offset
-    inside = (other >= 0) & (other < len(position))
-    other = np.where(inside, other, own)
+    place = np.concatenate([[0], np.cumsum(~(np.diff(position) < SAME_PLACE_MM))])
+    first = np.searchsorted(place, np.arange(place[-1] + 1))
+    other_place = place + offset
+    inside = (other_place >= 0) & (other_place <= place[-1])
+    other = np.where(inside, first[np.clip(other_place, 0, place[-1])], own)
     step = np.abs(position[other] - position)
     # A NaN step fails the comparison, so that an unknown position never makes a neighbour.
     near = step <= HOLE_FACTOR * abs(offset) * median_gap + 1e-6
@@ -90,10 +97,10 @@ def make_slabs(
     Returns:
         Grey values from 0 to 1, shape (B, S * V, H, W): all windows of the first slice, then of the next.
     """
-    grey_BSVHW = torch.stack(
+    grey = torch.stack(
         [_window_batch(hu, window, own_window, level_shift, width_factor) for window in resolve_windows(slab)], dim=2
     )
-    return rearrange(grey_BSVHW, "b s v h w -> b (s v) h w")
+    return rearrange(grey, "b s v h w -> b (s v) h w")
 
 
 def _window_batch(

@@ -19,6 +19,7 @@ BY_5_MM = SlabConfig(windows=("brain",), neighbour_mm=5.0)
         pytest.param([0, 5, 10], BY_RANK, [[0, 0, 1], [0, 1, 2], [1, 2, 2]], id="ends repeat the slice itself"),
         pytest.param([0, 5, 20, 25], BY_RANK, [[0, 0, 1], [0, 1, 1], [2, 2, 3], [2, 3, 3]], id="a hole is an edge"),
         pytest.param([0, 5, np.nan], BY_RANK, [[0, 0, 1], [0, 1, 1], [2, 2, 2]], id="no position, no neighbour"),
+        pytest.param([0, 0, 5, 5], BY_RANK, [[0, 0, 2], [1, 1, 2], [0, 2, 2], [0, 3, 3]], id="two passes"),
         pytest.param([7.5], BY_RANK, [[0, 0, 0]], id="a single slice"),
         pytest.param(
             [0, 2.5, 5, 7.5, 10], BY_5_MM, [[0, 0, 2], [0, 1, 3], [0, 2, 4], [1, 3, 4], [2, 4, 4]], id="every second"
