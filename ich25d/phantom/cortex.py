@@ -26,11 +26,17 @@ MEDIAL_MM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Folds:
-    """Maps of folds, float32 (H, W, 5): distance to the next fold in mm, its depth, its half-width, warp x and y."""
+    """Maps of folds, float32 (H, W, 3): distance to the next fold in mm, its depth, its half-width.
+
+    Args:
+        outer: Of the outer surface.
+        medial: Of both medial surfaces, the left one above the right one.
+        wander: float32 (H, W, 2): how far the folds of `outer` walk in the depth, pixels a mm.
+    """
 
     outer: npt.NDArray[np.float32]
-    left: npt.NDArray[np.float32]
-    right: npt.NDArray[np.float32]
+    medial: npt.NDArray[np.float32]
+    wander: npt.NDArray[np.float32]
 
 
 def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds: int = 5) -> npt.NDArray[np.float32]:
@@ -66,8 +72,7 @@ def _fold_map(
     # Few folds are open in a young brain, most in an old one.
     patch = noise_table(rng, size, 9 / pixel_mm, octaves=2)
     half = 0.06 + 0.30 * patch + 0.75 * atrophy + 0.25 * atrophy * spread
-    warps = [noise_table(rng, size, 7 / pixel_mm) for _ in range(2)]
-    return np.dstack([distance, depth, np.clip(half, -0.6, 2.2), *warps]).astype(np.float32)
+    return np.dstack([distance, depth, np.clip(half, -0.6, 2.2)]).astype(np.float32)
 
 
 def make_folds(traits: Traits) -> Folds:
@@ -76,7 +81,8 @@ def make_folds(traits: Traits) -> Folds:
     outer = _fold_map(rng, MAP_SIZE, MAP_MM, traits.atrophy, (5, 21))
     left = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.7, (4, 11))
     right = _fold_map(rng, MEDIAL_SIZE, MEDIAL_MM, traits.atrophy * 0.7, (4, 11))
-    return Folds(outer, left, right)
+    wander = np.dstack([noise_table(rng, MAP_SIZE, 7 / MAP_MM) for _ in range(2)]) * np.float32(0.2 / MAP_MM)
+    return Folds(outer, np.concatenate([left, right]), wander)
 
 
 @dataclass(slots=True)
@@ -113,7 +119,7 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
     nx, ny, nz = depths.direction
     stretch = np.sqrt(2 / np.maximum(1 + nz, 0.12)) * np.float32(MAP_SIZE / (2 * MAP_REACH))
     columns, rows = nx * stretch + MAP_SIZE / 2, ny * stretch + MAP_SIZE / 2
-    wander = look_up(folds.outer[..., 3:], columns, rows) * np.float32(0.2 / MAP_MM)
+    wander = look_up(folds.wander, columns, rows)
     into = np.clip(depths.vault, 0, 25)
     found = look_up(folds.outer, columns + wander[..., 0] * into, rows + wander[..., 1] * into)
     # Low on the temporal lobes the folds are shallow.
@@ -132,12 +138,9 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
     half = 0.35 + 1.5 * t.atrophy * step(-plane.y, 30) + 0.35 * t.atrophy
     fissure = np.where(open_from > 0, half * np.clip(open_from / 6, 0, 1), -6.0).astype(np.float32)
     off = np.abs(lateral)
-    medial = np.where(lateral > 0, 1, 0)
-    c = plane.y + MEDIAL_SIZE / 2
-    r = plane.z + 60
-    wander_mm = 0.12 * np.clip(off, 0, 18)
-    shift = 2 * sway * wander_mm
-    both = np.where(medial[..., None] == 1, look_up(folds.right, c + shift, r), look_up(folds.left, c + shift, r))
+    along = plane.y + MEDIAL_SIZE / 2 + 0.24 * sway * np.clip(off, 0, 18)
+    height = np.clip(plane.z + 60, 0, MEDIAL_SIZE - 2) + (lateral > 0) * np.float32(MEDIAL_SIZE)
+    both = look_up(folds.medial, along, height)
     closed = np.maximum(-open_from, 0)
     medial_fluid, medial_line = _folded(both, off + 2.5 * closed, np.ones_like(off))
     outer_fluid = np.where(found[..., 2] > 0, outer_fluid, np.maximum(outer_fluid, 0.35))

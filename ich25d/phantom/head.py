@@ -22,6 +22,10 @@ FULL_SIZE = 512
 CROWN_MM = 14.0
 """Bone and scalp above the brain's vertex."""
 
+ATTEMPTS = 6
+CLEAR_SLICES, CLEAR_MM2 = 3, 80.0
+"""A bleed that a student should find: on so many slices, so large on the largest."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhantomHead:
@@ -83,9 +87,15 @@ def _plane(scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
 
 def _crop(plane: Plane, traits: Traits) -> tuple[Plane, tuple[slice, slice]]:
     """Cut a plane to what the head can reach."""
-    reach_x = 1.2 * traits.half_width_mm + 32
-    reach_y = traits.half_length_mm + 40
+    # The head narrows to the vertex; nose and ears stand out below.
+    low = float(plane.z.min())
+    share = (low - traits.centre_z_mm) / (traits.height_mm + CROWN_MM + 8)
+    round_off = float(np.sqrt(np.clip(1 - max(share, 0.0) ** 2, 0.04, 1.0)))
+    reach_x = round_off * (1.1 * traits.half_width_mm + 16) if low > 34 else 1.1 * traits.half_width_mm + 24
+    reach_y = round_off * (traits.half_length_mm + 18) if low > 20 else traits.half_length_mm + 38
     near = (np.abs(plane.x) < reach_x) & (np.abs(plane.y) < reach_y)
+    if not near.any():
+        near[:4, :4] = True
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     part = Plane(
@@ -122,7 +132,7 @@ def make_head(
     *,
     labels: Sequence[str] | None = (),
     size: int = FULL_SIZE,
-    working_size: int = 320,
+    working_size: int = 272,
 ) -> PhantomHead:
     """Make one head, scan it, and let it bleed.
 
@@ -140,28 +150,60 @@ def make_head(
     scan = draw_scan(rng, traits.centre_z_mm + traits.height_mm + CROWN_MM)
     base, folds = make_base(traits), make_folds(traits)
     bleed_rng, noise_rng = rng.spawn(2)
-    clean = clean_slices(traits, scan, base, folds, min(size, working_size), size)
-    pixel = scan.pixel_mm * FULL_SIZE / size
-    hu = _with_noise(clean, scan, noise_rng, pixel)
-    n = len(hu)
-    wanted = None if labels is None else list(labels)
-    found = np.zeros((n, N_LABELS), np.uint8)
-    masks = np.zeros((len(SUBTYPES), n, size, size), bool)
+    working = min(size, working_size)
+    clean = clean_slices(traits, scan, base, folds, working)
+    wanted = None if labels is None else tuple(labels)
+    found = np.zeros((len(clean), N_LABELS), np.uint8)
+    masks = np.zeros((len(SUBTYPES), *clean.shape), bool)
     if wanted is None or wanted:
-        position = scan.slice_position_mm
-        spacing = (float(np.median(np.diff(position))), pixel, pixel)
-        anatomy = find_anatomy(hu, spacing, slice_position_mm=position)
-        bleeds = plan_bleeds(anatomy, bleed_rng, labels=wanted)
-        if bleeds:
-            hu, found = paint(hu, range(n), bleeds)
-            masks = truth_masks(bleeds)
+        # Blood goes in before noise and enlargement: so it is as sharp and as noisy as all else.
+        clean, found, masks = _bleed(clean, scan, bleed_rng, wanted)
+    pixel = scan.pixel_mm * FULL_SIZE / size
+    clean = np.stack([_enlarged(plane, size) for plane in clean])
+    hu = _with_noise(clean, scan, noise_rng, pixel)
+    if working != size:
+        masks = np.stack([[_enlarged(m.astype(np.float32), size) > 0.5 for m in kind] for kind in masks])
     return PhantomHead(hu, scan.slice_position_mm, found, masks, pixel, scan, traits)
 
 
-def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: int, size: int) -> Float:
-    """Return the slices as a scanner without noise sees them, float32 (n, size, size)."""
+def _enlarged(plane: Float, size: int) -> Float:
+    """Return a slice at `size` pixels."""
+    if plane.shape == (size, size):
+        return plane
+    result: Float = cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC)
+    return result
+
+
+def _bleed(
+    clean: Float, scan: Scan, rng: np.random.Generator, wanted: tuple[str, ...] | None
+) -> tuple[Float, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Paint the wanted bleeds; draw again, a few times, while one of them can hardly be seen."""
+    hu = np.rint(clean).astype(np.int16)
+    pixel = scan.pixel_mm * FULL_SIZE / clean.shape[1]
+    position = scan.slice_position_mm
+    anatomy = find_anatomy(hu, (float(np.median(np.diff(position))), pixel, pixel), slice_position_mm=position)
+    best = (-1, clean, np.zeros((len(hu), N_LABELS), np.uint8), np.zeros((len(SUBTYPES), *hu.shape), bool))
+    for _ in range(ATTEMPTS):
+        bleeds = plan_bleeds(anatomy, rng, labels=wanted)
+        if not bleeds:
+            continue
+        masks = truth_masks(bleeds)
+        largest = masks.sum(axis=(2, 3)).max(axis=1) * pixel**2
+        n_seen = masks.any(axis=(2, 3)).sum(axis=1)
+        asked = [SUBTYPES.index(name) for name in wanted] if wanted else [SUBTYPES.index(b.label) for b in bleeds]
+        clear = sum(bool(n_seen[k] >= CLEAR_SLICES and largest[k] >= CLEAR_MM2) for k in asked)
+        if clear > best[0]:
+            painted, found = paint(hu, range(len(hu)), bleeds)
+            best = (clear, painted.astype(np.float32), found, masks)
+        if clear == len(asked):
+            break
+    return best[1], best[2], best[3]
+
+
+def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: int) -> Float:
+    """Return the slices as a scanner without noise sees them, float32 (n, working, working)."""
     n = len(scan.origin_z_mm)
-    result = np.empty((n, size, size), np.float32)
+    result = np.empty((n, working, working), np.float32)
     for index in range(n):
         total = np.zeros((working, working), np.float32)
         thick = float(scan.thickness_mm[index])
@@ -171,8 +213,7 @@ def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: 
             part, _ = _crop(plane, traits)
             _paint_plane(part, traits, base, folds)
             total += plane.hu
-        mean = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness)
-        result[index] = cv2.resize(mean, (size, size), interpolation=cv2.INTER_CUBIC) if working != size else mean
+        result[index] = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness)
     return result
 
 
