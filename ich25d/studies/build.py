@@ -28,7 +28,7 @@ from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n
 from ich25d.studies.qc import QcRow, write_qc
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import FORMAT, VERSION, read_marker
-from ich25d.studies.tables import Tables, check_match, make_tables
+from ich25d.studies.tables import SLICE_COLUMNS, Tables, check_match, make_tables
 from ich25d.studies.verify import seal
 from ich25d.studies.volume import Crop, read_series
 from ich25d.studies.volume_file import volume_path, write_volume
@@ -142,7 +142,7 @@ class _Build:
             if values is not None
         }
         tables = make_tables(
-            (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, [], []) for series_id in order),
+            (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, {}, []) for series_id in order),
             labels=table, own_labels=own_labels, n_folds=folds, seed=seed,
         )  # fmt: skip
         qc = [*self.plan.qc, *label_qc, *tables.qc]
@@ -243,9 +243,10 @@ def _build_series(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done
     read = read_series(plan, crop=crop, size=size)
     if not read.slices:
         volume_path(out, plan.series_id).unlink(missing_ok=True)
-        return Done(None, [], read.qc)
+        return Done(None, {}, read.qc)
     volume = write_volume(out, plan.series_id, read.hu)
-    return Done({**read.series, **volume._asdict()}, read.slices, read.qc)
+    columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
+    return Done({**read.series, **volume._asdict()}, columns, read.qc)
 
 
 def _limit(plan: SeriesPlan) -> float:
@@ -264,7 +265,7 @@ def _lost(plan: SeriesPlan, error: Exception) -> Done:
         QcRow(plan.images.source(index), image_id, plan.series_id, "slice", code, detail)
         for index, image_id in enumerate(plan.image_ids)
     ]
-    return Done(None, [], rows)
+    return Done(None, {}, rows)
 
 
 def _digest(content: Any) -> str:  # noqa: ANN401  # whatever JSON holds

@@ -17,6 +17,8 @@ from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.source import Entry, Sources
 
+_NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DicomImages:
@@ -48,6 +50,11 @@ class DicomImages:
         """Path or archive member of one slice."""
         return self.images[index].entry.source
 
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the first slice."""
+        header = self.images[0].header()
+        return header.rows, header.columns
+
     def stamps(self) -> list[str]:
         """Name, size and stamp of each file."""
         entries = [image.entry for image in self.images] + [entry for group in self.copies.values() for entry in group]
@@ -56,10 +63,7 @@ class DicomImages:
     @property
     def is_native(self) -> bool:
         """All pixels lie in their files as they are."""
-        syntaxes = {
-            shared: image.header().transfer_syntax for shared, image in {i.shared: i for i in self.images}.items()
-        }
-        return set(syntaxes.values()) <= {IMPLICIT, EXPLICIT, DEFLATED}
+        return all(image.transfer_syntax in _NATIVE for image in self.images)
 
 
 def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[SeriesPlan], list[QcRow], int]:

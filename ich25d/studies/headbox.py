@@ -10,8 +10,8 @@ import numpy.typing as npt
 TISSUE_HU = -200
 """Skin, fat, brain and bone lie above; air, foam, hair and blankets below."""
 
-GRID = 96
-"""Side of the coarse grid on which the head is looked for; 2.5 mm a step in a usual field of 240 mm."""
+GRID = 64
+"""Side of the coarse grid on which the head is looked for; 3.75 mm a step in a usual field of 240 mm."""
 
 SHELL_MM = 24.0
 """What is thinner than this in a slice isn't a head: table tops, head-rests, fingers, the nose, an ear."""
@@ -140,5 +140,5 @@ def _grid_step_mm(shape: tuple[int, int], pixel_spacing_mm: tuple[float, float] 
 
 def _kernel(step_mm: tuple[float, float]) -> npt.NDArray[np.uint8]:
     """Return an ellipse of `SHELL_MM` on the coarse grid, of odd sides, at least 3 x 3 px."""
-    height, width = (max(3, int(round(SHELL_MM / step)) | 1) for step in step_mm)
+    height, width = (max(3, round(SHELL_MM / step) | 1) for step in step_mm)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height)), dtype=np.uint8)

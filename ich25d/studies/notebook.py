@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -42,8 +41,8 @@ class Done(NamedTuple):
 
     series: dict[str, Any] | None
     """Its row; None when nothing of it could be used."""
-    slices: list[dict[str, Any]]
-    """A row a slice kept."""
+    slices: dict[str, list[Any]]
+    """A column a name, a value a slice kept; without the ids that the series' row has."""
     qc: list[QcRow]
     """Refusals and remarks."""
 
@@ -108,14 +107,15 @@ class Notebook:
             return None
         if row[1] is None:
             return QcRow(**json.loads(row[2]))
-        return Indexed(entry, sys.intern(row[1]), row[2])
+        return Indexed.from_texts(entry, row[1], row[2])
 
     def note_seen(self, entry: Entry, found: Indexed | QcRow) -> None:
         """Keep what a file is."""
         if isinstance(found, QcRow):
             shared, text = None, json.dumps(asdict(found))
         else:
-            shared, text = self._shared_id(found.shared), found.own
+            shared_text, text = found.texts()
+            shared = self._shared_id(shared_text)
         self._connection.execute(
             "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
             (entry.root, _text(entry.source), _stamp(entry), shared, text),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ich25d.progress import bar
 from ich25d.studies.dicom_images import plan_dicom
+from ich25d.studies.image_series import PlannedImages, plan_images
 from ich25d.studies.index import Indexed, Privacy, index_entries
 from ich25d.studies.notebook import Notebook
 from ich25d.studies.pool import map_series, n_workers
@@ -21,6 +22,8 @@ CHUNK = 256
 
 WORTH_STARTING = 8 * CHUNK
 """Below this many files, headers are read sooner than processes start."""
+
+_DOUBLE = "the series, or an image of it, is in an earlier source too; the earlier one is kept"
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
 """Codes of files that are no DICOM at all: they aren't refused, they were never meant."""
@@ -77,7 +80,27 @@ def make_plan(
     plan.series, more, n_refused = plan_dicom(indexed, opened)
     plan.qc += more
     plan.n_refused += n_refused
+    for table in images:
+        _add_table(plan, plan_images(table, privacy))
     return plan
+
+
+def _add_table(plan: Plan, planned: PlannedImages) -> None:
+    """Add the series of a table of images, but for those that hold an image that is there already."""
+    plan.n_seen += planned.n_seen
+    plan.n_refused += planned.n_refused
+    plan.qc += planned.qc
+    names = {series.series_id for series in plan.series}
+    known = {image_id for series in plan.series for image_id in series.image_ids}
+    for series in planned.series:
+        if known.isdisjoint(series.image_ids) and series.series_id not in names:
+            plan.series.append(series)
+            continue
+        plan.n_refused += len(series)
+        plan.qc += [
+            QcRow(series.images.source(index), image_id, series.series_id, "slice", "DUP_UID_SAME", _DOUBLE)
+            for index, image_id in enumerate(series.image_ids)
+        ]
 
 
 def _index(

@@ -25,6 +25,9 @@ class Images(Protocol):
     def source(self, index: int) -> str:
         """Where one slice is from, relative to the source's root."""
 
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, where the plan doesn't say them; may open a file."""
+
     def stamps(self) -> list[str]:
         """What changes when a file does."""
 
@@ -50,7 +53,7 @@ class SeriesPlan:
     tilt_deg: float | None
     order_key: str
     shape: tuple[int, int]
-    """Rows and columns of most slices."""
+    """Rows and columns of most slices; (0, 0) where only the pixels tell."""
     pixel_spacing_mm: tuple[float, float] | None
     """Distance of rows, then of columns."""
     pixel_family: str

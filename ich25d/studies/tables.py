@@ -1,7 +1,7 @@
 """From the rows of all series to the store's tables: labels joined, folds dealt, doubles named."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,7 +26,14 @@ _SERIES_TYPES = {
 _SLICE_TYPES = {
     "slice_index": "int32", "slice_position_mm": "float64", "window_level": "float64", "window_width": "float64",
 }  # fmt: skip
-_IDS = ("series_id", "study_id", "patient_id")
+SLICE_COLUMNS = (
+    "image_id", "series_id", "study_id", "patient_id", "slice_index", "slice_position_mm", "source", "window_level",
+    "window_width",
+)  # fmt: skip
+"""Columns of slices.parquet before the six labels."""
+
+ANONYMOUS_SHARE = 0.2
+"""A patient who owns more than this share of ten or more studies is no patient but a placeholder."""
 
 
 class Tables(NamedTuple):
@@ -78,38 +85,38 @@ def make_tables(
         seed: Seed of the folds.
     """
     qc: list[QcRow] = []
-    series_rows, slice_rows = [], []
+    series_rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in SLICE_COLUMNS}
     for one in done:
         qc.extend(one.qc)
         if one.series is not None:
             series_rows.append(one.series)
-            ids = {name: one.series[name] for name in _IDS}
-            slice_rows.extend({"image_id": row["image_id"], **ids, **row} for row in one.slices)
+            for name, column in columns.items():
+                column.extend(one.slices[name] if name in one.slices else [one.series[name]] * one.series["n_slices"])
     series = pd.DataFrame(series_rows).astype(_SERIES_TYPES)
-    slices = pd.DataFrame(slice_rows).astype(_SLICE_TYPES)
+    slices = pd.DataFrame(columns).astype(_SLICE_TYPES)
     slices, label_rows = _join_labels(slices, labels, own_labels)
     qc += label_rows
-    positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
     counted = series[["series_id", "study_id", "patient_id", "content_hash", "n_slices"]].copy()
-    # Without a patient, the study is the smallest unit that mustn't be split.
-    no_patient = counted["patient_id"] == ""
-    counted.loc[no_patient, "patient_id"] = "study " + counted.loc[no_patient, "study_id"]
+    qc += _forget_placeholders(counted)
+    positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
     for label in LABELS:
         counted[label] = positives[label].fillna(0).to_numpy(dtype="int64")
     series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
-    if no_patient.any():
-        qc.append(
-            QcRow(
-                "",
-                "",
-                "",
-                "series",
-                "NO_PATIENT",
-                f"{int(no_patient.sum())} series name no patient; the study stands in",
-            )
-        )
     qc += _doubles(series)
     return Tables(slices, series, qc)
+
+
+def _forget_placeholders(series: pd.DataFrame) -> list[QcRow]:
+    """Blank patients that are none, for the split: there the study stands in. Say how many there were."""
+    studies = series.drop_duplicates("study_id").groupby("patient_id").size()
+    is_placeholder = studies > ANONYMOUS_SHARE * studies.sum() if studies.sum() >= 10 else studies < 0
+    is_none = series["patient_id"].isin(["", *studies.index[is_placeholder]])
+    series.loc[is_none, "patient_id"] = ""
+    if not is_none.any():
+        return []
+    detail = f"{int(is_none.sum())} series name no patient, or one whom too many share; the study stands in"
+    return [QcRow("", "", "", "series", "NO_PATIENT", detail)]
 
 
 def _join_labels(
@@ -122,7 +129,8 @@ def _join_labels(
         joined = joined.fillna(own.reindex(joined.index))
     if labels is not None:
         joined = joined.fillna(labels.reindex(joined.index)[list(LABELS)].astype("Int8"))
-        no_image = [image_id for image_id in labels.index if image_id not in set_of(joined.index)]
+        stored = set(joined.index)
+        no_image = [image_id for image_id in labels.index if image_id not in stored]
         qc += _listed(no_image, "L_NO_IMAGE", "labels without an image")
         alone = joined.index[joined.isna().all(axis=1)]
         qc += _listed(list(alone), "NO_LABEL", "images without labels")
@@ -130,11 +138,6 @@ def _join_labels(
         slices[label] = joined[label].to_numpy()
         slices[label] = slices[label].astype("Int8")
     return slices, qc
-
-
-def set_of(index: pd.Index) -> set[str]:
-    """Return an index' entries as a set."""
-    return set(index)
 
 
 def _listed(image_ids: list[str], code: str, what: str) -> list[QcRow]:

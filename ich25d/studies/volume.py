@@ -4,7 +4,7 @@ Pure but for reading the planned files, so that it runs anywhere and again; `bui
 call this very function.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -115,38 +115,25 @@ class _SeriesReading:
         self.crop = crop
         self.size = size
         self.qc: list[QcRow] = []
-        self.shape = plan.shape
+        self.shape = plan.shape if plan.shape != (0, 0) else plan.images.shape()
         self.spacing = plan.pixel_spacing_mm
 
     def run(self) -> SeriesVolume:
-        n_planned = len(self.plan)
-        n_bytes = 2 * n_planned * self.shape[0] * self.shape[1]
-        out = np.empty((n_planned, self.size, self.size), dtype=np.int16)
-        kept: list[int] = []
+        everything = range(len(self.plan))
         box: Box | None = full_field(self.shape)
-        if self.crop == "none":
-            fits: dict[tuple[int, int], Fit] = {}
-            for index, hu in self._read(range(n_planned)):
-                fit_slice(hu, self._fit_of(hu, full_field(self.shape), fits), out[len(kept)])
-                kept.append(index)
-        else:
-            held: dict[int, npt.NDArray[np.int16]] = {}
-            tissue = []
-            for index, hu in self._read(range(n_planned)):
-                tissue.append(tissue_grid(hu))
-                kept.append(index)
-                if n_bytes <= HELD_BYTES:
-                    held[index] = hu
+        slices: Iterator[tuple[int, npt.NDArray[np.int16]]] = self._read(everything)
+        if self.crop == "head":
+            tissue, slices = self._look(everything)
             box = find_head_box(tissue, self.shape, self.spacing)
-            if box is None and kept:
+            if box is None and tissue:
                 self._remark("NO_HEAD_BOX", "nothing has the size of a head; the full field is kept")
-            fits = {}
-            again = ((index, held.pop(index)) for index in kept) if held else self._read(kept, quiet=True)
-            kept = []
-            for index, hu in again:
-                fit_slice(hu, self._fit_of(hu, box or full_field(self.shape), fits), out[len(kept)])
-                kept.append(index)
         box = box or full_field(self.shape)
+        out = np.empty((len(everything), self.size, self.size), dtype=np.int16)
+        kept: list[int] = []
+        fits: dict[tuple[int, int], Fit] = {}
+        for index, hu in slices:
+            fit_slice(hu, self._fit_of(hu, box, fits), out[len(kept)])
+            kept.append(index)
         return SeriesVolume(
             series=self._series_row(kept, box) if kept else {},
             slices=[self._slice_row(rank, index) for rank, index in enumerate(kept)],
@@ -154,7 +141,30 @@ class _SeriesReading:
             qc=self.qc,
         )
 
-    def _read(self, indices: Any, *, quiet: bool = False) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:  # noqa: ANN401
+    def _look(
+        self, indices: Sequence[int]
+    ) -> tuple[list[npt.NDArray[np.uint8]], Iterator[tuple[int, npt.NDArray[np.int16]]]]:
+        """Read all slices to see where tissue is; return that, and the slices again.
+
+        They are held in one array: of memory fresh from the system, every page costs, and large pages the least.
+        A series too large for that is read again.
+        """
+        n_bytes = 2 * len(indices) * self.shape[0] * self.shape[1]
+        held = np.empty((len(indices), *self.shape), dtype=np.int16) if n_bytes <= HELD_BYTES else None
+        odd: dict[int, npt.NDArray[np.int16]] = {}
+        tissue, kept = [], []
+        for index, hu in self._read(indices):
+            tissue.append(tissue_grid(hu))
+            kept.append(index)
+            if held is not None and hu.shape == self.shape:
+                held[index] = hu
+            elif held is not None:
+                odd[index] = hu
+        if held is None:
+            return tissue, self._read(kept, quiet=True)
+        return tissue, ((index, odd[index] if index in odd else held[index]) for index in kept)
+
+    def _read(self, indices: Sequence[int], *, quiet: bool = False) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
         """Yield the slices that can be read; the others get their row."""
         for index in indices:
             try:

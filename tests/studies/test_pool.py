@@ -1,0 +1,91 @@
+"""Work is done once, whatever dies; a task that kills is named and nobody else's is lost."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ich25d.errors import DicomError
+from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
+
+
+def double_or_die(task: int, *, folder: Path) -> int:
+    """Double a number; 3 kills its process the first time, 5 every time, 7 refuses."""
+    with (folder / str(task)).open("a") as file:
+        file.write("x")
+    if task == 3 and (folder / "3").stat().st_size == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == 5:
+        os.abort()
+    if task == 7:
+        raise DicomError("BLANK", "constant")
+    return 2 * task
+
+
+def sleep(task: float) -> float:
+    """Sleep so many seconds."""
+    time.sleep(task)
+    return task
+
+
+def unpicklable(task: int) -> object:
+    """Return what can't travel."""
+    return lambda: task
+
+
+def test_every_task_comes_back_once_though_workers_die(tmp_path):
+    results = dict(map_series(partial(double_or_die, folder=tmp_path), range(12), 2))
+    assert sorted(results) == list(range(12))
+    lost, refused = results.pop(5), results.pop(7)
+    assert isinstance(lost, WorkerLostError)
+    assert lost.exit_code == -signal.SIGABRT
+    assert isinstance(refused, DicomError)
+    assert refused.code == "BLANK"
+    assert results == {task: 2 * task for task in range(12) if task not in {5, 7}}
+    tried = {int(path.name): path.stat().st_size for path in tmp_path.iterdir()}
+    assert tried == {task: 2 if task in {3, 5} else 1 for task in range(12)}
+
+
+def test_a_task_past_its_time_is_stopped_and_the_others_go_on():
+    results = dict(map_series(sleep, [0.0, 60.0, 0.01], 1, timeout_s=lambda task: 1.0 if task else 30.0))
+    assert isinstance(results.pop(60.0), TaskTimeoutError)
+    assert results == {0.0: 0.0, 0.01: 0.01}
+
+
+def test_a_result_that_cannot_travel_is_an_answer():
+    ((_, result),) = map_series(unpicklable, [1], 1)
+    assert isinstance(result, TypeError)
+
+
+def test_tasks_are_drawn_as_they_are_needed(tmp_path):
+    drawn = []
+
+    def tasks():
+        for task in range(100):
+            drawn.append(task)
+            yield task
+
+    results = map_series(partial(double_or_die, folder=tmp_path), tasks(), 1)
+    next(results)
+    results.close()
+    assert len(drawn) <= 3
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_no_task_no_result(in_process):
+    assert list(map_series(sleep, [], 2, in_process=in_process)) == []
+
+
+def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
+    results = list(map_series(partial(double_or_die, folder=tmp_path), [1, 7, 2], 1, in_process=True))
+    assert [task for task, _ in results] == [1, 7, 2]
+    assert [results[0][1], results[2][1]] == [2, 4]
+    assert isinstance(results[1][1], DicomError)
+
+
+def test_zero_workers_is_one_a_core():
+    assert n_workers(3) == 3
+    assert n_workers(0) >= 1
