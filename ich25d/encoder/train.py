@@ -149,25 +149,28 @@ def _open(out: Path, recipe: Recipe, folds: list[int], *, resume: bool, processe
         UsageError: It holds another recipe's run, or one that only `--resume` may touch.
     """
     config = out / CONFIG_FILE
-    if config.exists():
+    begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("*.*")))
+    if begun and config.exists():
         if differing := _differing(read_recipe(config), recipe):
             raise UsageError(
                 f"a model directory holds one recipe (got other values of {', '.join(differing)}) in {out}; "
                 "choose another --out"
             )
-        begun = [number for number in folds if any((out / f"fold{number}").glob("*.*"))]
-        if begun and not resume:
+        again = [number for number in folds if f"fold{number}" in begun]
+        if again and not resume:
             raise UsageError(
-                f"{out} holds fold(s) {begun} already; --resume goes on with them, or choose another --out"
+                f"{out} holds fold(s) {again} already; --resume goes on with them, or choose another --out"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif not config.exists() and out.exists() and any(out.iterdir()):
         raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with other files in it)")
     processes.wait()
     if processes.is_first:
         out.mkdir(parents=True, exist_ok=True)
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
-        if not config.exists():
+            for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
+                part.unlink()
+        if not begun:  # a run that never began, for want of weights say, may be begun with another recipe
             write_text(config, write_recipe(recipe))
     processes.wait()
 

@@ -16,7 +16,7 @@ from ich25d.encoder import train as train_module
 from ich25d.encoder.rows import rows_of_fold
 from ich25d.encoder.run import load_encoder, read_run
 from ich25d.encoder.train import train_cnn
-from ich25d.errors import TrainingError, UsageError
+from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.labels import LABELS
 from ich25d.recipes import read_recipe
 from ich25d.slabs.dataset import SlabReader, batches
@@ -127,6 +127,17 @@ def test_a_directory_holds_one_recipe(toy_store: Path, recipe: Recipe, tmp_path:
         train_cnn(toy_store, other, out, fold=1, device="cpu")
     with pytest.raises(UsageError, match="other files in it"):
         train_cnn(toy_store, recipe, tmp_path / "else", device="cpu")
+
+
+def test_a_run_that_never_began_may_change_its_recipe(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Weights that couldn't be had leave a folder behind, but no claim on it."""
+    out = tmp_path / "cnn"
+    broken = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, weights="none.safetensors"))
+    with pytest.raises(WeightsError):
+        train_cnn(toy_store, broken, out, fold=0, device="cpu")
+
+    assert train_cnn(toy_store, recipe, out, fold=0, device="cpu").finished == (0,)
+    assert read_recipe(out / "config.toml") == recipe
 
 
 def test_a_checkpoint_of_other_data_is_refused(
