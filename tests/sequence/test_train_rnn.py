@@ -73,12 +73,6 @@ def test_predicts_a_series_from_its_run_alone(trained: tuple[Path, Path, RnnSumm
     found = FeatureStore.open(features).read("series002")
     n_slices = len(found.slice_position_mm)
     assert found.logit is not None
-    # Encoder 0 embedded this series; encoder 1 would have, in its own dialect.
-    embedding = np.stack([found.embedding, found.embedding.astype(np.float32)])
-    standard = loaded.standard
-    embedding[1] = (embedding[0] - standard.mean["1"]) / standard.spread["1"] * standard.spread["0"] + standard.mean[
-        "0"
-    ]
     prediction = loaded.predict([found.embedding, found.embedding], [found.logit, found.logit], found.slice_position_mm)
 
     assert (loaded.folds, loaded.views, loaded.dim, len(loaded.models)) == ((0, 1), VIEWS, DIM, 4)
