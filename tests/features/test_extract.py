@@ -1,0 +1,164 @@
+"""From a study store and a CNN to out-of-fold features, and on to a run that predicts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, TrainConfig
+from ich25d.encoder.run import load_encoder
+from ich25d.encoder.train import train_cnn
+from ich25d.errors import UsageError
+from ich25d.features import extract, reading
+from ich25d.features.extract import embed_series, extract_oof_features
+from ich25d.features.store import FeatureStore
+from ich25d.labels import LABELS
+from ich25d.sequence.run import load_sequence
+from ich25d.sequence.train import train_rnn
+from ich25d.studies.store import FORMAT, VERSION, StudyStore
+from ich25d.studies.volume_file import write_volume
+
+SIZE, N_SERIES, N_SLICES, N_FOLDS = 32, 9, 5, 3
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine series in three folds: a bright square is a subdural bleed, every third series is negative."""
+    root = tmp_path_factory.mktemp("studies")
+    rng = np.random.default_rng(0)
+    series, slices = [], []
+    for number in range(N_SERIES):
+        name = f"ID_s{number}"
+        hu = rng.integers(0, 60, (N_SLICES, SIZE, SIZE)).astype(np.int16)
+        positive = (np.arange(N_SLICES) % 2 == number % 2) & (number >= N_FOLDS)
+        hu[positive, 10:20, 10:20] += 60
+        ids = {"series_id": name, "study_id": f"study{number}", "patient_id": "" if number == 1 else f"p{number}"}
+        numbers = {"slice_spacing_mm": 5.0, "pixel_spacing_mm": 0.5, "scale": 2.0}
+        content_hash = write_volume(root, name, hu).content_hash
+        series.append({**ids, **numbers, "fold": number % N_FOLDS, "n_slices": N_SLICES, "content_hash": content_hash})
+        for index in range(N_SLICES):
+            labels = {label: int(positive[index] and label in ("subdural", "any")) for label in LABELS}
+            place = {"slice_index": index, "slice_position_mm": 5.0 * index}
+            window = {"window_level": np.nan, "window_width": np.nan}
+            slices.append({"image_id": f"ID_{number}_{index}", **ids, **place, **window, **labels})
+    series.append({**series[0], "series_id": "ID_test", "patient_id": "pt"})
+    write_volume(root, "ID_test", np.zeros((N_SLICES, SIZE, SIZE), np.int16))
+    for index in range(N_SLICES):
+        unknown = dict.fromkeys(LABELS, None)
+        slices.append({**slices[index], "image_id": f"t{index}", "series_id": "ID_test", "patient_id": "pt", **unknown})
+    pd.DataFrame(series).to_parquet(root / "series.parquet")
+    pd.DataFrame(slices).astype(dict.fromkeys(LABELS, "Int8")).to_parquet(root / "slices.parquet")
+    (root / "store.json").write_text(json.dumps({"format": FORMAT, "version": VERSION, "size": SIZE, "crop": "head"}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def cnn(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CNN of three folds."""
+    run = tmp_path_factory.mktemp("cnn") / "run"
+    recipe = Recipe(
+        slab=SlabConfig(windows=("brain", "subdural"), size=SIZE),
+        encoder=EncoderConfig(name="test_resnet", weights="none"),
+        train=TrainConfig(epochs=1, batch_size=4),
+        features=FeaturesConfig(painted_copies=1),
+    )
+    train_cnn(studies, recipe, run, device="cpu")
+    return run
+
+
+@pytest.fixture
+def _paints_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Painters that need no head: a bright slice in the middle, nothing in series 1."""
+    monkeypatch.setattr(reading.Painter, "anatomy", lambda self, series_id: series_id)
+    monkeypatch.setattr(reading, "plan_bleeds", lambda anatomy, rng: [] if anatomy == "ID_s1" else ["bleed"])
+
+    def paint(hu, indices, bleeds, rng):
+        hu, labels = hu.copy(), np.zeros((len(hu), 6), np.uint8)
+        hu[2] += 70
+        labels[2, [0, 5]] = 1
+        return hu, labels
+
+    monkeypatch.setattr(reading, "paint", paint)
+
+
+@pytest.mark.usefixtures("_paints_squares")
+def test_every_series_is_embedded_by_the_encoder_that_never_saw_it(studies: Path, cnn: Path, tmp_path: Path) -> None:
+    """Logits of the plain view are the CNN's own out-of-fold logits; copies are another series of the same patient."""
+    store = StudyStore.open(studies)
+    found = extract_oof_features(store, cnn, FeaturesConfig(painted_copies=1), tmp_path)
+    negatives = [f"ID_s{number}" for number in range(N_FOLDS)]
+
+    assert set(found.series.index) == {f"ID_s{n}" for n in range(N_SERIES)} | {"ID_s0~painted1", "ID_s2~painted1"}
+    assert found.encoder.keys() == {"0", "1", "2"}
+    for fold in range(N_FOLDS):
+        oof = pd.read_parquet(cnn / f"fold{fold}" / "oof.parquet").set_index("image_id")
+        for name in found.series.index[found.series["fold"] == fold]:
+            if "painted" in name or name == "ID_test":
+                continue
+            features = found.read(name)
+            images = found.slices.loc[found.slices["series_id"] == name, "image_id"]
+            assert features.logit is not None
+            np.testing.assert_allclose(features.logit[0], oof.loc[images, list(LABELS)], atol=1e-4)
+            assert not np.array_equal(features.logit[0], features.logit[1])
+    copy = found.series.loc["ID_s0~painted1"]
+    assert (copy["patient_id"], copy["fold"], copy["train_only"]) == ("p0", 0, True)
+    assert found.series.loc["ID_s1", "patient_id"] == "study study1"
+    own = found.slices[found.slices["series_id"] == "ID_s0~painted1"]
+    assert own["any"].tolist() == [0, 0, 1, 0, 0]
+    assert own["image_id"].iloc[0] == "ID_0_0~painted1"
+    before, painted = found.read(negatives[0]).embedding, found.read("ID_s0~painted1").embedding
+    assert np.array_equal(before[:, 0], painted[:, 0])
+    assert not np.array_equal(before[:, 2], painted[:, 2])
+
+
+@pytest.mark.usefixtures("_paints_squares")
+def test_what_is_embedded_is_kept(studies: Path, cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call embeds only what is missing, damaged or made from something else."""
+    store, features = StudyStore.open(studies), FeaturesConfig(painted_copies=1)
+    extract_oof_features(store, cnn, features, tmp_path)
+    (tmp_path / "ID_s3.safetensors").unlink()
+    (tmp_path / "ID_s4.safetensors").write_bytes(b"cut off")
+    done = []
+    embed = extract.embed_series
+    monkeypatch.setattr(extract, "embed_series", lambda *a, **k: done.append(a[0].fold) or embed(*a, **k))
+    extract_oof_features(store, cnn, features, tmp_path)
+    assert sorted(done) == [0, 1]
+
+    done.clear()
+    extract_oof_features(store, cnn, FeaturesConfig(views=("plain",)), tmp_path)
+    assert len(done) == N_SERIES
+    assert FeatureStore.open(tmp_path).views == ("plain",)
+    assert "ID_s0~painted1" not in FeatureStore.open(tmp_path).series.index
+
+
+@pytest.mark.usefixtures("_paints_squares")
+def test_walks_from_studies_to_a_run_that_predicts(studies: Path, cnn: Path, tmp_path: Path) -> None:
+    """The run holds its encoders: it predicts after the CNN's run is out of reach, as training measured it."""
+    quick = ("sequence.epochs=2", "sequence.project=8", "sequence.hidden=4")
+    summary = train_rnn(studies, cnn, tmp_path / "run", overrides=quick, device="cpu")
+    loaded = load_sequence(tmp_path / "run")
+    assert loaded.encoder_folder == tmp_path / "run" / "encoder"
+    encoders = [load_encoder(loaded.encoder_folder, fold) for fold in loaded.folds]
+    hu = StudyStore.open(studies).hu("ID_test")
+    position = np.arange(N_SLICES) * 5.0
+    parts = [embed_series(encoder, hu, position, None, views=loaded.views) for encoder in encoders]
+    prediction = loaded.predict([part[0] for part in parts], [part[1] for part in parts], position)
+
+    assert prediction.probability.shape == (N_SLICES, 6)
+    assert summary.scopes["all held-out series"]["n_series"] == N_SERIES
+    assert not list((tmp_path / "run" / "encoder").rglob("last.pt"))
+    assert loaded.content["data"]["n_train_only"] == 2
+
+
+def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None:
+    """Another crop isn't what the CNN was trained on; nothing labelled, nothing to do."""
+    store = StudyStore.open(studies)
+    store.marker["crop"] = "none"
+    with pytest.raises(UsageError, match=r"of the kind that the CNN was trained on \(size 32, crop head"):
+        extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
+    store.marker["crop"] = "head"
+    store.series["fold"] = 7
+    with pytest.raises(UsageError, match="a labelled series must be in a finished fold"):
+        extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
