@@ -55,7 +55,7 @@ def paint_ventricles(plane: Plane, traits: Traits, inside: Float) -> Float:
                                  (OCCIPITAL, (1, 1, 1), 1.0), (TEMPORAL, (1, 1, 1), 0.35)):  # fmt: skip
         np.maximum(depth, chain(ax, y, z, tube, flatten=flatten) + grow * width, out=depth)
     # The caudate's head bulges into the horn; the septum parts left from right.
-    caudate = (1 - np.sqrt(((ax - 14 - 2.2 * t.ventricle_scale) / 8) ** 2 + ((y + 17) / 15) ** 2 + ((z - 40) / 14) ** 2))
+    caudate = 1 - np.sqrt(((ax - 14 - 2.2 * t.ventricle_scale) / 8) ** 2 + ((y + 17) / 15) ** 2 + ((z - 40) / 14) ** 2)
     depth = np.minimum(depth, -caudate * 6)
     depth = np.minimum(depth, ax - 0.55)
     third = np.minimum(1.3 + 2.2 * max(t.ventricle_scale - 0.7, 0) - ax, 13 - np.abs(y - 2))

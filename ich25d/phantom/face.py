@@ -72,7 +72,9 @@ def paint_face(plane: Plane, depths: Depths, traits: Traits) -> None:
 
     # Zygoma, jaw and pterygoid plates.
     arch = chain(ax, y, z, np.array([[50, -52, -14, 4.5], [63, -36, -14, 2.6], [66, -12, -8, 2.6], [60, 0, -6, 4.0]]))
-    jaw = chain(ax, y, z, np.array([[51, -5, -12, 4.8], [50, -9, -30, 3.6], [49, -14, -60, 4.5]]), flatten=(1.5, 0.7, 1))
+    jaw = chain(
+        ax, y, z, np.array([[51, -5, -12, 4.8], [50, -9, -30, 3.6], [49, -14, -60, 4.5]]), flatten=(1.5, 0.7, 1)
+    )
     plates = chain(ax, y, z, np.array([[12, -22, -8, 2.0], [16, -20, -40, 2.0]]), flatten=(1.6, 0.5, 1))
     cheek = cover(0.8 - np.abs(antrum(half, back, 1.0, sway) + 0.6), 1.0)
     for form, density in ((arch, 0.9), (jaw, 0.85), (plates, 0.8)):
@@ -148,7 +150,9 @@ def paint_air(plane: Plane, depths: Depths, traits: Traits) -> None:
 
     crest = petrous_line(x)
     mastoid = np.minimum(np.minimum(20 - np.abs(y - crest - 8), ax - 42), 14 - np.abs(z + 3))
-    mastoid = np.minimum(mastoid, np.minimum(-depths.above_base - 2.5, depths.vault + 5.0)) + 1.5 * plane.noise(t.bend, 6)
+    mastoid = np.minimum(mastoid, np.minimum(-depths.above_base - 2.5, depths.vault + 5.0)) + 1.5 * plane.noise(
+        t.bend, 6
+    )
     wall = np.abs(finer) * 1.2 - (1.35 - 1.2 * t.mastoid_air)
     plane.put(np.float32(t.bone_hu * 0.55), cover(mastoid + 1.0, 1.5) * 0.5)
     plane.put(AIR, cover(mastoid, 2.0) * cover(wall, 0.5))

@@ -1,6 +1,8 @@
 """Soft-edged forms over one plane of a head, in mm: the alphabet that all anatomy here is written in."""
 
+import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,8 +10,10 @@ import numpy.typing as npt
 
 from ich25d.bleeds.shape import Waves
 
-Float = npt.NDArray[np.float32]
+Float = npt.NDArray[np.floating[Any]]
 """float32 (h, w) over the pixels of a plane, unless said otherwise."""
+
+Number = float | np.floating[Any]
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Plane:
         """Return the same picture under other coordinates."""
         return Plane(x, y, z, self.u_mm, self.v_mm, self.n_mm, self.pixel_mm, self.hu, self.drawn)
 
-    def put(self, hu: Float | float, alpha: Float) -> None:
+    def put(self, hu: Float | Number, alpha: Float) -> None:
         """Lay a tissue over the picture; alpha is the share of each pixel that it takes."""
         self.hu += alpha * (hu - self.hu)
 
@@ -61,7 +65,7 @@ class Plane:
         """Return the share of each pixel that lies inside, from the depth below a surface in mm."""
         return cover(depth, max(self.pixel_mm, blur_mm))
 
-    def ellipsoid(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Float:
+    def ellipsoid(self, centre: tuple[Number, Number, Number], radii: tuple[Number, Number, Number]) -> Float:
         """Return the approximate depth below an ellipsoid's surface in mm, positive inside."""
         q = np.sqrt(
             ((self.x - np.float32(centre[0])) / np.float32(radii[0])) ** 2
@@ -71,10 +75,10 @@ class Plane:
         result: Float = (1 - q) * np.float32(min(radii))
         return result
 
-    def near(self, centre: tuple[float, float, float], reach_mm: float) -> bool:
+    def near(self, centre: tuple[Number, Number, Number], reach_mm: float) -> bool:
         """Say whether the plane comes near a point along z; spares work far from a structure."""
         low, high = float(self.z.min()), float(self.z.max())
-        return low - reach_mm <= centre[2] <= high + reach_mm
+        return bool(low - reach_mm <= centre[2] <= high + reach_mm)
 
 
 def _enlarged(coarse_field: Float, coarse: int, shape: tuple[int, ...]) -> Float:
@@ -124,7 +128,7 @@ def chain(
     px, py, pz = x * s[0], y * s[1], z * s[2]
     best = np.full(x.shape, -1e3, np.float32)
     low, high = float(z.min()), float(z.max())
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in itertools.pairwise(points):
         reach = max(start[3], end[3]) / s[2] + 3
         if min(start[2], end[2]) - reach > high or max(start[2], end[2]) + reach < low:
             continue
@@ -141,15 +145,11 @@ def chain(
 
 def look_up(table: npt.NDArray[np.float32], columns: Float, rows: Float) -> npt.NDArray[np.float32]:
     """Return values of a table (H, W) or (H, W, C) at fractional columns and rows."""
-    result: npt.NDArray[np.float32] = cv2.remap(
-        table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    result: npt.NDArray[np.float32] = cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return result
 
 
-def noise_table(
-    rng: np.random.Generator, size: int, sigma_px: float, *, octaves: int = 1
-) -> npt.NDArray[np.float32]:
+def noise_table(rng: np.random.Generator, size: int, sigma_px: float, *, octaves: int = 1) -> npt.NDArray[np.float32]:
     """Return smooth noise of unit variance, float32 (size, size); wraps around at its edges."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):

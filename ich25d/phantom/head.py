@@ -23,8 +23,8 @@ CROWN_MM = 14.0
 """Bone and scalp above the brain's vertex."""
 
 ATTEMPTS = 6
-CLEAR_SLICES, CLEAR_MM2 = 3, 80.0
-"""A bleed that a student should find: on so many slices, so large on the largest."""
+CLEAR_SLICES, CLEAR_MM2 = (3, 9), 80.0
+"""A bleed that a student should find: on so many slices, 3 to 8, so large on the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,7 @@ def _plane(scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
     turn = _turn(scan)
     start = turn @ (corner - np.array(scan.centre_mm))
     along, down = turn @ directions[0], turn @ directions[1]
-    axes = [
-        (start[k] + along[k] * steps[None, :] + down[k] * steps[:, None]).astype(np.float32) for k in range(3)
-    ]
+    axes = [(start[k] + along[k] * steps[None, :] + down[k] * steps[:, None]).astype(np.float32) for k in range(3)]
     u = (corner @ directions[0] + steps).astype(np.float32)
     v = (corner @ directions[1] + steps).astype(np.float32)
     hu = np.full((size, size), AIR, np.float32)
@@ -98,10 +96,8 @@ def _crop(plane: Plane, traits: Traits) -> tuple[Plane, tuple[slice, slice]]:
         near[:4, :4] = True
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    part = Plane(
-        *(np.ascontiguousarray(axis[box]) for axis in (plane.x, plane.y, plane.z)),
-        plane.u_mm[box[1]], plane.v_mm[box[0]], plane.n_mm, plane.pixel_mm, plane.hu[box],
-    )  # fmt: skip
+    x, y, z = (np.ascontiguousarray(axis[box]) for axis in (plane.x, plane.y, plane.z))
+    part = Plane(x, y, z, plane.u_mm[box[1]], plane.v_mm[box[0]], plane.n_mm, plane.pixel_mm, plane.hu[box])
     return part, box
 
 
@@ -131,6 +127,7 @@ def make_head(
     rng: np.random.Generator,
     *,
     labels: Sequence[str] | None = (),
+    traits: Traits | None = None,
     size: int = FULL_SIZE,
     working_size: int = 272,
 ) -> PhantomHead:
@@ -139,6 +136,7 @@ def make_head(
     Args:
         rng: Decides everything; the same state gives the same head.
         labels: Subtypes to paint; empty for none, None to let the painters draw.
+        traits: Whose head it is; drawn by default.
         size: Rows and columns of a slice; 512 as in the RSNA data.
         working_size: Rows and columns in which anatomy is painted before it is enlarged; noise
             and texture are added at `size`.
@@ -146,7 +144,7 @@ def make_head(
     Returns:
         The head with its labels and masks.
     """
-    traits = draw_traits(rng)
+    traits = draw_traits(rng) if traits is None else traits
     scan = draw_scan(rng, traits.centre_z_mm + traits.height_mm + CROWN_MM)
     base, folds = make_base(traits), make_folds(traits)
     bleed_rng, noise_rng = rng.spawn(2)
@@ -183,6 +181,7 @@ def _bleed(
     position = scan.slice_position_mm
     anatomy = find_anatomy(hu, (float(np.median(np.diff(position))), pixel, pixel), slice_position_mm=position)
     best = (-1, clean, np.zeros((len(hu), N_LABELS), np.uint8), np.zeros((len(SUBTYPES), *hu.shape), bool))
+    n_clear = int(rng.integers(*CLEAR_SLICES))
     for _ in range(ATTEMPTS):
         bleeds = plan_bleeds(anatomy, rng, labels=wanted)
         if not bleeds:
@@ -191,7 +190,7 @@ def _bleed(
         largest = masks.sum(axis=(2, 3)).max(axis=1) * pixel**2
         n_seen = masks.any(axis=(2, 3)).sum(axis=1)
         asked = [SUBTYPES.index(name) for name in wanted] if wanted else [SUBTYPES.index(b.label) for b in bleeds]
-        clear = sum(bool(n_seen[k] >= CLEAR_SLICES and largest[k] >= CLEAR_MM2) for k in asked)
+        clear = sum(bool(n_seen[k] >= n_clear and largest[k] >= CLEAR_MM2) for k in asked)
         if clear > best[0]:
             painted, found = paint(hu, range(len(hu)), bleeds)
             best = (clear, painted.astype(np.float32), found, masks)

@@ -50,7 +50,8 @@ class Base:
 
 def petrous_line(x: Float) -> Float:
     """Return y of the petrous ridge's crest at each distance from the midline, mm."""
-    return np.float32(1.0) + np.float32(0.46) * np.maximum(np.abs(x) - 12, 0)
+    result: Float = 1.0 + 0.46 * np.maximum(np.abs(x) - 12, 0)
+    return result
 
 
 def make_base(traits: Traits) -> Base:

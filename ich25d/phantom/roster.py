@@ -1,0 +1,119 @@
+"""Which studies to make: patients, splits, bleeds and file families, balanced on purpose."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from ich25d.bleeds.paint import COMPANIONS
+from ich25d.labels import SUBTYPES
+from ich25d.phantom.dicom import FAMILIES, SIGNED_EXPLICIT, UNSIGNED_EXPLICIT, UNSIGNED_IMPLICIT, PixelFamily
+
+POSITIVE_SHARE = 0.45
+"""Share of studies that bleed; in the RSNA data about 41 % do."""
+
+COMPANION_CHANCE = 0.25
+AGAIN_CHANCE = 0.12
+"""Chance that a study is a second one of the patient before."""
+
+WINDOWS = {True: ((30, 80), (40, 150), (40, 100)), False: ((36, 80), (40, 80), (40, 80), (100, 600))}
+"""What signed and unsigned files of the RSNA data propose."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StudyOrder:
+    """One study to make.
+
+    Args:
+        index: Rank of the study.
+        seed: Of the whole set.
+        patient: Rank of the patient; studies of one patient show one head.
+        split: `stage_2_train` or `stage_2_test`.
+        bleeds: Subtypes to paint; empty for none.
+        family: How its files keep their pixels.
+        window: Level and width that its files propose.
+        size: Rows and columns.
+    """
+
+    index: int
+    seed: int
+    patient: int
+    split: str
+    bleeds: tuple[str, ...]
+    family: PixelFamily
+    window: tuple[int, int]
+    size: int
+
+    def identifier(self, kind: str, digits: int, rank: int = 0) -> str:
+        """Return an id as the RSNA data has them: `ID_` and hexadecimal digits.
+
+        Args:
+            kind: `patient`, `study`, `series` or `image`.
+            digits: 8, 10, 10 or 9 of them.
+            rank: Of the image in its series.
+        """
+        owner = self.patient if kind == "patient" else self.index
+        text = f"ich25d-phantom/{self.seed}/{kind}/{owner}/{rank}"
+        return "ID_" + hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def _kinds(rng: np.random.Generator, n: int) -> list[tuple[str, ...]]:
+    """Draw the bleeds of `n` positive studies: each subtype first in turn, sometimes with a second one."""
+    result: list[tuple[str, ...]] = []
+    while len(result) < n:
+        for kind in rng.permutation(SUBTYPES):
+            second = str(rng.choice(COMPANIONS[str(kind)]))
+            alone = rng.random() > COMPANION_CHANCE or second == kind
+            result.append((str(kind),) if alone else (str(kind), second))
+    return result[:n]
+
+
+def _families(rng: np.random.Generator, n: int) -> list[PixelFamily]:
+    """Draw file families: about half signed, as in the RSNA data; one unsigned file in five starts at -1000."""
+    cycle = (SIGNED_EXPLICIT, UNSIGNED_IMPLICIT, SIGNED_EXPLICIT, UNSIGNED_EXPLICIT)
+    result = [cycle[k % len(cycle)] for k in range(n)]
+    for k, family in enumerate(result):
+        if family is UNSIGNED_EXPLICIT and rng.random() < 0.2:
+            result[k] = dataclasses.replace(family, intercept=-1000)
+    return [result[k] for k in rng.permutation(n)]
+
+
+def plan_studies(n_studies: int, *, seed: int, size: int, test_share: float) -> list[StudyOrder]:
+    """Decide on all studies of a set.
+
+    Every subtype bleeds in the training part as soon as 5 studies of it are positive; patients with
+    two studies have both in one part.
+
+    Args:
+        n_studies: How many.
+        seed: Decides everything.
+        size: Rows and columns.
+        test_share: Share of studies in the test part.
+
+    Returns:
+        The studies, those for training first.
+    """
+    rng = np.random.default_rng([seed, 0])
+    assert len(FAMILIES) == len({SIGNED_EXPLICIT, UNSIGNED_IMPLICIT, UNSIGNED_EXPLICIT})
+    n_positive = round(POSITIVE_SHARE * n_studies)
+    n_test = min(round(test_share * n_studies), n_studies - 1)
+    n_test_positive = min(round(POSITIVE_SHARE * n_test), max(n_positive - len(SUBTYPES), n_positive // 3))
+    positive = _kinds(rng, n_positive)
+    negative: list[tuple[str, ...]] = [()] * (n_studies - n_positive)
+    cut = n_positive - n_test_positive
+    n_test_negative = n_test - n_test_positive
+    parts = {
+        "stage_2_train": positive[:cut] + negative[n_test_negative:],
+        "stage_2_test": positive[cut:] + negative[:n_test_negative],
+    }
+    families = _families(rng, n_studies)
+    orders: list[StudyOrder] = []
+    patient = -1
+    for split, bleeds in parts.items():
+        for rank, kind in enumerate(rng.permutation(len(bleeds))):
+            patient += 1 if rank == 0 or rng.random() >= AGAIN_CHANCE else 0
+            family = families[len(orders)]
+            choices = WINDOWS[family.is_signed]
+            window = choices[int(rng.integers(len(choices)))]
+            orders.append(StudyOrder(len(orders), seed, patient, split, bleeds[int(kind)], family, window, size))
+    return orders
