@@ -47,7 +47,7 @@ def draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: float
     texture = Waves.draw(rng, 5, 30)
     layered, level = 0.0, 0.0
     if kind < 0.68 or not thick:
-        hu, uneven = brain + rng.uniform(14, 36), rng.uniform(1.0, 3.5)
+        hu, uneven = brain + rng.uniform(13, 34), rng.uniform(1.0, 4.0)
     elif kind < 0.84:
         hu, uneven = brain + rng.uniform(9, 22), rng.uniform(5, 9)
     elif kind < 0.91:

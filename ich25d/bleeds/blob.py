@@ -111,7 +111,7 @@ class Blob:
             push_box = box_around(anatomy, float(middle[0]), float(middle[1]), reach + 22)
             push = self._push(anatomy, index, push_box, middle, float(np.sqrt(alpha.sum() / np.pi)))
         seen = seen_in_tissue(alpha, self.hu - anatomy.brain_hu)
-        need = needed_area_mm2(anatomy, self.hu - anatomy.brain_hu) * 0.7
+        need = 0.9 * needed_area_mm2(anatomy, self.hu - anatomy.brain_hu)
         return Layer(box, alpha, blood, seen, need, in_fluid=False, rim_hu=rim, push_mm=push, push_box=push_box)
 
     def _push(self, anatomy: Anatomy, index: int, box: Box | None, middle: Vector, radius_px: float) -> Float | None:
@@ -218,10 +218,10 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         parts=tuple(parts),
         shape_waves=Waves.draw(rng, 5 + 0.7 * radius, 12 + 2.5 * radius),
         unevenness_mm=float(rng.uniform(0.04, 0.2)) * radius,
-        edge_mm=float(rng.choice([1.6, 2.0, 3.0, 4.5], p=[0.35, 0.35, 0.2, 0.1])) * max(anatomy.spacing_mm[2], 0.5),
-        hu=min(anatomy.brain_hu + float(rng.uniform(18, 42) if rng.random() < 0.85 else rng.uniform(10, 20)), 77.0),
+        edge_mm=float(rng.choice([2.0, 3.0, 4.0, 6.0], p=[0.25, 0.35, 0.25, 0.15])) * max(anatomy.spacing_mm[2], 0.5),
+        hu=min(anatomy.brain_hu + float(rng.uniform(16, 36) if rng.random() < 0.85 else rng.uniform(9, 17)), 77.0),
         texture=Waves.draw(rng, 4, 20),
-        texture_hu=float(rng.uniform(1.0, 4.0)),
+        texture_hu=float(rng.uniform(1.5, 6.0)),
         patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,
         rim_mm=min(rim, 12.0),
         rim_hu=-float(rng.uniform(4, 11)),

@@ -82,7 +82,14 @@ class Cisterns:
 
 
 def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
-    """Return 0 where CSF is that of ventricles, found as such or not: deep, near the midline, over the base."""
+    """Return 0 where dark voxels are no subarachnoid CSF.
+
+    Ventricles, found as such or not, lie deep, near the midline, above the base.
+    """
+    if anatomy.level_mm[index] > 106:
+        # Streaks between the petrous bones look like CSF.
+        middle: Float = np.clip((27 * anatomy.scale - np.abs(lateral)) / 4, 0, 1).astype(np.float32)
+        return middle
     if not 28 < anatomy.level_mm[index] < 84:
         return np.ones(lateral.shape, np.float32)
     s = anatomy.scale

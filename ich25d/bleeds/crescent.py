@@ -14,7 +14,7 @@ from ich25d.bleeds.shape import (
     cut,
     grid_mm,
     head_box,
-    needed_area_mm2,
+    needed_beside_bone,
     seen_in_tissue,
     soft_edge,
     within,
@@ -61,6 +61,13 @@ class Crescent:
         if tall <= 0 or box is None:
             return None
         lateral, along = anatomy.frame(index, box)
+        # Its own half is enough.
+        own = np.flatnonzero((lateral * self.side).max(axis=0) > -1)
+        if len(own) == 0:
+            return None
+        left, right = int(own[0]), int(own[-1]) + 1
+        lateral, along = lateral[:, left:right], along[:, left:right]
+        box = (box[0], box[1] + left, box[2], box[1] + right)
         x, y = grid_mm(anatomy, box)
         ratio = np.float32(anatomy.midline.half_width_mm / anatomy.midline.half_length_mm)
         angle = np.arctan2(np.abs(lateral), -along * ratio)
@@ -89,10 +96,7 @@ class Crescent:
         blood = self.density.at(x, y, z)
         contrast = float(np.abs(blood[alpha > 0.5] - anatomy.brain_hu).mean()) if (alpha > 0.5).any() else 1.0
         seen = seen_in_tissue(alpha, contrast)
-        need = needed_area_mm2(anatomy, contrast)
-        if (seen & (depth > 1.5)).sum() * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] < need:
-            # All of it lies in the glow of the bone.
-            need = float("inf")
+        need = needed_beside_bone(anatomy, seen, depth, contrast)
         return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
 
 
@@ -126,18 +130,18 @@ def plan_crescent(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
     near = int(rng.choice(candidates)) if around_slice is None else around_slice
     z, level = float(anatomy.slice_position_mm[near]), float(anatomy.level_mm[near])
     side = int(rng.choice([-1, 1]))
-    edge = float(rng.uniform(1.5, 2.6)) * max(anatomy.spacing_mm[2], 0.5)
+    edge = float(rng.uniform(1.7, 3.2)) * max(anatomy.spacing_mm[2], 0.5)
     kind = rng.random()
     shape: Crescent | FalxBand | TentBand
     if kind < 0.16 and level < 75:
         half_z = rng.uniform(12, 40) * s
-        thickness = float(np.exp(rng.uniform(np.log(2.0), np.log(7.0)))) * s
+        thickness = float(np.exp(rng.uniform(np.log(2.3), np.log(8.0)))) * s
         back = rng.random() < 0.6
         shape = FalxBand(
             side=side,
             middle_along=float(rng.uniform(0.3, 0.8) if back else rng.uniform(-0.85, -0.1)),
             half_along=float(rng.uniform(0.25, 0.8)),
-            middle_z_mm=z + float(rng.uniform(-0.8, 0.8) * half_z),
+            middle_z_mm=z + float(rng.uniform(-0.7, 0.7) * half_z),
             half_z_mm=float(half_z),
             thickness_mm=thickness,
             reach_mm=float(rng.uniform(26, 46) if back else rng.uniform(16, 30)) * s,
@@ -161,14 +165,14 @@ def plan_crescent(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             density=draw_density(anatomy, rng, 0.0),
         )
     else:
-        thickness = float(np.exp(rng.uniform(np.log(2.2), np.log(17.0)))) * s
+        thickness = float(np.exp(rng.uniform(np.log(2.8), np.log(18.0)))) * s
         half_z = float(np.clip(rng.uniform(14, 55) * s, 10, 60))
         half_angle = float(rng.uniform(0.45, 1.7))
         shape = Crescent(
             side=side,
             middle_angle=float(rng.uniform(0.15, 0.95) * np.pi),
             half_angle=half_angle,
-            middle_z_mm=z + float(rng.uniform(-0.9, 0.9) * half_z),
+            middle_z_mm=z + float(rng.uniform(-0.8, 0.8) * half_z),
             half_z_mm=half_z,
             thickness_mm=thickness,
             waves=Waves.draw(rng, 14, 60),

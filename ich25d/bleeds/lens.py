@@ -13,7 +13,7 @@ from ich25d.bleeds.shape import (
     box_around,
     cut,
     grid_mm,
-    needed_area_mm2,
+    needed_beside_bone,
     seen_in_tissue,
     soft_edge,
     sub_slices,
@@ -85,7 +85,8 @@ class Lens:
             push = self._push(anatomy, index, box, nearest)
         contrast = self.hu - anatomy.brain_hu
         seen = seen_in_tissue(alpha, contrast)
-        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, contrast), in_fluid=False, push_mm=push)
+        need = needed_beside_bone(anatomy, seen, cut(anatomy.depth, index, box), contrast)
+        return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
 
     def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
         """Return about the distance to the ellipsoid's surface, negative inside."""
@@ -131,8 +132,8 @@ def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: floa
     across = 0.0
     if high - low > 1:
         gap = float(anatomy.slice_position_mm[high - 1] - anatomy.slice_position_mm[low])
-        change = depth[-1] - depth[0]
-        both = (depth[-1] > 0.5) | (depth[0] > 0.5)
+        change = depth[-1:] - depth[:1]
+        both = (depth[-1:] > 0.5) | (depth[:1] > 0.5)
         across = float(change[both].mean() / gap) if gap > 0.5 and both.any() else 0.0
     vector = np.array([columns[inside].mean(), rows[inside].mean(), np.clip(across, -1.0, 1.0)])
     length = float(np.linalg.norm(vector))
@@ -177,12 +178,12 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             centre_mm=centre,
             axes=axes,
             radii_mm=np.array([thickness, half_chord, tall]),
-            hu=min(anatomy.brain_hu + float(rng.uniform(17, 38) if kind > 0.1 else rng.uniform(10, 17)), 76.0),
-            edge_mm=float(rng.uniform(1.5, 2.4)) * max(anatomy.spacing_mm[2], 0.5),
+            hu=min(anatomy.brain_hu + float(rng.uniform(15, 34) if kind > 0.1 else rng.uniform(9, 15)), 76.0),
+            edge_mm=float(rng.uniform(1.8, 3.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
             unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,
             texture=Waves.draw(rng, 6, 26),
-            texture_hu=float(rng.uniform(0.8, 3.0)),
+            texture_hu=float(rng.uniform(1.0, 4.5)),
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )

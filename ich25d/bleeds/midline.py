@@ -75,7 +75,7 @@ def find_midline(hu: npt.NDArray[np.int16], inside: Bool, pixel_mm: float) -> Mi
         matrix = cv2.getRotationMatrix2D(middle, degrees, 1.0)
         return np.stack([cv2.warpAffine(plane, matrix, small) for plane in planes])
 
-    coarse = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(-40, 41, 4.0)}
+    coarse = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(-60, 61, 4.0)}
     best = max(coarse, key=lambda d: coarse[d])
     fine = {d: _mirror_score(turned(d, stack))[1] for d in np.arange(best - 4, best + 4.1, 1.0)}
     best = float(max(fine, key=lambda d: fine[d]))

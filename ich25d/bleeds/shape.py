@@ -209,3 +209,20 @@ def seen_in_tissue(alpha: Float, contrast_hu: float) -> Bool:
 def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:
     """Return from which area on a bleed is seen: 28 mm2 in an adult, more where it is faint."""
     return float(28 * anatomy.scale**2 * np.clip((11 / max(abs(contrast_hu), 1e-3)) ** 2, 1, 8))
+
+
+def needed_beside_bone(anatomy: Anatomy, seen: Bool, depth: Float, contrast_hu: float) -> float:
+    """Return the needed area of a layer along the inner table; infinite where it hides in the glow of the bone.
+
+    Args:
+        anatomy: The head.
+        seen: Where it shows, bool (h, w).
+        depth: Distance to the inner table in mm, (h, w).
+        contrast_hu: Of the blood to brain.
+
+    Returns:
+        mm2.
+    """
+    need = needed_area_mm2(anatomy, contrast_hu)
+    clear = float((seen & (depth > 1.5)).sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
+    return need if clear >= need else float("inf")
