@@ -55,7 +55,7 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
     predicted = read_predictions(predictions)
     truth, rows = read_labels(labels)
     known = truth[truth.notna().any(axis=1)]
-    table = predicted.join(known, how="inner", rsuffix="_truth")
+    table = predicted.join(known.add_suffix("_truth"), how="inner")
     if table.empty:
         raise UsageError(
             f"predictions and labels must share images (got {_some(predicted)} in {predictions} and {_some(known)} in "

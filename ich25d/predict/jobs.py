@@ -80,6 +80,10 @@ class ArrayImages:
         del index
         return ""
 
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.hu.shape[1]), int(self.hu.shape[2])
+
     def stamps(self) -> list[str]:
         """Return what changes with the content."""
         return [hashlib.sha256(self.hu.tobytes()).hexdigest()]

@@ -1,0 +1,202 @@
+"""An evaluation says what brute force says, at both levels, with intervals and with thresholds that peek at nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+
+from ich25d.errors import ModelError, SubmissionError, UsageError
+from ich25d.evaluate.inputs import find_thresholds, join, read_predictions
+from ich25d.evaluate.run import evaluate
+from ich25d.labels import LABELS, row_ids
+
+N_SERIES, N_SLICES = 12, 8
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Twelve series of eight slices, two a patient: truth, and probabilities that know something of it."""
+    rng = np.random.default_rng(0)
+    n = N_SERIES * N_SLICES
+    frame = pd.DataFrame({"image_id": [f"ID_{k:03d}" for k in range(n)]})
+    frame["series_id"] = [f"S{k // N_SLICES}" for k in range(n)]
+    frame["patient_id"] = [f"P{k // (2 * N_SLICES)}" for k in range(n)]
+    truth = rng.random((n, 6)) < 0.25
+    truth[:, 0] = False  # no epidural bleed at all
+    truth[:, 5] = truth[:, :5].any(axis=1)
+    for number, label in enumerate(LABELS):
+        frame[label] = np.clip(0.4 * truth[:, number] + 0.6 * rng.random(n), 0.001, 0.999)
+        frame[f"{label}_truth"] = truth[:, number].astype(int)
+    return frame
+
+
+def _write_long(path: Path, rows: list[str], values: list[float]) -> None:
+    path.write_text("ID,Label\n" + "".join(f"{row},{value}\n" for row, value in zip(rows, values, strict=True)))
+
+
+@pytest.fixture
+def files(table: pd.DataFrame, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Write a submission, a predictions.parquet in another folder, and labels."""
+    values = table[list(LABELS)].to_numpy().ravel()
+    rows = row_ids(table["image_id"].tolist())
+    csv, parquet, labels = tmp_path / "submission.csv", tmp_path / "p" / "predictions.parquet", tmp_path / "labels.csv"
+    csv.write_text(
+        "ID,Label\n" + "".join(f"{row},{value!r}\n" for row, value in zip(rows, values.tolist(), strict=True))
+    )
+    parquet.parent.mkdir()
+    table.drop(columns=[f"{label}_truth" for label in LABELS]).to_parquet(parquet)
+    truth = table[[f"{label}_truth" for label in LABELS]].to_numpy().ravel()
+    labels.write_text(
+        "ID,Label\n" + "".join(f"{row},{value}\n" for row, value in zip(rows, truth.tolist(), strict=True))
+    )
+    return csv, parquet, labels
+
+
+def test_slices_are_scored_as_by_hand(table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """The score's formula, and each label against scikit-learn; a label without positives has no AUC."""
+    csv, _, labels = files
+    found = evaluate(csv, labels, tmp_path / "eval", replicates=50).slices
+    loss = [reference.log_loss(table[f"{label}_truth"], table[label], labels=[0, 1]) for label in LABELS]
+
+    assert found.overall["score"].value == pytest.approx((sum(loss[:5]) + 2 * loss[5]) / 7)
+    for number, label in enumerate(LABELS):
+        truth, probability = table[f"{label}_truth"], table[label]
+        measured = found.label[label]
+        assert measured["log_loss"].value == pytest.approx(loss[number])
+        assert measured["brier"].value == pytest.approx(np.mean((truth - probability) ** 2))
+        if label == "epidural":
+            assert np.isnan(measured["auc"].value)
+            continue
+        assert measured["auc"].value == pytest.approx(reference.roc_auc_score(truth, probability))
+        assert measured["average_precision"].value == pytest.approx(
+            reference.average_precision_score(truth, probability)
+        )
+        assert measured["auc"].low <= measured["auc"].value <= measured["auc"].high
+        at = found.at["f2"][label]
+        called = probability >= 0.2
+        assert at["f2"].value == pytest.approx(reference.fbeta_score(truth, called, beta=2))
+        assert at["sensitivity"].value == pytest.approx(reference.recall_score(truth, called))
+        assert found.at["f1"][label]["accuracy"].value == pytest.approx(np.mean((probability >= 0.5) == truth))
+    mean_auc = np.mean([found.label[label]["auc"].value for label in LABELS[1:]])
+    assert found.overall["mean_auc"].value == pytest.approx(mean_auc)
+
+
+def test_a_submission_and_its_table_score_alike(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """The same slices either way; only the table knows series and patients."""
+    csv, parquet, labels = files
+    of_csv = evaluate(csv, labels, tmp_path / "a", replicates=20)
+    of_table = evaluate(parquet, labels, tmp_path / "b", replicates=20)
+
+    assert of_csv.slices.overall["score"].value == pytest.approx(of_table.slices.overall["score"].value)
+    assert (of_csv.series, of_csv.resampled) == (None, "image")
+    assert of_table.series is not None
+    assert (of_table.series.n, of_table.slices.n_patients, of_table.resampled) == (N_SERIES, 6, "patient")
+    assert any("too narrowly" in text for text in of_csv.remarks)
+
+
+def test_a_table_of_slices_brings_series_and_patients(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """`studies` makes up for what a CSV of ids can't say; scan maximum where no table of series is given."""
+    csv, _, labels = files
+    groups = tmp_path / "slices.csv"
+    table[["image_id", "series_id", "patient_id"]].to_csv(groups, index=False)
+    found = evaluate(csv, labels, tmp_path / "eval", studies=groups, replicates=20)
+    by_series = table.groupby("series_id")[["subdural", "subdural_truth"]].max()
+
+    assert found.series is not None
+    assert found.resampled == "patient"
+    assert found.series.n_positive["subdural"] == by_series["subdural_truth"].sum()
+    assert found.series.label["subdural"]["log_loss"].value == pytest.approx(
+        reference.log_loss(by_series["subdural_truth"], by_series["subdural"], labels=[0, 1])
+    )
+
+
+def test_series_probabilities_are_those_of_studies_csv(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """The table that `predict` writes is taken before the maximum."""
+    _, parquet, labels = files
+    series = pd.DataFrame({"series_id": sorted(set(table["series_id"])), **dict.fromkeys(LABELS, 0.25)})
+    series.to_csv(parquet.with_name("studies.csv"), index=False)
+    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20)
+
+    assert found.series is not None
+    positive = found.series.n_positive["subdural"] / N_SERIES
+    assert found.series.label["subdural"]["brier"].value == pytest.approx(positive * 0.75**2 + (1 - positive) * 0.25**2)
+
+
+def test_thresholds_are_those_chosen_on_validation(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """A model's file is used where it has a threshold; otherwise 1 / (1 + beta^2), and the report says so."""
+    _, parquet, labels = files
+    model = tmp_path / "model.json"
+    model.write_text(json.dumps({"thresholds": {"slice": {"f1": {"any": 0.31}}, "series": {"f2": {"any": 0.7}}}}))
+    given = evaluate(parquet, labels, tmp_path / "a", model=model, replicates=20)
+    fixed = evaluate(parquet, labels, tmp_path / "b", replicates=20)
+
+    assert given.slices.threshold["f1"] == {**dict.fromkeys(LABELS, 0.5), "any": 0.31}
+    assert given.series is not None
+    assert given.series.threshold["f2"]["any"] == 0.7
+    assert "validation" in given.thresholds
+    assert fixed.slices.threshold["f2"] == dict.fromkeys(LABELS, 0.2)
+    assert "no thresholds" in fixed.thresholds
+    assert find_thresholds(None)[1] is False
+
+
+def test_what_is_written_can_be_read(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """JSON without NaN, and a table in which every label and measure stands."""
+    _, parquet, labels = files
+    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20)
+    content = json.loads((tmp_path / "eval" / "evaluation.json").read_text())
+    text = (tmp_path / "eval" / "evaluation.txt").read_text()
+
+    assert content == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert content["slice"]["labels"]["epidural"]["auc"]["value"] is None
+    assert content["series"]["labels"]["any"]["at_f2_threshold"]["threshold"] == 0.2
+    assert all(label in text for label in LABELS)
+    assert "calibration error" in text
+    assert found.exit_code == 0
+
+
+def test_labels_without_a_prediction_are_counted(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """The rest is scored, and the exit code says that something is missing."""
+    csv, _, labels = files
+    lines = csv.read_text().splitlines()
+    csv.write_text("\n".join(lines[: 1 + 6 * 90]) + "\n")
+    found = evaluate(csv, labels, tmp_path / "eval", replicates=20)
+
+    assert (found.exit_code, found.n_not_predicted, found.slices.n) == (1, 6, 90)
+    assert any("6 labelled images" in text for text in found.lines())
+
+
+def test_what_cannot_be_compared_is_refused(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Each with what was found and where."""
+    csv, parquet, labels = files
+    other = tmp_path / "other.csv"
+    other.write_text("ID,Label\n" + "".join(f"{row},0.5\n" for row in row_ids(["ID_else"])))
+    with pytest.raises(UsageError, match="must share images"):
+        join(other, labels)
+    with pytest.raises(SubmissionError, match="readable file"):
+        read_predictions(tmp_path / "none.csv")
+    (tmp_path / "bad.csv").write_text("ID,Label\nID_a_blood,0.5\n")
+    with pytest.raises(SubmissionError, match="table ID,Label"):
+        read_predictions(tmp_path / "bad.csv")
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SubmissionError, match="parquet"):
+        read_predictions(tmp_path / "bad.parquet")
+    incomplete = csv.read_text().splitlines()[:-1]
+    (tmp_path / "short.csv").write_text("\n".join(incomplete) + "\n")
+    with pytest.raises(SubmissionError, match="0 to 1, six an image"):
+        read_predictions(tmp_path / "short.csv")
+    twice = pd.read_parquet(parquet)
+    pd.concat([twice, twice.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(SubmissionError, match="predicted once"):
+        read_predictions(tmp_path / "twice.parquet")
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(ModelError, match="JSON"):
+        find_thresholds(tmp_path)
+    with pytest.raises(UsageError, match="table of slices"):
+        join(csv, labels, labels)
