@@ -18,6 +18,7 @@ from ich25d.bleeds.shape import (
     seen_in_tissue,
     soft_edge,
     sub_slices,
+    within,
 )
 from ich25d.bleeds.skull import Float
 
@@ -95,7 +96,7 @@ class Blob:
         depth = cut(anatomy.depth, index, box)
         fluid = cut(anatomy.fluid, index, box) / np.float32(255)
         room = np.clip((depth - np.float32(self.depth_mm)) / np.float32(1.5), 0, 1)
-        alpha *= room
+        alpha *= room * within(anatomy, index, box)
         tone = self.texture.at(x, y, z)
         if self.patchiness:
             alpha *= np.clip(1 - np.float32(self.patchiness) * np.clip(tone + 0.4, 0, 1.2), 0, 1)
@@ -226,6 +227,6 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         rim_mm=min(rim, 12.0),
         rim_hu=-float(rng.uniform(4, 11)),
         push_mm=float(rng.uniform(0.1, 0.35)) * radius if radius > 6 and rng.random() < 0.8 else 0.0,
-        depth_mm=0.8 if site == "contusion" else 2.0,
+        depth_mm=float(rng.choice([-1.5, 0.3, 1.5])) if site == "contusion" else 2.0,
     )
     return Bleed("intraparenchymal", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))

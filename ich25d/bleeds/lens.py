@@ -125,7 +125,8 @@ def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: floa
     depth = anatomy.depth[low:high, top:bottom, left:right].astype(np.float32)
     if depth.shape[1] < 3 or depth.shape[2] < 3:
         return None
-    rows, columns = np.gradient(depth, anatomy.spacing_mm[1], anatomy.spacing_mm[2], axis=(1, 2))
+    rows: npt.NDArray[np.float32] = np.asarray(np.gradient(depth, anatomy.spacing_mm[1], axis=1))
+    columns: npt.NDArray[np.float32] = np.asarray(np.gradient(depth, anatomy.spacing_mm[2], axis=2))
     inside = depth > 0.5
     if inside.sum() < 10:
         return None

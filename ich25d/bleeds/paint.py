@@ -32,10 +32,10 @@ PLANNERS: dict[str, Planner] = {
 
 CHANCES: dict[str, float] = {
     "epidural": 0.12,
-    "intraparenchymal": 0.26,
+    "intraparenchymal": 0.23,
     "intraventricular": 0.30,
     "subarachnoid": 0.23,
-    "subdural": 0.24,
+    "subdural": 0.28,
 }
 """How often each is drawn first, in shares. Real shares would leave hardly any epidural (3 % of positive slices);
 most slices have no ventricle to fill and another kind is drawn instead."""
