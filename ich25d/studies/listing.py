@@ -21,6 +21,7 @@ MEMBER_MARK = "::"
 """Stands between an archive and its member in `Entry.source`."""
 
 _JUNK_NAMES = {".ds_store", "thumbs.db", "desktop.ini", ".directory"}
+_LONGEST_JUNK = 12
 
 
 class Entry(NamedTuple):
@@ -85,6 +86,7 @@ class _Listing:
         self.n_seen = 0
         self.example = ""
         self.identities: set[int] = set()
+        self.sizes: dict[int, int] = {}
 
     def refuse(self, source: str, code: str, detail: str) -> None:
         self.rows.append(QcRow(source, "", "", "file", code, detail))
@@ -180,27 +182,31 @@ class _Listing:
             if self.takes(name, name):
                 self.refuse(name, error.code, error.detail)
             return
-        for member in members:
+        members.reverse()
+        while members:
+            member = members.pop()  # so that not all members and all entries are held at once
             source = f"{name}{MEMBER_MARK}{member.name}"
             if not self.takes(source, member.name if is_root else source):
                 continue
-            if _is_junk(member.name):
-                self.refuse(source, "NOT_DICOM", "a system's own file")
-            elif member.code:
+            if member.code:
                 self.refuse(source, member.code, member.detail)
+            elif _is_junk(member.name):
+                self.refuse(source, "NOT_DICOM", "a system's own file")
             else:
+                # Images of one kind have one size: one number for all of them.
+                size = self.sizes.setdefault(member.size, member.size)
                 stamp = f"{member.crc:08x}"
-                self.entries.append(
-                    Entry(root, source, member.size, stamp, member.offset, member.packed_size, member.method)
-                )
+                self.entries.append(Entry(root, source, size, stamp, member.offset, member.packed_size, member.method))
 
     def sorted_entries(self) -> list[Entry]:
         """Sort the entries; of several members of one name the one written last stays, as it does when unpacked."""
-        self.entries.sort(key=lambda entry: (entry.root, entry.source, -entry.offset))
+        self.entries.sort()
         kept: list[Entry] = []
         for entry in self.entries:
             if kept and kept[-1].source == entry.source and kept[-1].root == entry.root:
                 self.refuse(entry.source, "ZIP_DUPLICATE", "a later member has the same name")
+                if entry.offset > kept[-1].offset:
+                    kept[-1] = entry
             else:
                 kept.append(entry)
         return kept
@@ -208,10 +214,10 @@ class _Listing:
 
 def _is_junk(source: str) -> bool:
     """Say whether a file is one that systems leave behind: Finder's, Explorer's, AppleDouble halves."""
-    name = source.rpartition("/")[2]
-    return (
-        name.lower() in _JUNK_NAMES or name.startswith("._") or source.startswith("__MACOSX/") or "/__MACOSX/" in source
-    )
+    name = source[source.rfind("/") + 1 :]
+    if name[:2] == "._" or (len(name) < _LONGEST_JUNK and name.lower() in _JUNK_NAMES):
+        return True
+    return "__MACOSX/" in source and "__MACOSX" in source.split("/")
 
 
 def _is_archive(path: Path) -> bool:

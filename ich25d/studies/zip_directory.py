@@ -30,6 +30,7 @@ _END64 = struct.Struct("<IQHHIIQQQQ")
 _END64_SIGNATURE = 0x06064B50
 _CENTRAL = struct.Struct("<IHHHHHHIIIHHHHHII")
 _CENTRAL_SIGNATURE = 0x02014B50
+_EXTRA = struct.Struct("<HH")
 _MARK16, _MARK32 = 0xFFFF, 0xFFFFFFFF
 
 _ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000
@@ -124,36 +125,38 @@ def _large_numbers(extra: bytes, size: int, packed_size: int, offset: int) -> tu
     """Read the zip64 extra field: it holds, in this order, the numbers that didn't fit."""
     at = 0
     while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
+        kind, length = _EXTRA.unpack_from(extra, at)
         at += 4
         if kind == 0x0001:
-            numbers = iter(struct.unpack_from(f"<{min(length, len(extra) - at) // 8}Q", extra, at))
-            try:
-                size = next(numbers) if size == _MARK32 else size
-                packed_size = next(numbers) if packed_size == _MARK32 else packed_size
-                offset = next(numbers) if offset == _MARK32 else offset
-            except StopIteration:
-                raise damaged("a zip64 field of the archive's directory is too short") from None
-            break
+            field = extra[at : at + length]
+            at = 0
+            numbers = [size, packed_size, offset]
+            for index, number in enumerate(numbers):
+                if number == _MARK32:
+                    if at + 8 > len(field):
+                        raise damaged("a zip64 field of the archive's directory is too short")
+                    numbers[index] = int.from_bytes(field[at : at + 8], "little")
+                    at += 8
+            return numbers[0], numbers[1], numbers[2]
         at += length
     return size, packed_size, offset
 
 
 def _refusal(member: Member, flags: int, mode: int) -> tuple[str, str]:  # noqa: PLR0911  # one a reason
     """Return code and reason when a member can't be read; else two empty texts."""
-    kind = stat.S_IFMT(mode >> 16)
-    name = member.name.replace("\\", "/")
-    if kind == stat.S_IFLNK:
-        return "ZIP_LINK", "a link in an archive isn't followed"
+    name = member.name
+    kind = mode >> 16 & 0o170000
     if kind not in (0, stat.S_IFREG):
+        if kind == stat.S_IFLNK:
+            return "ZIP_LINK", "a link in an archive isn't followed"
         return "NOT_FILE", "only regular files are read from an archive"
-    if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/") or "\0" in name or not name:
+    if _leaves(name):
         return "ZIP_NAME", "a member's name must be relative and stay inside the archive"
     if flags & _ENCRYPTED_FLAGS:
         return "ZIP_ENCRYPTED", "an encrypted member isn't read; unpack the archive and give the folder"
     if member.size == 0:
         return "EMPTY", "the member holds no bytes"
-    if name.lower().endswith(".zip"):
+    if name[-4:].lower() == ".zip":
         return "ZIP_NESTED", "an archive inside an archive isn't opened; unpack the outer one"
     if member.method not in (STORED, DEFLATED):
         return "ZIP_METHOD", f"members must be stored or deflated (got method {member.method})"
@@ -164,6 +167,13 @@ def _refusal(member: Member, flags: int, mode: int) -> tuple[str, str]:  # noqa:
     if member.method == STORED and member.size != member.packed_size:
         return "ZIP_DAMAGED", "a stored member's two sizes differ"
     return "", ""
+
+
+def _leaves(name: str) -> bool:
+    """Say whether a name, unpacked by whatever system, might lie outside: absolute, with a drive, or over `..`."""
+    if not name or name[0] in "/\\" or name[1:2] == ":" or "\0" in name:
+        return True
+    return ".." in name and ".." in name.replace("\\", "/").split("/")
 
 
 def _without_overlaps(members: list[Member], directory_start: int) -> list[Member]:
