@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ich25d.config import FeaturesConfig
 from ich25d.encoder.run import LoadedEncoder, load_encoder, read_run
 from ich25d.errors import StoreError, TrainingError, UsageError
-from ich25d.features.reading import PAINTED, Task, TaskReader, prepared, tasks_of
+from ich25d.features.reading import PAINTED, Task, TaskReader, tasks_of
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
 from ich25d.files import file_key
@@ -20,6 +20,7 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import series_batches
 from ich25d.studies.store import StudyStore
+from ich25d.training.ahead import done_ahead
 
 BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""
@@ -122,7 +123,7 @@ def _embed_all(
     counts = dict(zip(store.series["series_id"], store.series["n_slices"], strict=True))
     encoder: LoadedEncoder | None = None
     with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
-        for item in prepared(tasks, TaskReader(store, seed)):
+        for item in done_ahead(TaskReader(store, seed).read, tasks):
             task = item.task
             if len(item.hu):
                 if encoder is None or encoder.fold != task.fold:

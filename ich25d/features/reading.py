@@ -3,9 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +17,6 @@ from ich25d.studies.store import StudyStore
 
 PAINTED = "~painted"
 """Between a series' id and the number of a copy of it with painted bleeds."""
-
-_AHEAD = 2
-"""Series that are read while the device works on one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,19 +102,3 @@ def orderly_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArr
     """Return positions as a feature store takes them: never falling, or all NaN."""
     sound = np.isfinite(slice_position_mm).all() and (np.diff(slice_position_mm) >= 0).all()
     return slice_position_mm if sound else np.full(len(slice_position_mm), np.nan)
-
-
-def prepared(tasks: Iterable[Task], reader: TaskReader) -> Iterator[Prepared]:
-    """Read the tasks in order, in a thread beside the device's work."""
-    waiting: deque[Future[Prepared]] = deque()
-    with ThreadPoolExecutor(1, "series-reader") as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(reader.read, task))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -98,16 +98,20 @@ class SequenceReader:
         """Return every view of a series."""
         return [self.item(series_id, view) for view in range(len(self.store.views))]
 
+    def logit(self, series_id: str) -> npt.NDArray[np.float32]:
+        """Return the encoder's logits of a series in every view, shape (V, n, 6)."""
+        found = self.features(series_id)
+        if found.logit is not None:
+            return found.logit
+        shape = (*found.embedding.shape[:2], N_LABELS)
+        return np.broadcast_to(self.base_logit.astype(np.float32), shape)
+
     def item(self, series_id: str, view: int) -> SeriesItem:
         """Return one view of a series."""
         found = self.features(series_id)
-        n_slices = len(found.slice_position_mm)
-        logit = (
-            np.broadcast_to(self.base_logit, (n_slices, N_LABELS)) if found.logit is None else found.logit[view]
-        ).astype(np.float32)
         return SeriesItem(
             embedding=self.standard.apply(found.embedding[view], self.store.encoder_of(series_id)),
-            logit=logit,
+            logit=self.logit(series_id)[view],
             position_mm=known_position_mm(found.slice_position_mm).astype(np.float32),
             target=self.target(series_id),
         )

@@ -12,6 +12,7 @@ from ich25d.labels import N_LABELS
 from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate, reverse
 from ich25d.sequence.model import SequenceModel
+from ich25d.training.ahead import done_ahead
 from ich25d.training.loop import Learner, Schedule, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.optim import make_optimizer, parameter_groups
@@ -82,16 +83,19 @@ def train_sequence_model(
         slices = score_loss(logit_BTL + surplus, batch.target.to(device))
         return slices + config.series_weight * score_loss(series_BL, batch.series_target.to(device))
 
-    def batches() -> Iterator[SequenceBatch]:
+    def drawn(chunk: tuple[int, npt.NDArray[np.int64]]) -> SequenceBatch:
+        epoch, places = chunk
+        return collate([_drawn(reader, series_ids[place], config, (seed, epoch, int(place))) for place in places])
+
+    def chunks() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         for epoch in range(config.epochs):
             order = epoch_order(len(series_ids), per_epoch * batch_size, seed=seed, epoch=epoch)
-            for chunk in order.reshape(per_epoch, batch_size):
-                yield collate([_drawn(reader, series_ids[place], config, (seed, epoch, int(place))) for place in chunk])
+            yield from ((epoch, places) for places in order.reshape(per_epoch, batch_size))
 
     model.train()
     losses = []
     with bar(title, total, "steps") as advance:
-        for report in train_steps(learner, batches(), loss_of, schedule, n_steps=total):
+        for report in train_steps(learner, done_ahead(drawn, chunks()), loss_of, schedule, n_steps=total):
             losses.append(report.loss)
             advance(note=f"loss {report.loss:.4f}")
     averaged = learner.averaged

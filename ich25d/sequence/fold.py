@@ -96,9 +96,8 @@ def read_held_out(reader: SequenceReader, held_out: Sequence[str], folder: Path,
     by_series = {str(name): part for name, part in slices.groupby("series_id", sort=False)}
     found = []
     for series_id in held_out:
-        features = reader.features(series_id)
-        items = reader.items(series_id)
-        if series_id not in by_series or len(by_series[series_id]) != len(items[0].logit):
+        features, encoder_logit = reader.features(series_id), reader.logit(series_id)
+        if series_id not in by_series or len(by_series[series_id]) != encoder_logit.shape[1]:
             raise ModelError(f"held-out logits must be of the series trained on (not of {series_id}) in {folder}")
         found.append(
             HeldOut(
@@ -106,7 +105,7 @@ def read_held_out(reader: SequenceReader, held_out: Sequence[str], folder: Path,
                 patient_id=str(reader.store.series.at[series_id, "patient_id"]),
                 fold=fold,
                 slice_position_mm=features.slice_position_mm,
-                encoder_logit=np.mean([item.logit.astype(np.float64) for item in items], axis=0),
+                encoder_logit=encoder_logit.astype(np.float64).mean(axis=0),
                 sequence_logit=_logits(by_series[series_id]),
                 head_logit=_logits(whole.loc[[series_id]])[0],
                 target=reader.target(series_id),
