@@ -87,6 +87,18 @@ class SlabEncoder(nn.Module):
         with torch.autocast(embedding_BE.device.type, enabled=False):
             return embedding_BE, self.head(self.dropout(embedding_BE))
 
+    def train(self, mode: bool = True) -> "SlabEncoder":
+        """Switch between training and evaluation.
+
+        Their backward pass needs the input of these activations, of which working in place makes a copy first:
+        an eighth of a training step of EfficientNet-Lite0 on a CPU. Without gradients in place is the faster.
+        """
+        super().train(mode)
+        for part in self.backbone.modules():
+            if isinstance(part, nn.Hardtanh | nn.Hardswish | nn.SiLU):
+                part.inplace = not mode
+        return self
+
     @torch.no_grad()
     def set_odds(self, logit: torch.Tensor) -> None:
         """Begin the last layer at the labels' log odds, shape (6,), so that no step is spent on them."""

@@ -169,3 +169,14 @@ def test_fixed_sizes_are_built_to_measure() -> None:
     encoder = build_encoder(EncoderConfig(name="test_vit", weights="none"), dataclasses.replace(SLAB, size=64))
 
     assert encoder(torch.rand(1, 6, 64, 64))[1].shape == (1, 6)
+
+
+def test_activations_copy_nothing_in_training() -> None:
+    """In place, autograd would keep a copy of what they overwrite."""
+    encoder = build_encoder(EncoderConfig(weights="none"), SLAB)
+
+    places = [
+        {part.inplace for part in encoder.train(mode).modules() if isinstance(part, nn.ReLU6)} for mode in (True, False)
+    ]
+
+    assert places == [{False}, {True}]
