@@ -35,6 +35,7 @@ class Anatomy:
         scale: Size of this head relative to an adult's.
         level_mm: (n,) distance below the vertex, divided by `scale`.
         area_mm2: (n,) intracranial area.
+        ventricle_mm2: (n,) area of ventricles.
         brain_hu: Typical HU of this brain.
         tissue_hu: Typical HU of brain on each slice, (n,): beam hardening lifts it near the base and vertex.
         fluid_hu: HU of its CSF.
@@ -53,6 +54,7 @@ class Anatomy:
     scale: float
     level_mm: npt.NDArray[np.float64]
     area_mm2: npt.NDArray[np.float64]
+    ventricle_mm2: npt.NDArray[np.float64]
     brain_hu: float
     tissue_hu: npt.NDArray[np.float64]
     fluid_hu: float
@@ -169,6 +171,7 @@ def find_anatomy(
             scale=1.0,
             level_mm=flat,
             area_mm2=area,
+            ventricle_mm2=flat,
             brain_hu=34.0,
             tissue_hu=flat + 34.0,
             fluid_hu=8.0,
@@ -197,6 +200,7 @@ def find_anatomy(
         scale=scale,
         level_mm=level,
         area_mm2=area,
+        ventricle_mm2=np.zeros(n),
         brain_hu=brain_hu,
         tissue_hu=_tissue(soft, depth, fluid, brain_hu),
         fluid_hu=fluid_hu,
@@ -204,6 +208,7 @@ def find_anatomy(
         table_points=_table_points(inside, depth, area),
     )
     anatomy.ventricle[:] = find_ventricles(anatomy.frame, level, scale, fluid, depth, pixel_mm, midline.half_length_mm)
+    anatomy.ventricle_mm2[:] = (anatomy.ventricle > 120).sum(axis=(1, 2)) * pixel_mm**2
     return anatomy
 
 

@@ -16,7 +16,7 @@ from ich25d.bleeds.crescent import plan_crescent
 from ich25d.bleeds.lens import plan_lens
 from ich25d.bleeds.shape import Bleed, Box, Layer, trimmed
 from ich25d.bleeds.skull import Bool, Float
-from ich25d.bleeds.ventricle import plan_ventricle
+from ich25d.bleeds.ventricle import has_ventricle, plan_ventricle
 from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
 
 Planner = Callable[[Anatomy, np.random.Generator, int | None], Bleed | None]
@@ -33,12 +33,12 @@ PLANNERS: dict[str, Planner] = {
 CHANCES: dict[str, float] = {
     "epidural": 0.12,
     "intraparenchymal": 0.23,
-    "intraventricular": 0.30,
+    "intraventricular": 0.50,
     "subarachnoid": 0.23,
     "subdural": 0.28,
 }
-"""How often each is drawn first, in shares. Real shares would leave hardly any epidural (3 % of positive slices);
-most slices have no ventricle to fill and another kind is drawn instead."""
+"""Shares in which each is drawn first. Real ones would leave hardly any epidural (3 % of positive slices);
+the intraventricular is drawn only where the slice shows a ventricle, about every third."""
 
 COMPANIONS: dict[str, tuple[str, ...]] = {
     "epidural": ("subdural", "subarachnoid", "intraparenchymal"),
@@ -85,6 +85,8 @@ def plan_bleeds(
         return [bleed for bleed in planned if bleed is not None]
     bleeds: list[Bleed] = []
     chances = np.array([CHANCES[label] for label in SUBTYPES])
+    if around_slice is not None and not has_ventricle(anatomy)[around_slice]:
+        chances[SUBTYPES.index("intraventricular")] = 0
     for _ in range(6):
         first = str(rng.choice(SUBTYPES, p=chances / chances.sum()))
         bleed = PLANNERS[first](anatomy, rng, around_slice)

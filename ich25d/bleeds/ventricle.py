@@ -81,11 +81,15 @@ def is_central(anatomy: Anatomy, index: int, lateral: Float, along: Float) -> Bo
     return result | (np.abs(lateral) < 16 * anatomy.scale) if level > 92 else result
 
 
+def has_ventricle(anatomy: Anatomy) -> Bool:
+    """Return which slices show enough of a ventricle to hold blood that is seen, bool (n,)."""
+    found: Bool = anatomy.ventricle_mm2 > 45 * anatomy.scale**2
+    return found
+
+
 def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
     """Plan an intraventricular bleed where this head shows ventricles, near `around_slice` where given."""
-    pixel = anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
-    areas = (anatomy.ventricle > 120).sum(axis=(1, 2)) * pixel
-    slices = np.flatnonzero(areas > 45 * anatomy.scale**2)
+    slices = np.flatnonzero(has_ventricle(anatomy))
     if around_slice is not None:
         slices = slices[slices == around_slice]
     if len(slices) == 0:
