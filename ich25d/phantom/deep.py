@@ -79,7 +79,7 @@ def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) 
     x, y, z = plane.x, plane.y, plane.z
     ax = np.abs(x)
     fluid = np.float32(t.fluid_hu)
-    open_mm = (0.9 + 1.7 * t.atrophy) * (1 + 0.35 * plane.noise(t.sway, 6))
+    open_mm = (0.9 + 1.7 * t.atrophy) * np.clip(0.85 + 0.6 * plane.noise(t.sway, 6), 0.1, 1.8)
     low, high = float(z.min()), float(z.max())
     if low < 48 and high > 8:
         paint_sylvian(plane, traits, inside)

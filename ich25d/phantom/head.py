@@ -23,7 +23,7 @@ CROWN_MM = 14.0
 """Bone and scalp above the brain's vertex."""
 
 ATTEMPTS = 6
-CLEAR_SLICES, CLEAR_MM2 = (3, 9), 80.0
+CLEAR_SLICES, CLEAR_MM2 = (3, 9), 160.0
 """A bleed that a student should find: on so many slices, 3 to 8, so large on the largest."""
 
 
@@ -180,21 +180,21 @@ def _bleed(
     pixel = scan.pixel_mm * FULL_SIZE / clean.shape[1]
     position = scan.slice_position_mm
     anatomy = find_anatomy(hu, (float(np.median(np.diff(position))), pixel, pixel), slice_position_mm=position)
-    best = (-1, clean, np.zeros((len(hu), N_LABELS), np.uint8), np.zeros((len(SUBTYPES), *hu.shape), bool))
+    best = (-1.0, clean, np.zeros((len(hu), N_LABELS), np.uint8), np.zeros((len(SUBTYPES), *hu.shape), bool))
     n_clear = int(rng.integers(*CLEAR_SLICES))
     for _ in range(ATTEMPTS):
         bleeds = plan_bleeds(anatomy, rng, labels=wanted)
         if not bleeds:
             continue
         masks = truth_masks(bleeds)
-        largest = masks.sum(axis=(2, 3)).max(axis=1) * pixel**2
-        n_seen = masks.any(axis=(2, 3)).sum(axis=1)
-        asked = [SUBTYPES.index(name) for name in wanted] if wanted else [SUBTYPES.index(b.label) for b in bleeds]
-        clear = sum(bool(n_seen[k] >= n_clear and largest[k] >= CLEAR_MM2) for k in asked)
-        if clear > best[0]:
+        area_mm2 = masks.sum(axis=(2, 3)) * pixel**2
+        asked = [SUBTYPES.index(name) for name in wanted or [bleed.label for bleed in bleeds]]
+        spread = np.minimum((area_mm2[asked] > 0).sum(axis=1) / n_clear, 1)
+        clarity = float((spread * np.minimum(area_mm2[asked].max(axis=1) / CLEAR_MM2, 1)).mean())
+        if clarity > best[0]:
             painted, found = paint(hu, range(len(hu)), bleeds)
-            best = (clear, painted.astype(np.float32), found, masks)
-        if clear == len(asked):
+            best = (clarity, painted.astype(np.float32), found, masks)
+        if clarity >= 1:
             break
     return best[1], best[2], best[3]
 

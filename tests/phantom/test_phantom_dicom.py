@@ -11,6 +11,7 @@ from ich25d.phantom.dicom import FAMILIES, SIGNED_EXPLICIT, UNSIGNED_IMPLICIT, d
 
 
 def read(content: bytes, *, force: bool = False) -> pydicom.Dataset:
+    """Read with a foreign reader."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an id of the RSNA data is no valid UID
         dataset = pydicom.dcmread(io.BytesIO(content), force=force)
@@ -20,11 +21,13 @@ def read(content: bytes, *, force: bool = False) -> pydicom.Dataset:
 
 @pytest.fixture
 def hu() -> np.ndarray:
+    """A small random slice."""
     return np.random.default_rng(0).integers(-1024, 3000, (24, 16)).astype(np.int16)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_foreign_reader_gets_the_hu_back(hu, family):
+    """Rescaled pixels are the HU, in every family."""
     dataset = read(dicom_bytes(hu, family=family))
     assert len(dataset) == 22
     assert np.array_equal(dataset.pixel_array.astype(int) * dataset.RescaleSlope + dataset.RescaleIntercept, hu)
@@ -33,6 +36,7 @@ def test_a_foreign_reader_gets_the_hu_back(hu, family):
 
 
 def test_ids_and_place_are_written_as_given(hu):
+    """Nothing is rounded away."""
     dataset = read(dicom_bytes(hu, image_id="ID_abc", origin_mm=(-125, 3.25, 603.125), pixel_spacing_mm=(0.5, 0.25)))
     assert dataset.SOPInstanceUID == "ID_abc"
     assert list(dataset.ImagePositionPatient) == [-125, 3.25, 603.125]
@@ -40,6 +44,7 @@ def test_ids_and_place_are_written_as_given(hu):
 
 
 def test_padding_lies_outside_the_field_and_is_not_declared(hu):
+    """As in the signed files of the RSNA data."""
     field = np.zeros(hu.shape, bool)
     field[4:20, 2:14] = True
     dataset = read(dicom_bytes(hu, family=SIGNED_EXPLICIT, field=field))
@@ -48,6 +53,7 @@ def test_padding_lies_outside_the_field_and_is_not_declared(hu):
 
 
 def test_elements_are_replaced_added_and_left_out(hu):
+    """Odd files can be made, in the order of tags."""
     extra = {(0x0018, 0x0050): ("DS", "5.0"), (0x0028, 0x1053): None, (0x0008, 0x0060): ("CS", "MR")}
     dataset = read(dicom_bytes(hu, extra=extra))
     assert dataset.SliceThickness == 5
@@ -57,11 +63,13 @@ def test_elements_are_replaced_added_and_left_out(hu):
 
 
 def test_a_file_without_meta_is_the_bare_dataset(hu):
+    """It begins with its first element."""
     content = dicom_bytes(hu, family=UNSIGNED_IMPLICIT, has_meta=False)
     assert content[:4] == b"\x08\x00\x18\x00"
     assert read(content, force=True).Rows == 24
 
 
 def test_twelve_bits_clip():
+    """Stored values stay within 0 and 4095."""
     stored = stored_from_hu(np.array([[-2000, -1024, 0, 3071, 9000]], np.int16))
     assert stored.tolist() == [[0, 0, 1024, 4095, 4095]]
