@@ -211,3 +211,23 @@ def test_frozen_then_free(toy_store: Path, recipe: Recipe, tmp_path: Path) -> No
 
     assert summary.finished == (0,)
     assert read_run(tmp_path / "cnn").folds[0]["epoch"] in (1, 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
+def test_trains_on_a_gpu_and_answers_alike_on_a_cpu(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, precision: str
+) -> None:
+    """Half precision in training, and logits that a CPU gives as well."""
+    train = dataclasses.replace(recipe.train, precision=precision)
+    out = tmp_path / "cnn"
+
+    train_cnn(toy_store, dataclasses.replace(recipe, train=train), out, fold=0, device="cuda")
+
+    oof = pd.read_parquet(out / "fold0" / "oof.parquet")
+    loaded = load_encoder(out, 0, "cpu")
+    reader = SlabReader(StudyStore.open(toy_store), loaded.slab)
+    rows = reader.rows_of(list(oof["series_id"].unique()))
+    logit = torch.cat([loaded(batch)[1] for batch in batches(reader, rows, 5)])
+    np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=0.05)
