@@ -5,13 +5,10 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy, find_anatomy
+from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
 from ich25d.bleeds.paint import paint, plan_bleeds
 from ich25d.slabs.augment import draw
 from ich25d.studies.store import StudyStore
-
-HEAD_WIDTH_MM = 150.0
-"""Outer width of an adult's head: the scale of a scan that names no pixel spacing."""
 
 _CACHE_BYTES = 3 * 1024**3
 """Anatomies kept in memory at most, a process."""
@@ -30,6 +27,7 @@ class Painter:
         self._store, self._share, self._seed = store, share, seed
         self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
         series = store.series.set_index("series_id")
+        self._slices = store.slices
         self._spacing = {
             str(name): (row.slice_spacing_mm, row.pixel_spacing_mm, row.scale)
             for name, row in zip(series.index, series.itertuples(), strict=True)
@@ -78,12 +76,22 @@ class Painter:
         found = self._anatomies.pop(series_id, None)
         if found is None:
             hu = self._store.hu(series_id)
-            found = find_anatomy(hu, store_spacing_mm(hu, *self._spacing[series_id]))
+            found = find_anatomy(
+                hu,
+                store_spacing_mm(hu, *self._spacing[series_id]),
+                slice_position_mm=self._position_mm(series_id),
+            )
             limit = max(1, _CACHE_BYTES // max(1, hu.size * 6))
             while len(self._anatomies) >= limit:
                 self._anatomies.popitem(last=False)
         self._anatomies[series_id] = found
         return found
+
+    def _position_mm(self, series_id: str) -> npt.NDArray[np.float64] | None:
+        """Return where the slices are, for gaps that change within the series; None where unknown."""
+        of_series = self._slices["series_id"] == series_id
+        position = self._slices.loc[of_series, "slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+        return position if np.isfinite(position).all() else None
 
 
 def store_spacing_mm(
@@ -100,10 +108,6 @@ def store_spacing_mm(
     Returns:
         Slice, row and column distance in mm.
     """
-    dz = float(slice_spacing_mm) if slice_spacing_mm and slice_spacing_mm > 0 else 5.0
-    px = float(pixel_spacing_mm) * float(scale) if pixel_spacing_mm and pixel_spacing_mm > 0 else float("nan")
-    if not np.isfinite(px):
-        columns = np.flatnonzero((hu[len(hu) // 2] > -200).sum(axis=0) > 3)
-        width = columns[-1] - columns[0] + 1 if len(columns) else hu.shape[2]
-        px = HEAD_WIDTH_MM / float(width)
-    return dz, px, px
+    gap_mm = float(slice_spacing_mm) if slice_spacing_mm > 0 else 5.0
+    pixel_mm = float(pixel_spacing_mm * scale) if pixel_spacing_mm > 0 else estimate_pixel_mm(hu)
+    return gap_mm, pixel_mm, pixel_mm
