@@ -44,6 +44,10 @@ class SlabBatch:
         """Return the number of slabs."""
         return len(self.row)
 
+    def pin_memory(self) -> "SlabBatch":
+        """Copy to memory that a GPU fetches from by itself; torch's loader calls this by its name."""
+        return SlabBatch(*(getattr(self, field.name).pin_memory() for field in dataclasses.fields(self)))
+
 
 def image_key(image_id: str) -> int:
     """Return an image's own number, 0 <= key < 2**63, the same on every machine."""
