@@ -193,7 +193,7 @@ def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
         is_black = (greys[widest] <= limit) & (hu < _table(windows[widest])[_DARK])
     else:
         hu = _narrowest(windows, greys, margin)
-        is_black = greys[widest] <= margin
+        is_black = np.max(greys, axis=0) <= margin
     bottom = windows[widest][0] - windows[widest][1] / 2
     hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = AIR_HU
     return hu

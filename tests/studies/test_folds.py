@@ -1,0 +1,106 @@
+"""Folds: what belongs together stays together, and every fold gets its share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ich25d.labels import LABELS
+from ich25d.studies.folds import assign_folds, unit_numbers
+
+
+def series_table(n: int, *, seed: int = 0, patients: int | None = None, prefix: str = "ID_") -> pd.DataFrame:
+    """Make a table of series; one in three is positive, epidural is rare."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"series_id": [f"{prefix}{index:04d}" for index in range(n)]})
+    patient = np.arange(n) if patients is None else rng.integers(0, patients, n)
+    table["patient_id"] = [f"P{number}" for number in patient]
+    table["content_hash"] = [f"{prefix}{index:x}" for index in range(n)]
+    table["n_slices"] = rng.integers(20, 50, n)
+    shares = (0.03, 0.15, 0.1, 0.12, 0.15)
+    for label, share in zip(LABELS, shares, strict=False):
+        table[label] = np.where(rng.random(n) < share, rng.integers(1, 15, n), 0)
+    table["any"] = table[list(LABELS[:-1])].max(axis=1)
+    return table
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 25), st.integers(1, 12), st.integers(2, 7), st.integers(0, 5), st.integers(0, 1000))
+def test_patients_and_identical_pixels_are_never_split(
+    n: int, patients: int, n_folds: int, n_copies: int, seed: int
+) -> None:
+    """Also over others: a patient with the pixels of another one, who is in a study with a third."""
+    table = series_table(n, seed=seed, patients=patients)
+    rng = np.random.default_rng(seed)
+    for _ in range(n_copies):
+        one, other = rng.integers(0, n, 2)
+        table.loc[one, "content_hash"] = table.loc[other, "content_hash"]
+
+    fold = assign_folds(table, n_folds, seed)
+
+    assert fold.index.equals(table.index)
+    assert fold.between(0, n_folds - 1).all()
+    for column in ("patient_id", "content_hash"):
+        assert (fold.groupby(table[column]).nunique() == 1).all()
+    units = unit_numbers([table["patient_id"], table["content_hash"]])
+    assert fold.nunique() == min(n_folds, len(set(units.tolist())))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_order_of_rows_does_not_matter(seed: int) -> None:
+    """Nor does the index."""
+    table = series_table(30, seed=seed, patients=20)
+    shuffled = table.sample(frac=1, random_state=seed)
+
+    assert assign_folds(shuffled, 5, 1).sort_index().equals(assign_folds(table, 5, 1))
+
+
+def test_another_seed_deals_otherwise() -> None:
+    """And the same seed the same."""
+    table = series_table(60)
+
+    assert assign_folds(table, 5, 0).equals(assign_folds(table, 5, 0))
+    assert not assign_folds(table, 5, 0).equals(assign_folds(table, 5, 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_fold_gets_its_share(seed: int) -> None:
+    """Of slices, series, positives of each label, and of a small collection beside a large one."""
+    table = pd.concat(
+        [series_table(80, seed=seed, prefix="ctich_"), series_table(15, seed=seed + 9)], ignore_index=True
+    )
+    table.loc[80:, "patient_id"] += " of another house"
+    fold = assign_folds(table, 5, seed)
+
+    assert fold.value_counts().max() - fold.value_counts().min() <= 4
+    slices = table["n_slices"].groupby(fold).sum()
+    assert slices.max() < 1.15 * slices.min()
+    assert (fold[80:].value_counts() == 3).all()
+    for label in LABELS:
+        positive = (table[label] > 0).groupby(fold).sum()
+        assert positive.max() - positive.min() <= 2, label
+
+
+def test_a_given_collection_is_spread() -> None:
+    """Where the table says what a series came from, its ids don't."""
+    table = series_table(40)
+    table["collection"] = ["rare" if index < 5 else "common" for index in range(40)]
+
+    assert sorted(assign_folds(table, 5, 0)[:5]) == [0, 1, 2, 3, 4]
+
+
+def test_one_fold_one_series_and_none() -> None:
+    """Nothing to deal is no error."""
+    assert assign_folds(series_table(4), 1, 0).tolist() == [0, 0, 0, 0]
+    assert assign_folds(series_table(1), 5, 0).between(0, 4).all()
+    assert assign_folds(series_table(0), 5, 0).empty
+
+
+def test_nothing_shared_is_no_link() -> None:
+    """Empty ids are nobody's."""
+    units = unit_numbers([pd.Series(["a", "", "", "b", "a"]), pd.Series(["x", None, None, "x", "y"])])
+
+    assert units.tolist() == [units[0], units[1], units[2], units[0], units[0]]
+    assert len({units[0], units[1], units[2]}) == 3
