@@ -93,9 +93,7 @@ def main() -> int:
     for _ in range(arguments.repeat):
         for name, work in works.items():
             best[name] = min(best[name], cpu_ms(work))
-    ratios = {
-        name: best["loop, zip" if name.startswith("zip") else "loop, loose"] / best[name] for name in TARGETS
-    }
+    ratios = {name: best["loop, zip" if name.startswith("zip") else "loop, loose"] / best[name] for name in TARGETS}
     sizes = {}
     for crop in ("none", "head"):
         with tempfile.TemporaryDirectory(prefix="ich25d-benchmark-") as out:

@@ -288,6 +288,9 @@ def _locked(out: Path) -> Iterator[None]:
             raise StoreError(
                 f"one process at a time builds a store (got a second one) in {out}; wait for the first"
             ) from None
+        for part in [*out.glob(".*.part"), *out.glob("hu/*/.*.part")]:
+            # Left by a builder that was killed while it wrote.
+            part.unlink(missing_ok=True)
         try:
             yield
         except UsageError:

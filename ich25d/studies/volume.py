@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.errors import DicomError
+from ich25d.studies.area import resize_area
 from ich25d.studies.headbox import Box, find_head_box, full_field, tissue_grid
 from ich25d.studies.index import refusal
 from ich25d.studies.qc import QcRow
@@ -85,9 +85,7 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
     """
     box = fit.box
     cut = hu[box.top : box.bottom, box.left : box.right]
-    shrinks = box.height >= fit.height and box.width >= fit.width
-    # Area weights average what they cover (2 x 2 exactly, at half the size); enlarging has nothing to average.
-    small = cv2.resize(cut, (fit.width, fit.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    small = resize_area(cut, fit.height, fit.width)
     top, left = (fit.size - fit.height) // 2, (fit.size - fit.width) // 2
     if fit.height < fit.size or fit.width < fit.size:
         out[:] = AIR_HU

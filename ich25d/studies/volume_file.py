@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-import blosc2
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.files import file_key, replacing
+from ich25d.studies.frame import frame_of
 
 HASHED_ROWS = 4
 """Every so many rows count in the hash of the pixels: noise makes no two scans alike in a quarter of them."""
@@ -40,13 +40,7 @@ def write_volume(root: Path, series_id: str, hu: npt.NDArray[np.int16]) -> Volum
         hu: Shape (n_slices, size, size), int16, HU.
     """
     hu = np.ascontiguousarray(hu, dtype=np.int16)
-    content = blosc2.asarray(
-        hu,
-        chunks=(1, *hu.shape[1:]),
-        blocks=(1, *hu.shape[1:]),
-        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.SHUFFLE], "nthreads": 1},
-        dparams={"nthreads": 1},
-    ).to_cframe()
+    content = frame_of(hu)
     with replacing(volume_path(root, series_id)) as part:
         part.write_bytes(content)
     return Volume(content_hash(hu), hashlib.sha256(content).hexdigest(), len(content))
