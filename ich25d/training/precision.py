@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ich25d.errors import UsageError
+from ich25d.training.memory import keep_freed_memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Precision:
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there.
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there, and make the process ready for it.
 
     Raises:
         UsageError: There is no such device.
@@ -34,7 +35,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return _prepared(torch.device("mps" if torch.backends.mps.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -46,6 +47,12 @@ def choose_device(name: str) -> torch.device:
     }
     if not there.get(device.type, False):
         raise UsageError(f"--device must be there (got {name!r}, which this machine or this torch lacks); try auto")
+    return _prepared(device)
+
+
+def _prepared(device: torch.device) -> torch.device:
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 
