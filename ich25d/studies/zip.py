@@ -2,7 +2,8 @@
 
     file descriptor + Member -> read_member_head | read_member -> bytes
 
-No more is inflated than the directory announced. References: PKWARE APPNOTE 6.3.10.
+No more is inflated than the directory announced, but for small members, whose excess is bounded by what deflate can
+do. References: PKWARE APPNOTE 6.3.10.
 """
 
 import os
@@ -26,6 +27,11 @@ LOCAL = struct.Struct("<IHHHHHIIIHH")
 """Local header of a member, before its name and extra field."""
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _EXTRA_GUESS = 64  # the local header's extra field is seldom longer, so that one read gets header and data
+
+
+ONE_GO_BYTES = 384 * 2**10
+"""Members packed smaller are inflated in one go, a third faster than up to a limit. Deflate swells at most 1032-fold, so
+that a member which lies about its size takes 400 MB for a moment, and is refused."""
 
 
 class Member(NamedTuple):
@@ -139,6 +145,8 @@ def read_member(handle: int, member: Member) -> bytes:
     packed = _read_packed(handle, member.offset, member.name, member.packed_size)
     if member.method == STORED:
         content, is_whole = packed, True
+    elif member.packed_size <= ONE_GO_BYTES:
+        content, is_whole = _inflate_in_one_go(packed, member.size + 1), True
     else:
         content, is_whole = _inflate(packed, member.size + 1)
     if len(content) != member.size or not is_whole:
@@ -146,6 +154,14 @@ def read_member(handle: int, member: Member) -> bytes:
     if int(_inflater.crc32(content)) != member.crc:
         raise damaged("the member fails its checksum")
     return content
+
+
+def _inflate_in_one_go(packed: bytes, expected: int) -> bytes:
+    """Inflate raw deflate data into a buffer of the expected size; an end that is missing is an error."""
+    try:
+        return bytes(_inflater.decompress(packed, wbits=-15, bufsize=expected))
+    except (zlib.error, _inflater.error) as error:
+        raise damaged("the member's compressed data are damaged") from error
 
 
 def _inflate(packed: bytes, limit: int) -> tuple[bytes, bool]:
