@@ -10,7 +10,7 @@ Ich25dError            exit code 2 unless said otherwise; the message names rule
 ├── WeightsError       pretrained weights that can't be had or don't fit
 ├── TrainingError      a training that can't go on (numbers not finite, no data left)
 └── SubmissionError    a CSV that isn't what the competition takes
-"""  # noqa: D208  # a drawn tree
+"""
 
 
 class Ich25dError(Exception):

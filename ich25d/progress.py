@@ -61,7 +61,9 @@ def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
         task = progress.add_task(title, total=total, note="")
 
         def advance(units: int = 1, *, note: str = "") -> None:
-            progress.update(task, advance=units, **({"note": note} if note else {}))
+            progress.advance(task, units)
+            if note:
+                progress.update(task, note=note)
 
         yield advance
 

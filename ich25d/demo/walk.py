@@ -122,7 +122,7 @@ class _Clock:
 def _draw(source: Path, predictions: Path, labels: Path, size: int) -> Path:
     """Draw the test head of which the model is surest that it bleeds."""
     table = pd.read_parquet(predictions / "predictions.parquet")
-    series_id = str(table.loc[table["any"].idxmax(), "series_id"])
+    series_id = str(table["series_id"].iloc[int(table["any"].to_numpy(dtype=float).argmax())])
     rows = table[table["series_id"] == series_id].sort_values("slice_index")
     plan = next(plan for plan in make_plan((source,)).series if plan.series_id == series_id)
     volume = read_series(plan, crop="head", size=2 * size)

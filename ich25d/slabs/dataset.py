@@ -103,7 +103,7 @@ class SlabReader:
             wanted = self._neighbours_of(code)[index]
             series_id = self._series_ids[code]
             unique, inverse = np.unique(wanted, return_inverse=True)
-            hu = self._store.hu(series_id, unique)
+            hu = self._store.hu(series_id, unique.tolist())
             if self._painter is not None:
                 result = self._painter.paint(
                     series_id, index, unique, hu, targets[number], key=int(keys[number]), epoch=epoch
@@ -205,7 +205,7 @@ class _Parts(torch.utils.data.Dataset[SlabBatch]):
         return self._reader.read(self._parts[number], epoch=self._epoch)
 
 
-def _as_it_is(batch: SlabBatch) -> SlabBatch:
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  # torch types this as a list of samples
     return batch
 
 

@@ -26,12 +26,10 @@ class Painter:
     def __init__(self, store: StudyStore, share: float, seed: int) -> None:
         self._store, self._share, self._seed = store, share, seed
         self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
-        series = store.series.set_index("series_id")
+        series = store.series
         self._slices = store.slices
-        self._spacing = {
-            str(name): (row.slice_spacing_mm, row.pixel_spacing_mm, row.scale)
-            for name, row in zip(series.index, series.itertuples(), strict=True)
-        }
+        columns = (series[name].to_numpy(dtype=float) for name in ("slice_spacing_mm", "pixel_spacing_mm", "scale"))
+        self._spacing = dict(zip(series["series_id"], zip(*columns, strict=True), strict=True))
 
     def paint(
         self,
@@ -68,7 +66,7 @@ class Painter:
         bleeds = plan_bleeds(anatomy, rng, around_slice=index)
         if not bleeds:
             return None
-        painted, labels = paint(hu, indices, bleeds, rng)
+        painted, labels = paint(hu, indices.tolist(), bleeds, rng)
         return painted, labels[np.searchsorted(indices, index)].astype(np.float32)
 
     def anatomy(self, series_id: str) -> Anatomy:

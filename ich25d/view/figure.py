@@ -55,7 +55,8 @@ def draw_study(
 
     shown = _slices_to_show(probability[:, ANY_INDEX])
     figure = Figure(figsize=(14, 12.5), layout="constrained", facecolor="white")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(2.0, 1.0))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(2.0, 1.0))
+    upper, lower = parts
     figure.suptitle(title, fontsize=13)
     axes = upper.subplots(len(_ROWS), len(shown), squeeze=False)
     for row, window in enumerate(_ROWS):

@@ -88,7 +88,7 @@ def describe(path: Path | None, *, verify: bool = False) -> Description:
 
 def _environment(path: Path) -> dict[str, Any]:
     import torch
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     facts: dict[str, Any] = {"ich25d": ich25d.__version__, "python": platform.python_version()}
     facts |= {name: _version(name) for name in _LIBRARIES}
