@@ -23,8 +23,8 @@ CROWN_MM = 14.0
 """Bone and scalp above the brain's vertex."""
 
 ATTEMPTS = 6
-CLEAR_SLICES, CLEAR_MM2 = (3, 9), 160.0
-"""A bleed that a student should find: on so many slices, 3 to 8, so large on the largest."""
+CLEAR_SLICES, CLEAR_MM2 = (4, 12), 160.0
+"""A bleed that a student should find: on so many slices, 4 to 11, so large on the largest."""
 
 
 @dataclass(frozen=True, slots=True)

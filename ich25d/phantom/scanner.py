@@ -75,11 +75,11 @@ def draw_scan(rng: np.random.Generator, top_mm: float) -> Scan:
     if is_tilted:
         pitch = tilt + float(rng.normal(0, 2.5))
     cos = np.cos(np.deg2rad(tilt))
-    below = float(rng.uniform(28, 40))
+    below = float(rng.uniform(24, 36))
     reach = below + top_mm + float(rng.uniform(4, 12))
     gap = float(rng.choice([4.8, 5.0, 5.0, 5.0, 5.2])) if not is_tilted else 5.0 / float(rng.choice([cos, 1.0]))
-    fine = float(rng.choice([2.5, 2.5, 3.75])) if rng.random() < 0.4 else gap
-    split = below + float(rng.uniform(0, 18))
+    fine = float(rng.choice([2.5, 2.5, 3.75])) if rng.random() < 0.3 else gap
+    split = below + float(rng.uniform(-6, 12))
     positions = [0.0]
     while positions[-1] < reach:
         positions.append(positions[-1] + (fine if positions[-1] < split else gap))
