@@ -1,6 +1,6 @@
 """Training steps with real loading against the same steps on batches that lie in memory, in one run.
 
-    python scripts/benchmark_train.py STUDIES [--config configs/small-data.toml] [--steps 12] [--repeats 3] [--set a.b=c]
+    python scripts/benchmark_train.py STUDIES [--steps 12] [--repeats 3] [--set a.b=c]
 
 Both sides augment, window, go forward and back and step alike. One side reads its slabs from the store (and paints
 them, where the recipe says so) while the other has them already. Sides take turns; the best of each counts, and only
