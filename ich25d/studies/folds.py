@@ -28,8 +28,8 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
 
     Args:
         series: A row a series: `series_id`, `patient_id`, `content_hash`, `n_slices`, a count of positive slices for
-            each of `LABELS`; `study_id` and `collection` (what it came from) where known. Without
-            `collection`, the first part of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root).
+            each of `LABELS`; `study_id`, `n_labelled` (slices with labels) and `collection` (what it came from) where
+            known. Without `collection`, the start of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root).
         n_folds: Number of folds, at least 1.
         seed: Another seed deals otherwise.
 
@@ -87,6 +87,9 @@ def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
     else:
         collection = series["series_id"].astype(str).map(_collection_of)
     of_collection = pd.get_dummies(collection).to_numpy(dtype=np.float64)
+    is_labelled = (
+        (series["n_labelled"] > 0).to_numpy(dtype=np.float64) if "n_labelled" in series else np.ones(len(series))
+    )
     is_positive = (positives > 0).astype(np.float64)
     parts = (
         (SIZE_WEIGHT, sizes),
@@ -94,6 +97,7 @@ def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
         (SLICE_WEIGHT, positives),
         (SERIES_WEIGHT, is_positive),
         (COLLECTION_WEIGHT, of_collection),
+        (COLLECTION_WEIGHT, of_collection * is_labelled[:, None]),
         (COLLECTION_WEIGHT, of_collection * is_positive[:, -1:]),
     )
     # Costs are squares, so weights go in by their roots.

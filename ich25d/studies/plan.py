@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from ich25d.dicom.codes import is_refusal
 from ich25d.progress import bar
 from ich25d.studies.dicom_images import plan_dicom
 from ich25d.studies.image_series import PlannedImages, plan_images
@@ -69,14 +70,15 @@ def make_plan(
     opened = Sources(tuple(sources))
     privacy = notebook.privacy if notebook else Privacy(secrets.token_bytes(16), 0.0)
     indexed: list[Indexed] = []
-    plan = Plan([], list(rows), n_seen=len(entries) + len(rows))
+    n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
+    plan = Plan([], list(rows), n_seen=len(entries) + len(rows) - n_doubles)
     for found in _index(entries, opened, privacy, workers, notebook):
         if isinstance(found, Indexed):
             indexed.append(found)
         else:
             plan.qc.append(found)
     plan.n_not_dicom = sum(row.code in NO_DICOM for row in plan.qc)
-    plan.n_refused = len(plan.qc) - plan.n_not_dicom
+    plan.n_refused = len(plan.qc) - n_doubles - plan.n_not_dicom
     plan.series, more, n_refused = plan_dicom(indexed, opened)
     plan.qc += more
     plan.n_refused += n_refused

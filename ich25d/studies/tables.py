@@ -102,6 +102,8 @@ def make_tables(
     positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
     for label in LABELS:
         counted[label] = positives[label].fillna(0).to_numpy(dtype="int64")
+    labelled = slices.groupby("series_id", sort=False)["any"].count().reindex(series["series_id"])
+    counted["n_labelled"] = labelled.fillna(0).to_numpy(dtype="int64")
     series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
     qc += _doubles(series)
     return Tables(slices, series, qc)
@@ -122,7 +124,7 @@ def _forget_placeholders(series: pd.DataFrame) -> list[QcRow]:
 def _join_labels(
     slices: pd.DataFrame, labels: pd.DataFrame | None, own_labels: Mapping[str, Sequence[int | None]]
 ) -> tuple[pd.DataFrame, list[QcRow]]:
-    joined = pd.DataFrame(pd.NA, index=slices["image_id"], columns=list(LABELS)).astype("Int8")
+    joined = pd.DataFrame(dict.fromkeys(LABELS, pd.NA), index=pd.Index(slices["image_id"]), dtype="Int8")
     qc: list[QcRow] = []
     if own_labels:
         own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")

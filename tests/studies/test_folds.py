@@ -91,6 +91,15 @@ def test_a_given_collection_is_spread() -> None:
     assert sorted(assign_folds(table, 5, 0)[:5]) == [0, 1, 2, 3, 4]
 
 
+def test_labelled_series_are_spread_among_others() -> None:
+    """A series without labels isn't a negative one."""
+    table = series_table(30)
+    table["n_labelled"] = np.where(np.arange(30) < 10, table["n_slices"], 0)
+    table.loc[10:, list(LABELS)] = 0
+
+    assert (assign_folds(table, 5, 0)[:10].value_counts() == 2).all()
+
+
 def test_one_fold_one_series_and_none() -> None:
     """Nothing to deal is no error."""
     assert assign_folds(series_table(4), 1, 0).tolist() == [0, 0, 0, 0]
