@@ -58,8 +58,9 @@ class BuildSummary:
         said = [
             f"{self.out}: {self.n_used:,} slices of {self.n_series:,} series and {self.n_patients:,} patients at "
             f"{self.size} px (crop {self.crop}), {self.n_labelled:,} slices with labels",
-            f"seen {self.n_seen:,} = used {self.n_used:,} + refused {self.n_refused:,} + no DICOM {self.n_not_dicom:,}; "
-            f"series read {self.n_series_read:,}, unchanged {self.n_series - min(self.n_series, self.n_series_read):,}",
+            f"seen {self.n_seen:,} = used {self.n_used:,} + refused {self.n_refused:,} + "
+            f"no DICOM {self.n_not_dicom:,}; series read {self.n_series_read:,}, "
+            f"unchanged {max(0, self.n_series - self.n_series_read):,}",
             f"{self.bytes_per_slice:,.0f} bytes a slice; {RSNA_SLICES:,} slices would take {self.projected_gb:.1f} GB",
         ]
         for title, codes in (("refused", self.refusals), ("remarks", self.remarks)):

@@ -63,7 +63,7 @@ def tissue_grid(hu: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
         1 where there is tissue, shape (GRID, GRID), whatever the slice's own shape.
     """
     sampled = cv2.resize(hu, (GRID, GRID), interpolation=cv2.INTER_NEAREST)
-    tissue = (sampled > TISSUE_HU).astype(np.uint8)
+    tissue: npt.NDArray[np.uint8] = (sampled > TISSUE_HU).astype(np.uint8)
     if tissue[[0, 0, -1, -1], [0, -1, 0, -1]].all():
         # A head never fills all four corners: this slice knows no air (a brain window saved as an image).
         tissue[:] = 0

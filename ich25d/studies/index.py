@@ -72,15 +72,19 @@ class Indexed(NamedTuple):
         """How its pixels are kept."""
         return str(self.shared[_SYNTAX])
 
-    def texts(self) -> tuple[str, str]:
-        """Return the shared and the own part as JSON, for the notebook."""
+    def shared_text(self) -> str:
+        """Return the shared part as JSON, for the notebook."""
         shared = list(self.shared)
         shared[_FLAGS] = sorted(shared[_FLAGS])
-        return json.dumps(shared, separators=(",", ":")), json.dumps(marshal.loads(self.own), separators=(",", ":"))
+        return json.dumps(shared, separators=(",", ":"))
+
+    def own_text(self) -> str:
+        """Return the rest as JSON."""
+        return json.dumps(marshal.loads(self.own), separators=(",", ":"))
 
     @classmethod
     def from_texts(cls, entry: Entry, shared: str, own: str) -> "Indexed":
-        """Make an image of the index from what `texts` gave."""
+        """Make an image of the index from its two texts."""
         return cls(entry, _parse_shared(shared), marshal.dumps(_tuples(json.loads(own))))
 
 

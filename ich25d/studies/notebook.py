@@ -63,7 +63,7 @@ class Notebook:
             raise StoreError(
                 f"the builder's notebook must be readable (got {error}) in {path}; remove it to build everything again"
             ) from error
-        self._shared: dict[str, int] = {}
+        self._shared: dict[tuple[Any, ...], int] = {}
         if self.setting("reader_version") != READER_VERSION:
             self._connection.executescript("DELETE FROM seen; DELETE FROM done; DELETE FROM shared;")
             self.set("reader_version", READER_VERSION)
@@ -71,6 +71,7 @@ class Notebook:
             offset_s = round(random.SystemRandom().uniform(1e5, 9e5), 3)
             self.set("privacy", [secrets.token_hex(16), offset_s])
         self.commit()
+        self._knows_files = self._connection.execute("SELECT 1 FROM seen LIMIT 1").fetchone() is not None
 
     @property
     def privacy(self) -> Privacy:
@@ -98,6 +99,8 @@ class Notebook:
 
     def seen(self, entry: Entry) -> Indexed | QcRow | None:
         """Return what a file was when last looked at, or None when it's new or has changed since."""
+        if not self._knows_files:
+            return None
         row = self._connection.execute(
             "SELECT seen.stamp, shared.text, seen.text FROM seen LEFT JOIN shared ON shared.id = seen.shared"
             " WHERE root = ? AND source = ?",
@@ -111,22 +114,20 @@ class Notebook:
 
     def note_seen(self, entry: Entry, found: Indexed | QcRow) -> None:
         """Keep what a file is."""
-        if isinstance(found, QcRow):
-            shared, text = None, json.dumps(asdict(found))
-        else:
-            shared_text, text = found.texts()
-            shared = self._shared_id(shared_text)
+        shared = None if isinstance(found, QcRow) else self._shared_id(found)
+        text = json.dumps(asdict(found)) if isinstance(found, QcRow) else found.own_text()
         self._connection.execute(
             "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
             (entry.root, _text(entry.source), _stamp(entry), shared, text),
         )
 
-    def _shared_id(self, shared: str) -> int:
-        known = self._shared.get(shared)
+    def _shared_id(self, found: Indexed) -> int:
+        known = self._shared.get(found.shared)
         if known is None:
-            self._connection.execute("INSERT OR IGNORE INTO shared (text) VALUES (?)", (shared,))
-            row = self._connection.execute("SELECT id FROM shared WHERE text = ?", (shared,)).fetchone()
-            known = self._shared[shared] = int(row[0])
+            text = found.shared_text()
+            self._connection.execute("INSERT OR IGNORE INTO shared (text) VALUES (?)", (text,))
+            row = self._connection.execute("SELECT id FROM shared WHERE text = ?", (text,)).fetchone()
+            known = self._shared[found.shared] = int(row[0])
         return known
 
     def fingerprints(self) -> dict[str, str]:

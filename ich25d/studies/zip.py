@@ -30,8 +30,8 @@ _EXTRA_GUESS = 64  # the local header's extra field is seldom longer, so that on
 
 
 ONE_GO_BYTES = 384 * 2**10
-"""Members packed smaller are inflated in one go, a third faster than up to a limit. Deflate swells at most 1032-fold, so
-that a member which lies about its size takes 400 MB for a moment, and is refused."""
+"""Members packed smaller are inflated in one go, a third faster than up to a limit. Deflate swells at most
+1032-fold, so that a member which lies about its size takes 400 MB for a moment, and is refused."""
 
 
 class Member(NamedTuple):

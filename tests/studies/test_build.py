@@ -22,10 +22,12 @@ from ich25d.studies.store import StudyStore
 
 
 def build(source: Path, out: Path, **options):
+    """Build a small store."""
     return build_studies((source,), out, **({"size": 32, "workers": 1, "folds": 2} | options))
 
 
 def write_labels(path: Path, image_ids, positive=()) -> Path:
+    """Write a label table in the long form."""
     rows = [f"{row_id(image_id, label)},{int(image_id in positive)}" for image_id in image_ids for label in LABELS]
     path.write_text("ID,Label\n" + "\n".join(rows) + "\n")
     return path
@@ -52,6 +54,7 @@ def scans(tmp_path, write_scan) -> Path:
 
 
 def test_every_file_ends_in_one_place(scans, write_scan, tmp_path):
+    """Every file ends in one place."""
     write_scan(scans / "mr", 8, n=2, extra={(0x0008, 0x0060): ("CS", "MR")})
     (path,) = write_scan(scans / "short", 9, n=1)
     path.write_bytes(path.read_bytes()[:-2000])
@@ -69,10 +72,12 @@ def test_every_file_ends_in_one_place(scans, write_scan, tmp_path):
 
 
 def test_what_is_no_dicom_does_not_count_as_refused(scans, tmp_path):
+    """What is no dicom does not count as refused."""
     assert build(scans, tmp_path / "studies").exit_code == 0
 
 
 def test_store_is_the_same_for_any_order_of_names_and_any_number_of_workers(scans, tmp_path):
+    """Store is the same for any order of names and any number of workers."""
     build(scans, tmp_path / "a")
     renamed = tmp_path / "renamed"
     renamed.mkdir()
@@ -85,6 +90,7 @@ def test_store_is_the_same_for_any_order_of_names_and_any_number_of_workers(scan
 
 
 def test_a_second_run_opens_no_file(scans, tmp_path, monkeypatch):
+    """A second run opens no file."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
 
@@ -100,6 +106,7 @@ def test_a_second_run_opens_no_file(scans, tmp_path, monkeypatch):
 
 
 def test_a_changed_file_has_its_series_read_again_and_no_other(scans, tmp_path, write_scan, monkeypatch):
+    """A changed file has its series read again and no other."""
     build(scans, tmp_path / "studies")
     before = StudyStore.open(tmp_path / "studies").hu("ID_0000000002")
     changed = write_scan(scans / "patient2", 2, hu=np.full((4, 64, 64), 30, np.int16) + np.arange(64, dtype=np.int16))
@@ -113,6 +120,7 @@ def test_a_changed_file_has_its_series_read_again_and_no_other(scans, tmp_path, 
 
 
 def test_a_new_series_joins_and_a_missing_one_goes(scans, tmp_path, write_scan):
+    """A new series joins and a missing one goes."""
     build(scans, tmp_path / "studies")
     write_scan(scans / "patient4", 4, n=3)
     shutil.rmtree(scans / "patient1")
@@ -125,6 +133,7 @@ def test_a_new_series_joins_and_a_missing_one_goes(scans, tmp_path, write_scan):
 
 
 def test_a_damaged_volume_is_made_again(scans, tmp_path):
+    """A damaged volume is made again."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
     next((tmp_path / "studies/hu").rglob("*.b2nd")).write_bytes(b"short")
@@ -133,6 +142,7 @@ def test_a_damaged_volume_is_made_again(scans, tmp_path):
 
 
 def test_other_sources_by_mistake_do_not_empty_a_store(scans, tmp_path, write_scan):
+    """Other sources by mistake do not empty a store."""
     build(scans, tmp_path / "studies")
     write_scan(tmp_path / "other", 7, n=2)
     with pytest.raises(UsageError, match=r"would drop 3 of its 3 series.*another --out"):
@@ -142,6 +152,7 @@ def test_other_sources_by_mistake_do_not_empty_a_store(scans, tmp_path, write_sc
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"crop": "none"}])
 def test_a_store_of_another_size_or_crop_is_refused(scans, tmp_path, change):
+    """A store of another size or crop is refused."""
     build(scans, tmp_path / "studies")
     with pytest.raises(StoreError, match=r"made with --size 32 --crop head.*another --out"):
         build(scans, tmp_path / "studies", **change)
@@ -156,12 +167,14 @@ def test_a_store_of_another_size_or_crop_is_refused(scans, tmp_path, change):
     ],
 )
 def test_wrong_use_writes_nothing(scans, tmp_path, options, match):
+    """Wrong use writes nothing."""
     with pytest.raises(UsageError, match=match):
         build(scans, tmp_path / "studies", **options)
     assert not (tmp_path / "studies").exists()
 
 
 def test_no_series_at_all_is_wrong_use(tmp_path):
+    """No series at all is wrong use."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in/notes.txt").write_text("nothing")
     with pytest.raises(UsageError, match="must be a head CT series"):
@@ -170,6 +183,7 @@ def test_no_series_at_all_is_wrong_use(tmp_path):
 
 
 def test_two_builders_at_once_are_one_too_many(scans, tmp_path):
+    """Two builders at once are one too many."""
     (tmp_path / "studies").mkdir()
     with (tmp_path / "studies/build.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -178,6 +192,7 @@ def test_two_builders_at_once_are_one_too_many(scans, tmp_path):
 
 
 def test_labels_are_joined_and_gaps_are_listed(scans, tmp_path):
+    """Labels are joined and gaps are listed."""
     ids = [path.stem for path in sorted(scans.rglob("ID_*.dcm"))]
     labels = write_labels(tmp_path / "labels.csv", [*ids[1:], "ID_elsewhere"], positive=ids[2:4])
     summary = build(scans, tmp_path / "studies", labels=labels)
@@ -191,6 +206,7 @@ def test_labels_are_joined_and_gaps_are_listed(scans, tmp_path):
 
 
 def test_labels_of_other_images_stop_the_build(scans, tmp_path):
+    """Labels of other images stop the build."""
     labels = write_labels(tmp_path / "labels.csv", [f"ID_x{index}" for index in range(12)])
     with pytest.raises(LabelError, match=r"got 0 of 12 images and 12 labels.*ID_0.*, .*ID_x0, ID_x1, ID_x10"):
         build(scans, tmp_path / "studies", labels=labels)
@@ -198,6 +214,7 @@ def test_labels_of_other_images_stop_the_build(scans, tmp_path):
 
 
 def test_patients_never_split_and_identical_pixels_stay_together(tmp_path, write_scan):
+    """Patients never split and identical pixels stay together."""
     for number in range(1, 9):
         patient = f"ID_{(number + 1) // 2:08d}"
         write_scan(tmp_path / "in" / str(number), number, n=3, patient_id=patient)
@@ -213,6 +230,7 @@ def test_patients_never_split_and_identical_pixels_stay_together(tmp_path, write
 
 
 def test_names_dates_and_foreign_ids_never_get_in(tmp_path, write_scan):
+    """Names dates and foreign ids never get in."""
     canary = "ZZPHI"
     planted = {
         (0x0010, 0x0010): ("PN", f"{canary}^NAME"), (0x0010, 0x0030): ("DA", "19550505"),
@@ -235,11 +253,13 @@ def test_names_dates_and_foreign_ids_never_get_in(tmp_path, write_scan):
 
 
 def test_notebook_is_private(scans, tmp_path):
+    """Notebook is private."""
     build(scans, tmp_path / "studies")
     assert (tmp_path / "studies/build.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_a_lost_notebook_means_reading_again(scans, tmp_path):
+    """A lost notebook means reading again."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
     (tmp_path / "studies/build.sqlite").unlink()
@@ -249,6 +269,7 @@ def test_a_lost_notebook_means_reading_again(scans, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_store(tmp_path, write_scan):
+    """Killed at any moment it goes on to the same store."""
     for number in range(1, 13):
         write_scan(tmp_path / "in" / str(number), number, n=3)
     build(tmp_path / "in", tmp_path / "whole")
@@ -277,6 +298,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_store(tmp_path, write_scan)
 
 @pytest.mark.real
 def test_real_folder_and_archive_make_the_same_store(real_data, shared_data, tmp_path):
+    """Real folder and archive make the same store."""
     folder = real_data / "rsna-intracranial-hemorrhage-detection"
     labels = shared_data / "rsna" / "stage_2_train.csv"
     options = {"only": ("*stage_2_train/*.dcm",), "labels": labels, "size": 64, "folds": 5}
@@ -292,6 +314,7 @@ def test_real_folder_and_archive_make_the_same_store(real_data, shared_data, tmp
 
 @pytest.mark.real
 def test_real_odd_files_are_all_accounted_for(real_data, tmp_path):
+    """Real odd files are all accounted for."""
     folder = real_data / "dicom"
     summary = build(folder, tmp_path / "studies", workers=2)
     assert summary.n_seen == sum(path.is_file() for path in folder.rglob("*"))

@@ -37,6 +37,7 @@ def unpicklable(task: int) -> object:
 
 
 def test_every_task_comes_back_once_though_workers_die(tmp_path):
+    """Every task comes back once though workers die."""
     results = dict(map_series(partial(double_or_die, folder=tmp_path), range(12), 2))
     assert sorted(results) == list(range(12))
     lost, refused = results.pop(5), results.pop(7)
@@ -50,17 +51,20 @@ def test_every_task_comes_back_once_though_workers_die(tmp_path):
 
 
 def test_a_task_past_its_time_is_stopped_and_the_others_go_on():
+    """A task past its time is stopped and the others go on."""
     results = dict(map_series(sleep, [0.0, 60.0, 0.01], 1, timeout_s=lambda task: 1.0 if task else 30.0))
     assert isinstance(results.pop(60.0), TaskTimeoutError)
     assert results == {0.0: 0.0, 0.01: 0.01}
 
 
 def test_a_result_that_cannot_travel_is_an_answer():
+    """A result that cannot travel is an answer."""
     ((_, result),) = map_series(unpicklable, [1], 1)
     assert isinstance(result, TypeError)
 
 
 def test_tasks_are_drawn_as_they_are_needed(tmp_path):
+    """Tasks are drawn as they are needed."""
     drawn = []
 
     def tasks():
@@ -76,10 +80,12 @@ def test_tasks_are_drawn_as_they_are_needed(tmp_path):
 
 @pytest.mark.parametrize("in_process", [True, False])
 def test_no_task_no_result(in_process):
+    """No task no result."""
     assert list(map_series(sleep, [], 2, in_process=in_process)) == []
 
 
 def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
+    """In process keeps order and gives exceptions as results."""
     results = list(map_series(partial(double_or_die, folder=tmp_path), [1, 7, 2], 1, in_process=True))
     assert [task for task, _ in results] == [1, 7, 2]
     assert [results[0][1], results[2][1]] == [2, 4]
@@ -87,5 +93,6 @@ def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
 
 
 def test_zero_workers_is_one_a_core():
+    """Zero workers is one a core."""
     assert n_workers(3) == 3
     assert n_workers(0) >= 1

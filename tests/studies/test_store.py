@@ -28,6 +28,7 @@ def store(tmp_path_factory, write_scan) -> StudyStore:
 
 
 def test_volume_is_a_plain_blosc2_file_of_one_chunk_a_slice(store):
+    """Volume is a plain blosc2 file of one chunk a slice."""
     path = volume_path(store.root, "ID_0000000001")
     assert path.parent.parent.name == "hu"
     volume = blosc2.open(str(path), mode="r")
@@ -39,35 +40,41 @@ def test_volume_is_a_plain_blosc2_file_of_one_chunk_a_slice(store):
 @settings(max_examples=30, deadline=None)
 @given(indices=st.lists(st.integers(0, 4), max_size=8))
 def test_slices_come_in_the_order_asked_for(store, indices):
+    """Slices come in the order asked for."""
     whole = store.hu("ID_0000000001")
     np.testing.assert_array_equal(store.hu("ID_0000000001", indices), whole[np.array(indices, dtype=int)])
 
 
 def test_python_slices_work_too(store):
+    """Python slices work too."""
     whole = store.hu("ID_0000000002")
     np.testing.assert_array_equal(store.hu("ID_0000000002", slice(1, None, 2)), whole[1::2])
 
 
 def test_series_are_contiguous_and_in_scan_order(store):
+    """Series are contiguous and in scan order."""
     assert store.slices["series_id"].tolist() == ["ID_0000000001"] * 5 + ["ID_0000000002"] * 5
     assert store.slices["slice_index"].tolist() == [0, 1, 2, 3, 4] * 2
     assert store.slices["slice_position_mm"].tolist() == [10.0, 15.0, 20.0, 25.0, 30.0] * 2
 
 
 def test_pickles_as_its_path(store):
+    """Pickles as its path."""
     again = pickle.loads(pickle.dumps(store))
     assert len(pickle.dumps(store)) < 300
     np.testing.assert_array_equal(again.hu("ID_0000000001"), store.hu("ID_0000000001"))
 
 
 def test_unknown_series_and_indices_are_named(store):
-    with pytest.raises(StoreError, match="must be in the store .got 'nobody'."):
+    """Unknown series and indices are named."""
+    with pytest.raises(StoreError, match=r"must be in the store .got 'nobody'."):
         store.hu("nobody")
     with pytest.raises(StoreError, match=r"must lie in 0 .. 4 .got \[5\]"):
         store.hu("ID_0000000001", [5])
 
 
 def test_a_hash_depends_on_pixels_and_shape_alone():
+    """A hash depends on pixels and shape alone."""
     hu = np.arange(64, dtype=np.int16).reshape(1, 8, 8)
     assert content_hash(hu) == content_hash(hu.copy(order="F"))
     assert content_hash(hu) != content_hash(hu.reshape(4, 4, 4))
@@ -75,18 +82,21 @@ def test_a_hash_depends_on_pixels_and_shape_alone():
 
 
 def test_the_same_volume_makes_the_same_file(tmp_path):
+    """The same volume makes the same file."""
     hu = np.random.default_rng(0).integers(-1024, 3072, (3, 40, 40)).astype(np.int16)
     first, second = write_volume(tmp_path / "a", "x", hu), write_volume(tmp_path / "b", "x", hu)
     assert first == second
 
 
 def test_an_id_never_leaves_the_folder(tmp_path):
+    """An id never leaves the folder."""
     hu = np.zeros((1, 8, 8), dtype=np.int16)
     write_volume(tmp_path / "store", "../../evil", hu)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_nothing_there_is_said_so(tmp_path):
+    """Nothing there is said so."""
     with pytest.raises(StoreError, match=r"must be a study store .got none.*build-studies"):
         StudyStore.open(tmp_path)
 
@@ -99,12 +109,14 @@ def test_nothing_there_is_said_so(tmp_path):
     ],
 )
 def test_other_forms_are_refused(tmp_path, change, match):
+    """Other forms are refused."""
     (tmp_path / "store.json").write_text(json.dumps({"format": "ich25d-studies", "version": 1, "size": 32} | change))
     with pytest.raises(StoreError, match=match):
         StudyStore.open(tmp_path)
 
 
 def test_seal_holds_and_breaks():
+    """Seal holds and breaks."""
     marker = seal({"size": 256})
     assert seal(marker) == marker
     assert seal(marker | {"size": 255}) != marker | {"size": 255}
@@ -113,6 +125,7 @@ def test_seal_holds_and_breaks():
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_verify_finds_any_flipped_bit(store, data):
+    """Verify finds any flipped bit."""
     assert store.verify() == []
     names = ["qc.csv", "slices.parquet", "series.parquet"] + [
         str(path.relative_to(store.root)) for path in sorted(store.root.rglob("*.b2nd"))
@@ -129,6 +142,7 @@ def test_verify_finds_any_flipped_bit(store, data):
 
 
 def test_a_missing_volume_is_named(store):
+    """A missing volume is named."""
     path = volume_path(store.root, "ID_0000000002")
     content = path.read_bytes()
     try:
