@@ -44,7 +44,7 @@ def draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: float
     kind = rng.random()
     brain = anatomy.brain_hu
     thick = thickness_mm > 5
-    texture = Waves.draw(rng, 5, 30)
+    texture = Waves.draw(rng, 5, 30, m=24)
     layered, level = 0.0, 0.0
     if kind < 0.68 or not thick:
         hu, uneven = brain + rng.uniform(13, 34), rng.uniform(1.0, 4.0)

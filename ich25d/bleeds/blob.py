@@ -221,7 +221,7 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         unevenness_mm=float(rng.uniform(0.04, 0.2)) * radius,
         edge_mm=float(rng.choice([2.0, 3.0, 4.0, 6.0], p=[0.25, 0.35, 0.25, 0.15])) * max(anatomy.spacing_mm[2], 0.5),
         hu=min(anatomy.brain_hu + float(rng.uniform(16, 36) if rng.random() < 0.85 else rng.uniform(9, 17)), 77.0),
-        texture=Waves.draw(rng, 4, 20),
+        texture=Waves.draw(rng, 4, 20, m=20),
         texture_hu=float(rng.uniform(1.5, 6.0)),
         patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,
         rim_mm=min(rim, 12.0),

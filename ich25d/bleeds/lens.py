@@ -183,7 +183,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             edge_mm=float(rng.uniform(1.8, 3.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
             unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,
-            texture=Waves.draw(rng, 6, 26),
+            texture=Waves.draw(rng, 6, 26, m=20),
             texture_hu=float(rng.uniform(1.0, 4.5)),
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
