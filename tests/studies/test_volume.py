@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ich25d.studies.area import resize_area
 from ich25d.studies.headbox import Box, full_field
 from ich25d.studies.plan import make_plan
 from ich25d.studies.volume import fit_box, fit_slice, read_series
@@ -159,3 +160,16 @@ def test_large_series_are_read_twice_with_the_same_result(tmp_path, write_scan, 
     twice = read_series(plan, size=32)
     np.testing.assert_array_equal(held.hu, twice.hu)
     assert (held.series, held.slices, held.qc) == (twice.series, twice.slices, twice.qc)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(8, 200), columns=st.integers(8, 200), height=st.integers(4, 100), width=st.integers(4, 100),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_area_resize_is_opencvs(rows, columns, height, width, seed):
+    """Area resize is OpenCV's, to the last rounding; what grows is linear."""
+    hu = np.random.default_rng(seed).integers(-1024, 3072, (rows, columns)).astype(np.int16)
+    shrinks = rows >= height and columns >= width
+    expected = cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    assert np.abs(resize_area(hu, height, width).astype(int) - expected).max() <= 1
