@@ -1,0 +1,162 @@
+"""Headers first: everything is known before a pixel is read, in little memory, and nobody's name."""
+
+import json
+import pickle
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ich25d.dicom.header import Header, Remark
+from ich25d.studies.index import Indexed, Privacy, pack, pseudonym
+from ich25d.studies.plan import make_plan
+from ich25d.studies.source import Entry
+from ich25d.studies.volume import read_series
+
+PRIVACY = Privacy(b"0123456789abcdef", 1000.5)
+ENTRY = Entry(0, "a.dcm", 100, "1")
+
+numbers = st.floats(-1e4, 1e4)
+text = st.text(max_size=20)
+headers = st.builds(
+    Header,
+    image_id=text, series_id=text, study_id=text, patient_id=text, sop_class=text, modality=text,
+    image_type=st.tuples(text, text), rows=st.integers(1, 2048), columns=st.integers(1, 2048),
+    bits_allocated=st.just(16), bits_stored=st.just(12), high_bit=st.just(11), is_signed=st.booleans(),
+    samples_per_pixel=st.just(1), photometric=text, n_frames=st.just(1), slope=st.none() | numbers,
+    intercept=st.none() | numbers, padding=st.none() | st.integers(0, 65535), padding_limit=st.none(),
+    origin_mm=st.none() | st.tuples(numbers, numbers, numbers),
+    directions=st.none() | st.tuples(*[numbers] * 6), pixel_spacing_mm=st.none() | st.tuples(numbers, numbers),
+    slice_location=st.none() | numbers, instance_number=st.none() | st.integers(), acquisition_number=st.none(),
+    series_number=st.none() | st.integers(0, 999), kernel=text, thickness_mm=st.none() | numbers,
+    contrast=st.booleans(), kvp=st.none() | numbers, acquisition_time=st.none(),
+    temporal_position=st.none() | st.integers(0, 99), frame_of_reference=text, transfer_syntax=text,
+    window=st.lists(st.tuples(numbers, numbers), max_size=2).map(tuple), pixel_offset=st.integers(0, 10**6),
+    pixel_length=st.integers(-1, 10**7), description_flags=st.frozensets(st.sampled_from(["contrast", "bone"])),
+    is_lossy=st.booleans(), remarks=st.lists(st.builds(Remark, text, text), max_size=2).map(tuple),
+)  # fmt: skip
+
+
+@given(header=headers)
+def test_headers_come_out_of_the_index_as_they_went_in_but_for_the_patient(header):
+    """Headers come out of the index as they went in, but for the patient."""
+    indexed = pack(ENTRY, header, PRIVACY)
+    expected = pseudonym(header.patient_id, PRIVACY.key)
+    for image in (indexed, Indexed.from_texts(ENTRY, indexed.shared_text(), indexed.own_text())):
+        out = image.header()
+        assert out.patient_id == expected
+        for name in Header.__slots__:
+            if name != "patient_id":
+                assert getattr(out, name) == getattr(header, name)
+        assert image.identity() == (header.image_id, header.study_id)
+    json.loads(indexed.own_text())
+
+
+def test_times_of_day_are_shifted_and_keep_their_order():
+    """Times of day are shifted, and keep their distances."""
+    (first, second) = (
+        pack(ENTRY, Header(**(_plain() | {"acquisition_time": time_s})), PRIVACY).header().acquisition_time
+        for time_s in (36000.0, 36001.5)
+    )
+    assert (first, second) == (37000.5, 37002.0)
+
+
+@pytest.mark.parametrize(
+    ("patient", "is_kept"),
+    [("ID_0123abcd", True), ("", True), ("ID_0123ABCD", False), ("4711", False), ("ID_1", False)],
+)
+def test_only_ids_of_rsnas_form_stay(patient, is_kept):
+    """Patient ids stay when they have RSNA's form; others become pseudonyms of their store."""
+    hidden = pseudonym(patient, b"key")
+    assert (hidden == patient) == is_kept
+    assert hidden == pseudonym(patient, b"key")
+    assert is_kept or hidden != pseudonym(patient, b"other key")
+
+
+def test_index_takes_less_than_a_kilobyte_a_slice(tmp_path, write_scan):
+    """Entry, header and plan of a slice take less than 1 kB."""
+    for number in range(1, 9):
+        write_scan(
+            tmp_path / "in", number, hu=np.random.default_rng(number).integers(0, 99, (40, 8, 8)).astype(np.int16)
+        )
+    make_plan([tmp_path / "in"])
+    tracemalloc.start()
+    plan = make_plan([tmp_path / "in"])
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert sum(map(len, plan.series)) == 320
+    assert size / 320 < 1000
+    assert len(pickle.dumps(plan.series[0])) / 40 < 1000
+
+
+def test_order_is_that_in_space_whatever_files_are_called(tmp_path, write_scan):
+    """The order is that in space, for any names and any depth of folders."""
+    paths = write_scan(tmp_path / "in", 3, n=7)
+    expected = [path.stem for path in paths]
+    for index, path in enumerate(np.random.default_rng(0).permutation(np.array(paths, dtype=object))):
+        folder = tmp_path / "mixed" / str(index % 3)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"{index}.bin")
+    (plan,) = make_plan([tmp_path / "mixed"]).series
+    assert list(plan.image_ids) == expected
+    assert list(plan.slice_position_mm) == [10.0 + 5 * index for index in range(7)]
+
+
+def test_a_copy_is_named_and_an_impostor_refuses_both(tmp_path, write_scan):
+    """Of equal files one is used; files of one id with different pixels are both refused."""
+    paths = write_scan(tmp_path / "in", n=3)
+    shutil.copy(paths[0], tmp_path / "in/copy.dcm")
+    content = bytearray(paths[1].read_bytes())
+    content[-40] ^= 1
+    (tmp_path / "in/impostor.dcm").write_bytes(content)
+    plan = make_plan([tmp_path / "in"])
+    assert plan.n_seen == 5
+    assert plan.n_refused == 2
+    (series,) = plan.series
+    read = read_series(series, size=32)
+    assert [row["image_id"] for row in read.slices] == [paths[0].stem, paths[2].stem]
+    assert [(row.image_id, row.code) for row in read.qc if row.level == "slice"] == [(paths[1].stem, "DUP_UID_DIFF")]
+
+
+def test_an_id_in_two_studies_is_seen(tmp_path, write_scan):
+    """An id that occurs in two studies is a double, though studies are planned one by one."""
+    write_scan(tmp_path / "a", n=3)
+    write_scan(tmp_path / "b", n=3, study_id="ID_0000009999", series_id="ID_0000009998")
+    plan = make_plan([tmp_path / "a", tmp_path / "b"])
+    assert sum(map(len, plan.series)) == 3
+    assert plan.n_refused == 3
+    assert {row.code for row in plan.qc if row.image_id} == {"DUP_UID_SAME"}
+
+
+def test_a_plan_changes_with_its_files(tmp_path, write_scan):
+    """A fingerprint holds still while files do, and changes with any of them."""
+    paths = write_scan(tmp_path / "in", n=3)
+
+    def fingerprint() -> str:
+        return make_plan([tmp_path / "in"]).series[0].fingerprint()
+
+    before = fingerprint()
+    assert fingerprint() == before
+    paths[1].touch()
+    changed = fingerprint()
+    assert changed != before
+    paths[2].unlink()
+    assert fingerprint() not in {before, changed}
+
+
+def _plain() -> dict:
+    """Return the fields of an ordinary header."""
+    return {
+        "image_id": "a", "series_id": "b", "study_id": "c", "patient_id": "", "sop_class": "", "modality": "CT",
+        "image_type": (), "rows": 8, "columns": 8, "bits_allocated": 16, "bits_stored": 12, "high_bit": 11,
+        "is_signed": False, "samples_per_pixel": 1, "photometric": "", "n_frames": 1, "slope": 1.0,
+        "intercept": 0.0, "padding": None, "padding_limit": None, "origin_mm": None, "directions": None,
+        "pixel_spacing_mm": None, "slice_location": None, "instance_number": None, "acquisition_number": None,
+        "series_number": None, "kernel": "", "thickness_mm": None, "contrast": False, "kvp": None,
+        "acquisition_time": None, "temporal_position": None, "frame_of_reference": "", "transfer_syntax": "",
+        "window": (), "pixel_offset": 0, "pixel_length": 0, "description_flags": frozenset(), "is_lossy": False,
+        "remarks": (),
+    }  # fmt: skip
