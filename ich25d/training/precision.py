@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ich25d.errors import UsageError
-from ich25d.training.memory import keep_freed_memory
+from ich25d.training.memory import keep_freed_memory, leave_cores_to_torch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def choose_device(name: str) -> torch.device:
 def _prepared(device: torch.device) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
+        leave_cores_to_torch()
     return device
 
 

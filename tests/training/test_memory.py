@@ -3,8 +3,9 @@
 import sys
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from ich25d.training.memory import keep_freed_memory
+from ich25d.training.memory import keep_freed_memory, leave_cores_to_torch
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
@@ -18,3 +19,10 @@ def test_other_platforms_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "platform", "darwin")
 
     assert keep_freed_memory() is False
+
+
+def test_numpy_keeps_to_one_thread() -> None:
+    """Every OpenBLAS of the process is limited."""
+    leave_cores_to_torch()
+
+    assert all(library["num_threads"] == 1 for library in threadpool_info() if library["prefix"] == "libscipy_openblas")
