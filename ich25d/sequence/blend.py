@@ -18,7 +18,7 @@ from ich25d.labels import N_LABELS
 
 Floats = npt.NDArray[np.float64]
 
-SLICES_PER_OPINION = 10.0
+SLICES_PER_OPINION = 20.0
 """Slices of one scan that tell as much as one independent slice: neighbours repeat each other."""
 
 _POOLED_SPREAD, _SLOPE_SPREAD, _BIAS_SPREAD = 0.7, 0.35, 1.0

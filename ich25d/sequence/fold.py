@@ -53,7 +53,7 @@ def train_fold(
     Returns:
         The fold's entry in `model.json`: weights, sha256, n_train, n_held_out.
     """
-    finished = _finished(folder, fingerprint)
+    finished = finished_entry(folder, fingerprint)
     if finished is not None:
         return finished
     (folder / _ENTRY_FILE).unlink(missing_ok=True)
@@ -150,7 +150,7 @@ def _write_answers(
         pd.DataFrame(whole, columns=["series_id", *LABELS]).to_parquet(part, index=False)
 
 
-def _finished(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def finished_entry(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """Return the entry of a fold that was trained from the same data and settings, else None."""
     try:
         content = json.loads((folder / _ENTRY_FILE).read_text(encoding="utf-8"))

@@ -11,12 +11,12 @@ from safetensors.numpy import load_file, save_file
 from synthetic_features import DIM, VIEWS, make_store
 
 from ich25d.config import CalibrationConfig, SequenceConfig
-from ich25d.errors import ConfigError, Ich25dError, ModelError, UsageError
+from ich25d.errors import ConfigError, ModelError, UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Answers, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.fit import painted_shift, refine, train_sequence_model
-from ich25d.sequence.fold import read_held_out
+from ich25d.sequence.fold import finished_entry, read_held_out
 from ich25d.sequence.folds import divide
 from ich25d.sequence.run import load_sequence, thin_strides
 from ich25d.sequence.standard import Standard, measure
@@ -24,7 +24,7 @@ from ich25d.sequence.train import RnnSummary, train_rnn
 from ich25d.training.metrics import auc, weighted_log_loss
 
 QUICK = (
-    "sequence.epochs=24", "sequence.batch_size=4", "sequence.project=12", "sequence.hidden=8", "sequence.layers=1",
+    "sequence.epochs=16", "sequence.batch_size=4", "sequence.project=12", "sequence.hidden=8", "sequence.layers=1",
     "sequence.lr=1e-2", "sequence.dropout=0.1", "sequence.seeds=2",
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ QUICK = (
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RnnSummary]:
     """A store whose embeddings tell of their neighbours, a run trained on it, and its summary."""
     root = tmp_path_factory.mktemp("rnn")
-    make_store(root / "features", n_series=24, n_folds=2, painted=4)
+    make_store(root / "features", n_series=20, n_folds=2, painted=4)
     summary = train_rnn(None, None, root / "run", features=root / "features", overrides=QUICK, device="cpu")
     return root / "features", root / "run", summary
 
@@ -54,7 +54,7 @@ def test_the_comparison_is_saved_and_shown(trained: tuple[Path, Path, RnnSummary
     saved = json.loads((run / "comparison.json").read_text())["all held-out series"]
     lines = "\n".join(summary.lines())
 
-    assert saved["n_series"] == 24
+    assert saved["n_series"] == 20
     assert (
         saved["systems"][FULL]["log_loss"]
         == summary.scopes["all held-out series"]["systems"][FULL]["log_loss"].to_dict()
@@ -237,8 +237,8 @@ def test_painted_copies_train_and_are_never_judged(trained: tuple[Path, Path, Rn
     reader = SequenceReader(store, measure(store), np.zeros(6))
     everyone = list(store.series.index)
 
-    assert len(everyone) == 28
-    assert len(division.judged) == 24
+    assert len(everyone) == 24
+    assert len(division.judged) == 20
     assert not any("painted" in name for fold in division.folds for name in division.held_out(fold))
     assert any("painted" in name for name in division.train(0))
     assert painted_shift(reader, everyone)[5] < -0.1
@@ -293,16 +293,13 @@ def test_the_comparison_is_what_the_metrics_say(trained: tuple[Path, Path, RnnSu
     assert best["systems"][FULL]["log_loss"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_a_damaged_fold_is_trained_again(trained: tuple[Path, Path, RnnSummary], tmp_path: Path) -> None:
-    """Weights of another hash aren't taken for finished; the run is refused meanwhile."""
-    features, run, _ = trained
-    shutil.copytree(run, tmp_path / "run")
-    weights = tmp_path / "run" / "fold0" / "weights.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(bytes(content))
+def test_a_damaged_fold_is_not_taken_for_finished(trained: tuple[Path, Path, RnnSummary], tmp_path: Path) -> None:
+    """A changed byte is found by predict and by the next training alike."""
+    shutil.copytree(trained[1] / "fold1", tmp_path / "fold1")
+    entry = json.loads((tmp_path / "fold1" / "fold.json").read_text())
+    assert finished_entry(tmp_path / "fold1", entry["fingerprint"]) is not None
+    assert finished_entry(tmp_path / "fold1", "of other data") is None
 
-    with pytest.raises(Ich25dError, match="SHA-256"):
-        load_sequence(tmp_path / "run")
-    train_rnn(None, None, tmp_path / "run", features=features, overrides=QUICK, device="cpu")
-    assert load_sequence(tmp_path / "run").folds == (0, 1)
+    weights = tmp_path / "fold1" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert finished_entry(tmp_path / "fold1", entry["fingerprint"]) is None
