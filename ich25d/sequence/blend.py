@@ -28,6 +28,8 @@ _COST = 0.5
 """Penalty of a label's logit made of anything but the encoder's own, in nats of independent evidence."""
 
 _STARTS = ((0.1, 0.1), (0.1, 0.8), (0.8, 0.1))
+_MANY_SLICES = 50_000
+"""Above it the first start alone is tried: so many slices leave no second minimum worth the time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -189,7 +191,8 @@ def _fit(evidence: Evidence, log_slope: float, sigma_mm: float | None, *, sequen
 
     most = (0.0 if sigma_mm is None else 1.0, 1.0 if sequence else 0.0)
     bounds = [(-3.0, 1.5), (-6.0, 6.0), (0.0, most[0]), (0.0, most[1])]
-    starts = {(min(share, most[0]), min(weight, most[1])) for share, weight in _STARTS}
+    tries = _STARTS if len(truth) <= _MANY_SLICES else _STARTS[:1]
+    starts = {(min(share, most[0]), min(weight, most[1])) for share, weight in tries}
     tried = [
         minimize(objective, np.array([log_slope, 0.0, *start]), jac=True, method="L-BFGS-B", bounds=bounds)
         for start in sorted(starts)

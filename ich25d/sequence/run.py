@@ -42,6 +42,7 @@ MODEL_FILE, CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE = (
 )  # fmt: skip
 ENCODER_FOLDER, FEATURES_FOLDER = "encoder", "features"
 _MAX_JSON_BYTES = 16 * 1024**2
+_MAX_WIDTH, _MAX_LAYERS = 4096, 8
 
 Floats = npt.NDArray[np.float64]
 
@@ -198,6 +199,8 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         path = inside(run_dir, str(statistics["file"]))
         thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
         sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
+        # A foreign file could ask for networks that no memory holds.
+        sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")
         paths = [(inside(run_dir, name), sha256) for name, sha256 in weights]

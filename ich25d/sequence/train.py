@@ -17,7 +17,7 @@ from ich25d.encoder.run import read_run
 from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
-from ich25d.files import replacing, sha256_file, write_bytes, write_json, write_text
+from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
@@ -239,7 +239,7 @@ def _copy_encoder(cnn: Path, target: Path) -> None:
     """Copy what prediction needs of a CNN's run."""
     run = read_run(cnn)
     for name in [CNN_CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
-        source, copy = cnn / name, target / name
+        source, copy = inside(cnn, name), inside(target, name)
         if copy.is_file() and sha256_file(copy) == sha256_file(source):
             continue
         with replacing(copy) as part:

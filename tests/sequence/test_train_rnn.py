@@ -161,6 +161,7 @@ def test_a_second_call_trains_nothing(trained: tuple[Path, Path, RnnSummary], mo
         ({"refinement": {}}, "refinement must be whole"),
         ({"thresholds": {"slice": {"f1": {"any": 3}}, "series": {}}}, "threshold must be a probability"),
         ({"sequence": {"hidden": -1}}, "must be whole"),
+        ({"sequence": {"hidden": 10**9}}, "must be whole"),
     ],
 )
 def test_refuses_a_strange_run(
