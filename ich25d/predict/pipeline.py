@@ -1,6 +1,7 @@
 """Series by series from files to probabilities: the next ones are read while the network works on this one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -9,9 +10,10 @@ from ich25d.predict.jobs import Job, Read, StoredSeries, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
 from ich25d.slabs.dataset import ahead
-from ich25d.studies.build import SERIES_SECONDS, SLICE_SECONDS
 from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
 from ich25d.studies.qc import QcRow
+from ich25d.studies.reading import SERIES_SECONDS, SLICE_SECONDS, try_file
+from ich25d.studies.series_plan import SeriesPlan, without
 from ich25d.studies.volume import Crop
 
 AHEAD = 2
@@ -33,8 +35,8 @@ def predict_jobs(
         Each series with its part, or with the rows that say why there is none; in the order of completion.
     """
     for job, result in _reads(jobs, network, workers):
-        if isinstance(result, Exception):
-            yield job, _lost(job, result)
+        if isinstance(result, tuple):
+            yield job, result
         elif not len(result.hu):
             yield job, result.qc
         else:
@@ -54,33 +56,64 @@ def predict_read(network: Network, read: Read) -> Part:
     )
 
 
-def _reads(jobs: Sequence[Job], network: Network, workers: int) -> Iterator[tuple[Job, Read | Exception]]:
+def _reads(jobs: Sequence[Job], network: Network, workers: int) -> Iterator[tuple[Job, Read | tuple[QcRow, ...]]]:
     """Read series ahead of the network; in processes where a codec might take its process down."""
     read = partial(read_job, crop=cast(Crop, network.crop), size=network.size)
     native = all(isinstance(job, StoredSeries) or job.images.is_native for job in jobs)
     on_cpu = network.device.type == "cpu"
     in_process = native and (workers == 1 or (workers == 0 and (on_cpu or len(jobs) == 1)))
     n_processes = 1 if workers == 0 and on_cpu else min(n_workers(workers), max(1, len(jobs)))
-    results = map_series(read, jobs, n_processes, timeout_s=_limit, in_process=in_process)
-    return ahead(results, AHEAD)
+
+    def found() -> Iterator[tuple[Job, Read | tuple[QcRow, ...]]]:
+        for job, result in map_series(read, jobs, n_processes, timeout_s=_limit, in_process=in_process):
+            if not isinstance(result, Exception):
+                yield job, result
+            elif isinstance(job, StoredSeries) or len(job) == 1:
+                yield job, _lost(job, range(len(job)), result)
+            else:
+                yield job, _rescue(job, read, n_processes)
+
+    return ahead(found(), AHEAD)
+
+
+def _rescue(job: SeriesPlan, read: "partial[Read]", n_processes: int) -> Read | tuple[QcRow, ...]:
+    """Try the files of a series that failed as a whole one by one, and read it without those that fail."""
+    tasks = ((job, index) for index in range(len(job)))
+    rows: tuple[QcRow, ...] = ()
+    failed = set()
+    for (_, index), result in map_series(try_file, tasks, min(n_processes, len(job)), timeout_s=_FILE_SECONDS):
+        if isinstance(result, Exception):
+            failed.add(index)
+            rows += _lost(job, [index], result)
+    if len(failed) == len(job):
+        return rows
+    ((_, rest),) = map_series(read, [without(job, failed)], 1, timeout_s=_limit)
+    if isinstance(rest, Exception):
+        return rows + _lost(job, [index for index in range(len(job)) if index not in failed], rest)
+    return replace(rest, qc=(*rows, *rest.qc))
+
+
+_FILE_SECONDS = 30.0
 
 
 def _limit(job: Job) -> float:
     return SERIES_SECONDS + SLICE_SECONDS * len(job)
 
 
-def _lost(job: Job, error: Exception) -> tuple[QcRow, ...]:
-    """Account for every slice of a series whose reading didn't come back."""
+def _lost(job: Job, indices: Iterable[int], error: Exception) -> tuple[QcRow, ...]:
+    """Account for slices whose reading didn't come back."""
     if isinstance(error, WorkerLostError):
-        code, detail = "DECODER_CRASH", f"reading the series ended its process {error.exit_code}"
+        code, detail = "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
     elif isinstance(error, TaskTimeoutError):
-        code, detail = "TIMEOUT", f"reading the series took more than {error.timeout_s:.0f} s"
+        code, detail = "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
     elif isinstance(error, StoreError):
         code, detail = "READ_FAILED", f"the store's volume can't be read: {error}"
     else:
-        code, detail = "READ_FAILED", f"reading the series raised {type(error).__name__}"
-    sources = [""] * len(job) if isinstance(job, StoredSeries) else [job.images.source(k) for k in range(len(job))]
+        code, detail = "READ_FAILED", f"reading raised {type(error).__name__}"
     return tuple(
-        QcRow(source, image_id, job.series_id, "slice", code, detail)
-        for source, image_id in zip(sources, job.image_ids, strict=True)
-    )
+        QcRow(
+            "" if isinstance(job, StoredSeries) else job.images.source(index),
+            job.image_ids[index], job.series_id, "slice", code, detail,
+        )
+        for index in indices
+    )  # fmt: skip

@@ -1,15 +1,14 @@
 """`build-studies`: sources in, a finished study store out; killed at any byte, it goes on where it was."""
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
 import shutil
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,24 +19,22 @@ from ich25d.errors import StoreError, UsageError
 from ich25d.files import replacing, sha256_file, write_json
 from ich25d.progress import bar, remark
 from ich25d.studies.build_summary import BuildSummary
+from ich25d.studies.claim import claimed, opened_notebook
 from ich25d.studies.labelfile import read_labels
-from ich25d.studies.notebook import NAME as NOTEBOOK
 from ich25d.studies.notebook import Done, Notebook
 from ich25d.studies.plan import NO_DICOM, Plan, make_plan
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
+from ich25d.studies.pool import n_workers
 from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.reading import build_all
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import FORMAT, VERSION, read_marker
-from ich25d.studies.tables import SLICE_COLUMNS, Tables, check_match, make_tables
+from ich25d.studies.tables import Tables, check_match, make_tables
 from ich25d.studies.verify import seal
-from ich25d.studies.volume import Crop, read_series
-from ich25d.studies.volume_file import volume_path, write_volume
+from ich25d.studies.volume import Crop
+from ich25d.studies.volume_file import volume_path
 
 COMMIT_S = 5.0
 """So much work at most is done twice after a kill."""
-
-SLICE_SECONDS, SERIES_SECONDS = 2.0, 120.0
-"""Time limit of a series: so much a slice and so much more; the slowest codec takes 0.03 s a slice."""
 
 BYTES_PER_PX = 0.85
 """Compressed bytes a px, from the real scans with the head box, rounded up: for the check of free space."""
@@ -89,14 +86,19 @@ def build_studies(
             raise UsageError(f"a source must exist (got {path})")
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
-    with _locked(out), _notebook(out, parameters) as notebook:
+    with claimed(out), opened_notebook(out, parameters) as notebook:
         plan = make_plan(sources, only, images, workers=workers, notebook=notebook)
         if not plan.series:
             raise UsageError(f"there must be a head CT series (got {plan.n_seen} files and none of use); see --only")
         if table is not None:
             ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
             check_match(ids, table, labels.name if labels else "")
-        return _Build(out, plan, notebook, parameters, workers).run(table, label_qc, labels, folds, seed)
+        try:
+            return _Build(out, plan, notebook, parameters, workers).run(table, label_qc, labels, folds, seed)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise StoreError(
+                f"the store must be writable (got {error}) in {out}; what is there stays, run again"
+            ) from error
 
 
 class _Build:
@@ -108,28 +110,26 @@ class _Build:
         self.notebook = notebook
         self.parameters = parameters
         self.workers = n_workers(workers)
+        self.known = notebook.known()
         self.lost: dict[str, Done] = {}
 
     def run(
         self, table: pd.DataFrame | None, label_qc: list[QcRow], labels: Path | None, folds: int, seed: int
     ) -> BuildSummary:
-        known = self.notebook.fingerprints()
         wanted = {series.series_id: series.fingerprint() for series in self.plan.series}
-        gone = sorted(set(known) - set(wanted))
-        if len(gone) > MOSTLY * len(known):
+        gone = sorted(set(self.known) - set(wanted))
+        if len(gone) > MOSTLY * len(self.known):
             raise UsageError(
-                f"a store holds what one call names; this one would drop {len(gone)} of its {len(known)} series in "
-                f"{self.out}; name all sources in one call, or choose another --out"
+                f"a store holds what one call names; this one would drop {len(gone)} of its {len(self.known)} series "
+                f"in {self.out}; name all sources in one call, or choose another --out"
             )
-        todo = [
-            series
-            for series in self.plan.series
-            if known.get(series.series_id) != wanted[series.series_id] or not self._is_whole(series.series_id)
-        ]
+        todo = [series for series in self.plan.series if not self._is_current(series, wanted[series.series_id])]
         self._check_space(todo)
-        inputs = _digest([self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels)])
+        rows = sorted(map(astuple, (*self.plan.qc, *label_qc)))
+        inputs = _digest([self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels), rows])
         marker = read_marker(self.out)
-        if todo or gone or marker is None or marker.get("inputs") != inputs:
+        is_unchanged = not todo and not gone and marker is not None and marker.get("inputs") == inputs
+        if not is_unchanged:
             # From here on the tables and the volumes disagree, until store.json is written again.
             (self.out / "store.json").unlink(missing_ok=True)
         self._read(todo, wanted)
@@ -146,19 +146,17 @@ class _Build:
             labels=table, own_labels=own_labels, n_folds=folds, seed=seed,
         )  # fmt: skip
         qc = [*self.plan.qc, *label_qc, *tables.qc]
-        if (self.out / "store.json").exists() and not self.lost:
-            pass
-        else:
+        if not is_unchanged:
             self._write(tables, qc, inputs, folds, seed)
         return self._summary(tables, qc, len(todo))
 
-    def _is_whole(self, series_id: str) -> bool:
-        """Say whether a series that is noted as done has its file still."""
-        done = self.notebook.done(series_id)
-        if done is None or done.series is None:
-            return done is not None
-        path = volume_path(self.out, series_id)
-        return path.is_file() and path.stat().st_size == done.series["n_bytes"]
+    def _is_current(self, series: SeriesPlan, fingerprint: str) -> bool:
+        """Say whether a series was done from the same files and still has its volume."""
+        known, n_bytes = self.known.get(series.series_id, ("", None))
+        if known != fingerprint:
+            return False
+        path = volume_path(self.out, series.series_id)
+        return n_bytes is None or (path.is_file() and path.stat().st_size == n_bytes)
 
     def _check_space(self, todo: Sequence[SeriesPlan]) -> None:
         need = sum(len(series) for series in todo) * int(BYTES_PER_PX * self.parameters["size"] ** 2)
@@ -167,19 +165,14 @@ class _Build:
             raise StoreError(f"the disk must have {need / 1e9:.1f} GB free (got {free / 1e9:.1f} GB) in {self.out}")
 
     def _read(self, todo: Sequence[SeriesPlan], wanted: Mapping[str, str]) -> None:
-        work = partial(_build_series, out=self.out, **self.parameters)
-        in_process = self.workers == 1 and all(series.images.is_native for series in todo)
-        workers = min(self.workers, max(1, len(todo)))
         committed = time.monotonic()
         with bar("series", sum(len(series) for series in todo), "slices") as advance:
-            for series, result in map_series(work, todo, workers, timeout_s=_limit, in_process=in_process):
-                if isinstance(result, OSError) and not isinstance(result, FileNotFoundError):
-                    raise StoreError(f"the store must be writable (got {result.strerror}) in {self.out}") from result
-                if isinstance(result, Exception):
-                    # Not noted: the next call tries again.
-                    self.lost[series.series_id] = _lost(series, result)
+            for series, done, is_final in build_all(todo, self.out, workers=self.workers, **self.parameters):
+                if is_final:
+                    self.notebook.note_done(series.series_id, wanted[series.series_id], done)
                 else:
-                    self.notebook.note_done(series.series_id, wanted[series.series_id], result)
+                    # Not noted: the next call tries again.
+                    self.lost[series.series_id] = done
                 if time.monotonic() - committed > COMMIT_S:
                     self.notebook.commit()
                     committed = time.monotonic()
@@ -238,84 +231,5 @@ class _Build:
         )
 
 
-def _build_series(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
-    """Read one series and write its volume; what goes back to the caller is rows alone."""
-    read = read_series(plan, crop=crop, size=size)
-    if not read.slices:
-        volume_path(out, plan.series_id).unlink(missing_ok=True)
-        return Done(None, {}, read.qc)
-    volume = write_volume(out, plan.series_id, read.hu)
-    columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
-    return Done({**read.series, **volume._asdict()}, columns, read.qc)
-
-
-def _limit(plan: SeriesPlan) -> float:
-    return SERIES_SECONDS + SLICE_SECONDS * len(plan)
-
-
-def _lost(plan: SeriesPlan, error: Exception) -> Done:
-    """Account for every slice of a series whose reading didn't come back."""
-    if isinstance(error, WorkerLostError):
-        code, detail = "DECODER_CRASH", f"reading the series ended its process {error.exit_code}"
-    elif isinstance(error, TaskTimeoutError):
-        code, detail = "TIMEOUT", f"reading the series took more than {error.timeout_s:.0f} s"
-    else:
-        code, detail = "READ_FAILED", f"reading the series raised {type(error).__name__}"
-    rows = [
-        QcRow(plan.images.source(index), image_id, plan.series_id, "slice", code, detail)
-        for index, image_id in enumerate(plan.image_ids)
-    ]
-    return Done(None, {}, rows)
-
-
 def _digest(content: Any) -> str:  # noqa: ANN401  # whatever JSON holds
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the store's lock while it's built; a killed holder lets go by itself.
-
-    A folder that was made for the lock and got nothing goes again.
-    """
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "build.lock"
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"one process at a time builds a store (got a second one) in {out}; wait for the first"
-            ) from None
-        for part in [*out.glob(".*.part"), *out.glob("hu/*/.*.part")]:
-            # Left by a builder that was killed while it wrote.
-            part.unlink(missing_ok=True)
-        try:
-            yield
-        except UsageError:
-            if is_new:
-                shutil.rmtree(out, ignore_errors=True)
-            raise
-
-
-@contextmanager
-def _notebook(out: Path, parameters: Mapping[str, Any]) -> Iterator[Notebook]:
-    """Open the builder's notebook, and refuse a store that was made otherwise."""
-    marker = read_marker(out)
-    if marker is not None and not (out / NOTEBOOK).exists():
-        remark(f"{out} has no {NOTEBOOK}: everything is read again")
-    notebook = Notebook(out / NOTEBOOK)
-    try:
-        before = notebook.setting("parameters") or (marker and {name: marker[name] for name in parameters})
-        if before and before != parameters:
-            made = " ".join(f"--{name} {value}" for name, value in before.items())
-            raise StoreError(
-                f"a store keeps the size and crop it was made with (made with {made}) in {out}; "
-                "give the same, or another --out"
-            )
-        notebook.set("parameters", dict(parameters))
-        notebook.commit()
-        yield notebook
-    finally:
-        notebook.close()

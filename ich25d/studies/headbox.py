@@ -10,6 +10,9 @@ import numpy.typing as npt
 TISSUE_HU = -200
 """Skin, fat, brain and bone lie above; air, foam, hair and blankets below."""
 
+BONE_HU = 250
+"""Bone lies above, also where a coarse grid hits the edge of a thin skull."""
+
 GRID = 64
 """Side of the coarse grid on which the head is looked for; 3.75 mm a step in a usual field of 240 mm."""
 
@@ -68,6 +71,15 @@ def tissue_grid(hu: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
         # A head never fills all four corners: this slice knows no air (a brain window saved as an image).
         tissue[:] = 0
     return tissue
+
+
+def brain_share(hu: npt.NDArray[np.int16]) -> float:
+    """Return the share of a slice that looks like brain: 0 to 80 HU, inside a closed ring of bone."""
+    sampled = cv2.resize(hu, (GRID, GRID), interpolation=cv2.INTER_NEAREST)
+    bone = cv2.dilate((sampled > BONE_HU).astype(np.uint8), np.ones((3, 3), dtype=np.uint8))
+    outside = cv2.copyMakeBorder(bone, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    cv2.floodFill(outside, None, (0, 0), 2)
+    return float(((outside[1:-1, 1:-1] == 0) & (sampled > 0) & (sampled < 80)).mean())
 
 
 def find_head_box(

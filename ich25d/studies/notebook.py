@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from ich25d.studies.source import Entry
 
 NAME = "build.sqlite"
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Rises when headers or pixels are read differently: what older versions read is then read again."""
 
 _SCHEMA = """
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS seen (
     shared INTEGER, text TEXT NOT NULL,
     PRIMARY KEY (root, source)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS done (
-    series_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, text TEXT NOT NULL) WITHOUT ROWID;
+    series_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, n_bytes INTEGER, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -65,7 +65,8 @@ class Notebook:
             ) from error
         self._shared: dict[tuple[Any, ...], int] = {}
         if self.setting("reader_version") != READER_VERSION:
-            self._connection.executescript("DELETE FROM seen; DELETE FROM done; DELETE FROM shared;")
+            self._connection.executescript("DROP TABLE seen; DROP TABLE done; DROP TABLE shared;")
+            self._connection.executescript(_SCHEMA)
             self.set("reader_version", READER_VERSION)
         if self.setting("privacy") is None:
             offset_s = round(random.SystemRandom().uniform(1e5, 9e5), 3)
@@ -130,14 +131,18 @@ class Notebook:
             known = self._shared[found.shared] = int(row[0])
         return known
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return the fingerprint of every series done."""
-        return dict(self._connection.execute("SELECT series_id, fingerprint FROM done"))
+    def known(self) -> dict[str, tuple[str, int | None]]:
+        """Return fingerprint and size of volume of every series done; None for the size when nothing was of use."""
+        rows = self._connection.execute("SELECT series_id, fingerprint, n_bytes FROM done")
+        return {series_id: (fingerprint, n_bytes) for series_id, fingerprint, n_bytes in rows}
 
     def note_done(self, series_id: str, fingerprint: str, done: Done) -> None:
         """Keep the rows of a series."""
         text = json.dumps({"series": done.series, "slices": done.slices, "qc": [asdict(row) for row in done.qc]})
-        self._connection.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (_text(series_id), fingerprint, text))
+        n_bytes = None if done.series is None else done.series["n_bytes"]
+        self._connection.execute(
+            "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (_text(series_id), fingerprint, n_bytes, text)
+        )
 
     def done(self, series_id: str) -> Done | None:
         """Return the rows of a series, or None."""
@@ -150,13 +155,6 @@ class Notebook:
     def forget_done(self, series_ids: Iterable[str]) -> None:
         """Drop series that the sources no longer hold."""
         self._connection.executemany("DELETE FROM done WHERE series_id = ?", ((_text(key),) for key in series_ids))
-
-    def walk_done(self, series_ids: Iterable[str]) -> Iterator[Done]:
-        """Yield the rows of many series, one after the other."""
-        for series_id in series_ids:
-            found = self.done(series_id)
-            if found is not None:
-                yield found
 
 
 def _stamp(entry: Entry) -> str:

@@ -4,6 +4,7 @@ A codec that aborts or the system's memory guard can kill a worker at any time. 
 in flight and a pipe of its own, so that it's always known whose task died, and nobody else's is lost.
 """
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -21,6 +22,9 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 2
 """A task whose worker died is tried once more: the memory guard may have meant somebody else."""
+
+STEP_S = 3600.0
+"""Longest single wait for any worker; no clock takes infinity."""
 
 SPAWN = multiprocessing.get_context("spawn")
 """A fork of a process that holds a CUDA device or threads isn't safe."""
@@ -111,6 +115,8 @@ class _Worker(Generic[Task]):
     process: SpawnProcess
     pipe: Connection
     job: _Job[Task] | None = None
+    is_ready: bool = False
+    """Has started: a process that imports half the package on a busy machine isn't late with its task yet."""
     deadline: float = float("inf")
 
 
@@ -129,7 +135,7 @@ class _Pool(Generic[Task, Result]):
         while self._fill():
             busy = [worker for worker in self._workers if worker.job is not None]
             rest = min(worker.deadline for worker in busy) - time.monotonic()
-            ready = wait([worker.pipe for worker in busy], timeout=max(0.0, rest))
+            ready = wait([worker.pipe for worker in busy], timeout=max(0.0, rest) if rest < STEP_S else STEP_S)
             for worker in busy:
                 if worker.pipe in ready:
                     finished = self._receive(worker)
@@ -149,13 +155,15 @@ class _Pool(Generic[Task, Result]):
             worker = next((worker for worker in self._workers if worker.job is None), None) or self._start()
             job.attempts += 1
             worker.job = job
-            worker.deadline = time.monotonic() + self._limit(job.task)
-            try:
-                worker.pipe.send(job.task)
-            except OSError:
-                # Killed while idle: its end of the pipe is closed, which results() will notice.
-                continue
+            if worker.is_ready:
+                self._send(worker, job)
         return any(worker.job is not None for worker in self._workers)
+
+    def _send(self, worker: _Worker[Task], job: _Job[Task]) -> None:
+        worker.deadline = time.monotonic() + self._limit(job.task)
+        with contextlib.suppress(OSError):
+            # Where it was killed while idle its end of the pipe is closed, which results() will notice.
+            worker.pipe.send(job.task)
 
     def _next_job(self) -> _Job[Task] | None:
         if self._again:
@@ -185,6 +193,10 @@ class _Pool(Generic[Task, Result]):
                 self._again.append(job)
                 return None
             return job.task, WorkerLostError(exit_code)
+        if not worker.is_ready:
+            worker.is_ready = True
+            self._send(worker, job)
+            return None
         worker.job, worker.deadline = None, float("inf")
         return job.task, result
 
@@ -213,6 +225,10 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    try:
+        pipe.send(None)  # ready
+    except OSError:
+        return
     while True:
         try:
             task = pipe.recv()

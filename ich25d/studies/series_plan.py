@@ -3,7 +3,9 @@
 Plans pickle and are small: at most 1 kB a slice.
 """
 
+import dataclasses
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +36,39 @@ class Images(Protocol):
     @property
     def is_native(self) -> bool:
         """No codec takes part in reading."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SomeImages:
+    """Some of a series' images."""
+
+    images: Images
+    chosen: tuple[int, ...]
+    """Indices into them."""
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice."""
+        return self.images.read(self.chosen[index])
+
+    def source(self, index: int) -> str:
+        """Where one slice is from."""
+        return self.images.source(self.chosen[index])
+
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.images.shape()
+
+    def stamps(self) -> list[str]:
+        """What changes when a file of the series does."""
+        return self.images.stamps()
+
+    @property
+    def is_native(self) -> bool:
+        """No codec takes part."""
+        return self.images.is_native
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,3 +109,17 @@ class SeriesPlan:
         """Return a hash that changes when a file, its place in the scan or its ids do."""
         parts = [self.series_id, self.study_id, self.patient_id, *self.image_ids, *map(repr, self.slice_position_mm)]
         return hashlib.sha256("\n".join([*parts, *self.images.stamps()]).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def without(plan: SeriesPlan, indices: Collection[int]) -> SeriesPlan:
+    """Return a plan that leaves out some of its slices."""
+    kept = [index for index in range(len(plan)) if index not in indices]
+    return dataclasses.replace(
+        plan,
+        image_ids=tuple(plan.image_ids[index] for index in kept),
+        slice_position_mm=tuple(plan.slice_position_mm[index] for index in kept),
+        windows=tuple(plan.windows[index] for index in kept),
+        labels=tuple(plan.labels[index] for index in kept) if plan.labels else (),
+        spacing_is_regular=plan.spacing_is_regular and len(kept) == len(plan),
+        images=SomeImages(plan.images, tuple(kept)),
+    )

@@ -10,6 +10,7 @@ from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 from ich25d.studies.notebook import Done
 from ich25d.studies.qc import QcRow
+from ich25d.studies.volume import SLICE_COLUMNS
 
 LEAST_MATCH = 0.5
 """Below this share of ids that meet, labels and images aren't of one data set."""
@@ -25,12 +26,14 @@ _SERIES_TYPES = {
 }  # fmt: skip
 _SLICE_TYPES = {
     "slice_index": "int32", "slice_position_mm": "float64", "window_level": "float64", "window_width": "float64",
+    "pixel_hash": "int64",
 }  # fmt: skip
-SLICE_COLUMNS = (
-    "image_id", "series_id", "study_id", "patient_id", "slice_index", "slice_position_mm", "source", "window_level",
-    "window_width",
+SERIES_COLUMNS = (
+    "series_id", "study_id", "patient_id", "n_slices", "slice_spacing_mm", "spacing_is_regular", "tilt_deg", "rows",
+    "columns", "pixel_spacing_mm", "row_spacing_mm", "scale", "box_top", "box_left", "box_bottom", "box_right",
+    "pixel_family", "kernel", "thickness_mm", "order_key", "content_hash", "file_hash", "n_bytes",
 )  # fmt: skip
-"""Columns of slices.parquet before the six labels."""
+"""Columns of series.parquet before the fold."""
 
 ANONYMOUS_SHARE = 0.2
 """A patient who owns more than this share of ten or more studies is no patient but a placeholder."""
@@ -93,19 +96,24 @@ def make_tables(
             series_rows.append(one.series)
             for name, column in columns.items():
                 column.extend(one.slices[name] if name in one.slices else [one.series[name]] * one.series["n_slices"])
-    series = pd.DataFrame(series_rows).astype(_SERIES_TYPES)
+    series = pd.DataFrame(series_rows, columns=list(SERIES_COLUMNS)).astype(_SERIES_TYPES)
+    # Names of files may hold bytes that are no UTF-8; tables can't.
+    columns["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in columns["source"]]
     slices = pd.DataFrame(columns).astype(_SLICE_TYPES)
     slices, label_rows = _join_labels(slices, labels, own_labels)
     qc += label_rows
     counted = series[["series_id", "study_id", "patient_id", "content_hash", "n_slices"]].copy()
     qc += _forget_placeholders(counted)
+    # The folds keep together what shares pixels: from here on, any slice will do.
+    twins, double_rows = find_twins(slices)
+    qc += double_rows
+    counted["content_hash"] = counted["series_id"].map(lambda series_id: twins.get(series_id, series_id))
     positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
     for label in LABELS:
         counted[label] = positives[label].fillna(0).to_numpy(dtype="int64")
     labelled = slices.groupby("series_id", sort=False)["any"].count().reindex(series["series_id"])
     counted["n_labelled"] = labelled.fillna(0).to_numpy(dtype="int64")
     series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
-    qc += _doubles(series)
     return Tables(slices, series, qc)
 
 
@@ -149,14 +157,31 @@ def _listed(image_ids: list[str], code: str, what: str) -> list[QcRow]:
     return rows
 
 
-def _doubles(series: pd.DataFrame) -> list[QcRow]:
-    """Name the series that hold the very same pixels; they share a fold."""
-    rows = []
-    for _, group in series.groupby("content_hash", sort=False):
-        if len(group) > 1:
-            first = group["series_id"].iloc[0]
-            rows += [
-                QcRow("", "", series_id, "series", "DUP_CONTENT", f"the same pixels as series {first}")
-                for series_id in group["series_id"].iloc[1:]
-            ]
-    return rows
+def find_twins(slices: pd.DataFrame) -> tuple[dict[str, str], list[QcRow]]:
+    """Find series that share pixels, slice by slice, directly or over others.
+
+    Args:
+        slices: `series_id`, `image_id`, `source` and `pixel_hash` of each slice; 0 matches nothing.
+
+    Returns:
+        The first series of each group by series, of those in a group; and a row a slice that is there already.
+    """
+    doubled = slices[slices["pixel_hash"].duplicated(keep=False) & (slices["pixel_hash"] != 0)]
+    leader: dict[str, str] = {}
+    rows: list[QcRow] = []
+
+    def find(series_id: str) -> str:
+        while leader.setdefault(series_id, series_id) != series_id:
+            series_id = leader[series_id]
+        return series_id
+
+    names = ["pixel_hash", "series_id", "image_id", "source"]
+    first: dict[int, tuple[str, str]] = {}
+    for pixel_hash, series_id, image_id, source in doubled[names].to_numpy().tolist():
+        first_series, first_image = first.setdefault(pixel_hash, (series_id, image_id))
+        if series_id != first_series:
+            low, high = sorted((find(first_series), find(series_id)))
+            leader[high] = low
+            detail = f"the same pixels as image {first_image} of series {first_series}"
+            rows.append(QcRow(source, image_id, series_id, "slice", "DUP_CONTENT", detail))
+    return {series_id: find(series_id) for series_id in leader}, rows

@@ -4,6 +4,7 @@ Pure but for reading the planned files, so that it runs anywhere and again; `bui
 call this very function.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ich25d.errors import DicomError
 from ich25d.studies.area import resize_area
-from ich25d.studies.headbox import Box, find_head_box, full_field, tissue_grid
+from ich25d.studies.headbox import TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
 from ich25d.studies.index import refusal
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
@@ -23,6 +24,21 @@ AIR_HU = -1024
 
 HELD_BYTES = 768 * 2**20
 """A series whose full-size HU take more is read twice instead of held."""
+
+LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
+"""Of so many slices spread over the scan, so many at least should show so much brain."""
+
+SAME_PLACE_MM = 0.01
+"""Positions as near as that are one."""
+
+HASHED_ROWS = 16
+"""Every so many rows of the source count in a slice's hash."""
+
+SLICE_COLUMNS = (
+    "image_id", "series_id", "study_id", "patient_id", "slice_index", "slice_position_mm", "source", "window_level",
+    "window_width", "pixel_hash",
+)  # fmt: skip
+"""Columns of slices.parquet before the six labels."""
 
 Crop = Literal["head", "none"]
 
@@ -92,6 +108,18 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
     out[top : top + fit.height, left : left + fit.width] = small
 
 
+def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
+    """Return a hash of a slice as its file has it, whatever crop and size; 0 where there is nothing but air.
+
+    Equal hashes in different series are one image under two names: such series mustn't be split over folds.
+    """
+    rows = np.ascontiguousarray(hu[HASHED_ROWS // 2 :: HASHED_ROWS], dtype="<i2")
+    if not (rows[:, ::8] > TISSUE_HU).any():
+        return 0
+    digest = hashlib.sha256(rows.data).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
 def read_series(plan: SeriesPlan, *, crop: Crop = "head", size: int = 256) -> SeriesVolume:
     """Read a series in scan order into a volume of HU.
 
@@ -113,6 +141,7 @@ class _SeriesReading:
         self.crop = crop
         self.size = size
         self.qc: list[QcRow] = []
+        self.hashes: list[int] = []
         self.shape = plan.shape if plan.shape != (0, 0) else plan.images.shape()
         self.spacing = plan.pixel_spacing_mm
 
@@ -129,9 +158,20 @@ class _SeriesReading:
         out = np.empty((len(everything), self.size, self.size), dtype=np.int16)
         kept: list[int] = []
         fits: dict[tuple[int, int], Fit] = {}
+        looked_at = set(np.linspace(0, len(everything) - 1, LOOKED_AT).round().astype(int).tolist())
+        brain: list[float] = []
         for index, hu in slices:
             fit_slice(hu, self._fit_of(hu, box, fits), out[len(kept)])
             kept.append(index)
+            self.hashes.append(pixel_hash(hu))
+            if index in looked_at:
+                brain.append(brain_share(hu))
+        if sum(share > BRAIN_SHARE for share in brain) < min(BRAIN_SLICES, len(brain)):
+            self._remark(
+                "NOT_HEAD?",
+                f"brain inside bone on {sum(share > BRAIN_SHARE for share in brain)} of {len(brain)} slices looked at",
+            )
+        self._name_doubles(kept)
         return SeriesVolume(
             series=self._series_row(kept, box) if kept else {},
             slices=[self._slice_row(rank, index) for rank, index in enumerate(kept)],
@@ -177,16 +217,7 @@ class _SeriesReading:
                     )  # fmt: skip
                 continue
             if not quiet:
-                self.qc.extend(
-                    QcRow(
-                        self.plan.images.source(index),
-                        self.plan.image_ids[index],
-                        self.plan.series_id,
-                        "slice",
-                        *remark,
-                    )
-                    for remark in remarks
-                )
+                self.qc.extend(self._slice_remark(index, *remark) for remark in remarks)
             yield index, hu
 
     def _fit_of(self, hu: npt.NDArray[np.int16], box: Box, fits: dict[tuple[int, int], Fit]) -> Fit:
@@ -200,6 +231,21 @@ class _SeriesReading:
             main = fit_box(box, self.size, self.spacing)
             fits[shape] = Fit(own, main.height, main.width, self.size)
         return fits[shape]
+
+    def _name_doubles(self, kept: list[int]) -> None:
+        """Remark on slices that lie where the one before does and hold the same pixels; all get their prediction."""
+        position, ids = self.plan.slice_position_mm, self.plan.image_ids
+        for rank in range(1, len(kept)):
+            before, index = kept[rank - 1], kept[rank]
+            is_same_place = abs(position[index] - position[before]) < SAME_PLACE_MM
+            if is_same_place and self.hashes[rank] and self.hashes[rank] == self.hashes[rank - 1]:
+                self.qc.append(
+                    self._slice_remark(index, "DUP_PIXELS", f"the same pixels and position as {ids[before]}")
+                )
+
+    def _slice_remark(self, index: int, code: str, detail: str) -> QcRow:
+        plan = self.plan
+        return QcRow(plan.images.source(index), plan.image_ids[index], plan.series_id, "slice", code, detail)
 
     def _remark(self, code: str, detail: str) -> None:
         self.qc.append(QcRow("", "", self.plan.series_id, "series", code, detail))
@@ -243,4 +289,5 @@ class _SeriesReading:
             "source": plan.images.source(index),
             "window_level": level,
             "window_width": width,
+            "pixel_hash": self.hashes[rank],
         }

@@ -226,7 +226,7 @@ def test_patients_never_split_and_identical_pixels_stay_together(tmp_path, write
     assert summary.n_patients == 6
     assert (series.groupby("patient_id")["fold"].nunique() == 1).all()
     assert series.at["ID_0000000011", "fold"] == series.at["ID_0000000012", "fold"]
-    assert summary.remarks["DUP_CONTENT"] == 1
+    assert summary.remarks["DUP_CONTENT"] == 3
 
 
 def test_names_dates_and_foreign_ids_never_get_in(tmp_path, write_scan):
