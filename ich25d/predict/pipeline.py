@@ -6,13 +6,13 @@ from functools import partial
 from typing import cast
 
 from ich25d.errors import StoreError
-from ich25d.predict.jobs import Job, Read, StoredSeries, read_job
+from ich25d.predict.jobs import Job, Read, StoredSeries, read_job, try_slice
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
 from ich25d.slabs.dataset import ahead
 from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
 from ich25d.studies.qc import QcRow
-from ich25d.studies.reading import SERIES_SECONDS, SLICE_SECONDS, try_file
+from ich25d.studies.reading import SERIES_SECONDS, SLICE_SECONDS
 from ich25d.studies.series_plan import SeriesPlan, without
 from ich25d.studies.volume import Crop
 
@@ -81,7 +81,7 @@ def _rescue(job: SeriesPlan, read: "partial[Read]", n_processes: int) -> Read | 
     tasks = ((job, index) for index in range(len(job)))
     rows: tuple[QcRow, ...] = ()
     failed = set()
-    for (_, index), result in map_series(try_file, tasks, min(n_processes, len(job)), timeout_s=_FILE_SECONDS):
+    for (_, index), result in map_series(try_slice, tasks, min(n_processes, len(job)), timeout_s=_FILE_SECONDS):
         if isinstance(result, Exception):
             failed.add(index)
             rows += _lost(job, [index], result)

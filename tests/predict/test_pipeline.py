@@ -1,0 +1,56 @@
+"""A file that takes its reader down costs itself alone, and a damaged store its series alone."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_walk import N_SLICES, Walk, toy_hu
+
+from ich25d.predict import pipeline
+from ich25d.predict.jobs import array_job, try_slice
+from ich25d.predict.network import load_network
+from ich25d.predict.parts import Part
+from ich25d.predict.pipeline import predict_jobs
+from ich25d.predict.run import predict
+from ich25d.studies.pool import TaskTimeoutError, WorkerLostError
+from ich25d.studies.volume_file import volume_path
+from ich25d.training.precision import choose_device
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(WorkerLostError(-6), "DECODER_CRASH"), (TaskTimeoutError(30.0), "TIMEOUT")]
+)
+@pytest.mark.parametrize("bad", [{1}, set(range(N_SLICES))])
+def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Exception, code: str, bad: set[int]) -> None:
+    """A series whose reading dies is tried file by file and predicted without those that die again."""
+    plan = array_job(toy_hu(1), 5.0 * np.arange(N_SLICES))
+
+    def reads_as_if_deadly(function, tasks, workers, **options):
+        del workers, options
+        for task in tasks:
+            if function is try_slice:
+                yield task, error if task[1] in bad else True
+            else:
+                yield task, error if len(task) == N_SLICES else function(task)
+
+    monkeypatch.setattr(pipeline, "map_series", reads_as_if_deadly)
+    network = load_network(walk.cnn, choose_device("cpu"))
+    ((job, found),) = predict_jobs([plan], network)
+
+    assert job is plan
+    rows = found.qc if isinstance(found, Part) else found
+    assert [row.image_id for row in rows if row.code == code] == [plan.image_ids[index] for index in sorted(bad)]
+    assert isinstance(found, Part) == (len(bad) < N_SLICES)
+    if isinstance(found, Part):
+        assert found.image_ids == tuple(name for index, name in enumerate(plan.image_ids) if index not in bad)
+
+
+def test_a_damaged_volume_costs_its_series_alone(walk: Walk, tmp_path: Path) -> None:
+    """The others are predicted; exit code 1, and its images are accounted for."""
+    store = shutil.copytree(walk.store, tmp_path / "store")
+    volume_path(store, "ID_0000000002").write_bytes(b"damaged")
+    summary = predict((store,), walk.cnn, tmp_path / "s.csv", device="cpu")
+
+    assert (summary.n_series, summary.exit_code) == (5, 1)
+    assert summary.refusals == {"READ_FAILED": N_SLICES}
