@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ich25d.dicom.header import Header, Remark
@@ -40,6 +40,7 @@ headers = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(header=headers)
 def test_headers_come_out_of_the_index_as_they_went_in_but_for_the_patient(header):
     """Headers come out of the index as they went in, but for the patient."""
