@@ -74,7 +74,7 @@ class TaskReader:
 
     def __init__(self, store: StudyStore, seed: int) -> None:
         self._store, self._seed = store, seed
-        self._painter = Painter(store, 1.0, seed)
+        self._painter, self._last = Painter(store, 1.0, seed), ""
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
@@ -85,6 +85,9 @@ class TaskReader:
         """Read a task's slices; none where nothing could be painted."""
         rows = self._rows[task.series_id]
         hu, target = self._store.hu(task.series_id), self._target[rows]
+        if task.series_id != self._last:
+            self._painter.forget(self._last)
+            self._last = task.series_id
         if task.copy:
             anatomy = self._painter.anatomy(task.series_id)
             digest = hashlib.blake2b(task.series_id.encode(), digest_size=8).digest()

@@ -85,6 +85,10 @@ class Painter:
         self._anatomies[series_id] = found
         return found
 
+    def forget(self, series_id: str) -> None:
+        """Free a series' anatomy, for who passes over the series once."""
+        self._anatomies.pop(series_id, None)
+
     def _position_mm(self, series_id: str) -> npt.NDArray[np.float64] | None:
         """Return where the slices are, for gaps that change within the series; None where unknown."""
         of_series = self._slices["series_id"] == series_id
