@@ -1,0 +1,1 @@
+"""Test sets that others published, predicted and scored as their papers did."""

@@ -1,0 +1,1 @@
+"""Pages that open by double-click: text, tables, charts and pictures in one self-contained HTML file."""
