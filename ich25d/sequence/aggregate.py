@@ -15,9 +15,10 @@ Floats = npt.NDArray[np.float64]
 HEAD = "head"
 """The sequence model's own series logit."""
 
-_SLOPE_SPREAD, _BIAS_SPREAD = 0.5, 1.5
-_MARGIN = 0.5
-"""Nats by which a later candidate must beat an earlier one, over all series of the fit."""
+_SLOPE_SPREAD, _BIAS_SPREAD = 0.3, 0.7
+_MARGIN = 1.0
+"""Nats by which a later candidate must beat an earlier one, over all series of the fit: of a hundred series, what
+two sources differ by is about that uncertain."""
 
 
 def _mean_of_top(count: int) -> Callable[[Floats], Floats]:
@@ -38,9 +39,9 @@ def _noisy_or(logit: Floats) -> Floats:
 
 
 AGGREGATES: dict[str, Callable[[Floats], Floats]] = {
-    "top2": _mean_of_top(2),
-    "max": _mean_of_top(1),
     "top3": _mean_of_top(3),
+    "max": _mean_of_top(1),
+    "top2": _mean_of_top(2),
     "top5": _mean_of_top(5),
     "noisy_or": _noisy_or,
 }

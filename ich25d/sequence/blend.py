@@ -1,7 +1,8 @@
 """How much of the sequence model and of its neighbours a label's logit takes, and its calibration.
 
-For each label one logit is made of three: the encoder's, the encoder's smoothed along the scan, and the
-sequence model's; then slope and bias turn it into a calibrated one. Rare labels are shrunk to usual shares and to
+For each label the encoder's logit and the sequence model's are mixed, and the mixture is smoothed along the scan;
+then slope and bias turn it into a calibrated one. Both help each other: a sequence model of few series still leaves
+slices of one bleed apart. Rare labels are shrunk to usual shares and to
 the slope of all labels together: a free fit to a dozen positive slices damages them.
 """
 
@@ -14,17 +15,15 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
-from ich25d.labels import N_LABELS
-
 Floats = npt.NDArray[np.float64]
 
 SLICES_PER_OPINION = 30.0
 """Slices that tell as much as one independent slice, about a scan: they share a patient, a bleed and a mistake."""
 
-_POOLED_SPREAD, _SLOPE_SPREAD, _BIAS_SPREAD = 0.7, 0.35, 1.0
+_POOLED_SPREAD, _SLOPE_SPREAD, _BIAS_SPREAD = 0.7, 0.2, 0.5
 """Standard deviations of the penalties: log slope of all labels, of one label around it, and bias."""
 
-_USUAL = {"smoothed": (0.5, 0.35), "sequence": (0.3, 0.3)}
+_USUAL = {"smoothed": (0.7, 0.35), "sequence": (0.4, 0.3)}
 """Mean and standard deviation of the shares before any evidence: what neighbours tell helps nearly always (every
 good solution of 2019 used it), a sequence model of few series less surely."""
 
@@ -35,7 +34,7 @@ _MANY_SLICES = 50_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelBlend:
-    """One label's recipe: logit = slope * ((1 - w) * ((1 - s) * encoder + s * smoothed) + w * sequence) + bias."""
+    """One label's recipe: mixed = (1 - w) * encoder + w * sequence; logit = slope * (mixed, smoothed by s) + bias."""
 
     slope: float
     """One over the temperature."""
@@ -43,14 +42,17 @@ class LabelBlend:
     sigma_mm: float
     """Width of the smoothing."""
     smoothed: float
-    """s: share of the smoothed logit in the encoder's part."""
+    """s: share of the smoothed mixture, beside the mixture as it is."""
     sequence: float
     """w: share of the sequence model."""
 
-    def apply(self, encoder: Floats, smoothed: Floats, sequence: Floats) -> Floats:
-        """Blend logits of any one shape; `smoothed` is the encoder's, smoothed by `sigma_mm`."""
-        own = (1 - self.smoothed) * encoder + self.smoothed * smoothed
-        return self.slope * ((1 - self.sequence) * own + self.sequence * sequence) + self.bias
+    def mix(self, encoder: Floats, sequence: Floats) -> Floats:
+        """Mix logits of any one shape; smoothing commutes with it."""
+        return (1 - self.sequence) * encoder + self.sequence * sequence
+
+    def finish(self, mixed: Floats, smoothed: Floats) -> Floats:
+        """Turn mixed logits and the same smoothed by `sigma_mm` into calibrated ones."""
+        return self.slope * ((1 - self.smoothed) * mixed + self.smoothed * smoothed) + self.bias
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class Evidence:
     encoder: Floats
     sequence: Floats
     truth: Floats
-    smoothed: dict[float, Floats]
-    """By width in mm."""
+    smoothed: dict[float, tuple[Floats, Floats]]
+    """By width in mm, both logits smoothed."""
 
 
 def cross_entropy(logit: Floats, truth: Floats) -> float:
@@ -119,8 +121,14 @@ def fit_blend(evidence: Evidence, log_slope: float, *, smoothing: bool = True, s
 
 def loss_of(blend: LabelBlend, evidence: Evidence) -> float:
     """Return a blend's mean log loss on slices."""
-    smoothed = evidence.smoothed.get(blend.sigma_mm, evidence.encoder)
-    return cross_entropy(blend.apply(evidence.encoder, smoothed, evidence.sequence), evidence.truth)
+    return cross_entropy(blended(blend, evidence), evidence.truth)
+
+
+def blended(blend: LabelBlend, evidence: Evidence) -> Floats:
+    """Return a blend's calibrated logits of slices, shape (N,)."""
+    mixed = blend.mix(evidence.encoder, evidence.sequence)
+    smoothed = evidence.smoothed.get(blend.sigma_mm)
+    return blend.finish(mixed, mixed if smoothed is None else blend.mix(*smoothed))
 
 
 def towards_prevalence(blend: LabelBlend, evidence: Evidence, prevalence: float, weight: float) -> LabelBlend:
@@ -138,43 +146,24 @@ def towards_prevalence(blend: LabelBlend, evidence: Evidence, prevalence: float,
     n_slices = len(evidence.truth)
     if weight <= 0:
         return blend
-    smoothed = evidence.smoothed.get(blend.sigma_mm, evidence.encoder)
-    now = prevalence
-    if n_slices:
-        now = float(expit(blend.apply(evidence.encoder, smoothed, evidence.sequence)).mean())
+    now = float(expit(blended(blend, evidence)).mean()) if n_slices else prevalence
     now = min(max(now, 1e-6), 1 - 1e-6)
     wanted = (n_slices * now + weight * prevalence) / (n_slices + weight)
     return dataclasses.replace(blend, bias=blend.bias + float(log_odds(wanted) - log_odds(now)))
 
 
-def blend_all(blends: Sequence[LabelBlend], encoder: Floats, smoothed: Sequence[Floats], sequence: Floats) -> Floats:
-    """Blend all labels of a series.
-
-    Args:
-        blends: One a label.
-        encoder: Shape (n, 6).
-        smoothed: For each label, the encoder's logits of that label smoothed by its blend's width, shape (n,).
-        sequence: Shape (n, 6).
-
-    Returns:
-        Calibrated logits, shape (n, 6).
-    """
-    columns = [
-        blend.apply(encoder[:, label], smoothed[label], sequence[:, label]) for label, blend in enumerate(blends)
-    ]
-    assert len(columns) == N_LABELS
-    return np.stack(columns, axis=1)
-
-
 def _fit(evidence: Evidence, log_slope: float, sigma_mm: float | None, *, sequence: bool) -> tuple[LabelBlend, float]:
     """Fit with one width of smoothing, or none; return the penalised objective as well."""
     encoder, truth = evidence.encoder, evidence.truth
-    near = (evidence.smoothed[sigma_mm] if sigma_mm is not None else encoder) - encoder
+    smoothed = (encoder, evidence.sequence) if sigma_mm is None else evidence.smoothed[sigma_mm]
 
     def objective(free: Floats) -> tuple[float, Floats]:
         slope, bias, share, weight = np.exp(free[0]), free[1], free[2], free[3]
-        own = encoder + share * near
-        mixed = own + weight * (evidence.sequence - own)
+        # Both partners with the share of smoothing, then mixed: the same as mixed first.
+        own = encoder + share * (smoothed[0] - encoder)
+        other = evidence.sequence + share * (smoothed[1] - evidence.sequence)
+        mixed = own + weight * (other - own)
+        near = (1 - weight) * (smoothed[0] - encoder) + weight * (smoothed[1] - evidence.sequence)
         calibrated = slope * mixed + bias
         residual = (expit(calibrated) - truth) / SLICES_PER_OPINION
         value = len(truth) * cross_entropy(calibrated, truth) / SLICES_PER_OPINION
@@ -186,8 +175,8 @@ def _fit(evidence: Evidence, log_slope: float, sigma_mm: float | None, *, sequen
             [
                 slope * (residual @ mixed) + (free[0] - log_slope) / _SLOPE_SPREAD**2,
                 residual.sum() + bias / _BIAS_SPREAD**2,
-                slope * (1 - weight) * (residual @ near) + pull[0],
-                slope * (residual @ (evidence.sequence - own)) + pull[1],
+                slope * (residual @ near) + pull[0],
+                slope * (residual @ (other - own)) + pull[1],
             ]
         )
         return value, gradient

@@ -16,7 +16,7 @@ from ich25d.config import CalibrationConfig
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
-from ich25d.sequence.blend import Evidence, LabelBlend, blend_all, fit_blend, fit_slope, towards_prevalence
+from ich25d.sequence.blend import Evidence, LabelBlend, fit_blend, fit_slope, towards_prevalence
 from ich25d.sequence.dataset import series_target
 from ich25d.sequence.smoothing import SIGMAS_MM, smooth
 
@@ -51,11 +51,11 @@ class Refinement:
 
     def slice_logit(self, encoder_logit: Floats, sequence_logit: Floats, slice_position_mm: Floats) -> Floats:
         """Return calibrated slice logits of one series, shape (n, 6); `any` is at least the largest subtype."""
-        smoothed = [
-            smooth(encoder_logit[:, label], slice_position_mm, blend.sigma_mm)
-            for label, blend in enumerate(self.blends)
-        ]
-        return at_least_subtypes(blend_all(self.blends, encoder_logit, smoothed, sequence_logit))
+        columns = []
+        for label, blend in enumerate(self.blends):
+            mixed = blend.mix(encoder_logit[:, label], sequence_logit[:, label])
+            columns.append(blend.finish(mixed, smooth(mixed, slice_position_mm, blend.sigma_mm)))
+        return at_least_subtypes(np.stack(columns, axis=1))
 
     def series_logit(self, slice_logit: Floats, head_logit: Floats) -> Floats:
         """Return calibrated logits of a whole series, shape (6,), from its calibrated slice logits and its head's."""
@@ -147,7 +147,12 @@ def _evidence(series: Sequence[HeldOut]) -> list[Evidence]:
     sequence = np.concatenate([item.sequence_logit for item in series])
     target = np.concatenate([item.target for item in series]).astype(np.float64)
     smoothed = {
-        sigma: np.concatenate([smooth(item.encoder_logit, item.slice_position_mm, sigma) for item in series])
+        sigma: tuple(
+            np.concatenate(
+                [smooth(logit, item.slice_position_mm, sigma) for logit, item in zip(logits, series, strict=True)]
+            )
+            for logits in ([item.encoder_logit for item in series], [item.sequence_logit for item in series])
+        )
         for sigma in SIGMAS_MM
     }
     found = []
@@ -158,7 +163,7 @@ def _evidence(series: Sequence[HeldOut]) -> list[Evidence]:
                 encoder=encoder[known, label],
                 sequence=sequence[known, label],
                 truth=target[known, label],
-                smoothed={sigma: values[known, label] for sigma, values in smoothed.items()},
+                smoothed={sigma: (own[known, label], other[known, label]) for sigma, (own, other) in smoothed.items()},
             )
         )
     return found

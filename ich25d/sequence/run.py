@@ -138,15 +138,20 @@ class LoadedSequence:
             for view in range(len(self.views))
         ]
         encoder_mean = said.mean(axis=(0, 1))
-        sequence_logit, head_logit = self._refine(items, position)
+        sequence_logit, head_logits = self._refine(items, position)
         slice_logit = self.refinement.slice_logit(encoder_mean, sequence_logit, position)
+        # A thin series' slices count as often as a usual one's: each of the interleaved series is judged for itself.
+        whole = [
+            self.refinement.series_logit(slice_logit[first :: len(head_logits)], head_logit)
+            for first, head_logit in enumerate(head_logits)
+        ]
         return SequencePrediction(
             encoder_probability=_sigmoid(encoder_mean),
             probability=enforce_any(_sigmoid(slice_logit)),
-            series_probability=enforce_any(_sigmoid(self.refinement.series_logit(slice_logit, head_logit))),
+            series_probability=enforce_any(_sigmoid(np.mean(whole, axis=0))),
         )
 
-    def _refine(self, items: list[SeriesItem], position: Floats) -> tuple[Floats, Floats]:
+    def _refine(self, items: list[SeriesItem], position: Floats) -> tuple[Floats, list[Floats]]:
         """Run the sequence models; a thin series is read as several interleaved ones of a usual gap."""
         n_strides = thin_strides(position, self.gap_mm)
         slices = np.zeros((len(position), N_LABELS))
@@ -155,7 +160,7 @@ class LoadedSequence:
             rows = np.arange(first, len(position), n_strides)
             slices[rows], head = refine(self.models, [item.take(rows) for item in items], device=self.device)
             heads.append(head)
-        return slices, np.mean(heads, axis=0)
+        return slices, heads
 
 
 def thin_strides(slice_position_mm: Floats, gap_mm: float) -> int:

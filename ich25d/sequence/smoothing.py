@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from ich25d.sequence.dataset import known_position_mm
 
-SIGMAS_MM = (5.0, 2.5, 7.5, 10.0, 15.0)
+SIGMAS_MM = (7.5, 2.5, 5.0, 10.0, 15.0)
 """Widths that are tried; the first where nothing can be told."""
 
 

@@ -24,7 +24,7 @@ def some_evidence(
     rng = np.random.default_rng(seed)
     logits = {name: rng.normal(-1, 2, n) for name in ("encoder", "sequence", "smoothed")}
     truth = (rng.random(n) < expit(slope * logits[good] + bias)).astype(float)
-    return Evidence(logits["encoder"], logits["sequence"], truth, {5.0: logits["smoothed"]})
+    return Evidence(logits["encoder"], logits["sequence"], truth, {5.0: (logits["smoothed"], logits["sequence"])})
 
 
 def test_finds_the_calibration() -> None:
@@ -56,7 +56,7 @@ def test_few_slices_change_little() -> None:
     assert 0.3 <= few.sequence < 0.5
     assert abs(few.bias) < 0.5
     assert (none.slope, none.bias, none.sigma_mm) == (pytest.approx(1), pytest.approx(0), 5.0)
-    assert (none.smoothed, none.sequence) == (pytest.approx(0.5, abs=1e-3), pytest.approx(0.3, abs=1e-3))
+    assert (none.smoothed, none.sequence) == (pytest.approx(0.7, abs=1e-3), pytest.approx(0.4, abs=1e-3))
 
 
 def test_a_label_without_positives_stays_finite() -> None:
@@ -134,7 +134,7 @@ def test_chooses_the_source_that_tells() -> None:
     noise = {name: rng.normal(size=80) for name in AGGREGATES}
 
     assert fit_rule({**noise, "head": 4 * truth - 2}, truth).source == "head"
-    assert fit_rule({**dict.fromkeys(AGGREGATES, truth), "head": truth}, truth).source == "top2"
+    assert fit_rule({**dict.fromkeys(AGGREGATES, truth), "head": truth}, truth).source == "top3"
 
 
 def some_series(n_series: int = 12, seed: int = 0, prefix: str = "ID_") -> list[HeldOut]:
