@@ -90,6 +90,9 @@ class AugmentConfig:
     """Share of slabs whose neighbours below and above change places."""
     painted: Share = 0.0
     """Share of negative slabs that get one or two painted bleeds."""
+    decoys: Share = 0.0
+    """Share of negative slabs, those that get a bleed among them, into which something is painted that is none:
+    infarct, cyst, collection, calcification, mass."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

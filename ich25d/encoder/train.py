@@ -119,8 +119,8 @@ def train_cnn(
         if not processes.is_first:
             set_quiet(True)
         _open(out, recipe, chosen, resume=resume, processes=processes)
-        painted = recipe.augment.painted
-        painter = Painter(studies, painted, recipe.train.seed) if painted > 0 else None
+        painted, decoys = recipe.augment.painted, recipe.augment.decoys
+        painter = Painter(studies, painted, recipe.train.seed, decoys=decoys) if painted + decoys > 0 else None
         for number in chosen:
             if _is_finished(out, number):
                 remark(f"fold {number}: trained already")

@@ -38,7 +38,7 @@ class SlabBatch:
     window: torch.Tensor
     """Shape (B, 2), float32: the file's own level and width; NaN where it names none."""
     painted: torch.Tensor
-    """Shape (B,), bool: a bleed was painted in."""
+    """Shape (B,), bool: something was painted in."""
 
     def __len__(self) -> int:
         """Return the number of slabs."""

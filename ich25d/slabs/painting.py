@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.decoys import plan_decoy
 from ich25d.bleeds.paint import paint, plan_bleeds
 from ich25d.slabs.augment import draw
 from ich25d.studies.store import StudyStore
@@ -15,16 +16,17 @@ _CACHE_BYTES = 3 * 1024**3
 
 
 class Painter:
-    """Paints one or two bleeds into a share of the negative slabs.
+    """Paints one or two bleeds, and what only looks like one, into shares of the negative slabs.
 
     Args:
         store: The study store; the anatomy of a series is found on its first use and kept.
-        share: Share of negative slabs that are painted.
+        share: Share of negative slabs that get bleeds.
         seed: Seed of the run; what is painted depends on it, the pass and the image alone.
+        decoys: Share of negative slabs that get a decoy, whether they get a bleed or not.
     """
 
-    def __init__(self, store: StudyStore, share: float, seed: int) -> None:
-        self._store, self._share, self._seed = store, share, seed
+    def __init__(self, store: StudyStore, share: float, seed: int, *, decoys: float = 0.0) -> None:
+        self._store, self._share, self._seed, self._decoys = store, share, seed, decoys
         self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
         series = store.series
         self._slices = store.slices
@@ -56,17 +58,23 @@ class Painter:
         Returns:
             Painted HU and labels of the slice in the middle; None when the slab stays as it is.
         """
-        chosen = draw(np.array([key], np.uint64), self._seed, epoch, "paint")[0] < self._share
-        if not chosen or np.isnan(target).any() or target.any():
+        of_image = np.array([key], np.uint64)
+        bleeding = draw(of_image, self._seed, epoch, "paint")[0] < self._share
+        deceived = draw(of_image, self._seed, epoch, "decoy")[0] < self._decoys
+        if not (bleeding or deceived) or np.isnan(target).any() or target.any():
             return None
         anatomy = self.anatomy(series_id)
         if not anatomy.usable:
             return None
         rng = np.random.default_rng([self._seed, epoch, key])
-        bleeds = plan_bleeds(anatomy, rng, around_slice=index)
-        if not bleeds:
+        decoy = plan_decoy(anatomy, rng, around_slice=index) if deceived else None
+        bleeds = plan_bleeds(anatomy, rng, around_slice=index) if bleeding else []
+        if decoy is None and not bleeds:
             return None
-        painted, labels = paint(hu, indices.tolist(), bleeds, rng)
+        # First what the patient had before, then the blood over it: its label says that it is seen.
+        slices = indices.tolist()
+        before = hu if decoy is None else paint(hu, slices, [decoy])[0]
+        painted, labels = paint(before, slices, bleeds)
         return painted, labels[np.searchsorted(indices, index)].astype(np.float32)
 
     def anatomy(self, series_id: str) -> Anatomy:

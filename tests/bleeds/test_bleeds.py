@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.decoys import KINDS, plan_decoy
 from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
 from ich25d.labels import ANY_INDEX, SUBTYPES
 
@@ -253,3 +254,45 @@ def test_uneven_gaps_and_repeated_positions(hu):
         painted, labels = whole(hu, plan_bleeds(anatomy, np.random.default_rng(seed)))
         assert painted.shape == hu.shape
         assert labels.shape == (N, 6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_decoy_has_no_label_and_leaves_bone_and_outside_alone(hu, anatomy, seed):
+    decoy = plan_decoy(anatomy, np.random.default_rng(seed))
+    if decoy is None:
+        return
+    painted, labels = whole(hu, [decoy])
+    assert not labels.any()
+    assert not truth_masks([decoy]).any()
+    changed = painted != hu
+    assert not (changed & (hu > 230)).any()
+    assert not (changed & (hu < -900)).any()
+
+
+def test_decoys_are_dark_dense_or_like_brain(hu, anatomy, monkeypatch):
+    def middles(kind):
+        monkeypatch.setattr("ich25d.bleeds.decoys.KINDS", {kind: 1.0})
+        found = []
+        for seed in range(4):
+            decoy = plan_decoy(anatomy, np.random.default_rng(seed))
+            if decoy is None:
+                continue
+            painted, _ = whole(hu, [decoy])
+            alpha = np.zeros(hu.shape, np.float32)
+            for index in range(len(hu)):
+                layer = decoy.layer(index)
+                if layer is not None:
+                    top, left, bottom, right = layer.box
+                    alpha[index, top:bottom, left:right] = layer.alpha
+            if (alpha > 0.9).sum() > 5:
+                found.append(float(np.median(painted[alpha > 0.9])))
+        assert found
+        return np.array(found)
+
+    brain = anatomy.brain_hu
+    assert (middles("calcification") > 70).all()
+    assert (middles("cyst") < brain - 3).all()
+    assert (middles("collection") < brain - 3).all()
+    assert (np.abs(middles("mass") - brain) < 12).all()
+    assert sum(KINDS.values()) == pytest.approx(1)

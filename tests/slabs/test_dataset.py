@@ -111,6 +111,19 @@ def test_paints_known_negatives_alone(store: StudyStore) -> None:
     assert not (painted.read(rows, epoch=2).hu == after.hu).all()
 
 
+def test_decoys_change_no_label(store: StudyStore) -> None:
+    """Negatives with something that is no bleed stay negative; what bleeds are painted doesn't depend on it."""
+    plain = SlabReader(store, SLAB)
+    rows = plain.rows_of(list(store.series["series_id"]))[:12]
+    before = plain.read(rows)
+    decoyed = SlabReader(store, SLAB, Painter(store, 0.0, seed=0, decoys=1.0)).read(rows, epoch=1)
+
+    assert decoyed.painted.any()
+    assert (decoyed.target == before.target).all()
+    assert not (decoyed.hu == before.hu).all()
+    assert (decoyed.hu[~decoyed.painted] == before.hu[~decoyed.painted]).all()
+
+
 def test_anatomies_are_found_once(store: StudyStore) -> None:
     """The second look is the same object."""
     painter = Painter(store, 1.0, seed=0)
