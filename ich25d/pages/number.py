@@ -1,0 +1,48 @@
+"""How numbers are written on a page: three significant digits, thousands apart, a dash where there is none."""
+
+import math
+from numbers import Integral, Real
+
+from markupsafe import Markup
+
+NONE = "\N{EN DASH}"
+"""What stands where there is no value."""
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value is a number (truth values aren't)."""
+    return isinstance(value, Real) and not isinstance(value, bool) and type(value).__name__ not in {"bool", "bool_"}
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits: `0.0123`, `12.3`, `1,235`; a dash for NaN."""
+    if isinstance(value, Integral):
+        return f"{int(value):,}".replace("-", "\N{MINUS SIGN}")
+    number = float(value)
+    if math.isnan(number):
+        return NONE
+    if math.isinf(number):
+        return "\N{INFINITY}" if number > 0 else "\N{MINUS SIGN}\N{INFINITY}"
+    size = abs(number)
+    if size == 0:
+        text = "0"
+    elif size >= 10 ** (digits - 1):
+        text = f"{number:,.0f}"
+    elif size < 1e-4:
+        text = f"{number:.{digits - 1}e}"
+    else:
+        text = f"{number:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def value_text(value: object) -> str | Markup:
+    """Write any value for people: Markup as it is, numbers as above, None as a dash, truth as yes or no."""
+    if isinstance(value, Markup):
+        return value
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return NONE
+    if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
+        return "yes" if value else "no"
+    if isinstance(value, Real):
+        return number_text(value)  # type: ignore[arg-type]  # a Real is what number_text takes
+    return str(value)

@@ -1,0 +1,38 @@
+"""Pictures inside a page: pixels go in, an `img` with its PNG comes out."""
+
+import base64
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+
+def picture(pixels: npt.NDArray[np.uint8], *, alt: str, caption: str = "", width: int | None = None) -> Markup:
+    """Return a picture.
+
+    Args:
+        pixels: Shape (H, W) grey or (H, W, 3) RGB, uint8.
+        alt: What it shows, for those who don't see it.
+        caption: A line under it.
+        width: Its width on the page in CSS px; default the picture's own. A narrow window shows it smaller.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise ValueError(f"a picture must be uint8 of shape (H, W) or (H, W, 3) (got {pixels.dtype} {pixels.shape})")
+    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])  # OpenCV writes BGR
+    ok, content = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not ok:
+        raise ValueError(f"a picture must be one that PNG can hold (got {pixels.shape})")
+    height_px, width_px = pixels.shape[:2]
+    shown = width_px if width is None else width
+    image = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">').format(
+        base64.b64encode(content.tobytes()).decode("ascii"), alt, shown, round(height_px * shown / width_px)
+    )
+    text = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
+    return Markup('<figure class="picture">{}{}</figure>').format(image, text)
+
+
+def gallery(pictures: Sequence[Markup]) -> Markup:
+    """Return pictures side by side, as many in a row as the window holds."""
+    return Markup('<div class="gallery">{}</div>').format(Markup("").join(pictures))
