@@ -259,6 +259,7 @@ def test_uneven_gaps_and_repeated_positions(hu):
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_decoy_has_no_label_and_leaves_bone_and_outside_alone(hu, anatomy, seed):
+    """It is nothing that a target knows of, and it lies within the skull."""
     decoy = plan_decoy(anatomy, np.random.default_rng(seed))
     if decoy is None:
         return
@@ -271,28 +272,27 @@ def test_a_decoy_has_no_label_and_leaves_bone_and_outside_alone(hu, anatomy, see
 
 
 def test_decoys_are_dark_dense_or_like_brain(hu, anatomy, monkeypatch):
-    def middles(kind):
+    """Each kind has the density of what it is named after, where it fills a pixel."""
+
+    def core(kind):
         monkeypatch.setattr("ich25d.bleeds.decoys.KINDS", {kind: 1.0})
         found = []
-        for seed in range(4):
-            decoy = plan_decoy(anatomy, np.random.default_rng(seed))
-            if decoy is None:
+        for seed in range(40):
+            decoy = plan_decoy(anatomy, np.random.default_rng(seed), around_slice=N // 2)
+            layer = decoy.layer(N // 2) if decoy is not None else None
+            if layer is None or (layer.alpha > 0.85).sum() < 5:
                 continue
-            painted, _ = whole(hu, [decoy])
-            alpha = np.zeros(hu.shape, np.float32)
-            for index in range(len(hu)):
-                layer = decoy.layer(index)
-                if layer is not None:
-                    top, left, bottom, right = layer.box
-                    alpha[index, top:bottom, left:right] = layer.alpha
-            if (alpha > 0.9).sum() > 5:
-                found.append(float(np.median(painted[alpha > 0.9])))
-        assert found
+            painted, _ = paint(hu[[N // 2]], [N // 2], [decoy])
+            top, left, bottom, right = layer.box
+            found.append(float(np.median(painted[0, top:bottom, left:right][layer.alpha > 0.85])))
+            if len(found) == 3:
+                break
+        assert found, kind
         return np.array(found)
 
     brain = anatomy.brain_hu
-    assert (middles("calcification") > 70).all()
-    assert (middles("cyst") < brain - 3).all()
-    assert (middles("collection") < brain - 3).all()
-    assert (np.abs(middles("mass") - brain) < 12).all()
+    assert (core("calcification") > 70).all()
+    assert (core("cyst") < brain - 3).all()
+    assert (core("collection") < brain - 3).all()
+    assert (np.abs(core("mass") - brain) < 12).all()
     assert sum(KINDS.values()) == pytest.approx(1)
