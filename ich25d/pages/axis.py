@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ich25d.pages.number import number_text
-
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -29,7 +27,10 @@ class Axis:
         """Return round values and how they are written."""
         if self.log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            return [(10.0**power, number_text(10.0**power) if -4 <= power <= 6 else f"1e{power}") for power in powers]
+            return [
+                (10.0**power, f"{10.0**power:,.{max(0, -power)}f}" if -4 <= power <= 6 else f"1e{power}")
+                for power in powers
+            ]
         step = _nice_step(self.high - self.low)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

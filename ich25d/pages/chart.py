@@ -10,6 +10,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from ich25d.pages.axis import fit
+from ich25d.pages.bars import BAR_WIDTH, bar_key, draw_bars
 from ich25d.pages.number import number_text
 from ich25d.pages.svg import (
     N_STYLES,
@@ -17,12 +18,10 @@ from ich25d.pages.svg import (
     Plane,
     Points,
     bar,
-    bar_key,
     dot,
     figure,
     floats,
     frame,
-    hatch,
     line_key,
     path,
     thinned,
@@ -171,58 +170,19 @@ def bar_chart(
         groups: Names of the groups.
     """
     value = _grid(values, len(names))
-    edges = [None if part is None else _grid(part, len(names)) for part in (low, high)]
-    n_groups = len(value)
-    if groups is not None and len(groups) != n_groups:
-        raise ValueError(f"groups must be named one by one (got {len(groups)} names for {n_groups})")
-    known = [number for part in (value, *edges) if part is not None for number in part[np.isfinite(part)].tolist()]
-    left, right, thick = 12.0 + 7.2 * max(map(len, names), default=0), 70.0, 18.0 if n_groups == 1 else 14.0
-    step = n_groups * thick + 10
-    height = int(24 + step * len(names) + 46)
-    plane = Plane.make((min([0.0, *known]), max([*known, 1e-12]) * 1.001), (0.0, 1.0), height=height)
-    across = type(plane.across)(plane.across.low, plane.across.high, left, 640 - right)
-    base, bottom = across.at(0.0), 14 + step * len(names)
-    parts: list[Markup] = []
-    for place, text in across.ticks():
-        x = across.at(place)
-        parts += [path([(x, 10), (x, bottom)], "grid"), word(x, bottom + 18, text)]
-    for column, name in enumerate(names):
-        top = 14 + step * column
-        parts.append(word(left - 8, top + n_groups * thick / 2 + 4.5, name, "end"))
-        for group in range(n_groups):
-            number, y = float(value[group, column]), top + group * thick
-            end = across.at(number) if math.isfinite(number) else base
-            box = (min(base, end), y, abs(end - base), thick - 3)
-            parts += [bar(*box, f"fill s{_BAR_STYLES[group % N_STYLES]}"), hatch(group, *box)]
-            furthest = end
-            if (
-                edges[0] is not None
-                and edges[1] is not None
-                and np.isfinite([edges[0][group, column], edges[1][group, column]]).all()
-            ):
-                a, b = across.at(float(edges[0][group, column])), across.at(float(edges[1][group, column]))
-                middle = y + (thick - 3) / 2
-                parts.append(path([(a, middle), (b, middle)], "whisker"))
-                parts += [path([(end_x, middle - 4), (end_x, middle + 4)], "whisker") for end_x in (a, b)]
-                furthest = max(end, b)
-            parts.append(word(max(furthest, base) + 6, y + thick / 2 + 3.5, number_text(number), "start"))
-    parts.append(path([(base, 10), (base, bottom)], "axis"))
-    parts.append(word((left + 640 - right) / 2, bottom + 40, y_label, css="soft"))
-    columns = [x_label, *(groups or [y_label])]
+    if groups is not None and len(groups) != len(value):
+        raise ValueError(f"groups must be named one by one (got {len(groups)} names for {len(value)})")
+    ends = None if low is None or high is None else (_grid(low, len(names)), _grid(high, len(names)))
+    drawing, height = draw_bars(names, value, ends, y_label)
+    rows = [(name, *value[:, place].tolist()) for place, name in enumerate(names)]
     return figure(
-        Markup("").join(parts),
+        drawing,
         title=title,
         description=f"{y_label} for each {x_label}.",
-        size=(640, height),
-        legend=[
-            (bar_key(_BAR_STYLES[number % N_STYLES], hatch(number, 8, 1, 20, 12)), name)
-            for number, name in enumerate(groups or ())
-        ],
-        data=table(columns, [(name, *value[:, place].tolist()) for place, name in enumerate(names)], caption=f"{title}: the numbers", collapsed=True),
-    )  # fmt: skip
-
-
-_BAR_STYLES = (2, 0, 1, 3, 4, 6, 7, 5)
+        size=(BAR_WIDTH, height),
+        legend=[(bar_key(number), name) for number, name in enumerate(groups or ())],
+        data=table([x_label, *(groups or [y_label])], rows, caption=f"{title}: the numbers", collapsed=True),
+    )
 
 
 def matrix_chart(

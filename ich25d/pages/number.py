@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from typing import SupportsFloat, cast
 
 from markupsafe import Markup
 
@@ -11,13 +12,13 @@ NONE = "\N{EN DASH}"
 
 def is_number(value: object) -> bool:
     """Say whether a value is a number (truth values aren't)."""
-    return isinstance(value, Real) and not isinstance(value, bool) and type(value).__name__ not in {"bool", "bool_"}
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
-def number_text(value: float, digits: int = 3) -> str:
+def number_text(value: SupportsFloat, digits: int = 3) -> str:
     """Write a number with so many significant digits: `0.0123`, `12.3`, `1,235`; a dash for NaN."""
     if isinstance(value, Integral):
-        return f"{int(value):,}".replace("-", "\N{MINUS SIGN}")
+        return f"{int(cast(int, value)):,}".replace("-", "\N{MINUS SIGN}")
     number = float(value)
     if math.isnan(number):
         return NONE
@@ -44,5 +45,5 @@ def value_text(value: object) -> str | Markup:
     if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
         return "yes" if value else "no"
     if isinstance(value, Real):
-        return number_text(value)  # type: ignore[arg-type]  # a Real is what number_text takes
+        return number_text(value)
     return str(value)

@@ -18,6 +18,7 @@ Numbers = Sequence[float] | npt.NDArray[Any]
 Points = Sequence[tuple[float, float]]
 
 _TOP, _RIGHT, _BOTTOM, _LEFT = 14.0, 18.0, 52.0, 68.0  # margins in px
+_NARROW = 480  # px; a wider drawing scrolls in a narrow window before its words get too small
 _MOST_ROWS = 200  # of a chart's table
 
 
@@ -129,51 +130,26 @@ def figure(
     return Markup(
         '<figure class="chart"><figcaption>{0}</figcaption>{1}'
         '<div class="scroll" tabindex="0" role="region" aria-label="{0}">'
-        '<svg viewBox="0 0 {2} {3}" role="img" aria-label="{0}. {4}"><title>{0}</title><desc>{4}</desc>{5}</svg>'
-        "</div>{6}</figure>"
+        '<svg{6} viewBox="0 0 {2} {3}" width="{2}" height="{3}" role="img" aria-label="{0}. {4}"><title>{0}</title><desc>{4}</desc>{5}</svg>'
+        "</div>{7}</figure>"
     ).format(
         title,
         Markup('<ul class="legend">{}</ul>').format(keys) if keys else "",
         *size,
         description,
         drawing,
+        Markup(' class="small"') if size[0] < _NARROW else "",
         data if data is not None else "",
     )
 
 
 def line_key(style: int) -> Markup:
     """Return a curve's sign in a legend."""
-    return _key(Markup('<path class="key s{}" d="M1 7H35"/>').format(style))
+    return key(Markup('<path class="key s{}" d="M1 7H35"/>').format(style))
 
 
-def bar_key(style: int, hatch: Markup) -> Markup:
-    """Return a group's sign in a legend; `hatch` draws over it."""
-    return _key(bar(8, 1, 20, 12, f"fill s{style}") + hatch)
-
-
-def hatch(number: int, x: float, y: float, width: float, height: float) -> Markup:
-    """Return the lines that tell the bars of group `number` from others without colour; none for the first."""
-    if number == 0 or width <= 0 or height <= 0:
-        return Markup("")
-    gap = 5.0 + 2 * (number > 3)
-    lean = {1: height, 2: -height, 0: 0.0}[number % 3]
-    count = int((width + abs(lean)) / gap) + 1
-    start = x - max(lean, 0.0)
-    steps = "".join(
-        f"M{start + index * gap:.1f} {y + height:.1f}L{start + index * gap + lean:.1f} {y:.1f}"
-        for index in range(count)
-    )
-    if lean < 0:
-        steps = "".join(
-            f"M{x + index * gap:.1f} {y + height:.1f}L{x + index * gap + lean:.1f} {y:.1f}" for index in range(count)
-        )
-    box = f"{x:.1f} {y:.1f} {width:.1f} {height:.1f}"
-    return Markup(
-        '<svg class="inner" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" viewBox="{}"><path class="hatch" d="{}"/></svg>'
-    ).format(x, y, width, height, box, steps)
-
-
-def _key(inner: Markup) -> Markup:
+def key(inner: Markup) -> Markup:
+    """Return a sign of a legend round what is drawn in 36 x 14 px."""
     return Markup('<svg viewBox="0 0 36 14" aria-hidden="true">{}</svg>').format(inner)
 
 

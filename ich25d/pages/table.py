@@ -1,6 +1,7 @@
 """Tables that sort by a click or a key, scroll inside their own box, and read well aloud."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from markupsafe import Markup
 
@@ -38,7 +39,7 @@ def table(
         Markup('<th scope="col"{}>{}</th>').format(Markup(' class="n"') if right else "", name)
         for name, right in zip(columns, numeric, strict=True)
     )
-    body = Markup("").join(Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row))) for row in filled)
+    body = Markup("").join(Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row, numeric))) for row in filled)
     whole = Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table{}>{}<thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>"
@@ -54,7 +55,7 @@ def table(
     return whole
 
 
-def _cell(value: object) -> Markup:
+def _cell(value: object, is_right: bool) -> Markup:
     if is_number(value):
-        return Markup('<td class="n" data-v="{}">{}</td>').format(repr(float(value)), value_text(value))  # type: ignore[arg-type]
-    return Markup("<td>{}</td>").format(value_text(value))
+        return Markup('<td class="n" data-v="{}">{}</td>').format(repr(float(cast(float, value))), value_text(value))
+    return Markup("<td{}>{}</td>").format(Markup(' class="n"') if is_right else "", value_text(value))
