@@ -5,6 +5,7 @@ References:
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +56,25 @@ def canonical_normal(directions: Floats) -> Floats:
     normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
     normal /= np.linalg.norm(normal)
     return normal if normal[np.abs(normal).argmax()] > 0 else -normal
+
+
+def patient_axes(directions: Sequence[float] | None) -> str:
+    """Return where the rows and the columns of an image run in the patient, as `LP`: to the left, to the back.
+
+    Letters are those of Patient Orientation (0020,0020): L, R, A(nterior), P(osterior), H(ead), F(oot). `LP` is the
+    usual display of the axial plane: the patient's right is on the left.
+
+    Args:
+        directions: Cosines of the row, then of the column, length 6; None where unknown.
+
+    Returns:
+        Two letters; empty where unknown.
+    """
+    if directions is None:
+        return ""
+    axes = np.asarray(directions, dtype=np.float64).reshape(2, 3)
+    main = np.abs(axes).argmax(axis=1)
+    return "".join("RAF LPH"[axis + 4 * int(values[axis] > 0)] for axis, values in zip(main, axes, strict=True))
 
 
 def main_directions(directions: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """What there is to predict: series of DICOM, of image tables, of study stores and of arrays, all read in one way."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +61,10 @@ class Read:
     window: npt.NDArray[np.float32]
     """The files' own level and width, shape (n, 2); NaN where they name none."""
     qc: tuple[QcRow, ...]
+    pixel_mm: float | None = None
+    """Side of a px of `hu`; None where the files don't say."""
+    orientation: str = ""
+    """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,7 +231,15 @@ def read_job(job: Job, *, crop: Crop, size: int) -> Read:
         slice_position_mm=np.array([row["slice_position_mm"] for row in volume.slices], dtype=np.float64),
         window=np.array(own, dtype=np.float32).reshape(-1, 2),  # None becomes NaN
         qc=tuple(volume.qc),
+        pixel_mm=_pixel_mm(volume.series),
+        orientation=job.orientation,
     )
+
+
+def _pixel_mm(series: Mapping[str, Any]) -> float | None:
+    """Return the side of a stored px from a series' row: columns are `scale` px of the source wide."""
+    spacing, scale = series.get("pixel_spacing_mm"), series.get("scale")
+    return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
 
 
 def try_slice(task: tuple[SeriesPlan, int]) -> bool:
@@ -238,6 +250,7 @@ def try_slice(task: tuple[SeriesPlan, int]) -> bool:
 def _read_stored(job: StoredSeries) -> Read:
     store, rows = _open_store(job.root)
     table = store.slices.iloc[rows[job.series_id]]
+    row = store.series.loc[store.series["series_id"] == job.series_id].iloc[0]
     columns = ["window_level", "window_width"]
     return Read(
         hu=store.hu(job.series_id),
@@ -245,6 +258,8 @@ def _read_stored(job: StoredSeries) -> Read:
         slice_position_mm=table["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan),
         window=table[columns].to_numpy(dtype=np.float32, na_value=np.nan),
         qc=(),
+        pixel_mm=_pixel_mm(row),
+        orientation=str(row.get("orientation", "")),  # older stores don't say
     )
 
 

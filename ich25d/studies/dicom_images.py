@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
+from ich25d.dicom.geometry import patient_axes
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
@@ -145,6 +146,7 @@ def _plan_of(
         kernel=main.kernel,
         thickness_mm=main.thickness_mm,
         windows=tuple(header.window[0] if header.window else None for header in members),
+        orientation=patient_axes(main.directions),
         images=DicomImages(
             sources,
             tuple(group[member] for member in ordered.members),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.dicom.geometry import patient_axes
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.series import order_series
 from ich25d.errors import DicomError
@@ -148,6 +149,7 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                     ),
                     images=TableImages(table.parent.absolute(), tuple(row.pictures for row in members)),
                     labels=tuple(labels.get(row.image_id) for row in members) if labels else (),
+                    orientation=patient_axes(members[0].directions),
                 )
             )
     return PlannedImages(series, qc, len(found.rows) + sum(row.level != "label" for row in found.qc), n_refused)

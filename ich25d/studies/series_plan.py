@@ -101,6 +101,8 @@ class SeriesPlan:
     """How to read them."""
     labels: tuple[tuple[int | None, ...] | None, ...] = ()
     """Six labels a slice where the source itself brings them; empty where it doesn't."""
+    orientation: str = ""
+    """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
 
     def __len__(self) -> int:
         return len(self.image_ids)

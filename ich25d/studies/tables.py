@@ -31,7 +31,7 @@ _SLICE_TYPES = {
 SERIES_COLUMNS = (
     "series_id", "study_id", "patient_id", "n_slices", "slice_spacing_mm", "spacing_is_regular", "tilt_deg", "rows",
     "columns", "pixel_spacing_mm", "row_spacing_mm", "scale", "box_top", "box_left", "box_bottom", "box_right",
-    "pixel_family", "kernel", "thickness_mm", "order_key", "content_hash", "file_hash", "n_bytes",
+    "pixel_family", "kernel", "thickness_mm", "order_key", "orientation", "content_hash", "file_hash", "n_bytes",
 )  # fmt: skip
 """Columns of series.parquet before the fold."""
 
@@ -97,6 +97,7 @@ def make_tables(
             for name, column in columns.items():
                 column.extend(one.slices[name] if name in one.slices else [one.series[name]] * one.series["n_slices"])
     series = pd.DataFrame(series_rows, columns=list(SERIES_COLUMNS)).astype(_SERIES_TYPES)
+    series["orientation"] = series["orientation"].fillna("").astype(str)  # rows of older builds have none
     # Names of files may hold bytes that are no UTF-8; tables can't.
     columns["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in columns["source"]]
     slices = pd.DataFrame(columns).astype(_SLICE_TYPES)

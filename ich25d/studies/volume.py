@@ -274,6 +274,7 @@ class _SeriesReading:
             "kernel": plan.kernel,
             "thickness_mm": plan.thickness_mm,
             "order_key": plan.order_key,
+            "orientation": plan.orientation,
         }
 
     def _slice_row(self, rank: int, index: int) -> dict[str, Any]:
