@@ -130,7 +130,8 @@ def figure(
     return Markup(
         '<figure class="chart"><figcaption>{0}</figcaption>{1}'
         '<div class="scroll" tabindex="0" role="region" aria-label="{0}">'
-        '<svg{6} viewBox="0 0 {2} {3}" width="{2}" height="{3}" role="img" aria-label="{0}. {4}"><title>{0}</title><desc>{4}</desc>{5}</svg>'
+        '<svg{6} viewBox="0 0 {2} {3}" width="{2}" height="{3}" role="img" '
+        'aria-label="{0}. {4}"><title>{0}</title><desc>{4}</desc>{5}</svg>'
         "</div>{7}</figure>"
     ).format(
         title,
