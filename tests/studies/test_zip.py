@@ -75,11 +75,13 @@ def test_reads_what_zipfile_reads(files: dict[str, bytes], method: int, n_bytes:
             assert read_member_head(handle, member, n_bytes) == files[member.name][:n_bytes]
 
 
-def test_inflates_alike_with_and_without_isal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fast library and zlib give the same bytes."""
+def test_inflates_alike_with_and_without_the_fast_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libdeflate, isal and zlib give the same bytes."""
     content = noise(200_000) + bytes(300_000)
     with opened(archive_of({"a": content})) as handle:
         (member,) = list_members(handle)
+        assert read_member(handle, member) == content
+        monkeypatch.setattr(zip_module, "_whole_inflater", None)
         assert read_member(handle, member) == content
         monkeypatch.setattr(zip_module, "_inflater", zlib)
         assert read_member(handle, member) == content
@@ -205,7 +207,7 @@ def test_never_inflates_more_than_announced() -> None:
     with opened(bytes(content)) as handle:
         (member,) = list_members(handle)
         assert member.size == 1000
-        with pytest.raises(DicomError, match="ZIP_DAMAGED: the member's length isn't the one the directory says"):
+            with pytest.raises(DicomError, match="ZIP_DAMAGED: .*(longer than|isn't the one) the directory says"):
             read_member(handle, member)
 
 
