@@ -1,0 +1,60 @@
+"""Probabilities along the scan as one drawing: six labels, encoder and final, over millimetres."""
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.pages.svg import Plane, figure, frame, line_key, path
+from ich25d.pages.table import table
+from ich25d.view.report.shown import ShownSeries
+
+_WIDTH, _HEIGHT = 640, 320
+
+
+def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
+    """Return the drawing, and where its axis lies for the script that makes it clickable."""
+    distance = series.distance_mm()
+    x = np.arange(len(series), dtype=np.float64) if distance is None else distance
+    high = float(x.max()) if len(x) and x.max() > 0 else 1.0
+    plane = Plane.make((0.0, high), (0.0, 1.0), width=_WIDTH, height=_HEIGHT)
+    inner = []
+    for number, label in enumerate(LABELS):
+        threshold = series.point.of_slice.get(label)
+        if threshold is not None:
+            y = plane.up.at(threshold)
+            inner.append(_of(label, path([(plane.across.start, y), (plane.across.end, y)], f"line s{number} threshold")))
+        for values, css in ((series.encoder_probability, "encoder"), (series.probability, "final")):
+            points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
+            if len(points) == 1:
+                points = [(points[0][0] - 4, points[0][1]), (points[0][0] + 4, points[0][1])]
+            inner.append(_of(label, path(points, f"line s{number} {css}")))
+    inner.append(path([(plane.across.start, plane.up.start), (plane.across.start, plane.up.end)], "cursor"))
+    x_label = "slice" if distance is None else "mm from the lowest slice, foot to head"
+    columns = [x_label, *(name for label in LABELS for name in (label, f"{label}, encoder alone"))]
+    both = np.stack([series.probability, series.encoder_probability], axis=2).reshape(len(series), -1)
+    order = [ANY_INDEX, *range(ANY_INDEX)]
+    drawing = figure(
+        frame(plane, inner, x_label, "probability"),
+        title="Probability along the scan",
+        description="Six labels; strong curves: encoder and sequence model; thin: the encoder alone. A click shows the slice.",
+        size=(_WIDTH, _HEIGHT),
+        legend=[(line_key(number), LABELS[number]) for number in order],
+        data=table(
+            columns,
+            [(float(place), *row) for place, row in zip(x, both.tolist(), strict=True)],
+            caption="Probability along the scan: the numbers",
+            collapsed=True,
+        ),
+    )
+    where = {"start": plane.across.start, "end": plane.across.end, "width": _WIDTH, "places": _places(x, high)}
+    return drawing, where
+
+
+def _places(x: np.ndarray[Any, np.dtype[np.float64]], high: float) -> list[float]:
+    return [round(float(value) / high, 5) for value in x]
+
+
+def _of(label: str, content: Markup) -> Markup:
+    return Markup('<g class="of of-{}">{}</g>').format(label, content)

@@ -1,0 +1,169 @@
+"""What a page shows of one series, gathered from what was read, predicted and explained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.codes import CODES
+from ich25d.labels import LABELS
+from ich25d.predict.jobs import Job, Read
+from ich25d.predict.network import Network
+from ich25d.predict.output import flags_of
+from ich25d.predict.parts import Part
+from ich25d.slabs.slab import neighbour_indices
+from ich25d.studies.qc import QcRow
+
+Floats = npt.NDArray[np.float64]
+
+RULES = {
+    "sensitivity_95": "sensitivity of at least .95 on validation",
+    "f2": "best F2 on validation",
+    "f1": "best F1 on validation",
+    "specificity_90": "specificity of at least .90 on validation",
+}
+"""Operating points in the order in which a report chooses: a worklist must miss little."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Thresholds by label, on slices and on whole series; labels without one are absent."""
+
+    rule: str
+    of_slice: Mapping[str, float]
+    of_series: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """Say what it was chosen for."""
+        return RULES.get(self.rule, self.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One thing that is said of where a bleed is."""
+
+    label: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownSeries:
+    """A series of n slices."""
+
+    series_id: str
+    study_id: str
+    patient_id: str
+    """RSNA's id or a pseudonym, as the store keeps it."""
+    image_ids: tuple[str, ...]
+    hu: npt.NDArray[np.int16]
+    """Shape (n, side, side)."""
+    slice_position_mm: Floats
+    """Shape (n,), NaN where unknown."""
+    pixel_mm: float | None
+    orientation: str
+    neighbours: npt.NDArray[np.int64]
+    """Indices of each slice's slab, shape (n, S)."""
+    offsets: tuple[int, ...]
+    neighbour_mm: float
+    """Distance of neighbours; 0 where they are counted in slices."""
+    encoder_probability: Floats
+    probability: Floats
+    series_probability: Floats
+    point: OperatingPoint
+    remarks: tuple[QcRow, ...]
+    """Of the series and its slices."""
+    facts: Mapping[str, object]
+    heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8] | None = None
+    """Heat maps, shape (n, 6, h, w), over the same field as `hu`: 0 to 1, or 0 to 255."""
+    estimates: tuple[Estimate, ...] = ()
+    explained: Mapping[str, object] = field(default_factory=dict)
+    """What the worklist says of side, extent and volume: a short text by column."""
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def distance_mm(self) -> Floats | None:
+        """Return the distance of each slice from the lowest, shape (n,); None where a position is unknown."""
+        if not len(self) or not np.isfinite(self.slice_position_mm).all():
+            return None
+        return self.slice_position_mm - self.slice_position_mm.min()
+
+    def over(self) -> tuple[str, ...]:
+        """Return the labels at or over their threshold, `any` first, then by probability."""
+        chosen = [
+            (label != "any", -float(self.series_probability[number]), label)
+            for number, label in enumerate(LABELS)
+            if label in self.point.of_series and self.series_probability[number] >= self.point.of_series[label]
+        ]
+        return tuple(label for *_, label in sorted(chosen))
+
+    def flags(self) -> list[str]:
+        """Return the reason codes of each slice, joined by `;`."""
+        found = flags_of(self.remarks)
+        return [found.get(image, "") for image in self.image_ids]
+
+
+def choose_point(thresholds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> OperatingPoint:
+    """Choose the operating point that a report marks, from a model's thresholds by level, rule and label."""
+    of_slice, of_series = thresholds.get("slice", {}), thresholds.get("series", {})
+    for rule in RULES:
+        if of_series.get(rule) or of_slice.get(rule):
+            return OperatingPoint(rule, of_slice.get(rule, {}), of_series.get(rule, {}) or of_slice.get(rule, {}))
+    return OperatingPoint("none", {}, {})
+
+
+def shown_series(
+    network: Network, job: Job, read: Read, part: Part, point: OperatingPoint, remarks: tuple[QcRow, ...]
+) -> ShownSeries:
+    """Gather a predicted series; `remarks` are those of its headers, its pixels' own come with the part."""
+    slab = network.encoders[0].slab
+    gaps = np.diff(part.slice_position_mm)
+    gaps = gaps[np.isfinite(gaps)]
+    tilt, thickness = getattr(job, "tilt_deg", None), getattr(job, "thickness_mm", None)
+    return ShownSeries(
+        series_id=job.series_id,
+        study_id=job.study_id,
+        patient_id=job.patient_id,
+        image_ids=part.image_ids,
+        hu=read.hu,
+        slice_position_mm=part.slice_position_mm,
+        pixel_mm=read.pixel_mm,
+        orientation=read.orientation,
+        neighbours=neighbour_indices(part.slice_position_mm, slab),
+        offsets=tuple(slab.neighbours),
+        neighbour_mm=slab.neighbour_mm,
+        encoder_probability=part.encoder_probability,
+        probability=part.probability,
+        series_probability=part.series_probability,
+        point=point,
+        remarks=(*remarks, *part.qc),
+        facts={
+            "Study": job.study_id or None,
+            "Series": job.series_id,
+            "Patient": job.patient_id or None,
+            "Slices": len(part.image_ids),
+            "Distance of slices, mm": round(float(np.median(gaps)), 2) if len(gaps) else None,
+            "Slice thickness, mm": thickness,
+            "Gantry tilt, degrees": None if tilt is None else round(float(tilt), 1),
+            "Convolution kernel": getattr(job, "kernel", "") or None,
+            "Side of a pixel shown, mm": None if read.pixel_mm is None else round(read.pixel_mm, 3),
+            "Rows and columns run to the patient's": read.orientation or None,
+        },
+    )
+
+
+def remark_texts(rows: tuple[QcRow, ...]) -> list[str]:
+    """Return remarks as sentences: those of slices once a code, with their number."""
+    by_code: dict[str, list[QcRow]] = {}
+    for row in rows:
+        by_code.setdefault(row.code, []).append(row)
+    texts = []
+    for code, found in sorted(by_code.items(), key=lambda item: (item[1][0].level != "series", item[0])):
+        meaning = CODES[code].meaning if code in CODES else "a remark"
+        count = f" ({len(found)} slices)" if len(found) > 1 and found[0].image_id else ""
+        detail = f" Here: {found[0].detail}." if len(found) == 1 and found[0].detail else ""
+        texts.append(f"{code}{count}: {meaning}.{detail}")
+    return texts
