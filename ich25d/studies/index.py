@@ -88,6 +88,15 @@ class Indexed(NamedTuple):
         return cls(entry, _parse_shared(shared), marshal.dumps(_tuples(json.loads(own))))
 
 
+def shared_attributes(shared: tuple[Any, ...] | str) -> dict[str, Any]:
+    """Return the shared part of a header by name, from an `Indexed` or from its text.
+
+    Raises:
+        ValueError: The text was written by a version that knew other attributes.
+    """
+    return dict(zip(_SHARED, _parse_shared(shared) if isinstance(shared, str) else shared, strict=True))
+
+
 def pseudonym(patient_id: str, key: bytes) -> str:
     """Return an id for a patient that says nothing about who it is; RSNA's ids are such already."""
     if not patient_id or _RSNA_PATIENT.fullmatch(patient_id):

@@ -1,0 +1,159 @@
+"""Labels counted: at slice, series and patient level, together, along the scan, and in runs."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.labels import ANY_INDEX, N_LABELS
+from ich25d.training.intervals import wilson_interval
+from ich25d.view.eda.rows import UNKNOWN, Ints, LabelRows
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+SCAN_BINS = 20
+"""Bins of the relative scan position."""
+
+
+class LevelCounts(NamedTuple):
+    """Positives at one level."""
+
+    level: str
+    """slice, series or patient."""
+    n: Counts
+    """How many are labelled, shape (6,)."""
+    n_positive: Counts
+    """Shape (6,)."""
+
+    @property
+    def rate(self) -> Floats:
+        """Share of positives, shape (6,); NaN where nothing is labelled."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self.n > 0, self.n_positive / np.maximum(self.n, 1), np.nan)
+
+    @property
+    def interval(self) -> tuple[Floats, Floats]:
+        """Wilson's 95 % interval of the rate, two arrays of shape (6,)."""
+        ends = [
+            wilson_interval(int(hit), int(n)) if n else (np.nan, np.nan)
+            for hit, n in zip(self.n_positive, self.n, strict=True)
+        ]
+        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+
+
+def count_levels(rows: LabelRows) -> list[LevelCounts]:
+    """Count positives at each level that is known.
+
+    A series, or a patient, is positive where one of its slices is, and counts where one is labelled.
+    """
+    known, positive = rows.target != UNKNOWN, rows.target == 1
+    levels = [LevelCounts("slice", known.sum(axis=0), positive.sum(axis=0))]
+    for name, group in (("series", rows.series), ("patient", rows.patient)):
+        if group is not None and len(group):
+            n_groups = int(group.max()) + 1
+            levels.append(
+                LevelCounts(name, _any_of(known, group, n_groups).sum(axis=0), _any_of(positive, group, n_groups).sum(axis=0))
+            )  # fmt: skip
+    return levels
+
+
+def _any_of(flags: npt.NDArray[np.bool_], group: Ints, n_groups: int) -> npt.NDArray[np.bool_]:
+    """Say for each group and label whether one of its rows has the flag, shape (n_groups, 6)."""
+    inside = group >= 0
+    columns = [np.bincount(group[inside], weights=column[inside], minlength=n_groups) > 0 for column in flags.T]
+    return np.stack(columns, axis=1)
+
+
+def series_positive(rows: LabelRows) -> npt.NDArray[np.bool_]:
+    """Say which series have a positive slice of each label, shape (n_series, 6)."""
+    if rows.series is None:
+        raise ValueError("series must be known (got rows without)")
+    return _any_of(rows.target == 1, rows.series, int(rows.series.max(initial=-1)) + 1)
+
+
+def co_occurrence(rows: LabelRows) -> Counts:
+    """Count slices that are positive for two labels at once, shape (6, 6); a label's own count on the diagonal."""
+    positive = (rows.target == 1).astype(np.float64)  # exact: counts stay far below 2**53
+    return np.rint(positive.T @ positive).astype(np.int64)
+
+
+def subtypes_a_slice(rows: LabelRows) -> Counts:
+    """Count slices by how many of the five subtypes they show, shape (6,): none to five."""
+    subtypes = rows.target[:, :ANY_INDEX]
+    complete = (subtypes != UNKNOWN).all(axis=1)
+    return np.bincount((subtypes[complete] == 1).sum(axis=1), minlength=N_LABELS).astype(np.int64)
+
+
+def relative_position(rows: LabelRows) -> Floats:
+    """Return where each slice lies in its scan, shape (n,): 0 is the lowest slice, 1 the highest.
+
+    In mm where all positions of the series are known, else in slices; NaN in series of one slice.
+    """
+    if rows.series is None or rows.position_mm is None:
+        raise ValueError("the scan order must be known (got rows without)")
+    n_series = int(rows.series.max(initial=-1)) + 1
+    n = np.bincount(rows.series, minlength=n_series)
+    first = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64)
+    rank = np.arange(len(rows)) - first[rows.series]
+    last = first + n - 1
+    start_mm, end_mm = rows.position_mm[first], rows.position_mm[last]
+    gaps = np.isnan(rows.position_mm)
+    has_gap = np.bincount(rows.series, weights=gaps, minlength=n_series) > 0
+    in_mm = ~has_gap & (end_mm > start_mm)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_mm = (rows.position_mm - start_mm[rows.series]) / (end_mm - start_mm)[rows.series]
+        by_rank = rank / (n - 1)[rows.series]
+    return np.where(n[rows.series] < 2, np.nan, np.where(in_mm[rows.series], by_mm, by_rank))
+
+
+def along_scan(rows: LabelRows, n_bins: int = SCAN_BINS) -> tuple[Counts, Counts]:
+    """Count labelled and positive slices along the relative scan position.
+
+    Returns:
+        Two arrays of shape (n_bins, 6): labelled slices, and positive ones.
+    """
+    place = relative_position(rows)
+    known = ~np.isnan(place)
+    which = np.minimum((np.where(known, place, 0) * n_bins).astype(np.int64), n_bins - 1)
+    counted = [
+        np.stack(
+            [np.bincount(which[known & flags], minlength=n_bins) for flags in flag_columns.T],
+            axis=1,
+        )
+        for flag_columns in (rows.target != UNKNOWN, rows.target == 1)
+    ]
+    return counted[0].astype(np.int64), counted[1].astype(np.int64)
+
+
+class Runs(NamedTuple):
+    """Stretches of positive slices of one label that nothing interrupts."""
+
+    start: Counts
+    """Row of each run's first slice."""
+    length: Counts
+    """Slices of each run."""
+    series: Ints
+    """Its series."""
+
+    @property
+    def middle(self) -> Counts:
+        """Row in the middle of each run."""
+        return self.start + self.length // 2
+
+    def a_series(self) -> Counts:
+        """Return how many runs each positive series has."""
+        return np.unique(self.series, return_counts=True)[1].astype(np.int64)
+
+
+def find_runs(rows: LabelRows, label: int) -> Runs:
+    """Find the runs of a label along the scans; a slice without a label ends a run."""
+    if rows.series is None:
+        raise ValueError("series must be known (got rows without)")
+    positive = rows.target[:, label] == 1
+    before = np.zeros(len(rows), dtype=bool)
+    before[1:] = positive[:-1] & (rows.series[1:] == rows.series[:-1])
+    start = np.flatnonzero(positive & ~before)
+    number = np.cumsum(positive & ~before) - 1
+    length = np.bincount(number[positive], minlength=len(start))
+    return Runs(start.astype(np.int64), length.astype(np.int64), rows.series[start])

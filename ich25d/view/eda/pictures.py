@@ -1,0 +1,163 @@
+"""Slices as pictures: windows, the colour stack that the network sees, slabs, the head box, the 12-bit repair."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.config import NAMED_WINDOWS, SlabConfig
+from ich25d.dicom.header import Header, Remark
+from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, to_hu
+from ich25d.slabs.dataset import series_batches
+from ich25d.slabs.network_input import network_input
+from ich25d.slabs.window import window_hu
+from ich25d.studies.headbox import Box
+from ich25d.view.eda.output import Tile
+
+Grey = npt.NDArray[np.uint8]
+Hu = npt.NDArray[np.int16]
+
+FULL_RANGE: tuple[float, float] = ((HU_MIN + HU_MAX + 1) / 2, HU_MAX - HU_MIN + 1)
+"""Level and width that show every HU of a CT."""
+
+STACK = SlabConfig(windows=("brain", "subdural", "soft"), neighbours=(-1, 0, 1))
+"""What recipes show the network, unless they say otherwise: three windows of three slices."""
+
+_BOX = (255, 176, 0)
+
+
+def grey(hu: Hu, level: float, width: float) -> Grey:
+    """Return a slice in a window, shape (H, W), uint8."""
+    shown = window_hu(hu.astype(np.float32), level=level, width=width)
+    picture: Grey = np.rint(shown * 255).astype(np.uint8)
+    return picture
+
+
+def colour_stack(hu: Hu) -> Grey:
+    """Return brain, subdural and soft-tissue window as red, green and blue, shape (H, W, 3)."""
+    return np.stack([grey(hu, *NAMED_WINDOWS[str(name)]) for name in STACK.windows], axis=2)
+
+
+def window_tiles(hu: Hu, name: str) -> list[Tile]:
+    """Return a slice in brain, subdural, soft-tissue and bone windows and as colour stack.
+
+    Args:
+        hu: Shape (H, W).
+        name: What the slice is, for the alt texts.
+    """
+    tiles = [
+        Tile(grey(hu, level, width), f"{window} {level:g}/{width:g}", f"{name}, {window} window")
+        for window, (level, width) in NAMED_WINDOWS.items()
+    ]
+    return [
+        *tiles,
+        Tile(colour_stack(hu), "colour stack", f"{name}, brain, subdural and soft window as red, green, blue"),
+    ]
+
+
+def before_and_after(hu: Hu) -> list[Tile]:
+    """Return a slice with all its HU on 256 grey values, and in three windows."""
+    tiles = [Tile(grey(hu, *FULL_RANGE), f"before: all HU, {HU_MIN} to {HU_MAX}", "a slice without a window: hardly any contrast in the brain")]  # fmt: skip
+    for name in ("brain", "subdural", "soft"):
+        level, width = NAMED_WINDOWS[name]
+        caption = f"after: {name}, {level - width / 2:g} to {level + width / 2:g} HU"
+        tiles.append(Tile(grey(hu, level, width), caption, f"the same slice in the {name} window"))
+    return tiles
+
+
+def slab_tiles(hu: Hu, slice_position_mm: npt.NDArray[np.float64], index: int) -> list[list[Tile]]:
+    """Return what the network gets for one slice: a row a neighbour with its windows, and the colour stack.
+
+    Args:
+        hu: The series, shape (n, H, W).
+        slice_position_mm: Shape (n,).
+        index: The slice.
+    """
+    batch = next(
+        batch for batch in series_batches(hu, slice_position_mm, None, STACK, len(hu)) if index in batch.row.tolist()
+    )
+    channels = network_input(batch, SlabConfig(windows=STACK.windows, neighbours=STACK.neighbours, size=hu.shape[-1]), "cpu")  # fmt: skip
+    own = np.rint(channels[batch.row.tolist().index(index)].numpy() * 255).astype(np.uint8)
+    names = ("the slice below", "the slice itself", "the slice above")
+    lines: list[list[Tile]] = []
+    for row, name in enumerate(names):
+        part = own[3 * row : 3 * row + 3]
+        tiles = [
+            Tile(part[column], f"channel {3 * row + column + 1}: {name}, {window}", f"{name} in the {window} window")
+            for column, window in enumerate(STACK.windows)
+        ]
+        lines.append([*tiles, Tile(np.ascontiguousarray(np.moveaxis(part, 0, 2)), f"{name}: its three channels as colour", f"{name} as colour stack")])  # fmt: skip
+    return lines
+
+
+def in_field(hu: Hu, box: Box, field: tuple[int, int]) -> Hu:
+    """Put a cropped slice back where it was; what lies outside isn't in the store and shows as -1024 HU.
+
+    Args:
+        hu: Shape (size, size): the box's content in the middle of a square.
+        box: Where it was cut out, source px.
+        field: Rows and columns of the source.
+    """
+    size = hu.shape[0]
+    scale = max(box.height, box.width) / size
+    height, width = min(size, round(box.height / scale)), min(size, round(box.width / scale))
+    top, left = (size - height) // 2, (size - width) // 2
+    whole = np.full(field, HU_MIN, dtype=np.int16)
+    cut = np.ascontiguousarray(hu[top : top + height, left : left + width])
+    whole[box.top : box.bottom, box.left : box.right] = cv2.resize(cut, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # fmt: skip
+    return whole
+
+
+def box_picture(field_hu: Hu, box: Box) -> Grey:
+    """Return a full-field slice with the head box drawn in, shape (H, W, 3); air stays visible as dark grey."""
+    shown = cv2.cvtColor(grey(field_hu, 0, 1400), cv2.COLOR_GRAY2RGB)
+    thick = max(2, field_hu.shape[1] // 170)
+    cv2.rectangle(shown, (box.left, box.top), (box.right - 1, box.bottom - 1), _BOX, thick)
+    picture: Grey = np.asarray(shown, dtype=np.uint8)
+    return picture
+
+
+def wrapped(hu: Hu) -> npt.NDArray[np.uint16]:
+    """Return the stored values of a slice as the odd files have them: 12 unsigned bits, intercept 0.
+
+    HU below 0 don't fit and come out 4096 higher: air of -1000 HU is stored as 3096.
+    """
+    stored: npt.NDArray[np.uint16] = np.where(hu < 0, hu.astype(np.int32) + 4096, hu).clip(0, 4095).astype(np.uint16)
+    return stored
+
+
+def repaired(stored: npt.NDArray[np.uint16]) -> tuple[Hu, tuple[Remark, ...]]:
+    """Return the HU that the reader makes of such values, and its remarks."""
+    rows, columns = stored.shape
+    header = Header(
+        image_id="", series_id="", study_id="", patient_id="", sop_class="", modality="CT", image_type=(), rows=rows,
+        columns=columns, bits_allocated=16, bits_stored=12, high_bit=11, is_signed=False, samples_per_pixel=1,
+        photometric="MONOCHROME2", n_frames=1, slope=1.0, intercept=0.0, padding=None, padding_limit=None,
+        origin_mm=None, directions=None, pixel_spacing_mm=None, slice_location=None, instance_number=None,
+        acquisition_number=None, series_number=None, kernel="", thickness_mm=None, contrast=False, kvp=None,
+        acquisition_time=None, temporal_position=None, frame_of_reference="", transfer_syntax="", window=(),
+        pixel_offset=0, pixel_length=2 * rows * columns, description_flags=frozenset(), is_lossy=False, remarks=(),
+    )  # fmt: skip
+    return to_hu(stored, header)
+
+
+def repair_tiles(hu: Hu) -> tuple[list[Tile], Hu]:
+    """Return a slice as a wrapped file shows it and as it is repaired, each in two windows; and the repaired HU.
+
+    Args:
+        hu: A slice with air at its border, shape (H, W).
+    """
+    stored = wrapped(hu)
+    after, _ = repaired(stored)
+    level, width = NAMED_WINDOWS["brain"]
+    tiles = []
+    for word, values in (("before", stored.astype(np.int16)), ("after", after)):
+        air = int(np.median(values[0]))
+        tiles += [
+            Tile(
+                grey(values, *FULL_RANGE),
+                f"{word}: all values; the border is {air} HU",
+                f"{word} the repair, all values",
+            ),
+            Tile(grey(values, level, width), f"{word}: brain window", f"{word} the repair, brain window"),
+        ]
+    return tiles, after

@@ -1,0 +1,131 @@
+"""What is explored: the labels of all images, and where each lies, from a study store or from a label table alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ich25d.labels import LABELS
+from ich25d.studies.image_columns import COLUMN_KEYS
+from ich25d.studies.labelfile import IMAGE_ID_KEYS, wide_columns
+from ich25d.studies.table_file import column_key, read_table
+
+UNKNOWN = -1
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelRows:
+    """An image a row; where series are known, sorted by series and, inside, in scan order."""
+
+    image_id: npt.NDArray[np.object_]
+    """Shape (n,)."""
+    target: npt.NDArray[np.int8]
+    """Shape (n, 6), in the order of `LABELS`: 0, 1 or -1 for unknown."""
+    series: Ints | None = None
+    """Number of each image's series, rising, shape (n,); None where the table doesn't say."""
+    series_id: npt.NDArray[np.object_] | None = None
+    """Id of each series number."""
+    patient: Ints | None = None
+    """Number of each image's patient, shape (n,); None where the table doesn't say."""
+    position_mm: npt.NDArray[np.float64] | None = None
+    """Place along the scan, shape (n,), mm, NaN where unknown; None without a scan order."""
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Series and scan order are known."""
+        return self.series is not None and self.position_mm is not None
+
+
+def rows_of_store(slices: pd.DataFrame, labels: pd.DataFrame | None = None) -> LabelRows:
+    """Return the labels of a store's slices.
+
+    Args:
+        slices: The store's table of slices.
+        labels: Another label table, indexed by image id: where it knows an image, it is preferred.
+    """
+    target = _target(slices)
+    if labels is not None:
+        other = labels.reindex(slices["image_id"])
+        known = other["any"].notna().to_numpy()
+        target[known] = _target(other)[known]
+    series, series_id = _numbered(slices["series_id"])
+    patient, _ = _numbered(slices["patient_id"].where(slices["patient_id"] != "", slices["study_id"]))
+    position = slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return LabelRows(slices["image_id"].to_numpy(dtype=object), target, series, series_id, patient, position)
+
+
+def rows_of_table(path: Path, labels: pd.DataFrame) -> LabelRows:
+    """Return the labels of a table alone; a wide one may also name series, patients and positions.
+
+    Args:
+        path: The label table.
+        labels: What `read_labels` made of it.
+    """
+    alone = LabelRows(labels.index.to_numpy(dtype=object), _target(labels))
+    places = _places(path)
+    if places is None or "series" not in places:
+        return alone
+    places = places[~places.index.duplicated()].reindex(labels.index)
+    position = pd.to_numeric(places["position"], errors="coerce") if "position" in places else None
+    order = np.lexsort((np.zeros(len(places)) if position is None else position, places["series"].fillna("")))
+    places, position = places.iloc[order], None if position is None else position.iloc[order]
+    series, series_id = _numbered(places["series"].fillna(""))
+    return LabelRows(
+        alone.image_id[order],
+        alone.target[order],
+        series,
+        series_id,
+        _numbered(places["patient"].fillna(""))[0] if "patient" in places else None,
+        None if position is None or position.isna().all() else position.to_numpy(dtype=np.float64),
+    )
+
+
+def _places(path: Path) -> pd.DataFrame | None:
+    """Read series, patient and position of each image, where a wide table names them."""
+    with_names = _column_names(path)
+    if not wide_columns(with_names):
+        return None
+    keys = {column_key(name): name for name in reversed(with_names)}
+    image = next((keys[key] for key in IMAGE_ID_KEYS if key in keys), None)
+    found = {
+        what: keys[key]
+        for what in ("series", "patient", "position")
+        if (key := next((key for key in COLUMN_KEYS[what] if key in keys), None))
+    }
+    if image is None or not found:
+        return None
+    table: Any = read_table(path).columns.select([image, *found.values()])
+    frame = table.to_pandas()
+    frame.columns = pd.Index(["image", *found])
+    frame["image"] = frame["image"].astype(str).str.strip().str.replace(r"\.[dD][cC][mM]$", "", regex=True)
+    return frame.set_index("image").replace("", None)
+
+
+def _column_names(path: Path) -> list[str]:
+    """Return a table's column names without reading a large CSV a second time."""
+    if path.suffix.lower() not in {".csv", ".tsv", ".txt"}:
+        return [str(name) for name in read_table(path).columns.column_names]
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"")
+    text = first.decode("utf-8-sig", "replace")
+    mark = max(",;\t|", key=text.count)
+    return [name.strip().strip('"') for name in text.split(mark)]
+
+
+def _target(frame: pd.DataFrame) -> npt.NDArray[np.int8]:
+    columns = [frame[label].fillna(UNKNOWN).to_numpy(dtype=np.int8) for label in LABELS]
+    return np.stack(columns, axis=1)
+
+
+def _numbered(ids: "pd.Series[Any]") -> tuple[Ints, npt.NDArray[np.object_]]:
+    """Number ids in the order in which they come."""
+    codes, names = pd.factorize(ids)
+    return codes.astype(np.int32), np.asarray(names, dtype=object)
