@@ -1,0 +1,174 @@
+"""Explanation of a series from Python: heat maps, and what is found where.
+
+from ich25d import load_model
+
+for explanation in load_model("runs/rnn").explain("study/"):
+    for finding in explanation.findings:
+        print(finding.label, finding.side, finding.first_mm, finding.last_mm, finding.volume_ml)
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.bleeds.anatomy import Anatomy, find_anatomy
+from ich25d.encoder.run import MODEL_FILE
+from ich25d.errors import UsageError
+from ich25d.explain.finding import Finding
+from ich25d.explain.heat import series_heat, slice_weight
+from ich25d.explain.lesion import Lesion, density, find_lesion
+from ich25d.explain.size import describe
+from ich25d.labels import LABELS
+from ich25d.predict.network import Network
+from ich25d.slabs.painting import store_spacing_mm
+from ich25d.training.thresholds import Thresholds, read_thresholds
+
+RULE = "f1"
+"""Rule of the operating point that decides what is found."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Where the model sees what in one series of n slices, h x w px as the model sees them."""
+
+    heat: npt.NDArray[np.float16]
+    """Shape (n, 6, h, w), 0 to 1, labels in the order of `LABELS`; 0 for labels that weren't asked for. A slice's
+    hottest px is at most its odds' share against the operating point: 0.5 there, near 1 far above."""
+    findings: tuple[Finding, ...]
+    """One a label that reaches its operating point, in the order of `LABELS`."""
+    masks: dict[str, npt.NDArray[np.bool_]]
+    """By label of a finding: the voxels taken for the bleed, shape (n, h, w)."""
+    probability: Floats
+    """Shape (n, 6), final."""
+    encoder_probability: Floats
+    """Shape (n, 6)."""
+    series_probability: Floats
+    """Shape (6,)."""
+    pixel_mm: float
+    """Side of a px; estimated from the head's width where the files don't say."""
+    slice_position_mm: Floats
+    """Shape (n,), mm."""
+
+
+def explain_series(
+    network: Network,
+    hu: npt.NDArray[np.int16],
+    slice_position_mm: npt.ArrayLike,
+    *,
+    window: npt.NDArray[np.float32] | None = None,
+    pixel_mm: float | None = None,
+    orientation: str = "",
+    labels: Sequence[str] | None = None,
+    probabilities: tuple[Floats, Floats, Floats] | None = None,
+) -> Explanation:
+    """Explain one series: heat maps of its labels, and what is found where.
+
+    With a series that was read and predicted (`read: Read`, `part: Part` of `ich25d.predict`):
+
+        explain_series(network, read.hu, read.slice_position_mm, window=read.window, pixel_mm=read.pixel_mm,
+                       orientation=read.orientation,
+                       probabilities=(part.encoder_probability, part.probability, part.series_probability))
+
+    Args:
+        network: The model, `load_network(folder, device)` (of a `Model`, `model.network`).
+        hu: Shape (n, size, size), int16, in scan order, cropped and scaled as the model's own store.
+        slice_position_mm: Shape (n,), mm; NaN where unknown: 5 mm apart is assumed.
+        window: The files' own level and width, shape (n, 2); NaN or None where they name none.
+        pixel_mm: Side of a px of `hu`; None estimates it from the head's width.
+        orientation: Where rows and columns run in the patient, as `LP`; empty where unknown: the usual display is
+            assumed, the patient's right on the left.
+        labels: Whose heat is wanted; None is those that reach their operating point on a slice or as a series.
+        probabilities: Encoder's (n, 6), final (n, 6), series' (6,), where they are known; None predicts.
+
+    Raises:
+        UsageError: Unknown labels, or arrays whose shapes don't fit.
+    """
+    position = np.asarray(slice_position_mm, dtype=np.float64)
+    if hu.ndim != 3 or len(hu) == 0 or position.shape != (len(hu),):
+        raise UsageError(
+            f"a series must be HU of shape (n, size, size) and n positions (got {hu.shape}, {position.shape})"
+        )
+    if unknown := sorted(set(labels or ()) - set(LABELS)):
+        raise UsageError(f"labels must be of {', '.join(LABELS)} (got {', '.join(unknown)})")
+    if probabilities is None:
+        predicted = network.predict(hu, position, window)
+        probabilities = (predicted.encoder_probability, predicted.probability, predicted.series_probability)
+    encoder_probability, probability, series_probability = probabilities
+    of_slice, of_series = operating_points(network)
+    is_found = (probability >= of_slice).any(axis=0) & (series_probability >= of_series)
+    wanted = (
+        np.flatnonzero(is_found) if labels is None else [LABELS.index(label) for label in LABELS if label in labels]
+    )
+    heat = series_heat(
+        network, hu, position, window, slice_weight(probability, of_slice), labels=[int(label) for label in wanted]
+    )
+    placed, assumed = _placed(position, pixel_mm, orientation)
+    spacing = store_spacing_mm(hu, _gap(placed), float("nan") if pixel_mm is None else pixel_mm, 1.0)
+    findings: list[Finding] = []
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    chosen = [int(label) for label in wanted if is_found[label]]
+    if chosen:
+        anatomy: Anatomy = find_anatomy(hu, spacing, slice_position_mm=placed)
+        dense = density(hu, anatomy)
+        for label in chosen:
+            lesion: Lesion = find_lesion(heat[:, label], dense, anatomy)
+            if not lesion.mask.any():
+                continue
+            findings.append(
+                describe(
+                    LABELS[label], float(series_probability[label]), lesion, anatomy,
+                    left_is_right=orientation[:1] != "R", assumed=assumed,
+                )
+            )  # fmt: skip
+            masks[LABELS[label]] = lesion.mask
+    return Explanation(
+        heat=heat,
+        findings=tuple(findings),
+        masks=masks,
+        probability=probability,
+        encoder_probability=encoder_probability,
+        series_probability=series_probability,
+        pixel_mm=spacing[2],
+        slice_position_mm=position,
+    )
+
+
+def operating_points(network: Network, rule: str = RULE) -> tuple[Floats, Floats]:
+    """Return the model's operating points of slices and of series, shape (6,) each.
+
+    A label without one (it had no positive on validation) gets even odds, or ten times its prior where that is less.
+    """
+    content = json.loads((network.folder / MODEL_FILE).read_text(encoding="utf-8")).get("thresholds") or {}
+    found = []
+    for level in ("slice", "series"):
+        thresholds: Thresholds = read_thresholds(content.get(level, {}))
+        spare = np.minimum(0.5, 10 * network.prior)
+        by_label = thresholds.get(rule, {})
+        found.append(np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)]))
+    return found[0], found[1]
+
+
+def _placed(position: Floats, pixel_mm: float | None, orientation: str) -> tuple[Floats, tuple[str, ...]]:
+    """Return usable positions, and what had to be assumed."""
+    known = bool(np.isfinite(position).all())
+    assumed = [
+        name
+        for name, is_known in (
+            ("pixel size", pixel_mm is not None),
+            ("slice positions", known),
+            ("orientation", bool(orientation)),
+        )
+        if not is_known
+    ]
+    return (position if known else np.arange(len(position)) * 5.0), tuple(assumed)
+
+
+def _gap(position: Floats) -> float:
+    gaps = np.diff(position)
+    positive = gaps[gaps > 0]
+    return float(np.median(positive)) if len(positive) else 5.0

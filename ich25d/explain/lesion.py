@@ -1,0 +1,107 @@
+"""From a heat map and the HU under it to the voxels that are taken for a bleed.
+
+Neither is enough: the heat's cells are larger than many bleeds, and not all that is dense inside a skull is blood
+(falx, tentorium, calcified plexus, the rim beside the bone). Where both meet, a bleed is drawn.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.skull import smooth_hu
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+
+DENSE_HU = (6.0, 26.0)
+"""HU above the slice's brain: from where blood is thought of, and from where it is certain."""
+
+BONE_HU = 110.0
+"""No blood is denser; smoothed bone is."""
+
+RIM_MM = 1.0
+"""Beside the inner table, a px is part bone."""
+
+LEVELS: tuple[float, float, float] = (0.20, 0.35, 0.55)
+"""Shares of the highest score from which on a voxel counts: generously, as it is reported, strictly."""
+
+LEAST_MM2 = 15.0
+"""Smaller spots on a slice are noise."""
+
+FAINT_SCORE = 0.04
+"""Where heat and density meet nowhere (an old bleed is no denser than brain), the heat alone draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """Three drawings of one label's bleed, each inside the one before; bool (n, h, w)."""
+
+    generous: Bool
+    mask: Bool
+    strict: Bool
+
+
+def density(hu: npt.NDArray[np.int16], anatomy: Anatomy) -> Float:
+    """Return how much each voxel inside the skull looks like fresh blood, 0 to 1.
+
+    Args:
+        hu: Shape (n, h, w).
+        anatomy: Of the same scan.
+    """
+    soft = smooth_hu(hu, 0.9 / anatomy.spacing_mm[2])
+    above = soft - anatomy.tissue_hu.astype(np.float32)[:, None, None]
+    share = np.clip((above - DENSE_HU[0]) / (DENSE_HU[1] - DENSE_HU[0]), 0, 1)
+    share[(anatomy.depth <= RIM_MM) | (soft > BONE_HU)] = 0
+    return share.astype(np.float32)
+
+
+def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy) -> Lesion:
+    """Draw one label's bleed.
+
+    Args:
+        heat: Shape (n, h, w), 0 to 1.
+        dense: What `density` returned, the same shape.
+        anatomy: Of the scan.
+    """
+    warm = heat.astype(np.float32)
+    score = warm * dense
+    inside = anatomy.depth > 0
+    if float(score.max(initial=0.0)) < FAINT_SCORE:
+        score = warm * inside
+    peak = float(score.max(initial=0.0))
+    if peak <= 0:
+        nothing = np.zeros(heat.shape, bool)
+        return Lesion(nothing, nothing, nothing)
+    least_px = LEAST_MM2 / (anatomy.spacing_mm[1] * anatomy.spacing_mm[2])
+    generous, mask, strict = (without_spots(score >= level * peak, least_px) for level in LEVELS)
+    return Lesion(generous, mask & generous, strict & mask & generous)
+
+
+def without_spots(mask: Bool, least_px: float) -> Bool:
+    """Leave out what is smaller on its slice, unless nothing else is there.
+
+    Args:
+        mask: Shape (n, h, w).
+        least_px: Area from which on a spot stays.
+    """
+    kept = np.zeros_like(mask)
+    for index in np.flatnonzero(mask.any(axis=(1, 2))):
+        count, label, stats, _ = cv2.connectedComponentsWithStats(mask[index].astype(np.uint8), connectivity=8)
+        stays = np.zeros(count, bool)
+        stays[1:] = stats[1:, cv2.CC_STAT_AREA] >= least_px
+        kept[index] = stays[label]
+    return kept if kept.any() else _largest(mask)
+
+
+def _largest(mask: Bool) -> Bool:
+    label, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(label.ravel())
+    sizes[0] = 0
+    largest: Bool = label == int(sizes.argmax())
+    return largest
