@@ -1,10 +1,7 @@
 """Explanation of a series from Python: heat maps, and what is found where.
 
-from ich25d import load_model
-
-for explanation in load_model("runs/rnn").explain("study/"):
-    for finding in explanation.findings:
-        print(finding.label, finding.side, finding.first_mm, finding.last_mm, finding.volume_ml)
+`explain_series` takes arrays, `explain_read` a series that `ich25d.predict` read; `load_model(run).explain(path)` takes
+whatever `predict` takes.
 """
 
 import json
@@ -22,7 +19,9 @@ from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.explain.lesion import Lesion, density, find_lesion
 from ich25d.explain.size import describe
 from ich25d.labels import LABELS
+from ich25d.predict.jobs import Read
 from ich25d.predict.network import Network
+from ich25d.predict.parts import Part
 from ich25d.slabs.painting import store_spacing_mm
 from ich25d.training.thresholds import Thresholds, read_thresholds
 
@@ -40,7 +39,7 @@ class Explanation:
     """Shape (n, 6, h, w), 0 to 1, labels in the order of `LABELS`; 0 for labels that weren't asked for. A slice's
     hottest px is at most its odds' share against the operating point: 0.5 there, near 1 far above."""
     findings: tuple[Finding, ...]
-    """One a label that reaches its operating point, in the order of `LABELS`."""
+    """One a label whose heat was wanted and isn't cold everywhere, in the order of `LABELS`."""
     masks: dict[str, npt.NDArray[np.bool_]]
     """By label of a finding: the voxels taken for the bleed, shape (n, h, w)."""
     probability: Floats
@@ -55,6 +54,29 @@ class Explanation:
     """Shape (n,), mm."""
 
 
+def explain_read(
+    network: Network,
+    read: Read,
+    part: Part | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    thresholds: tuple[Floats, Floats] | None = None,
+) -> Explanation:
+    """Explain a series that was read, and perhaps predicted; otherwise as `explain_series`."""
+    known = None if part is None else (part.encoder_probability, part.probability, part.series_probability)
+    return explain_series(
+        network,
+        read.hu,
+        read.slice_position_mm,
+        window=read.window,
+        pixel_mm=read.pixel_mm,
+        orientation=read.orientation,
+        labels=labels,
+        probabilities=known,
+        thresholds=thresholds,
+    )
+
+
 def explain_series(
     network: Network,
     hu: npt.NDArray[np.int16],
@@ -65,14 +87,9 @@ def explain_series(
     orientation: str = "",
     labels: Sequence[str] | None = None,
     probabilities: tuple[Floats, Floats, Floats] | None = None,
+    thresholds: tuple[Floats, Floats] | None = None,
 ) -> Explanation:
     """Explain one series: heat maps of its labels, and what is found where.
-
-    With a series that was read and predicted (`read: Read`, `part: Part` of `ich25d.predict`):
-
-        explain_series(network, read.hu, read.slice_position_mm, window=read.window, pixel_mm=read.pixel_mm,
-                       orientation=read.orientation,
-                       probabilities=(part.encoder_probability, part.probability, part.series_probability))
 
     Args:
         network: The model, `load_network(folder, device)` (of a `Model`, `model.network`).
@@ -82,8 +99,10 @@ def explain_series(
         pixel_mm: Side of a px of `hu`; None estimates it from the head's width.
         orientation: Where rows and columns run in the patient, as `LP`; empty where unknown: the usual display is
             assumed, the patient's right on the left.
-        labels: Whose heat is wanted; None is those that reach their operating point on a slice or as a series.
+        labels: Whose heat and finding is wanted; None is those that reach their operating point, on a slice and as a
+            series.
         probabilities: Encoder's (n, 6), final (n, 6), series' (6,), where they are known; None predicts.
+        thresholds: Operating points of slices (6,) and of series (6,); None is the model's, `operating_points`.
 
     Raises:
         UsageError: Unknown labels, or arrays whose shapes don't fit.
@@ -99,23 +118,20 @@ def explain_series(
         predicted = network.predict(hu, position, window)
         probabilities = (predicted.encoder_probability, predicted.probability, predicted.series_probability)
     encoder_probability, probability, series_probability = probabilities
-    of_slice, of_series = operating_points(network)
-    is_found = (probability >= of_slice).any(axis=0) & (series_probability >= of_series)
-    wanted = (
-        np.flatnonzero(is_found) if labels is None else [LABELS.index(label) for label in LABELS if label in labels]
-    )
-    heat = series_heat(
-        network, hu, position, window, slice_weight(probability, of_slice), labels=[int(label) for label in wanted]
-    )
+    of_slice, of_series = thresholds or operating_points(network)
+    reached = (probability >= of_slice).any(axis=0) & (series_probability >= of_series)
+    wanted = [
+        number for number, label in enumerate(LABELS) if (bool(reached[number]) if labels is None else label in labels)
+    ]
+    heat = series_heat(network, hu, position, window, slice_weight(probability, of_slice), labels=wanted)
     placed, assumed = _placed(position, pixel_mm, orientation)
     spacing = store_spacing_mm(hu, _gap(placed), float("nan") if pixel_mm is None else pixel_mm, 1.0)
     findings: list[Finding] = []
     masks: dict[str, npt.NDArray[np.bool_]] = {}
-    chosen = [int(label) for label in wanted if is_found[label]]
-    if chosen:
+    if heat.any():
         anatomy: Anatomy = find_anatomy(hu, spacing, slice_position_mm=placed)
         dense = density(hu, anatomy)
-        for label in chosen:
+        for label in wanted:
             lesion: Lesion = find_lesion(heat[:, label], dense, anatomy)
             if not lesion.mask.any():
                 continue
