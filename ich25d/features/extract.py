@@ -49,7 +49,7 @@ def embed_series(
         Embedding, shape (V, n, E), and logit, shape (V, n, 6), float32.
     """
     parts: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
-    for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size):
+    for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size, device=encoder.device):
         for view, (embeddings, logits) in zip(views, parts, strict=True):
             embedding_BE, logit_BL = encoder(batch, flip=view == "flip")  # noqa: N806  # axes as suffix
             embeddings.append(embedding_BE.float().cpu())

@@ -14,7 +14,7 @@ import torch
 from ich25d.config import SlabConfig
 from ich25d.labels import LABELS
 from ich25d.slabs.painting import Painter
-from ich25d.slabs.slab import neighbour_indices
+from ich25d.slabs.slab import neighbour_indices, sized
 from ich25d.studies.store import StudyStore
 
 Item = TypeVar("Item")
@@ -28,7 +28,7 @@ class SlabBatch:
     """Slabs as they come from the store: HU, before windows and augmentation."""
 
     hu: torch.Tensor
-    """Shape (B, S, H, W), int16."""
+    """Shape (B, S, H, W), int16; float32 where it has the network's size already."""
     target: torch.Tensor
     """Shape (B, 6), float32, in the order of `LABELS`; NaN where unknown."""
     row: torch.Tensor
@@ -167,8 +167,13 @@ def series_batches(
     window: npt.NDArray[np.float32] | None,
     slab: SlabConfig,
     batch_size: int,
+    *,
+    device: torch.device | str = "cpu",
 ) -> Iterator[SlabBatch]:
     """Yield the slabs of one whole series in scan order, from an array.
+
+    A slice stands in several slabs, is seen in several views and by several networks: it goes to the device, and to
+    the network's size, once.
 
     Args:
         hu: Shape (n, H, W), int16.
@@ -176,14 +181,16 @@ def series_batches(
         window: The files' own level and width, shape (n, 2); NaN or None where they name none.
         slab: Which neighbours stand beside a slice.
         batch_size: Slabs a batch.
+        device: Where the network lives.
     """
-    neighbours = neighbour_indices(slice_position_mm, slab)
-    volume = torch.from_numpy(np.ascontiguousarray(hu))
+    neighbours = torch.from_numpy(neighbour_indices(slice_position_mm, slab)).to(device)
+    parts = torch.from_numpy(np.ascontiguousarray(hu)).to(device).split(batch_size)
+    volume = torch.cat([sized(part[None], slab.size)[0] for part in parts])
     own = np.full((len(hu), 2), np.nan, np.float32) if window is None else window.astype(np.float32)
     for start in range(0, len(hu), batch_size):
         rows = torch.arange(start, min(start + batch_size, len(hu)))
         yield SlabBatch(
-            hu=volume[torch.from_numpy(neighbours[start : start + batch_size])],
+            hu=volume[neighbours[start : start + batch_size]],
             target=torch.full((len(rows), len(LABELS)), torch.nan),
             row=rows,
             key=rows.clone(),

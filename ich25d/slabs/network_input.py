@@ -1,12 +1,11 @@
 """From a batch of HU slices to the tensor that the encoder takes, on its device."""
 
 import torch
-from torch.nn import functional
 
 from ich25d.config import AugmentConfig, SlabConfig
 from ich25d.slabs.augment import augment as augment_slabs
 from ich25d.slabs.dataset import SlabBatch
-from ich25d.slabs.slab import make_slabs
+from ich25d.slabs.slab import make_slabs, sized
 
 
 def network_input(
@@ -33,9 +32,7 @@ def network_input(
     Returns:
         Grey values from 0 to 1, shape (B, S * V, size, size), float32, on the device.
     """
-    hu = batch.hu.to(device, non_blocking=True).float()
-    if hu.shape[-1] != slab.size or hu.shape[-2] != slab.size:
-        hu = functional.interpolate(hu, size=(slab.size, slab.size), mode="bilinear", antialias=True)
+    hu = sized(batch.hu.to(device, non_blocking=True), slab.size).float()
     own_window = batch.window.to(device)
     if augment is not None:
         changed = augment_slabs(hu, batch.key, augment, seed=seed, epoch=epoch)

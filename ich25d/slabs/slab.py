@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from einops import rearrange
+from torch.nn import functional
 
 from ich25d.config import SlabConfig
 from ich25d.slabs.window import FALLBACK_WINDOW, Window, resolve_windows, window_hu
@@ -75,6 +76,21 @@ def _by_distance(
     tolerance = max(step_mm / 2, 0.75 * median_gap) + 1e-6
     near = np.abs(position[nearest] - target) <= tolerance
     return np.where(near, nearest, own)
+
+
+def sized(hu: torch.Tensor, size: int) -> torch.Tensor:
+    """Resize slices to the network's size; those that have it stay as they are.
+
+    Args:
+        hu: Shape (B, S, H, W), int16 or floating point.
+        size: Side in px.
+
+    Returns:
+        Shape (B, S, size, size), float32 where resized.
+    """
+    if hu.shape[-2:] == (size, size):
+        return hu
+    return functional.interpolate(hu.float(), size=(size, size), mode="bilinear", antialias=True)
 
 
 def make_slabs(
