@@ -74,7 +74,7 @@ PREDICT_EXAMPLES = examples(
     "ich25d predict study/ --model runs/rnn --out predictions/submission.csv",
     "ich25d predict rsna.zip --only '*stage_2_test/*' --model runs/rnn --out submission.csv "
     "--sample stage_2_sample_submission.csv",
-    "ich25d predict studies --model runs/rnn --out submission.csv",
+    "ich25d predict studies --model runs/rnn --out submission.csv --report report",
 )
 
 
@@ -88,6 +88,7 @@ def predict(
     only: Only = None,
     sample: Annotated[Path | None, typer.Option(help="Answer this sample submission, id for id.")] = None,
     images: Images = None,
+    report: Annotated[Path | None, typer.Option(help="A folder for a page a study and a worklist.")] = None,
     device: Device = "auto",
     workers: Workers = 0,
     quiet: Quiet = False,
@@ -96,41 +97,58 @@ def predict(
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
     begin(quiet)
     from ich25d.predict.run import predict as run
+    from ich25d.progress import remark
 
-    end(
-        run(
-            tuple(sources or ()),
-            model,
-            out,
-            only=tuple(only or ()),
-            sample=sample,
-            images=tuple(images or ()),
-            device=device,
-            workers=workers,
-        ),
-        as_json,
+    watcher = None
+    if report is not None:
+        from ich25d.view.report.writer import ReportWriter
+
+        watcher = ReportWriter(report, model)
+    summary = run(
+        tuple(sources or ()),
+        model,
+        out,
+        only=tuple(only or ()),
+        sample=sample,
+        images=tuple(images or ()),
+        device=device,
+        workers=workers,
+        watcher=watcher,
     )
+    if watcher is not None:
+        remark(f"{watcher.index}: {watcher.n_pages} studies, {watcher.n_flagged} flagged")
+    end(summary, as_json)
 
 
 EVALUATE_EXAMPLES = examples(
     "ich25d evaluate submission.csv --labels stage_2_train.csv --out eval",
-    "ich25d evaluate predictions.parquet --labels labels.csv --out eval --json",
+    "ich25d evaluate predictions.parquet --labels labels.csv --model runs/rnn --studies studies --out eval",
+    "ich25d evaluate a/predictions.parquet --against b/predictions.parquet --labels labels.csv --out eval --json",
 )
 
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A submission CSV, or predictions.parquet.")],
     labels: Annotated[Path, typer.Option(help="The truth: Kaggle's long CSV or one column a label.")],
-    out: Annotated[Path, typer.Option(help="The folder for the tables.")],
+    out: Annotated[Path, typer.Option(help="The folder for page, tables and figures.")],
     model: Annotated[Path | None, typer.Option(help="The model directory that holds the thresholds.")] = None,
+    studies: Annotated[
+        Path | None, typer.Option(help="A study store: for subgroups, and pictures of the worst mistakes.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="Another file of predictions to compare with.")] = None,
+    prevalence: Annotated[
+        list[float] | None, typer.Option(help="A share of positives to state predictive values at; may be repeated.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Score predictions: the competition's score and everything a paper asks for, with intervals."""
     begin(quiet)
+    from ich25d.evaluate.decisions import PREVALENCES
     from ich25d.evaluate.run import evaluate as run
 
-    end(run(predictions, labels, out, model=model), as_json)
+    shares = tuple(prevalence or PREVALENCES)
+    end(run(predictions, labels, out, model=model, studies=studies, against=against, prevalences=shares), as_json)
 
 
 CHECK_SUBMISSION_EXAMPLES = examples(

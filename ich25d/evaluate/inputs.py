@@ -27,14 +27,22 @@ class Joined:
     """Shape (N, 6)."""
     slice_patient: npt.NDArray[np.object_]
     """What is resampled together, shape (N,)."""
+    slice_id: npt.NDArray[np.object_]
+    """Image, shape (N,)."""
     resampled: str
     """What that is: patient, series or image."""
+    slice_series: npt.NDArray[np.object_] | None = None
+    """Series of each slice, shape (N,); None where no table says."""
+    series_id: npt.NDArray[np.object_] | None = None
+    """Shape (M,)."""
     series_target: npt.NDArray[np.float64] | None = None
     """Shape (M, 6); None where no table says which slices are one series."""
     series_probability: npt.NDArray[np.float64] | None = None
     series_patient: npt.NDArray[np.object_] | None = None
     n_not_predicted: int = 0
     """Labelled images without a prediction."""
+    n_not_labelled: int = 0
+    """Predicted images without a label."""
     remarks: list[str] = field(default_factory=list)
 
 
@@ -80,8 +88,10 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
         slice_target=table[[f"{label}_truth" for label in LABELS]].to_numpy(dtype=np.float64, na_value=np.nan),
         slice_probability=table[list(LABELS)].to_numpy(dtype=np.float64),
         slice_patient=whose.to_numpy(dtype=object),
+        slice_id=table.index.to_numpy(dtype=object),
         resampled=resampled.removesuffix("_id"),
         n_not_predicted=len(known) - len(table),
+        n_not_labelled=len(predicted) - len(table),
         remarks=remarks,
     )
     if _complete(table, "series_id"):
@@ -163,6 +173,7 @@ def _complete(table: pd.DataFrame, name: str) -> bool:
 def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
     """Add the level of series: truth and, without a table of series beside the predictions, maximum over slices."""
     by_series = table.groupby("series_id", sort=True)
+    joined.slice_series = table["series_id"].to_numpy(dtype=object)
     truth = by_series[[f"{label}_truth" for label in LABELS]]
     positive = truth.max().to_numpy(dtype=np.float64, na_value=np.nan)
     # One unknown slice leaves a series unknown unless another one is positive.
@@ -178,6 +189,7 @@ def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
             joined.remarks.append("series: the probabilities of studies.csv")
     else:
         joined.remarks.append("series: the largest probability of their slices")
+    joined.series_id = largest.index.to_numpy(dtype=object)
     joined.series_probability = largest.to_numpy(dtype=np.float64)
     whose = by_series["patient_id"].first() if joined.resampled == "patient" else pd.Series(largest.index)
     joined.series_patient = whose.to_numpy(dtype=object)

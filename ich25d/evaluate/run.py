@@ -1,14 +1,27 @@
-"""`ich25d evaluate`: a file of predictions and one of labels in, scores as JSON and as a table out."""
+"""`ich25d evaluate`: predictions and labels in; scores, tables, figures and a page out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ich25d.evaluate.inputs import find_thresholds, join
-from ich25d.evaluate.scores import LevelScores, score_level
-from ich25d.evaluate.table import level_table
+from ich25d.errors import UsageError
+from ich25d.evaluate.comparison import compare
+from ich25d.evaluate.decisions import PREVALENCES
+from ich25d.evaluate.flow import Flow, reasons_of
+from ich25d.evaluate.inputs import Joined, find_thresholds, join
+from ich25d.evaluate.level import Level, make_level
+from ich25d.evaluate.mistakes import find_mistakes
+from ich25d.evaluate.output import write_paper
+from ich25d.evaluate.paper import LevelPaper, Paper, measure_level, point_remarks
+from ich25d.evaluate.scores import LevelScores
+from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
+from ich25d.evaluate.table import comparison_table, level_table, point_table
 from ich25d.files import write_json, write_text
+from ich25d.labels import LABELS
+from ich25d.studies.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
+from ich25d.training.thresholds import Thresholds
 
 
 @dataclass(slots=True)
@@ -26,6 +39,8 @@ class Evaluation:
     """Where the thresholds are from."""
     replicates: int
     n_not_predicted: int
+    paper: Paper
+    """Curves, operating points, subgroups and what else a paper shows."""
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -38,6 +53,9 @@ class Evaluation:
         lines = level_table("slices", self.slices)
         if self.series is not None:
             lines += ["", *level_table("series", self.series)]
+        for part in self.paper.levels:
+            lines += point_table(part)
+        lines += comparison_table(self.paper)
         covered = f"{LEVEL:.0%} intervals from {self.replicates} resamplings of {self.resampled}s"
         lines += ["", covered, f"thresholds: {self.thresholds}", *self.remarks]
         return [*lines, f"written to {self.out}"]
@@ -53,6 +71,7 @@ class Evaluation:
             "remarks": self.remarks,
             "slice": self.slices.to_dict(),
             "series": None if self.series is None else self.series.to_dict(),
+            **self.paper.to_dict(),
         }
 
 
@@ -63,6 +82,8 @@ def evaluate(
     *,
     model: Path | None = None,
     studies: Path | None = None,
+    against: Path | None = None,
+    prevalences: Sequence[float] = PREVALENCES,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Evaluation:
@@ -71,10 +92,14 @@ def evaluate(
     Args:
         predictions: A submission CSV, or the `predictions.parquet` beside it.
         labels: The truth, in Kaggle's long form or one column a label.
-        out: Folder for `evaluation.json` and `evaluation.txt`.
+        out: Folder for `index.html`, `evaluation.json`, `evaluation.txt`, `tables/` and `figures/`.
         model: The model directory whose thresholds were chosen on validation, or a JSON file of thresholds. Without
-            one, decisions are made at 1 / (1 + beta^2), 0.5 and 0.2: thresholds chosen on the labels at hand flatter.
+            one, decisions are made at 1 / (1 + beta^2), 0.5 and 0.2: thresholds chosen on the labels at hand flatter;
+            and operating points aren't reported.
         studies: A study store, or a table with image_id, series_id and patient_id, if none is beside the predictions.
+            A store also brings subgroups and the pictures of the worst mistakes.
+        against: Another file of predictions, to compare with.
+        prevalences: Shares of positives at which predictive values are stated.
         replicates: Resamplings of the patients.
         seed: Seed of the draws.
 
@@ -85,26 +110,109 @@ def evaluate(
         SubmissionError: The predictions can't be read as such.
         LabelError: The labels can't.
         ModelError: The thresholds can't.
-        UsageError: No image is in both.
+        UsageError: No image is in both, or a prevalence is out of range.
     """
+    if not all(0 < share < 1 for share in prevalences):
+        raise UsageError(f"a prevalence must lie between 0 and 1 (got {list(prevalences)})")
     thresholds, chosen = find_thresholds(model)
     joined = join(predictions, labels, studies)
-    series = None
-    slices = score_level(
-        joined.slice_target, joined.slice_probability, joined.slice_patient, thresholds["slice"],
-        replicates=replicates, seed=seed,
+    other = None if against is None else join(against, labels, studies)
+    store = None if studies is None or not (studies / "store.json").is_file() else StudyStore.open(studies)
+    parts = [
+        _measured(level, store, prevalences)
+        for level in _levels(joined, thresholds if chosen else {}, replicates=replicates, seed=seed)
+    ]
+    where = f"chosen on validation, of {model.name or model}" if chosen and model is not None else "not given"
+    paper = Paper(
+        "Evaluation", parts, _flow(joined, predictions, studies), where, prevalences=tuple(prevalences),
+        other="" if against is None else _name_of(against, predictions), intro=_intro(joined, parts),
     )  # fmt: skip
-    if joined.series_target is not None and joined.series_probability is not None and joined.series_patient is not None:
-        series = score_level(
-            joined.series_target, joined.series_probability, joined.series_patient, thresholds["series"],
-            replicates=replicates, seed=seed,
-        )  # fmt: skip
+    paper.remarks = [*joined.remarks, *point_remarks(parts, has_model=chosen)]
+    if other is not None:
+        paper.comparison, more = compare(joined, other, replicates=replicates, seed=seed)
+        paper.remarks += more
+    if store is not None:
+        paper.mistakes = find_mistakes(parts[0].level)
+    paper.remarks += write_paper(paper, out, store=store)
     rule = "1 / (1 + beta^2), as no thresholds chosen on validation were given"
+    if chosen:
+        rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     found = Evaluation(
-        predictions, labels, out, slices, series, joined.resampled,
-        f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)" if chosen else rule,
-        replicates, joined.n_not_predicted, joined.remarks,
+        predictions, labels, out, parts[0].level.scores, parts[1].level.scores if len(parts) > 1 else None,
+        joined.resampled, rule,
+        replicates, joined.n_not_predicted, paper, paper.remarks,
     )  # fmt: skip
     write_json(out / "evaluation.json", found.to_dict())
     write_text(out / "evaluation.txt", "\n".join(found.lines()) + "\n")
     return found
+
+
+def _name_of(against: Path, predictions: Path) -> str:
+    """Name the other file; with its folder where both files are called alike."""
+    return against.name if against.name != predictions.name else f"{against.parent.name}/{against.name}"
+
+
+def _levels(joined: Joined, thresholds: dict[str, Thresholds], *, replicates: int, seed: int) -> list[Level]:
+    """Measure the scores of slices and, where a table says which they are, of series."""
+    levels = [
+        make_level(
+            "slices", joined.slice_target, joined.slice_probability, joined.slice_patient, joined.slice_id,
+            series_id=joined.slice_series, resampled=joined.resampled, thresholds=thresholds.get("slice"),
+            replicates=replicates, seed=seed,
+        )
+    ]  # fmt: skip
+    if (
+        joined.series_target is not None
+        and joined.series_probability is not None
+        and joined.series_patient is not None
+        and joined.series_id is not None
+    ):
+        levels.append(
+            make_level(
+                "series", joined.series_target, joined.series_probability, joined.series_patient, joined.series_id,
+                series_id=joined.series_id, resampled=joined.resampled, thresholds=thresholds.get("series"),
+                replicates=replicates, seed=seed,
+            )
+        )  # fmt: skip
+    return levels
+
+
+def _measured(level: Level, store: StudyStore | None, prevalences: Sequence[float]) -> LevelPaper:
+    subgroups: list[dict[str, Any]] = []
+    if store is not None:
+        counts = None
+        if level.name == "series":
+            counts = store.slices.groupby("series_id")[list(LABELS)].sum().astype("float64")
+        subgroups = measure_subgroups(level, attributes_of(store.series), counts)
+    return measure_level(level, prevalences=prevalences, subgroups=subgroups)
+
+
+def _flow(joined: Joined, predictions: Path, studies: Path | None) -> Flow:
+    n = len(joined.slice_id)
+    steps = [
+        ("images with a label", n + joined.n_not_predicted),
+        ("of these not predicted", joined.n_not_predicted),
+        ("images predicted", n + joined.n_not_labelled),
+        ("of these without a label", joined.n_not_labelled),
+        ("images judged", n),
+    ]
+    if joined.series_id is not None:
+        steps.append(("series judged", len(joined.series_id)))
+    if joined.resampled != "image":
+        name = "patients judged" if joined.resampled == "patient" else "series that are resampled"
+        steps.append((name, len(set(joined.slice_patient.tolist()))))
+    tables = [("predictions", predictions.with_name("qc.csv"))]
+    if studies is not None and studies.is_dir():
+        tables.append(("study store", studies / "qc.csv"))
+    return Flow(tuple(steps), reasons_of(tables))
+
+
+def _intro(joined: Joined, parts: Sequence[LevelPaper]) -> str:
+    found = parts[-1].level.scores.label["any"]["auc"]
+    level = parts[-1].level
+    return (
+        f"{len(joined.slice_id):,} slices"
+        + (f" of {len(joined.series_id):,} series" if joined.series_id is not None else "")
+        + f" judged against their labels. Any bleed, {level.name}: AUC {found.value:.3f} "
+        f"({LEVEL:.0%} interval {found.low:.3f} to {found.high:.3f})."
+    )

@@ -2,6 +2,7 @@
 
 import math
 
+from ich25d.evaluate.paper import LevelPaper, Paper
 from ich25d.evaluate.scores import LevelScores, Measure
 from ich25d.labels import LABELS
 
@@ -35,6 +36,35 @@ def level_table(level: str, scores: LevelScores) -> list[str]:
             found = scores.at[rule][label]
             cells = [_cell(found[name], 3) for name in measures]
             lines.append(_row(label, f"{scores.threshold[rule][label]:.3f}", *cells))
+    return lines
+
+
+def point_table(part: LevelPaper) -> list[str]:
+    """Lay out a level's operating points, with Wilson's intervals; nothing where there are none."""
+    lines = []
+    for point in dict.fromkeys(found.point for found in part.points):
+        title = f"{part.level.name}, {point.replace('_', ' >= .')} on validation"
+        lines += ["", _row(title[:30], "threshold", "sensitivity (Wilson)", "specificity (Wilson)")]
+        for found in part.points:
+            if found.point == point:
+                cells = [
+                    _cell(Measure(share.value, *share.wilson), 3) for share in (found.sensitivity, found.specificity)
+                ]
+                lines.append(_row(found.label, f"{found.threshold:.3f}", *cells))
+    return lines
+
+
+def comparison_table(paper: Paper) -> list[str]:
+    """Lay out the comparison with another file; nothing where there is none."""
+    lines = []
+    for level in dict.fromkeys(found.level for found in paper.comparison):
+        title = f"{level} against {paper.other}"[:30]
+        lines += ["", _row(title, "p (DeLong)", "AUC, difference", "with patients", "log loss, difference")]
+        for found in paper.comparison:
+            if found.level == level:
+                test = Measure(found.delong.value, found.delong.low, found.delong.high)
+                cells = [_cell(test, 4), _cell(found.resampled, 4), _cell(found.log_loss, 4)]
+                lines.append(_row(found.label, f"{found.delong.p:.3g}", *cells))
     return lines
 
 

@@ -1,10 +1,11 @@
-"""Intervals by resampling patients: the slices of a scan aren't independent, patients are."""
+"""Intervals by resampling patients: the slices of a scan aren't independent, patients are. Wilson's for shares."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 REPLICATES = 1000
 """Resamplings of the patients."""
@@ -98,3 +99,25 @@ def bootstrap_interval(
     """
     low, high = percentiles(bootstrap(statistic, patient, replicates=replicates, seed=seed), level=level)
     return float(low), float(high)
+
+
+def wilson_interval(n_hit: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
+    """Return Wilson's interval of a share of independent cases; NaN where there is none.
+
+    It stays within 0 and 1, and doesn't collapse where all or none are hit.
+
+    Args:
+        n_hit: Cases that are hit, 0 to n.
+        n: Cases.
+        level: Coverage.
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if not n > 0:
+        return float("nan"), float("nan")
+    z = float(ndtri(0.5 + level / 2))
+    share, pull = n_hit / n, z**2 / n
+    centre = (share + pull / 2) / (1 + pull)
+    half = z / (1 + pull) * float(np.sqrt(share * (1 - share) / n + pull / (4 * n)))
+    return max(0.0, centre - half), min(1.0, centre + half)

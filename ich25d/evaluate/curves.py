@@ -1,0 +1,188 @@
+"""Curves of one label, with bands from resampled patients: ROC, precision-recall, reliability, net benefit.
+
+Counts by patient and threshold are made once; a resampling is then one product of matrices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from ich25d.evaluate.level import LabelCases
+from ich25d.evaluate.scores import Measure
+from ich25d.training.intervals import percentiles
+
+Floats = npt.NDArray[np.float64]
+
+FALSE_ALARMS: Floats = np.unique(np.concatenate([np.linspace(0, 0.1, 41), np.linspace(0.1, 1, 91)]))
+"""1 - specificity at which the ROC curve and its band are given; closer where decisions are made."""
+
+RECALLS: Floats = np.linspace(0.01, 1, 100)
+"""Sensitivities at which precision and its band are given."""
+
+WISHES: Floats = np.concatenate([np.linspace(0.005, 0.1, 20), np.linspace(0.12, 0.6, 25)])
+"""Threshold probabilities of the decision curve: how likely a bleed must be for one to want the alarm."""
+
+RELIABILITY_BINS = 10
+"""Groups of equal size in a reliability plot."""
+
+_MOST_THRESHOLDS, _FEWEST_THRESHOLDS, _COUNTS = 256, 48, 12_000_000
+_LEAST_PROBABILITY = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A curve and its 95 % band, pointwise; NaN where it isn't defined."""
+
+    x: Floats
+    y: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """Observed share of positives against the mean probability, in groups of equal size."""
+
+    curve: Curve
+    n: npt.NDArray[np.int64]
+    """Cases a group."""
+    intercept: Measure
+    """Of a logistic regression of truth on the logit; 0 is right."""
+    slope: Measure
+    """Likewise; 1 is right, below 1 the probabilities are too extreme. Intervals are clustered by patient."""
+    observed: float
+    """Share of positives."""
+    expected: float
+    """Mean probability."""
+
+
+def grid_of(cases: LabelCases) -> Floats:
+    """Choose thresholds that lie evenly among the positives and among the negatives, rising; all where few."""
+    values = np.unique(cases.probability)
+    size = int(np.clip(_COUNTS // max(1, cases.n_patients), _FEWEST_THRESHOLDS, _MOST_THRESHOLDS))
+    if len(values) <= size:
+        return values
+    shares = np.linspace(0, 1, size // 2)
+    groups = (cases.probability[cases.positive], cases.probability[~cases.positive])
+    return np.unique(np.concatenate([np.quantile(group, shares, method="nearest") for group in groups]))
+
+
+def roc_and_precision(cases: LabelCases) -> tuple[Curve, Curve]:
+    """Return the ROC curve (x: 1 - specificity) and the precision-recall curve (x: sensitivity).
+
+    Args:
+        cases: With both classes.
+    """
+    called_positive, called_negative = cases.called_at(grid_of(cases))
+    positives, negatives = cases.totals()
+    rocs, precisions = [], []
+    for weight in cases.weights():
+        # Thresholds fall from here on, so that everything rises.
+        true = (weight @ called_positive)[:, ::-1]
+        false = (weight @ called_negative)[:, ::-1]
+        m, n = weight @ positives, weight @ negatives
+        for row in range(len(weight)):
+            if not m[row] or not n[row]:
+                rocs.append(np.full(len(FALSE_ALARMS), np.nan))
+                precisions.append(np.full(len(RECALLS), np.nan))
+                continue
+            rocs.append(_sensitivity_at(false[row] / n[row], true[row] / m[row]))
+            precisions.append(_precision_at(true[row], false[row], m[row]))
+    return _curve(FALSE_ALARMS, np.stack(rocs)), _curve(RECALLS, np.stack(precisions))
+
+
+def _sensitivity_at(false_rate: Floats, true_rate: Floats) -> Floats:
+    """Read a ROC curve, straight between its points, at `FALSE_ALARMS`; at its steps the upper end."""
+    x, y = np.concatenate([[0.0], false_rate, [1.0]]), np.concatenate([[0.0], true_rate, [1.0]])
+    left = np.searchsorted(x, FALSE_ALARMS, side="right") - 1
+    right = np.minimum(left + 1, len(x) - 1)
+    gap = x[right] - x[left]
+    share = np.divide(FALSE_ALARMS - x[left], gap, out=np.zeros(len(left)), where=gap > 0)
+    found: Floats = y[left] + share * (y[right] - y[left])
+    return found
+
+
+def _precision_at(true: Floats, false: Floats, positives: float) -> Floats:
+    """Read the precision at the first threshold that reaches each of `RECALLS`."""
+    at = np.minimum(np.searchsorted(true, RECALLS * positives - 1e-9), len(true) - 1)
+    found: Floats = true[at] / (true[at] + false[at])
+    return found
+
+
+def net_benefit(cases: LabelCases) -> tuple[Curve, Curve]:
+    """Return the decision curve of the model, and that of calling everything positive.
+
+    Net benefit is the share of true calls minus that of false ones, weighed by the odds of the probability at which
+    one wants an alarm; calling nothing has 0.
+
+    References:
+        Vickers & Elkin, Decision curve analysis, 2006.
+    """
+    called_positive, called_negative = cases.called_at(WISHES)
+    positives, negatives = cases.totals()
+    odds = WISHES / (1 - WISHES)
+    model, everything = [], []
+    for weight in cases.weights():
+        n = (weight @ (positives + negatives))[:, None]
+        model.append((weight @ called_positive - odds * (weight @ called_negative)) / n)
+        everything.append(((weight @ positives)[:, None] - odds * (weight @ negatives)[:, None]) / n)
+    return _curve(WISHES, np.concatenate(model)), _curve(WISHES, np.concatenate(everything))
+
+
+def reliability(cases: LabelCases) -> Reliability:
+    """Return the reliability plot of one label, and slope and intercept of its recalibration."""
+    edges = np.unique(np.quantile(cases.probability, np.linspace(0, 1, RELIABILITY_BINS + 1)[1:-1]))
+    place = np.searchsorted(edges, cases.probability, side="right")
+    size = len(edges) + 1
+    key = cases.code * size + place
+    length = cases.n_patients * size
+    sums = [
+        np.bincount(key, weights, minlength=length).reshape(-1, size)
+        for weights in (np.ones(len(key)), cases.positive.astype(np.float64), cases.probability)
+    ]
+    n, _, total = (part.sum(axis=0) for part in sums)
+    kept = n > 0
+    drawn = []
+    for weight in cases.weights():
+        drawn_n, drawn_hits = (weight @ part[:, kept] for part in sums[:2])
+        drawn.append(np.divide(drawn_hits, drawn_n, out=np.full(drawn_n.shape, np.nan), where=drawn_n > 0))
+    intercept, slope = _recalibration(cases)
+    return Reliability(
+        _curve(total[kept] / n[kept], np.concatenate(drawn)), n[kept].astype(np.int64), intercept, slope,
+        float(cases.positive.mean()), float(cases.probability.mean()),
+    )  # fmt: skip
+
+
+def _recalibration(cases: LabelCases) -> tuple[Measure, Measure]:
+    """Fit truth on the logit by Newton's steps; the variance is that of clusters (sandwich)."""
+    absent = Measure(*[float("nan")] * 3)
+    if not cases.has_both:
+        return absent, absent
+    clipped = np.clip(cases.probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    design = np.stack([np.ones(len(clipped)), np.log(clipped / (1 - clipped))], axis=1)
+    truth = cases.positive.astype(np.float64)
+    found = np.array([0.0, 1.0])
+    for _ in range(50):
+        fitted = expit(design @ found)
+        slopes = design.T @ (truth - fitted)
+        bend = (design * (fitted * (1 - fitted))[:, None]).T @ design
+        if not np.isfinite(bend).all() or np.linalg.cond(bend) > 1e12:
+            return absent, absent  # classes told apart without a fault: the slope has no end
+        step = np.linalg.solve(bend, slopes)
+        found = found + np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-9:
+            break
+    scores = design * (truth - fitted)[:, None]
+    by_patient = np.stack([np.bincount(cases.code, scores[:, k], minlength=cases.n_patients) for k in (0, 1)], axis=1)
+    inverse = np.linalg.inv(bend)
+    deviation = np.sqrt(np.diag(inverse @ (by_patient.T @ by_patient) @ inverse))
+    ends = [Measure(float(v), float(v - 1.96 * d), float(v + 1.96 * d)) for v, d in zip(found, deviation, strict=True)]
+    return ends[0], ends[1]
+
+
+def _curve(x: Floats, values: Floats) -> Curve:
+    """Take the first row as the curve and the others as its resamplings, shape (1 + R, G)."""
+    low, high = percentiles(values[1:]) if len(values) > 1 else (np.full(len(x), np.nan),) * 2
+    return Curve(x, values[0], low, high)

@@ -1,0 +1,121 @@
+"""One level of an evaluation: cases (slices, series or studies) with truth, probabilities and whose they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.evaluate.scores import LevelScores, score_level
+from ich25d.training.intervals import REPLICATES, patient_weights
+from ich25d.training.thresholds import Thresholds
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """Cases of one kind, and what was measured on them."""
+
+    name: str
+    """`slices`, `series` or `studies`."""
+    target: Floats
+    """Shape (N, 6), NaN where unknown."""
+    probability: Floats
+    """Shape (N, 6)."""
+    patient: npt.NDArray[np.object_]
+    """What is resampled together, shape (N,)."""
+    case_id: npt.NDArray[np.object_]
+    """Image, series or study, shape (N,)."""
+    series_id: npt.NDArray[np.object_] | None
+    """Whose attributes a case has, shape (N,); None where no table says."""
+    resampled: str
+    """What that is: patient, series, image or study."""
+    thresholds: Thresholds
+    """By rule and label, of a model that chose them on validation; empty without one."""
+    scores: LevelScores
+    replicates: int
+    seed: int
+
+    def of_label(self, column: int) -> "LabelCases":
+        """Return what is known of one label."""
+        known = ~np.isnan(self.target[:, column])
+        _, code = np.unique(self.patient[known].astype(str), return_inverse=True)
+        return LabelCases(
+            self.target[known, column] == 1,
+            self.probability[known, column],
+            code.astype(np.int64),
+            self.replicates,
+            self.seed,
+        )
+
+
+def make_level(
+    name: str,
+    target: Floats,
+    probability: Floats,
+    patient: npt.NDArray[np.object_],
+    case_id: npt.NDArray[np.object_],
+    *,
+    series_id: npt.NDArray[np.object_] | None = None,
+    resampled: str = "patient",
+    thresholds: Thresholds | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Level:
+    """Measure what `score_level` measures, and keep the cases for all that follows."""
+    scores = score_level(target, probability, patient, thresholds or {}, replicates=replicates, seed=seed)
+    return Level(
+        name, target, probability, patient, case_id, series_id, resampled, thresholds or {}, scores, replicates, seed
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelCases:
+    """The cases of which one label is known."""
+
+    positive: npt.NDArray[np.bool_]
+    """Shape (N,)."""
+    probability: Floats
+    """Shape (N,)."""
+    code: npt.NDArray[np.int64]
+    """Number of the patient, shape (N,)."""
+    replicates: int
+    seed: int
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return int(self.code.max()) + 1 if len(self.code) else 0
+
+    @property
+    def has_both(self) -> bool:
+        """There are positives and negatives."""
+        return bool(self.positive.any() and not self.positive.all())
+
+    def weights(self) -> Iterator[Floats]:
+        """Yield how often each patient is drawn, (r, P) at a time; before all others one row of ones."""
+        yield np.ones((1, self.n_patients))
+        yield from patient_weights(np.arange(self.n_patients), replicates=self.replicates, seed=self.seed)
+
+    def called_at(self, thresholds: Floats) -> tuple[Floats, Floats]:
+        """Count positives and negatives of each patient at or above each threshold, both of shape (P, G).
+
+        Args:
+            thresholds: Rising, shape (G,).
+        """
+        size = len(thresholds) + 1
+        place = np.searchsorted(thresholds, self.probability, side="right")
+        found = []
+        for chosen in (self.positive, ~self.positive):
+            at = np.bincount(self.code[chosen] * size + place[chosen], minlength=self.n_patients * size)
+            by_patient = at.reshape(self.n_patients, size).astype(np.float64)
+            # A case is called by every threshold that isn't above it.
+            found.append(by_patient[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:])
+        return found[0], found[1]
+
+    def totals(self) -> tuple[Floats, Floats]:
+        """Count positives and negatives of each patient, shape (P,) each."""
+        n = self.n_patients
+        positive = np.bincount(self.code[self.positive], minlength=n).astype(np.float64)
+        return positive, np.bincount(self.code[~self.positive], minlength=n).astype(np.float64)

@@ -1,0 +1,113 @@
+"""The worst mistakes as pictures: negatives with the highest probability, positives with the lowest."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from ich25d.config import NAMED_WINDOWS
+from ich25d.evaluate.level import Level
+from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.pages.picture import gallery, picture
+from ich25d.studies.store import StudyStore
+
+SHOWN = 6
+"""Pictures of each kind a label."""
+
+_WINDOWS = ("brain", "subdural")
+
+Kind = Literal["false positive", "false negative"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One slice that the model got most wrong."""
+
+    kind: Kind
+    label: str
+    image_id: str
+    series_id: str
+    probability: float
+    truth: tuple[str, ...]
+    """Labels that are true of the slice."""
+
+
+def find_mistakes(level: Level, *, shown: int = SHOWN) -> list[Mistake]:
+    """Choose the worst slices of each label and kind, one a series: neighbours would all look alike.
+
+    A negative counts as a mistake from 0.5 on or, where the model has thresholds, from the one of the higher
+    specificity; a positive below 0.5 or that of the higher sensitivity.
+
+    Args:
+        level: Slices, with their series.
+        shown: At most so many of each.
+    """
+    if level.series_id is None:
+        return []
+    found = []
+    for column in (ANY_INDEX, *range(ANY_INDEX)):
+        label = LABELS[column]
+        truth, probability = level.target[:, column], level.probability[:, column]
+        false_alarm = level.thresholds.get("specificity_90", {}).get(label, 0.5)
+        miss = level.thresholds.get("sensitivity_95", {}).get(label, 0.5)
+        order = np.argsort(-probability, kind="stable")
+        kinds: tuple[tuple[Kind, npt.NDArray[np.int64]], ...] = (
+            ("false positive", order[(truth[order] == 0) & (probability[order] >= false_alarm)]),
+            ("false negative", order[::-1][(truth[order[::-1]] == 1) & (probability[order[::-1]] < miss)]),
+        )
+        for kind, rows in kinds:
+            seen: set[str] = set()
+            for row in rows.tolist():
+                series = str(level.series_id[row])
+                if series in seen:
+                    continue
+                seen.add(series)
+                true = tuple(name for place, name in enumerate(LABELS[:-1]) if level.target[row, place] == 1)
+                image = str(level.case_id[row])
+                found.append(Mistake(kind, label, image, series, float(probability[row]), true))
+                if len(seen) == shown:
+                    break
+    return found
+
+
+def mistake_gallery(mistakes: list[Mistake], store: StudyStore) -> Markup:
+    """Show slices in brain and subdural windows side by side; those that the store doesn't hold are left out."""
+    place = dict(
+        zip(
+            store.slices["image_id"],
+            zip(store.slices["series_id"], store.slices["slice_index"], strict=True),
+            strict=True,
+        )
+    )
+    pictures = []
+    for mistake in mistakes:
+        if mistake.image_id not in place:
+            continue
+        series_id, index = place[mistake.image_id]
+        hu = store.hu(str(series_id), [int(index)])[0]
+        truth = ", ".join(mistake.truth) or "no bleed"
+        pictures.append(
+            picture(
+                np.concatenate([grey(hu, *NAMED_WINDOWS[name]) for name in _WINDOWS], axis=1),
+                alt=f"Slice {int(index) + 1} of series {mistake.series_id} in brain and subdural window; "
+                f"a {mistake.kind} for {mistake.label}",
+                caption=f"{mistake.label} {mistake.probability:.3f}; labelled: {truth}. Series {mistake.series_id}, "
+                f"slice {int(index) + 1} of {_length(store, str(series_id))}",
+                width=384,
+            )
+        )
+    return gallery(pictures)
+
+
+def _length(store: StudyStore, series_id: str) -> int:
+    series = store.series
+    return int(series.loc[series["series_id"] == series_id, "n_slices"].iloc[0])
+
+
+def grey(hu: npt.NDArray[np.int16], level: float, width: float) -> npt.NDArray[np.uint8]:
+    """Return HU as grey values 0 to 255 of a window."""
+    scaled = (hu.astype(np.float32) - (level - width / 2)) / width
+    found: npt.NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+    return found

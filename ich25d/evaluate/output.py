@@ -1,0 +1,39 @@
+"""What an evaluation writes beside its scores: the page, the tables as CSV, the figures as PNG and PDF."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ich25d.evaluate.chart import Chart, can_draw, draw
+from ich25d.evaluate.figures import figures_of
+from ich25d.evaluate.page import evaluation_page
+from ich25d.evaluate.paper import Paper
+from ich25d.evaluate.tables import tables_of, write_tables
+from ich25d.studies.store import StudyStore
+
+PAGE_FILE, TABLES_FOLDER, FIGURES_FOLDER = "index.html", "tables", "figures"
+
+
+def write_paper(
+    paper: Paper, out: Path, *, store: StudyStore | None = None, more: Mapping[str, pd.DataFrame] | None = None
+) -> list[str]:
+    """Write `index.html`, `tables/*.csv` and `figures/*.png` and `.pdf`; return what to remark.
+
+    Args:
+        paper: What was measured.
+        out: The folder.
+        store: Where the gallery's pictures are from.
+        more: Further tables, by name.
+    """
+    said = []
+    write_tables({**tables_of(paper), **(more or {})}, out / TABLES_FOLDER)
+    if can_draw():
+        figures: dict[str, list[Chart]] = {}
+        for part in paper.levels:
+            figures |= figures_of(part)
+        draw(figures, out / FIGURES_FOLDER)
+    else:
+        said.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
+    evaluation_page(paper, store=store).write(out / PAGE_FILE)
+    return said

@@ -1,0 +1,265 @@
+"""The page of an evaluation: what was judged, how well, at which points, where it fails."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from ich25d.evaluate.comparison import CLUSTERED, LabelComparison
+from ich25d.evaluate.decisions import PointResult, Share
+from ich25d.evaluate.figures import interval, label_charts, overviews, short
+from ich25d.evaluate.flow import Flow
+from ich25d.evaluate.mistakes import Mistake, mistake_gallery
+from ich25d.evaluate.paper import LevelPaper, Paper
+from ich25d.evaluate.scores import Measure
+from ich25d.labels import LABELS
+from ich25d.pages.page import Page, facts, remarks
+from ich25d.pages.table import table
+from ich25d.studies.store import StudyStore
+from ich25d.training.intervals import LEVEL
+from ich25d.training.thresholds import POINTS
+
+_STYLE = """
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 1.5rem; }
+.pair > * { min-width: 0; }
+.pair .chart .scroll > svg { min-width: 22rem; }
+.iv { white-space: nowrap; }
+.gallery .picture { width: 24rem; max-width: 100%; }
+"""
+
+_POINT_NAMES = {name: f"{measure} at least {least:.2f}" for name, (measure, least) in POINTS.items()}
+
+
+def evaluation_page(paper: Paper, *, store: StudyStore | None = None) -> Page:
+    """Put together the page.
+
+    Args:
+        paper: What was measured.
+        store: Where the pictures of the gallery are from; without one there is none.
+    """
+    page = Page(paper.title, lead=paper.intro)
+    page.style(_STYLE)
+    page.section("Summary", facts(_summary(paper)), remarks(paper.remarks))
+    for extra in paper.sections:
+        page.section(extra.heading, *extra.parts, note=extra.note)
+    page.section("Cases and exclusions", *_flow(paper.flow))
+    for part in paper.levels:
+        name = part.level.name
+        page.section(f"Ranking and calibration of {name}", *_scores(part), *_first_charts(part), note=_intervals(part))
+        if part.curves:
+            page.section(f"Curves of {name}, label by label", *_charts(part), note=(
+                "Bands are pointwise 95 % intervals. A reliability plot groups the cases into tenths by probability; "
+                "slope 1 and intercept 0 are right, a slope below 1 says that probabilities are too extreme."
+            ))  # fmt: skip
+        page.section(f"Operating points of {name}", *_points(part, paper), note=(
+            "Thresholds were chosen on validation, before these cases were seen. Wilson's intervals take the cases as "
+            f"independent; the second ones resample {_plural(part.level.resampled)}."
+        ))  # fmt: skip
+    if any(part.subgroups for part in paper.levels):
+        page.section("Subgroups", *(_subgroups(part) for part in paper.levels if part.subgroups), note=(
+            "Subgroups of at least 30 cases. They weren't chosen for what they show, and there are many of them: "
+            "single ones that stand out may do so by chance."
+        ))  # fmt: skip
+    if paper.comparison:
+        page.section("Comparison of two prediction files", *_comparison(paper))
+    if store is not None:
+        page.section("Worst mistakes", *_mistakes(paper.mistakes, store), note=(
+            "Slices, one a series, brain window (level 40, width 80 HU) left and subdural window (80, 200) right: "
+            "negatives with the highest probability and positives with the lowest. Labels of single slices are noisy "
+            "at a bleed's upper and lower end."
+        ))  # fmt: skip
+    return page
+
+
+def _summary(paper: Paper) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for part in paper.levels:
+        scores = part.level.scores
+        found[f"{part.level.name}"] = f"{scores.n:,}"
+        found[f"{part.level.name} with a bleed"] = f"{scores.n_positive['any']:,} of {scores.n_known['any']:,}"
+    first = paper.levels[0].level
+    found[f"{_plural(first.resampled)}, resampled for the intervals"] = f"{first.scores.n_patients:,}"
+    if first.name == "slices":
+        found["competition's score (weighted log loss)"] = short(first.scores.overall["score"], 4)
+        found["of the best constant answer's"] = short(first.scores.overall["of_constant"])
+    for part in paper.levels:
+        found[f"AUC any, {part.level.name}"] = short(part.level.scores.label["any"]["auc"])
+    found["thresholds"] = paper.thresholds
+    return found
+
+
+def _flow(flow: Flow) -> list[Markup | str]:
+    parts: list[Markup | str] = [
+        table(["step", "number"], [[what, n] for what, n in flow.steps], caption="From all cases to those judged",
+              sortable=False)
+    ]  # fmt: skip
+    if flow.reasons:
+        rows = [
+            [one.where, "refused" if one.is_refused else "remark", one.level, one.code, one.n, one.meaning]
+            for one in flow.reasons
+        ]
+        columns = ["table", "what", "level", "code", "rows", "meaning"]
+        parts.append(table(columns, rows, caption="Reasons, from the tables of refusals and remarks (qc.csv)"))
+    else:
+        parts.append("No table of refusals and remarks (qc.csv) stands beside the predictions.")
+    return parts
+
+
+def _intervals(part: LevelPaper) -> str:
+    level = part.level
+    return (
+        f"{level.scores.n:,} {level.name}. In brackets: {LEVEL:.0%} intervals from {level.replicates:,} resamplings of "
+        f"{_plural(level.resampled)}."
+    )
+
+
+def _scores(part: LevelPaper) -> list[Markup]:
+    scores = part.level.scores
+    lines = {curves.label: curves.reliability for curves in part.curves}
+    ranking: list[list[object]] = []
+    calibration: list[list[object]] = []
+    for label in (LABELS[-1], *LABELS[:-1]):
+        found, line = scores.label[label], lines.get(label)
+        ranking.append([
+            label, scores.n_positive[label], scores.n_known[label], _iv(found["auc"]), _iv(found["average_precision"]),
+            _iv(found["log_loss"], 4),
+        ])  # fmt: skip
+        shares = (None, None) if line is None else (line.observed, line.expected)
+        fit = (None, None) if line is None else (_iv(line.slope, 2), _iv(line.intercept, 2))
+        calibration.append([label, *shares, *fit, _iv(found["calibration_error"], 4), _iv(found["brier"], 4)])
+    name = part.level.name
+    columns = ("label", "positive", "known", "AUC", "average precision", "log loss")
+    more = ("label", "observed share", "mean probability", "slope", "intercept", "calibration error", "Brier score")
+    return [
+        table(columns, ranking, caption=f"{name}: ranking"),
+        table(more, calibration, caption=f"{name}: calibration"),
+    ]
+
+
+def _iv(measure: Measure, digits: int = 3) -> Markup:
+    return Markup('<span class="iv">{}</span>').format(short(measure, digits))
+
+
+def _ends(ends: tuple[float, float], digits: int = 3) -> Markup:
+    return Markup('<span class="iv">{}</span>').format(interval(ends, digits))
+
+
+def _first_charts(part: LevelPaper) -> list[Markup]:
+    return [_pair([chart.to_markup() for chart in overviews(part)])] if part.curves else []
+
+
+def _charts(part: LevelPaper) -> list[Markup]:
+    found = []
+    for curves in sorted(part.curves, key=lambda one: one.label != "any"):
+        grid = _pair([chart.to_markup() for chart in label_charts(part, curves).values()])
+        n, positive = part.level.scores.n_known[curves.label], part.level.scores.n_positive[curves.label]
+        found.append(
+            Markup("<details{}><summary>{}: {:,} positive of {:,}</summary>{}</details>").format(
+                Markup(" open") if curves.label == "any" else "", curves.label, positive, n, grid
+            )
+        )
+    return found
+
+
+def _pair(charts: Sequence[Markup]) -> Markup:
+    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
+
+
+def share_text(share: Share) -> Markup:
+    """Write a share as `.951 [.902, .976] 117/123`, with Wilson's interval."""
+    return Markup("{} {:,}/{:,}").format(_iv(Measure(share.value, *share.wilson)), share.n_hit, share.n)
+
+
+def point_rows(points: Sequence[PointResult]) -> list[list[object]]:
+    """Return a row a point and label for a table."""
+    return [
+        [
+            _POINT_NAMES.get(found.point, found.point), found.label, found.threshold,
+            share_text(found.sensitivity), _ends(found.sensitivity.resampled),
+            share_text(found.specificity), _ends(found.specificity.resampled),
+        ]
+        for found in points
+    ]  # fmt: skip
+
+
+POINT_COLUMNS = (
+    "operating point, on validation", "label", "threshold", "sensitivity [Wilson]", "[resampled]",
+    "specificity [Wilson]", "[resampled]",
+)  # fmt: skip
+
+
+def _points(part: LevelPaper, paper: Paper) -> list[Markup | str]:
+    if not part.points:
+        absent = [text for text in paper.remarks if part.level.name in text.partition(":")[0].split(", ")]
+        return [absent[0].partition(": ")[2] + "." if absent else "No operating points."]
+    name = part.level.name
+    found: list[Markup | str] = [
+        table(POINT_COLUMNS, point_rows(part.points), caption=f"{name}: sensitivity and specificity")
+    ]
+    rows = [
+        [_POINT_NAMES.get(point.point, point.point), point.label,
+         *(_iv(one[at]) for at in paper.prevalences for one in (point.positive_predictive, point.negative_predictive))]
+        for point in part.points
+    ]  # fmt: skip
+    columns = [
+        "operating point, on validation", "label",
+        *(f"{name} at {at:g}" for at in paper.prevalences for name in ("PPV", "NPV")),
+    ]  # fmt: skip
+    found.append(table(columns, rows, caption=f"{name}: predictive values at stated shares of positives"))
+    return found
+
+
+def _subgroups(part: LevelPaper) -> Markup:
+    points = [name for name in POINTS if any(f"sensitivity_at_{name}" in row for row in part.subgroups)]
+    rows = []
+    for row in part.subgroups:
+        cells: list[object] = [row["attribute"], row["group"], row["n"], row["n_positive"], row["n_patients"]]
+        cells.append(_iv(Measure(row["auc"], row["auc_low"], row["auc_high"])))
+        for point in points:
+            for measure in ("sensitivity", "specificity"):
+                key = f"{measure}_at_{point}"
+                cells.append(_iv(Measure(row[key], row[f"{key}_low"], row[f"{key}_high"])) if key in row else None)
+        rows.append(cells)
+    columns = ["attribute", "group", part.level.name, "positive", "patients", "AUC"]
+    columns += [f"{measure}, {_POINT_NAMES[point]}" for point in points for measure in ("sensitivity", "specificity")]
+    return table(columns, rows, caption=f"{part.level.name}: any bleed, by subgroup")
+
+
+def _comparison(paper: Paper) -> list[Markup | str]:
+    rows = [_comparison_row(found) for found in paper.comparison]
+    columns = [
+        "level", "label", "cases", "positive", "AUC here", f"AUC of {paper.other}", "difference [DeLong]", "p (DeLong)",
+        "[resampled]", "log loss, difference [resampled]",
+    ]  # fmt: skip
+    return [
+        table(columns, rows, caption=f"This file against {paper.other}; a difference above 0 in AUC, or below 0 in log "
+              "loss, speaks for this one"),
+        f"{CLUSTERED}.",
+    ]  # fmt: skip
+
+
+def _comparison_row(found: LabelComparison) -> list[object]:
+    test = found.delong
+    return [
+        found.level, found.label, found.n, found.n_positive, found.auc, found.other_auc,
+        _iv(Measure(test.value, test.low, test.high), 4), test.p, _ends((found.resampled.low, found.resampled.high), 4),
+        _iv(found.log_loss, 4),
+    ]  # fmt: skip
+
+
+def _mistakes(mistakes: Sequence[Mistake], store: StudyStore) -> list[Markup | str]:
+    parts: list[Markup | str] = []
+    for label in (LABELS[-1], *LABELS[:-1]):
+        for kind in ("false negative", "false positive"):
+            chosen = [one for one in mistakes if (one.label, one.kind) == (label, kind)]
+            if chosen:
+                parts.append(
+                    Markup("<details{}><summary>{}: {} worst {}s</summary>{}</details>").format(
+                        Markup(" open") if label == "any" else "", label, len(chosen), kind,
+                        mistake_gallery(chosen, store),
+                    )
+                )  # fmt: skip
+    return parts or ["No slice was called wrongly."]
+
+
+def _plural(name: str) -> str:
+    return {"series": "series", "study": "studies"}.get(name, f"{name}s")

@@ -1,0 +1,132 @@
+"""All that a paper shows of an evaluation beside its scores, measured level by level."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from ich25d.evaluate.comparison import LabelComparison
+from ich25d.evaluate.curves import Curve, Reliability, net_benefit, reliability, roc_and_precision
+from ich25d.evaluate.decisions import PREVALENCES, PointResult, decide
+from ich25d.evaluate.flow import Flow
+from ich25d.evaluate.level import Level
+from ich25d.evaluate.mistakes import Mistake
+from ich25d.labels import LABELS
+from ich25d.progress import bar
+
+NO_THRESHOLDS = (
+    "no operating points: their thresholds must have been chosen on validation, before these cases were seen; "
+    "--model names a model that has them"
+)
+OLD_THRESHOLDS = (
+    "no operating points: the model has no thresholds for a sensitivity of .95 and a specificity of .90 at this level; "
+    "train-rnn and train-cnn write them when called again"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelCurves:
+    """The curves of one label that has both classes."""
+
+    label: str
+    roc: Curve
+    precision: Curve
+    reliability: Reliability
+    benefit: Curve
+    everything: Curve
+    """Net benefit of calling everything positive."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelPaper:
+    """One level, measured."""
+
+    level: Level
+    curves: tuple[LabelCurves, ...]
+    points: tuple[PointResult, ...]
+    """Empty where the model has no thresholds for them."""
+    subgroups: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """A section of the page that only one kind of evaluation has."""
+
+    heading: str
+    parts: tuple[str | Markup, ...]
+    note: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Paper:
+    """Everything that pages, tables and figures are made from."""
+
+    title: str
+    levels: list[LevelPaper]
+    flow: Flow
+    thresholds: str
+    """Where the thresholds are from."""
+    comparison: list[LabelComparison] = field(default_factory=list)
+    other: str = ""
+    """Name of the file compared with."""
+    mistakes: list[Mistake] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    prevalences: tuple[float, ...] = PREVALENCES
+    intro: str = ""
+    sections: list[Section] = field(default_factory=list)
+    """Shown after the summary."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `evaluation.json` takes beside the scores."""
+        return {
+            "operating_points": {
+                paper.level.name: {
+                    point: {found.label: found.to_dict() for found in paper.points if found.point == point}
+                    for point in dict.fromkeys(found.point for found in paper.points)
+                }
+                for paper in self.levels
+            },
+            "calibration": {
+                paper.level.name: {
+                    curves.label: {
+                        "slope": curves.reliability.slope.to_dict(),
+                        "intercept": curves.reliability.intercept.to_dict(),
+                        "observed": curves.reliability.observed,
+                        "expected": curves.reliability.expected,
+                    }
+                    for curves in paper.curves
+                }
+                for paper in self.levels
+            },
+            "flow": self.flow.rows(),
+        }
+
+
+def measure_level(
+    level: Level, *, prevalences: Sequence[float] = PREVALENCES, subgroups: Sequence[dict[str, Any]] = ()
+) -> LevelPaper:
+    """Measure curves and operating points of one level.
+
+    Args:
+        level: Its cases.
+        prevalences: Shares of positives at which predictive values are stated.
+        subgroups: What `measure_subgroups` gave.
+    """
+    curves = []
+    with bar(f"curves of {level.name}", len(LABELS), "labels") as advance:
+        for column, label in enumerate(LABELS):
+            cases = level.of_label(column)
+            if cases.has_both:
+                roc, precision = roc_and_precision(cases)
+                curves.append(LabelCurves(label, roc, precision, reliability(cases), *net_benefit(cases)))
+            advance()
+    return LevelPaper(level, tuple(curves), tuple(decide(level, prevalences)), tuple(subgroups))
+
+
+def point_remarks(levels: Sequence[LevelPaper], *, has_model: bool) -> list[str]:
+    """Say where operating points are missing, and why."""
+    absent = [paper.level.name for paper in levels if not paper.points]
+    if not absent:
+        return []
+    return [f"{', '.join(absent)}: {OLD_THRESHOLDS if has_model else NO_THRESHOLDS}"]
