@@ -1,7 +1,7 @@
 """DICOM as a source of series: indexed images in, plans of series in scan order out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,9 +147,27 @@ def _plan_of(
         thickness_mm=main.thickness_mm,
         windows=tuple(header.window[0] if header.window else None for header in members),
         orientation=patient_axes(main.directions),
+        traits=_traits(members),
+        series_number=_common(header.series_number for header in members),
         images=DicomImages(
             sources,
             tuple(group[member] for member in ordered.members),
             {rank: copies[member] for rank, member in enumerate(ordered.members) if member in copies},
         ),
     )
+
+
+def _traits(headers: Sequence[Header]) -> frozenset[str]:
+    """Return what the headers of a series say of it, in the words of `SeriesPlan.traits`."""
+    found = set().union(*(header.description_flags for header in headers)) & {"contrast", "angio", "perfusion", "bone"}
+    if any(header.contrast for header in headers):
+        found.add("contrast")
+    if any("DERIVED" in header.image_type for header in headers):
+        found.add("derived")
+    return frozenset(found)
+
+
+def _common(numbers: Iterable[int | None]) -> int | None:
+    """Return the one number that all have, or None."""
+    found = set(numbers)
+    return found.pop() if len(found) == 1 else None

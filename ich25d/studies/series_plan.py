@@ -103,6 +103,10 @@ class SeriesPlan:
     """Six labels a slice where the source itself brings them; empty where it doesn't."""
     orientation: str = ""
     """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
+    traits: frozenset[str] = frozenset()
+    """What the headers say of the series: `derived`, `contrast`, `angio`, `perfusion`, `bone`."""
+    series_number: int | None = None
+    """(0020,0011), where the headers agree on it."""
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ich25d.evaluate.delong import delong, difference
 from ich25d.training.metrics import auc
 
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -1,0 +1,248 @@
+"""`ich25d cq500`: the public external test of 491 head CTs, three readers each, at the level of studies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from ich25d.cohorts.cq500_predict import Predicted, predict_studies, stacked
+from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
+from ich25d.errors import UsageError
+from ich25d.evaluate.comparison import compare_level
+from ich25d.evaluate.decisions import PREVALENCES, PointResult
+from ich25d.evaluate.delong import delong
+from ich25d.evaluate.figures import interval, short
+from ich25d.evaluate.flow import Flow, reasons_of
+from ich25d.evaluate.inputs import find_thresholds
+from ich25d.evaluate.level import Level, make_level
+from ich25d.evaluate.output import write_paper
+from ich25d.evaluate.page import share_text
+from ich25d.evaluate.paper import Paper, Section, measure_level, point_remarks
+from ich25d.evaluate.scores import Measure
+from ich25d.files import write_json, write_text
+from ich25d.labels import LABELS
+from ich25d.pages.table import table
+from ich25d.predict.network import load_network
+from ich25d.training.intervals import LEVEL, REPLICATES
+from ich25d.training.precision import choose_device
+from ich25d.training.thresholds import POINTS
+
+_ORDER = ("any", "intraparenchymal", "intraventricular", "subdural", "epidural", "subarachnoid")
+TERMS = (
+    "CQ500 (Chilamkurthy et al., Lancet 2018) is CC BY-NC-SA 4.0: its scans and reads, and what is measured on them, "
+    "are for non-commercial use."
+)
+
+
+@dataclass(slots=True)
+class Cq500Summary:
+    """What was measured on CQ500."""
+
+    out: Path
+    source: str
+    """Whose probabilities."""
+    n_read: int
+    n_judged: int
+    paper: Paper
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when studies that were read have no prediction."""
+        return 1 if self.n_judged < self.n_read else 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row a label: N, positives, AUC with both intervals, and the operating points."""
+        level = self.paper.levels[0].level
+        rows = []
+        for label in _ORDER:
+            auc, column = level.scores.label[label]["auc"], LABELS.index(label)
+            low, high = delong(level.target[:, column], level.probability[None, :, column]).interval()
+            row: dict[str, Any] = {
+                "label": label, "cq500": COLUMNS[label], "n": level.scores.n_known[label],
+                "n_positive": level.scores.n_positive[label], "auc": auc.value, "auc_low": auc.low,
+                "auc_high": auc.high, "delong_low": low, "delong_high": high,
+            }  # fmt: skip
+            for found in self.paper.levels[0].points:
+                if found.label == label:
+                    for name, share in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
+                        key = f"{name}_at_{found.point}"
+                        row |= {key: share.value, f"{key}_low": share.wilson[0], f"{key}_high": share.wilson[1]}
+            rows.append(row)
+        return rows
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        lines = [f"CQ500, {self.source}: N = {self.n_judged} of {self.n_read} studies read; label: 2 of 3 readers"]
+        lines.append(f"  {'':<18}{'positive':>9}  {f'AUC [{LEVEL:.0%}]':<22}{'[DeLong]':<16}")
+        for row in self.rows():
+            auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
+            ends = interval((row["delong_low"], row["delong_high"]))
+            text = f"  {row['label']:<18}{row['n_positive']:>9}  {auc:<22}{ends:<16}"
+            for point in POINTS:
+                for name in ("sensitivity", "specificity"):
+                    key = f"{name}_at_{point}"
+                    if key in row:
+                        text += f" {name[:4]} {short(Measure(row[key], row[f'{key}_low'], row[f'{key}_high']))}"
+            lines.append(text.rstrip())
+        return [*lines, *self.remarks, f"written to {self.out}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+        labels = [
+            {key: value if not isinstance(value, float) or np.isfinite(value) else None for key, value in row.items()}
+            for row in self.rows()
+        ]
+        return {
+            "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": labels,
+            "remarks": self.remarks, **self.paper.to_dict(),
+        }  # fmt: skip
+
+
+def evaluate_cq500(
+    reads: Path,
+    out: Path,
+    *,
+    sources: Sequence[Path] = (),
+    model: Path | None = None,
+    predictions: Path | None = None,
+    against: Path | None = None,
+    prevalences: Sequence[float] = PREVALENCES,
+    device: str = "auto",
+    workers: int = 0,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Cq500Summary:
+    """Predict CQ500's studies, or take predictions, and judge them by the majority of three readers.
+
+    Args:
+        reads: CQ500's `reads.csv`.
+        out: Folder for page, tables, figures and, with sources, predictions.
+        sources: Folders and archives of CQ500's DICOM, to predict with `model`.
+        model: A model directory: what predicts `sources`; or, with `predictions`, what its thresholds are from.
+        predictions: A CSV of probabilities by study instead: CQ500's own form, or an earlier `predictions.csv`.
+        against: Another such CSV, to compare with.
+        prevalences: Shares of positives at which predictive values are stated.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        workers: Processes that read; 0 chooses.
+        replicates: Resamplings of the studies.
+        seed: Seed of the draws.
+
+    Raises:
+        UsageError: Arguments that don't fit together, or no study in common.
+        LabelError: The reads can't be read as such.
+        SubmissionError: The predictions can't.
+        ModelError: The model is damaged.
+    """
+    if (predictions is None) == (not sources) or (sources and model is None):
+        raise UsageError("cq500 takes --model RUN and SOURCE..., or --predictions CSV")
+    read = read_reads(reads)
+    found: Predicted | None = None
+    if predictions is not None:
+        probability, source = read_study_probabilities(predictions), predictions.name
+    else:
+        assert model is not None
+        network = load_network(model, choose_device(device))
+        found = predict_studies(sources, network, out, read.name, workers=workers)
+        probability, source = found.probability, model.name or str(model)
+    rows = [row for row, name in enumerate(read.name) if name in probability.index]
+    if not rows:
+        raise UsageError(f"reads and predictions must share studies (got {len(read.name)} and {len(probability)})")
+    names = [read.name[row] for row in rows]
+    thresholds, chosen = find_thresholds(model)
+    ids = np.array(names, dtype=object)
+    level = make_level(
+        "studies", read.target[rows], stacked(probability, names), ids, ids, resampled="study",
+        thresholds=thresholds["series"] if chosen else {}, replicates=replicates, seed=seed,
+    )  # fmt: skip
+    part = measure_level(level, prevalences=prevalences)
+    paper = Paper(
+        f"CQ500: {source}", [part], _flow(read, probability, len(rows), found, out),
+        f"chosen on validation, of {model.name}" if chosen and model is not None else "not given",
+        prevalences=tuple(prevalences),
+        remarks=[*point_remarks([part], has_model=chosen), TERMS],
+        intro=f"N = {len(rows)} of {len(read.name)} studies read; {level.scores.n_positive['any']} with intracranial "
+        "haemorrhage. The label is what two of three readers said.",
+    )  # fmt: skip
+    if against is not None:
+        _compare(paper, level, names, against)
+    summary = Cq500Summary(out, source, len(read.name), len(rows), paper)
+    paper.sections = [_table(summary), _readers(read)]
+    paper.remarks += write_paper(paper, out, more={"cq500": pd.DataFrame(summary.rows())})
+    summary.remarks = paper.remarks
+    write_json(out / "evaluation.json", summary.to_dict())
+    write_text(out / "evaluation.txt", "\n".join(summary.lines()) + "\n")
+    return summary
+
+
+def _flow(read: Reads, probability: pd.DataFrame, n: int, found: Predicted | None, out: Path) -> Flow:
+    steps = [("studies read by three readers", len(read.name))]
+    if found is not None:
+        steps += [
+            ("series found in the sources", found.n_series),
+            ("of these without a study's name in their path", found.n_nameless),
+            ("of these not their study's main one", found.n_rejected),
+            ("studies whose main series can't be read", len(found.unreadable)),
+        ]
+    steps += [
+        ("studies predicted", len(probability)),
+        ("studies read and not predicted", len(read.name) - n),
+        ("studies predicted and not read", len(probability) - n),
+        ("studies judged (N)", n),
+    ]
+    return Flow(tuple(steps), reasons_of([("sources", out / "qc.csv")] if found is not None else []))
+
+
+def _compare(paper: Paper, level: Level, names: Sequence[str], against: Path) -> None:
+    other = read_study_probabilities(against)
+    shared = np.array([row for row, name in enumerate(names) if name in other.index], dtype=np.int64)
+    if not len(shared):
+        raise UsageError(f"--against must share studies with the predictions (got none) in {against}")
+    if len(shared) < len(names):
+        paper.remarks.append(f"comparison: {len(shared)} studies are in both files")
+    theirs = stacked(other, [names[row] for row in shared])
+    paper.other = against.name
+    paper.comparison = compare_level(
+        "studies", level.target[shared], level.probability[shared], theirs, level.patient[shared],
+        replicates=level.replicates, seed=level.seed,
+    )  # fmt: skip
+
+
+def _table(summary: Cq500Summary) -> Section:
+    points: dict[tuple[str, str], PointResult] = {
+        (found.point, found.label): found for found in summary.paper.levels[0].points
+    }
+    shown = [name for name in POINTS if any(point == name for point, _ in points)]
+    rows: list[list[object]] = []
+    for row in summary.rows():
+        auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
+        cells: list[object] = [f"{row['label']} ({row['cq500']})", row["n"], row["n_positive"]]
+        cells += [Markup('<span class="iv">{}</span>').format(auc), interval((row["delong_low"], row["delong_high"]))]
+        for name in shown:
+            found = points.get((name, row["label"]))
+            cells += [None, None] if found is None else [share_text(found.sensitivity), share_text(found.specificity)]
+        rows.append(cells)
+    columns = ["label", "N", "positive", "AUC [95 %]", "[DeLong]"]
+    for name in shown:
+        measure, least = POINTS[name]
+        columns += [f"{what} at {measure} >= {least:.2f}" for what in ("sensitivity", "specificity")]
+    return Section("Result", (table(columns, rows, caption=f"{summary.source} on CQ500", sortable=False),),
+                   "The first interval resamples studies, the second one is DeLong's; sensitivity and specificity have "
+                   "Wilson's. A study is one scan of one patient here.")  # fmt: skip
+
+
+def _readers(read: Reads) -> Section:
+    kappa = read.kappa()
+    rows = []
+    for label in _ORDER:
+        column = LABELS.index(label)
+        each = read.votes[:, :, column].sum(axis=0).astype(int).tolist()
+        rows.append([label, *each, int(read.target[:, column].sum()), len(read.name), float(kappa[column])])
+    columns = ["label", *READERS, "two of three", "studies", "Fleiss' kappa"]
+    return Section(
+        "Readers", (table(columns, rows, caption="Positive studies by reader, and how far the readers agree"),)
+    )
