@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def draw_bars(
-    names: Sequence[str], value: Floats, ends: tuple[Floats, Floats] | None, y_label: str
+    names: Sequence[str], value: Floats, ends: tuple[Floats, Floats] | None, y_label: str, *, is_count: bool = False
 ) -> tuple[Markup, int]:
     """Return the drawing and its height in px.
 
@@ -30,6 +30,7 @@ def draw_bars(
         value: Shape (n_groups, n_names).
         ends: Lower and upper ends of their intervals, each of that shape.
         y_label: Name and unit of the values.
+        is_count: The values are whole numbers, and written so.
     """
     n_groups = len(value)
     known = [number for part in (value, *(ends or ())) for number in part[np.isfinite(part)].tolist()]
@@ -46,7 +47,7 @@ def draw_bars(
         parts.append(word(left - 8, top + n_groups * thick / 2 + 3, name, "end"))
         for group in range(n_groups):
             interval = (float("nan"),) * 2 if ends is None else (ends[0][group, column], ends[1][group, column])
-            parts += _one(across, float(value[group, column]), interval, group, top + group * thick, thick)
+            parts += _one(across, float(value[group, column]), interval, group, top + group * thick, thick, is_count)
     base = across.at(0.0)
     parts.append(path([(base, 10), (base, bottom)], "axis"))
     parts.append(word((left + BAR_WIDTH - _RIGHT) / 2, bottom + 40, y_label, css="soft"))
@@ -59,7 +60,7 @@ def bar_key(group: int) -> Markup:
 
 
 def _one(
-    across: Axis, number: float, interval: tuple[float, float], group: int, y: float, thick: float
+    across: Axis, number: float, interval: tuple[float, float], group: int, y: float, thick: float, is_count: bool
 ) -> list[Markup]:
     base = across.at(0.0)
     end = across.at(number) if math.isfinite(number) else base
@@ -72,7 +73,7 @@ def _one(
         parts.append(path([(a, middle), (b, middle)], "whisker"))
         parts += [path([(x, middle - 4), (x, middle + 4)], "whisker") for x in (a, b)]
         furthest = max(furthest, b)
-    return [*parts, word(furthest + 6, y + thick / 2 + 3, number_text(number), "start")]
+    return [*parts, word(furthest + 6, y + thick / 2 + 3, number_text(int(number) if is_count else number), "start")]
 
 
 def _css(group: int) -> str:

@@ -173,8 +173,8 @@ def bar_chart(
     if groups is not None and len(groups) != len(value):
         raise ValueError(f"groups must be named one by one (got {len(groups)} names for {len(value)})")
     ends = None if low is None or high is None else (_grid(low, len(names)), _grid(high, len(names)))
-    drawing, height = draw_bars(names, value, ends, y_label)
-    rows = [(name, *value[:, place].tolist()) for place, name in enumerate(names)]
+    drawing, height = draw_bars(names, value, ends, y_label, is_count=_is_count(values))
+    rows = [(name, *np.atleast_2d(values)[:, place].tolist()) for place, name in enumerate(names)]
     return figure(
         drawing,
         title=title,
@@ -217,10 +217,12 @@ def matrix_chart(
                     '<rect class="cell" x="{:.1f}" y="{}" width="{:.1f}" height="30" fill-opacity="{:.3f}"/>'
                 ).format(left + wide * column, y, wide, share)
             )
-            parts.append(word(left + wide * (column + 0.5), y + 19.5, number_text(number)))
+            parts.append(
+                word(left + wide * (column + 0.5), y + 19.5, number_text(int(number) if _is_count(values) else number))
+            )
     data = table(
         ["", *columns],
-        [(name, *value[place].tolist()) for place, name in enumerate(rows)],
+        [(name, *np.asarray(values)[place].tolist()) for place, name in enumerate(rows)],
         caption=f"{title}: the numbers",
         collapsed=True,
     )
@@ -232,6 +234,11 @@ def matrix_chart(
         size=(width, height),
         data=data,
     )
+
+
+def _is_count(values: Numbers | npt.NDArray[Any]) -> bool:
+    """Say whether values are whole numbers by their type: those are written as they are."""
+    return np.asarray(values).dtype.kind in "iu"
 
 
 def _grid(values: Numbers | npt.NDArray[Any], n_names: int) -> npt.NDArray[np.float64]:
