@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ich25d import __version__
 from ich25d.files import write_text
@@ -92,7 +92,7 @@ class Page:
                 f"script-src {' '.join(dict.fromkeys(map(_hash, scripts)))}",
             )
         )
-        return _environment().get_template("page.html").render(
+        return _environment("ich25d.pages", "templates").get_template("page.html").render(
             page=self,
             sections=self._sections,
             scripts=scripts,
@@ -131,15 +131,15 @@ def facts(pairs: Mapping[str, object]) -> Markup:
     return Markup('<dl class="facts">{}</dl>').format(Markup("").join(rows))
 
 
-def render(template: str, **values: object) -> Markup:
-    """Fill one of the room's templates; what isn't Markup is escaped."""
-    return Markup(_environment().get_template(template).render(**values))  # autoescaped
+def render(package: str, template: str, **values: object) -> Markup:
+    """Fill a template out of a package's folder `assets`; what isn't Markup is escaped."""
+    return Markup(_environment(package, "assets").get_template(template).render(**values))
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@lru_cache(maxsize=8)
+def _environment(package: str, folder: str) -> Environment:
     return Environment(
-        loader=PackageLoader("ich25d.pages"),
+        loader=PackageLoader(package, folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -162,8 +162,3 @@ def _raw(source: str, tag: str) -> Markup:
 def _hash(source: str) -> str:
     digest = hashlib.sha256(source.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def attribute(text: object) -> Markup:
-    """Return a text as it may stand between an attribute's quotes."""
-    return escape(text)

@@ -1,6 +1,6 @@
 """Series by series from files to probabilities: the next ones are read while the network works on this one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -19,9 +19,12 @@ from ich25d.studies.volume import Crop
 AHEAD = 2
 """Series that wait, read, for the network."""
 
+See = Callable[[Network, Job, Read, Part], None]
+"""Takes a series that was just predicted, while its pixels are in memory."""
+
 
 def predict_jobs(
-    jobs: Sequence[Job], network: Network, *, workers: int = 0
+    jobs: Sequence[Job], network: Network, *, workers: int = 0, see: See | None = None
 ) -> Iterator[tuple[Job, Part | tuple[QcRow, ...]]]:
     """Predict series as they come off the disk.
 
@@ -30,6 +33,7 @@ def predict_jobs(
         network: A loaded model.
         workers: Processes that read; 0 chooses: one a core beside a GPU, and on a CPU, whose cores the network
             needs, a thread of this process.
+        see: Called with every predicted series before it is yielded.
 
     Yields:
         Each series with its part, or with the rows that say why there is none; in the order of completion.
@@ -40,7 +44,10 @@ def predict_jobs(
         elif not len(result.hu):
             yield job, result.qc
         else:
-            yield job, predict_read(network, result)
+            part = predict_read(network, result)
+            if see is not None:
+                see(network, job, result, part)
+            yield job, part
 
 
 def predict_read(network: Network, read: Read) -> Part:

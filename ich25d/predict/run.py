@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
-from ich25d.predict.jobs import Job, Jobs, find_jobs, fingerprint
+from ich25d.predict.jobs import Job, Jobs, Read, find_jobs, fingerprint
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.output import Written, write_outputs
 from ich25d.predict.parts import Part, Parts, kept_parts
@@ -18,6 +18,21 @@ from ich25d.progress import bar, remark
 from ich25d.studies.plan import NO_DICOM
 from ich25d.studies.qc import QcRow
 from ich25d.training.precision import choose_device
+
+
+class Watcher(Protocol):
+    """What looks on while series are predicted: it gets their pixels in the same pass."""
+
+    def start(self, qc: Sequence[QcRow]) -> None:
+        """Take what the headers gave rise to, before the first series."""
+
+    def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
+        """Take one predicted series; those of an unfinished run don't come again."""
+
+    def finish(
+        self, network: Network, jobs: Sequence[Job], done: Sequence[tuple[Job, Part]], qc: Sequence[QcRow]
+    ) -> None:
+        """Take all series, those that were predicted, and all refusals and remarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,7 @@ def predict(
     images: Sequence[Path] = (),
     device: str = "auto",
     workers: int = 0,
+    watcher: Watcher | None = None,
 ) -> PredictSummary:
     """Predict every slice and every series into a Kaggle CSV.
 
@@ -97,6 +113,7 @@ def predict(
         images: Tables of images, as further sources.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        watcher: Gets every series with its pixels, as a report does.
 
     Raises:
         UsageError: Options or sources that don't fit together, or nothing to predict; nothing is written.
@@ -109,7 +126,7 @@ def predict(
     wanted = None if sample is None else read_sample(sample)
     network = load_network(model, choose_device(device))
     found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
-    jobs, qc = _without_doubles(found)
+    jobs, qc = without_doubles(found)
     asked = None if wanted is None else set(wanted)
     chosen = [job for job in jobs if asked is None or not asked.isdisjoint(job.image_ids)]
     if not chosen:
@@ -118,15 +135,17 @@ def predict(
             f"(got {found.n_seen} files or images, {len(jobs)} series, {_codes(qc) or 'nothing refused'}); see --only"
         )
     with kept_parts(out, network.stamp) as parts:
-        done, more, n_resumed = _predict_all(chosen, network, parts, workers)
+        done, more, n_resumed = predict_all(chosen, network, parts, workers, qc, watcher)
         qc += more
         if not done and wanted is None:
             raise UsageError(f"there must be a readable series (got {_codes(qc)} in {len(chosen)} series)")
+        if watcher is not None:
+            watcher.finish(network, chosen, done, qc)
         written = write_outputs(out, done, qc, network.prior, sample, wanted)
     return _summary(out, done, written, n_resumed, len(jobs) - len(chosen))
 
 
-def _without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
+def without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
     """Leave out series whose images other sources hold as well, as a store and the files it was made from."""
     seen: set[str] = set()
     jobs, qc = [], list(found.qc)
@@ -141,8 +160,13 @@ def _without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
     return jobs, qc
 
 
-def _predict_all(
-    jobs: Sequence[Job], network: Network, parts: Parts, workers: int
+def predict_all(
+    jobs: Sequence[Job],
+    network: Network,
+    parts: Parts,
+    workers: int,
+    qc: Sequence[QcRow] = (),
+    watcher: Watcher | None = None,
 ) -> tuple[list[tuple[Job, Part]], list[QcRow], int]:
     """Predict what isn't there yet; return all series and parts in the jobs' order, rows, and how many were there."""
     key = {job: fingerprint(job) for job in jobs}
@@ -152,8 +176,11 @@ def _predict_all(
     if n_resumed:
         remark(f"{n_resumed} of {len(jobs)} series were predicted by an unfinished run")
     lost: list[QcRow] = []
+    see = None if watcher is None else watcher.series
+    if watcher is not None:
+        watcher.start(qc)
     with bar("predict", sum(len(job) for job in todo), "slices") as advance:
-        for job, result in predict_jobs(todo, network, workers=workers):
+        for job, result in predict_jobs(todo, network, workers=workers, see=see):
             if isinstance(result, Part):
                 parts.save(key[job], result)
                 there[job] = result

@@ -24,7 +24,9 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
         threshold = series.point.of_slice.get(label)
         if threshold is not None:
             y = plane.up.at(threshold)
-            inner.append(_of(label, path([(plane.across.start, y), (plane.across.end, y)], f"line s{number} threshold")))
+            inner.append(
+                _of(label, path([(plane.across.start, y), (plane.across.end, y)], f"line s{number} threshold"))
+            )
         for values, css in ((series.encoder_probability, "encoder"), (series.probability, "final")):
             points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
             if len(points) == 1:
@@ -38,7 +40,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     drawing = figure(
         frame(plane, inner, x_label, "probability"),
         title="Probability along the scan",
-        description="Six labels; strong curves: encoder and sequence model; thin: the encoder alone. A click shows the slice.",
+        description="Six labels. Strong: encoder and sequence model; thin: the encoder alone. A click shows the slice.",
         size=(_WIDTH, _HEIGHT),
         legend=[(line_key(number), LABELS[number]) for number in order],
         data=table(

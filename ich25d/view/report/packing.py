@@ -46,13 +46,15 @@ def pack_slices(hu: npt.NDArray[np.int16], most_bytes: int = MOST_BYTES) -> Pack
     while len(content) > most_bytes and shown.shape[1] >= 32:
         side = shown.shape[1] // 2
         shown = np.stack([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in shown])
-        remark = f"the series is long: shown at {side} x {side} px instead of {hu.shape[1]}, so that the page stays small"
+        remark = (
+            f"the series is long: shown at {side} x {side} px instead of {hu.shape[1]}, so that the page stays small"
+        )
         content = _deflate_planes(shown)
     return PackedSlices(base64.b64encode(content).decode("ascii"), len(shown), shown.shape[1], remark)
 
 
 def pack_heat(heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> tuple[str, int]:
-    """Pack heat maps of shape (n, 6, h, w), 0 to 1 or 0 to 255; return base64 of a zlib stream of uint8, and the side."""
+    """Pack maps of shape (n, 6, h, w), 0 to 1 or 0 to 255; return base64 of a zlib stream of uint8, and the side."""
     if heat.dtype != np.uint8:
         heat = np.nan_to_num(np.asarray(heat, dtype=np.float32) * 255).clip(0, 255).astype(np.uint8)
     side = min(HEAT_SIDE, max(heat.shape[2:]))

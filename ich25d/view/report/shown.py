@@ -89,7 +89,8 @@ class ShownSeries:
         """Return the distance of each slice from the lowest, shape (n,); None where a position is unknown."""
         if not len(self) or not np.isfinite(self.slice_position_mm).all():
             return None
-        return self.slice_position_mm - self.slice_position_mm.min()
+        distance: Floats = self.slice_position_mm - self.slice_position_mm.min()
+        return distance
 
     def over(self) -> tuple[str, ...]:
         """Return the labels at or over their threshold, `any` first, then by probability."""

@@ -1,0 +1,99 @@
+"""`ich25d report`: sources and a model in, a page a study and a worklist out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ich25d.dicom.codes import is_refusal
+from ich25d.errors import UsageError
+from ich25d.predict.jobs import find_jobs
+from ich25d.predict.network import load_network
+from ich25d.predict.parts import kept_parts
+from ich25d.predict.run import predict_all, without_doubles
+from ich25d.studies.plan import NO_DICOM
+from ich25d.training.precision import choose_device
+from ich25d.view.report.writer import ReportWriter
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """What was written."""
+
+    index: Path
+    n_pages: int
+    n_flagged: int
+    n_refused: int
+    """Series without a page."""
+    refusals: dict[str, int]
+    """Rows of `qc.csv` that refuse something, by code."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when something was refused."""
+        return 1 if self.refusals else 0
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        lines = [f"{self.index}: {self.n_pages} studies, {self.n_flagged} flagged"]
+        if self.refusals:
+            codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
+            lines.append(f"refused: {codes}; {self.n_refused} series have no page; the index says why")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+        return {
+            "index": str(self.index),
+            "n_pages": self.n_pages,
+            "n_flagged": self.n_flagged,
+            "n_refused": self.n_refused,
+            "refusals": self.refusals,
+        }
+
+
+def report(
+    sources: Sequence[Path],
+    model: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    images: Sequence[Path] = (),
+    device: str = "auto",
+    workers: int = 0,
+) -> ReportSummary:
+    """Predict every series and write its page, and an index of all.
+
+    `out` gets `index.html`, `worklist.csv`, `qc.csv` and `studies/` with a page a series. A killed run leaves whole
+    pages only, and is gone on with by the same call.
+
+    Args:
+        sources: Folders, DICOM files, zip archives and study stores, in any mix.
+        model: A model directory of `train-rnn` or `train-cnn`.
+        out: The folder to write.
+        only: Globs that files and archive members must match, any of them.
+        images: Tables of images, as further sources.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        workers: Processes that read; 0 chooses.
+
+    Raises:
+        UsageError: Options or sources that don't fit together, or no CT at all; nothing is written.
+        ModelError: The model directory is damaged, unfinished or foreign.
+        StoreError: A study store is of another size or crop than the model's.
+    """
+    writer = ReportWriter(out, model)
+    network = load_network(model, choose_device(device))
+    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
+    jobs, qc = without_doubles(found)
+    if not jobs and not any(is_refusal(row.code) and row.code not in NO_DICOM for row in qc):
+        raise UsageError(f"there must be a CT series to report (got {found.n_seen} files or images); see --only")
+    out.mkdir(parents=True, exist_ok=True)
+    with kept_parts(writer.index, network.stamp) as parts:
+        done, more, _ = predict_all(jobs, network, parts, workers, qc, writer)
+        qc += more
+        writer.finish(network, jobs, done, qc)
+    refusals = Counter(row.code for row in qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    return ReportSummary(
+        writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, dict(sorted(refusals.items()))
+    )

@@ -1,0 +1,161 @@
+"""Pages written one by one while a prediction runs, and the worklist when it is done."""
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from ich25d.dicom.codes import is_refusal
+from ich25d.errors import UsageError
+from ich25d.evaluate.inputs import find_thresholds
+from ich25d.files import file_key, write_json
+from ich25d.predict.jobs import Job, Read, fingerprint, read_job
+from ich25d.predict.network import Network
+from ich25d.predict.parts import Part
+from ich25d.studies.plan import NO_DICOM
+from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.volume import Crop
+from ich25d.view.report.page import study_page
+from ich25d.view.report.shown import ShownSeries, choose_point, shown_series
+from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
+
+INDEX_FILE, TABLE_FILE, QC_FILE, PAGES = "index.html", "worklist.csv", "qc.csv", "studies"
+_ROWS = ".rows"
+_FORMAT = "1"  # changes when pages do, so that a run that goes on doesn't mix two forms
+
+
+class ReportWriter:
+    """Writes a page a series, then the index; what an unfinished run has written is kept.
+
+    Args:
+        out: The folder of the report.
+        model: The model directory, for its thresholds.
+
+    Raises:
+        UsageError: `out` is a file.
+        ModelError: The thresholds can't be read.
+    """
+
+    def __init__(self, out: Path, model: Path) -> None:
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"a report must be a folder (got the file {out})")
+        self.out = out
+        self.point = choose_point(find_thresholds(model)[0])
+        self.model = model.resolve().name
+        self.n_pages = self.n_flagged = self.n_refused = 0
+        self._remarks: dict[str, tuple[QcRow, ...]] = {}
+        self._rows: dict[Job, Row] = {}
+
+    @property
+    def index(self) -> Path:
+        """The worklist."""
+        return self.out / INDEX_FILE
+
+    def start(self, qc: Sequence[QcRow]) -> None:
+        """Take the remarks that the headers gave rise to."""
+        found: defaultdict[str, list[QcRow]] = defaultdict(list)
+        for row in qc:
+            if row.series_id:
+                found[row.series_id].append(row)
+        self._remarks = {series: tuple(rows) for series, rows in found.items()}
+        (self.out / PAGES).mkdir(parents=True, exist_ok=True)
+
+    def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
+        """Write the page of a series that was read and predicted."""
+        shown = shown_series(network, job, read, part, self.point, self._remarks.get(job.series_id, ()))
+        page = f"{PAGES}/{file_key(job.series_id)}.html"
+        study_page(shown, model=self.model).write(self.out / page)
+        row = self._row(shown, page)
+        write_json(self._kept(network, job), row.to_dict())  # after its page: where it stands, the page is whole
+        self._rows[job] = row
+
+    def finish(
+        self, network: Network, jobs: Sequence[Job], done: Sequence[tuple[Job, Part]], qc: Sequence[QcRow]
+    ) -> None:
+        """Write pages that an earlier run left out, then table and index.
+
+        Args:
+            network: The model.
+            jobs: All series.
+            done: Those that were predicted.
+            qc: All refusals and remarks.
+        """
+        for job, part in done:
+            if job not in self._rows and (row := self._earlier(network, job)) is not None:
+                self._rows[job] = row
+            if job not in self._rows:
+                self.series(network, job, read_job(job, crop=cast(Crop, network.crop), size=network.size), part)
+        rows = [self._rows[job] for job, _ in done]
+        refused, files = _refused(jobs, {job.series_id for job, _ in done}, qc)
+        self.n_pages, self.n_refused = len(rows), len(refused)
+        self.n_flagged = sum(row.state == "flagged" for row in rows)
+        rows += refused
+        write_qc(self.out / QC_FILE, qc)
+        write_worklist_csv(self.out / TABLE_FILE, rows)
+        worklist_page(rows, files, point=self.point, model=self.model).write(self.index)
+        shutil.rmtree(self.out / _ROWS, ignore_errors=True)
+
+    def _row(self, shown: ShownSeries, page: str) -> Row:
+        over = shown.over()
+        return Row(
+            state="none" if not self.point.of_series else "flagged" if over else "clear",
+            series_id=shown.series_id,
+            study_id=shown.study_id,
+            patient_id=shown.patient_id,
+            page=page,
+            n_slices=len(shown),
+            probability=tuple(float(f"{value:.6g}") for value in shown.series_probability),
+            over=over,
+            codes=tuple(sorted({row.code for row in shown.remarks})),
+            found="; ".join(f"{name}: {text}" for name, text in shown.explained.items()),
+        )
+
+    def _kept(self, network: Network, job: Job) -> Path:
+        key = hashlib.sha256(f"{_FORMAT} {network.stamp} {fingerprint(job)}".encode()).hexdigest()[:40]
+        return self.out / _ROWS / f"{key}.json"
+
+    def _earlier(self, network: Network, job: Job) -> Row | None:
+        """Return the row that an unfinished run left, where its page is there too."""
+        try:
+            row = Row.from_dict(json.loads(self._kept(network, job).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return (
+            row if row.page == f"{PAGES}/{file_key(job.series_id)}.html" and (self.out / row.page).is_file() else None
+        )
+
+
+def _refused(jobs: Sequence[Job], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:
+    """Return a row for every series that wasn't predicted, and the refused files that belong to no series."""
+    reasons: defaultdict[str, list[QcRow]] = defaultdict(list)
+    files = []
+    for row in qc:
+        if not is_refusal(row.code) or row.code in NO_DICOM:
+            continue
+        if row.series_id and row.series_id not in done:
+            reasons[row.series_id].append(row)
+        elif not row.series_id:
+            files.append(row)
+    known = {job.series_id: job for job in jobs}
+    rows = []
+    for series_id in sorted({*reasons, *(name for name in known if name not in done)}):
+        found = reasons[series_id]
+        codes = tuple(sorted({row.code for row in found}))
+        details = list(dict.fromkeys(row.detail for row in found if row.detail))
+        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        job = known.get(series_id)
+        rows.append(
+            Row(
+                state="refused",
+                series_id=series_id,
+                study_id=job.study_id if job else "",
+                patient_id=job.patient_id if job else "",
+                n_slices=len(job) if job else len(found),
+                codes=codes,
+                reason=(details[0] + more) if details else "no slice of it could be read",
+            )
+        )
+    return rows, files
