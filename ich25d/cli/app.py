@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli import cq500, data, eda, model, report
+from ich25d.cli import cq500, data, eda, explain, model, report
 from ich25d.errors import Ich25dError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for _command, _examples in (
     (model.train_rnn, model.TRAIN_RNN_EXAMPLES),
     (model.predict, model.PREDICT_EXAMPLES),
     (report.report, report.REPORT_EXAMPLES),
+    (explain.explain, explain.EXPLAIN_EXAMPLES),
     (model.evaluate, model.EVALUATE_EXAMPLES),
     (cq500.cq500, cq500.CQ500_EXAMPLES),
     (model.check_submission, model.CHECK_SUBMISSION_EXAMPLES),

@@ -51,7 +51,9 @@ class Explanation:
     pixel_mm: float
     """Side of a px; estimated from the head's width where the files don't say."""
     slice_position_mm: Floats
-    """Shape (n,), mm."""
+    """Shape (n,), mm; NaN where unknown."""
+    series_id: str = ""
+    image_ids: tuple[str, ...] = ()
 
 
 def explain_read(

@@ -156,7 +156,7 @@ def _slabs(
 ) -> Iterator[SlabBatch]:
     """Yield the slabs of some slices of a series."""
     size = min(BATCH_SIZE, network.batch_size)
-    for batch in series_batches(hu, slice_position_mm, window, network.run.slab, size):
+    for batch in series_batches(hu, slice_position_mm, window, network.run.slab, size, device=network.device):
         part = torch.from_numpy(np.isin(batch.row.numpy(), rows))
         if part.any():
             values = (getattr(batch, field.name)[part] for field in dataclasses.fields(batch))

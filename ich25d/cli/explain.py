@@ -1,0 +1,50 @@
+"""The command that says where: explain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ich25d.cli.options import Device, Images, Json, Only, Quiet, Workers, begin, end, examples
+
+EXPLAIN_EXAMPLES = examples(
+    "ich25d explain study/ --model runs/rnn --out explained",
+    "ich25d explain studies --model runs/rnn --out explained --label any",
+)
+
+
+def explain(
+    model: Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")],
+    out: Annotated[Path, typer.Option(help="The folder for heat maps, findings.csv and the page.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
+    ] = None,
+    only: Only = None,
+    images: Images = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Explain this label, found or not; may be repeated. Default: those found."),
+    ] = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say where a bleed is: heat maps, side, reach in mm, volume in ml with its uncertainty; all estimates."""
+    begin(quiet)
+    from ich25d.explain.run import explain as run
+
+    end(
+        run(
+            tuple(sources or ()),
+            model,
+            out,
+            only=tuple(only or ()),
+            images=tuple(images or ()),
+            labels=tuple(labels) if labels else None,
+            device=device,
+            workers=workers,
+        ),
+        as_json,
+    )

@@ -1,0 +1,156 @@
+"""`ich25d explain`: sources and a model in, heat maps and a table of findings out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ich25d.dicom.codes import is_refusal
+from ich25d.errors import UsageError
+from ich25d.explain.api import Explanation
+from ich25d.explain.model import explain_jobs
+from ich25d.explain.output import (
+    FINDINGS_FILE,
+    HEAT_FOLDER,
+    PAGE_FILE,
+    QC_FILE,
+    Found,
+    heat_path,
+    load,
+    save,
+    write_findings,
+)
+from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
+from ich25d.labels import LABELS
+from ich25d.predict.jobs import find_jobs, fingerprint
+from ich25d.predict.network import load_network
+from ich25d.predict.run import without_doubles
+from ich25d.progress import bar, remark
+from ich25d.studies.plan import NO_DICOM
+from ich25d.studies.qc import QcRow, write_qc
+from ich25d.training.precision import choose_device
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainSummary:
+    """What was explained."""
+
+    out: Path
+    n_series: int
+    n_resumed: int
+    """Series that an earlier call had explained."""
+    n_findings: int
+    by_label: dict[str, int]
+    refusals: dict[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when something was refused."""
+        return 1 if self.refusals else 0
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        labels = ", ".join(f"{label} {count}" for label, count in self.by_label.items()) or "none"
+        lines = [
+            f"{self.out / FINDINGS_FILE}: {self.n_findings} findings in {self.n_series} series ({labels})",
+            f"{self.out / PAGE_FILE} shows them; heat maps are in {self.out / HEAT_FOLDER}. Sizes are estimates.",
+        ]
+        if self.n_resumed:
+            lines.append(f"{self.n_resumed} series were there from an earlier call")
+        if self.refusals:
+            codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
+            lines.append(f"refused: {codes}; {self.out / QC_FILE} says which")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Say it for machines."""
+        return {
+            "out": str(self.out),
+            "n_series": self.n_series,
+            "n_resumed": self.n_resumed,
+            "n_findings": self.n_findings,
+            "by_label": self.by_label,
+            "refusals": self.refusals,
+        }
+
+
+def explain(
+    sources: Sequence[Path],
+    model: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    images: Sequence[Path] = (),
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    workers: int = 0,
+) -> ExplainSummary:
+    """Explain every series: heat maps, findings, and a page that shows both.
+
+    A killed call is gone on with by the same call: series whose heat map is there already aren't explained again.
+
+    Args:
+        sources: Folders, DICOM files, zip archives and study stores, in any mix.
+        model: A model directory of `train-rnn` or `train-cnn`.
+        out: The folder to fill.
+        only: Globs that files and archive members must match, any of them.
+        images: Tables of images, as further sources.
+        labels: Whose heat and findings are wanted; None is those that reach their operating point in a series.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        workers: Processes that read; 0 chooses.
+
+    Raises:
+        UsageError: Options or sources that don't fit together, or nothing to explain.
+        ModelError: The model directory is damaged, unfinished or foreign.
+        StoreError: A study store is of another size or crop than the model's.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out must be a folder (got the file {out})")
+    if unknown := sorted(set(labels or ()) - set(LABELS)):
+        raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
+    network = load_network(model, choose_device(device))
+    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
+    jobs, qc = without_doubles(found)
+    if not jobs:
+        raise UsageError(
+            f"there must be a head CT series to explain (got {found.n_seen} files or images, none of use); see --only"
+        )
+    asked = ",".join(sorted(labels)) if labels is not None else "*"
+    made_from = {job.series_id: f"{network.stamp} {fingerprint(job)} {asked}" for job in jobs}
+    done: dict[str, Found] = {}
+    for job in jobs:
+        if (kept := load(heat_path(out, job.series_id), made_from[job.series_id])) is not None:
+            done[job.series_id] = kept
+    n_resumed = len(done)
+    if n_resumed:
+        remark(f"{n_resumed} of {len(jobs)} series were explained by an earlier call")
+    todo = [job for job in jobs if job.series_id not in done]
+    with bar("explain", sum(len(job) for job in todo), "slices") as advance:
+        for job, read, result in explain_jobs(network, todo, labels=labels, workers=workers):
+            if read is None or not isinstance(result, Explanation):
+                qc += [row for row in result if isinstance(row, QcRow)] if isinstance(result, tuple) else []
+            else:
+                one = Found(job.series_id, job.study_id, result.image_ids, result.findings, read.qc)
+                write_pictures(out / PICTURES_FOLDER, read.hu, result, one)
+                save(heat_path(out, job.series_id), result, one, made_from[job.series_id])
+                done[job.series_id] = one
+            advance(len(job))
+    ordered = [done[job.series_id] for job in jobs if job.series_id in done]
+    qc += [row for one in ordered for row in one.qc]
+    if not ordered:
+        codes = ", ".join(sorted({row.code for row in qc}))
+        raise UsageError(f"there must be a readable series (got {codes} in {len(jobs)} series)")
+    write_findings(out / FINDINGS_FILE, ordered)
+    write_qc(out / QC_FILE, qc)
+    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER)
+    counts = Counter(finding.label for one in ordered for finding in one.findings)
+    refused = Counter(row.code for row in qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    return ExplainSummary(
+        out=out,
+        n_series=len(ordered),
+        n_resumed=n_resumed,
+        n_findings=sum(counts.values()),
+        by_label={label: counts[label] for label in LABELS if counts[label]},
+        refusals=dict(sorted(refused.items())),
+    )
