@@ -1,9 +1,12 @@
 """Where tests find real data, and what every test may use."""
 
+import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,3 +31,59 @@ def real_data(shared_data: Path) -> Path:
     target = Path(os.environ.get("ICH25D_UNPACKED", ROOT.parent / "data"))
     subprocess.run([sys.executable, str(shared_data / "unpack"), str(target), "--zip"], check=True, capture_output=True)
     return target
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run",
+)  # fmt: skip
+SLOWEST_MS = 120_000  # a busy machine isn't a broken page
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, headless, driven by playwright; skips where one of them is absent."""
+    absent = ""
+    if not CHROMIUM.is_file():
+        absent = f"no browser at {CHROMIUM}: apt-get install chromium"
+    elif importlib.util.find_spec("playwright") is None:
+        absent = "playwright isn't installed: pip install -e '.[dev]'"
+    if absent:
+        if os.environ.get("ICH25D_REQUIRE_CHROMIUM"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS), timeout=SLOWEST_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file in a browser window; when the test ends, none of its pages may have erred or asked for anything.
+
+    Requests for other files of the same folder (a link that the test clicks) and `data:` are a page's own.
+    """
+    contexts, errors, requests = [], [], []
+
+    def opened(path: Path, *, width: int = 1440, height: int = 900, scheme: str = "light") -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context.set_default_timeout(SLOWEST_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -25,6 +25,7 @@ def report(
     images: Images = None,
     device: Device = "auto",
     workers: Workers = 0,
+    heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +42,7 @@ def report(
             images=tuple(images or ()),
             device=device,
             workers=workers,
+            heat=heat,
         ),
         as_json,
     )

@@ -1,5 +1,6 @@
 """Tables that sort by a click or a key, scroll inside their own box, and read well aloud."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -56,6 +57,8 @@ def table(
 
 
 def _cell(value: object, is_right: bool) -> Markup:
-    if is_number(value):
+    if is_number(value) and not math.isnan(cast(float, value)):
         return Markup('<td class="n" data-v="{}">{}</td>').format(repr(float(cast(float, value))), value_text(value))
-    return Markup("<td{}>{}</td>").format(Markup(' class="n"') if is_right else "", value_text(value))
+    return Markup("<td{}>{}</td>").format(
+        Markup(' class="n"') if is_right or is_number(value) else "", value_text(value)
+    )

@@ -45,6 +45,7 @@
         const keyed = Array.from(body.rows, (row, i) => ({ row, i, sign, v: valueOf(row, th.cellIndex) }));
         keyed.sort(compare);
         body.append(...keyed.map((entry) => entry.row));
+        table.dispatchEvent(new Event("sorted"));
       });
     }
   }

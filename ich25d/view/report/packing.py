@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -62,6 +63,14 @@ def pack_heat(heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> tuple[st
     if flat.shape[1:] != (side, side):
         flat = np.stack([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in flat])
     return base64.b64encode(zlib.compress(flat.tobytes(), _LEVEL)).decode("ascii"), side
+
+
+def pack_masks(masks: Mapping[str, npt.NDArray[np.bool_]]) -> str:
+    """Pack masks of shape (n, h, w) each, one after the other: base64 of a zlib stream of bits, eight px a byte."""
+    if not masks:
+        return ""
+    bits = np.packbits(np.stack(list(masks.values())).reshape(-1), bitorder="little")
+    return base64.b64encode(zlib.compress(bits.tobytes(), _LEVEL)).decode("ascii")
 
 
 def _deflate_planes(hu: npt.NDArray[np.int16]) -> bytes:

@@ -17,7 +17,8 @@ from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
 from ich25d.slabs.window import window_hu
 from ich25d.view.report.curves import draw_curves
-from ich25d.view.report.packing import pack_heat, pack_slices
+from ich25d.view.report.findings import NOTE, findings_table
+from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.shown import ShownSeries, remark_texts
 
 WINDOW_NAMES = {"brain": "Brain", "subdural": "Subdural", "soft": "Soft tissue", "bone": "Bone"}
@@ -39,17 +40,8 @@ def study_page(series: ShownSeries, *, index: str = "../index.html", model: str 
     back = Markup('<p class="back"><a href="{}">Back to the worklist</a></p>').format(index) if index else Markup("")
     page.lead = back + _verdict(series)
     page.section("Slices and probabilities", _viewer(series, drawing))
-    if series.estimates:
-        page.section(
-            "Where and how large",
-            table(
-                ["Label", "What", "Estimate"],
-                [(item.label, item.name, item.text) for item in series.estimates],
-                caption="Estimates from the heat maps",
-                sortable=False,
-            ),
-            note="Each is an estimate of the model, checked on phantoms and painted scans only; none is a measurement.",
-        )
+    if series.findings:
+        page.section("Where and how large", findings_table(series), note=NOTE)
     texts = remark_texts(series.remarks) + ([f"This page: {packed.remark}."] if packed.remark else [])
     page.section("Remarks", remarks(texts) if texts else "Nothing odd was found in the files of this series.")
     page.section(
@@ -195,4 +187,7 @@ def _data(series: ShownSeries, slices: str, n: int, side: int, axis: dict[str, A
         "axis": axis,
         "heat": heat,
         "heat_side": heat_side,
+        "masks": pack_masks(series.masks),
+        "masked": list(series.masks),
+        "mask_side": series.hu.shape[2],
     }

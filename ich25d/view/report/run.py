@@ -62,6 +62,7 @@ def report(
     images: Sequence[Path] = (),
     device: str = "auto",
     workers: int = 0,
+    heat: bool = True,
 ) -> ReportSummary:
     """Predict every series and write its page, and an index of all.
 
@@ -76,13 +77,14 @@ def report(
         images: Tables of images, as further sources.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        heat: Explain the series that are flagged: heat maps, places and sizes; about as long again as predicting.
 
     Raises:
         UsageError: Options or sources that don't fit together, or no CT at all; nothing is written.
         ModelError: The model directory is damaged, unfinished or foreign.
         StoreError: A study store is of another size or crop than the model's.
     """
-    writer = ReportWriter(out, model)
+    writer = ReportWriter(out, model, heat=heat)
     network = load_network(model, choose_device(device))
     found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
     jobs, qc = without_doubles(found)

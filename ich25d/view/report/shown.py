@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.codes import CODES
+from ich25d.explain.finding import Finding
 from ich25d.labels import LABELS
 from ich25d.predict.jobs import Job, Read
 from ich25d.predict.network import Network
@@ -40,15 +41,6 @@ class OperatingPoint:
         return RULES.get(self.rule, self.rule)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One thing that is said of where a bleed is."""
-
-    label: str
-    name: str
-    text: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownSeries:
     """A series of n slices."""
@@ -78,9 +70,10 @@ class ShownSeries:
     facts: Mapping[str, object]
     heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8] | None = None
     """Heat maps, shape (n, 6, h, w), over the same field as `hu`: 0 to 1, or 0 to 255."""
-    estimates: tuple[Estimate, ...] = ()
-    explained: Mapping[str, object] = field(default_factory=dict)
-    """What the worklist says of side, extent and volume: a short text by column."""
+    findings: tuple[Finding, ...] = ()
+    """Where bleeds are, as estimates."""
+    masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    """By label of a finding: what was taken for the bleed, each of the shape of `hu`."""
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -15,6 +15,7 @@ from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.page import Page, facts, render
 from ich25d.pages.table import table
 from ich25d.studies.qc import QcRow, safe_cell
+from ich25d.view.report.findings import SHORT
 from ich25d.view.report.page import asset
 from ich25d.view.report.shown import OperatingPoint
 
@@ -22,13 +23,7 @@ STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": 
 """What a row can be, in the order of urgency: a scan that nobody read comes before one that looked clear."""
 
 _MOST_FILES = 500  # refused files that the page names; qc.csv has all
-_SHORT = {
-    "epidural": "EDH",
-    "intraparenchymal": "IPH",
-    "intraventricular": "IVH",
-    "subarachnoid": "SAH",
-    "subdural": "SDH",
-}
+_LONGEST = 28  # letters of an id
 _COLUMNS = (ANY_INDEX, *range(ANY_INDEX))
 
 
@@ -152,13 +147,19 @@ def _studies(rows: Sequence[Row]) -> Markup:
         "worklist.html",
         rows=rows,
         choices=choices,
-        columns=[(_SHORT.get(name, name), name) for name in in_order],
+        columns=[(SHORT.get(name, name), name) for name in in_order],
         order=_COLUMNS,
         labels=LABELS,
         states=STATES,
         has_found=any(row.found for row in rows),
+        short=_short,
         meaning=lambda code: CODES[code].meaning if code in CODES else "",
     )
+
+
+def _short(text: str) -> str:
+    """Return an id as a narrow column takes it: a long UID with its beginning and its end."""
+    return text if len(text) <= _LONGEST else f"{text[:8]}\N{HORIZONTAL ELLIPSIS}{text[-16:]}"
 
 
 def _files(files: Sequence[QcRow]) -> Markup:

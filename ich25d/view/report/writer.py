@@ -5,12 +5,14 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
 from ich25d.evaluate.inputs import find_thresholds
+from ich25d.explain.api import explain_read
 from ich25d.files import file_key, write_json
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
 from ich25d.predict.network import Network
@@ -18,6 +20,7 @@ from ich25d.predict.parts import Part
 from ich25d.studies.plan import NO_DICOM
 from ich25d.studies.qc import QcRow, write_qc
 from ich25d.studies.volume import Crop
+from ich25d.view.report.findings import findings_text
 from ich25d.view.report.page import study_page
 from ich25d.view.report.shown import ShownSeries, choose_point, shown_series
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
@@ -33,18 +36,20 @@ class ReportWriter:
     Args:
         out: The folder of the report.
         model: The model directory, for its thresholds.
+        heat: Explain the series that are flagged: heat maps, places and sizes.
 
     Raises:
         UsageError: `out` is a file.
         ModelError: The thresholds can't be read.
     """
 
-    def __init__(self, out: Path, model: Path) -> None:
+    def __init__(self, out: Path, model: Path, *, heat: bool = True) -> None:
         if out.exists() and not out.is_dir():
             raise UsageError(f"a report must be a folder (got the file {out})")
         self.out = out
         self.point = choose_point(find_thresholds(model)[0])
         self.model = model.resolve().name
+        self.heat = heat
         self.n_pages = self.n_flagged = self.n_refused = 0
         self._remarks: dict[str, tuple[QcRow, ...]] = {}
         self._rows: dict[Job, Row] = {}
@@ -66,6 +71,9 @@ class ReportWriter:
     def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
         """Write the page of a series that was read and predicted."""
         shown = shown_series(network, job, read, part, self.point, self._remarks.get(job.series_id, ()))
+        if self.heat and shown.over():
+            told = explain_read(network, read, part, labels=shown.over())
+            shown = replace(shown, heat=told.heat, findings=told.findings, masks=told.masks)
         page = f"{PAGES}/{file_key(job.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
         row = self._row(shown, page)
@@ -110,11 +118,11 @@ class ReportWriter:
             probability=tuple(float(f"{value:.6g}") for value in shown.series_probability),
             over=over,
             codes=tuple(sorted({row.code for row in shown.remarks})),
-            found="; ".join(f"{name}: {text}" for name, text in shown.explained.items()),
+            found=findings_text(shown.findings),
         )
 
     def _kept(self, network: Network, job: Job) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {network.stamp} {fingerprint(job)}".encode()).hexdigest()[:40]
+        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {fingerprint(job)}".encode()).hexdigest()[:40]
         return self.out / _ROWS / f"{key}.json"
 
     def _earlier(self, network: Network, job: Job) -> Row | None:

@@ -14,13 +14,14 @@
     return new Uint8Array(await new Response(stream).arrayBuffer());
   };
 
-  let hu, heat = null;
+  let hu, heat = null, masks = null;
   try {
     const planes = await inflate(data.slices);
     const count = planes.length / 2;
     hu = new Int16Array(count);
     for (let i = 0; i < count; i++) hu[i] = planes[i] | (planes[count + i] << 8);
     if (data.heat) heat = await inflate(data.heat);
+    if (data.masks) masks = await inflate(data.masks);
   } catch (error) {
     wait.textContent = "This browser can't unpack the slices; one of 2023 or later can.";
     return;
@@ -59,6 +60,29 @@
     }
     heatSheet.getContext("2d").putImageData(image, 0, 0);
     context.drawImage(heatSheet, 0, 0, size, size);
+    if (masks) paintEdge(context, size);
+  };
+  // The line around what was taken for the bleed, between px that are in and px that are out.
+  const paintEdge = (context, size) => {
+    const place = data.masked.indexOf(data.labels[state.label]), side = data.mask_side, step = size / side;
+    if (place < 0) return;
+    const start = (place * data.n + state.slice) * side * side;
+    const inside = (x, y) => {
+      if (x < 0 || y < 0 || x >= side || y >= side) return 0;
+      const bit = start + y * side + x;
+      return masks[bit >> 3] >> (bit & 7) & 1;
+    };
+    context.beginPath();
+    for (let y = 0; y <= side; y++) {
+      for (let x = 0; x <= side; x++) {
+        const here = inside(x, y);
+        if (here !== inside(x - 1, y)) { context.moveTo(x * step, y * step); context.lineTo(x * step, (y + 1) * step); }
+        if (here !== inside(x, y - 1)) { context.moveTo(x * step, y * step); context.lineTo((x + 1) * step, y * step); }
+      }
+    }
+    context.strokeStyle = "#50e6ff";
+    context.lineWidth = Math.max(1, size / 500);
+    context.stroke();
   };
   const fit = (target) => {
     const size = Math.max(64, Math.round(target.clientWidth * Math.min(devicePixelRatio || 1, 2)));
@@ -152,7 +176,12 @@
     at("heat-strength").addEventListener("input", () => { state.strength = Number(at("heat-strength").value) / 100; show(); });
   }
   for (const button of document.querySelectorAll("button.label")) button.addEventListener("click", () => choose(Number(button.dataset.label)));
-  for (const button of document.querySelectorAll(".jump")) button.addEventListener("click", () => go(Number(button.dataset.slice)));
+  for (const button of document.querySelectorAll(".jump")) {
+    button.addEventListener("click", () => {
+      go(Number(button.dataset.slice));
+      if (button.dataset.show) { choose(data.labels.indexOf(button.dataset.show)); setHeat(true); stage.scrollIntoView({ block: "nearest" }); }
+    });
+  }
   for (const button of document.querySelectorAll(".neighbour")) {
     button.addEventListener("click", () => go(data.neighbours[state.slice][Number(button.dataset.column)]));
   }

@@ -1,0 +1,58 @@
+"""What is said of where a bleed is, in words and numbers for a page; each one an estimate."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from ich25d.explain.finding import Finding
+from ich25d.pages.number import number_text
+from ich25d.pages.table import table
+from ich25d.view.report.shown import ShownSeries
+
+SIDES = {"left": "left", "right": "right", "both": "both sides", "midline": "midline", "unknown": "side unknown"}
+SHORT = {
+    "epidural": "EDH",
+    "intraparenchymal": "IPH",
+    "intraventricular": "IVH",
+    "subarachnoid": "SAH",
+    "subdural": "SDH",
+}
+"""The usual abbreviations of the five kinds."""
+
+NOTE = (
+    "Each number is an estimate from the heat map and the HU under it, made for finding the place again, not for "
+    "measuring; the README says how far such estimates were off on phantoms and painted scans."
+)
+
+
+def findings_table(series: ShownSeries) -> Markup:
+    """Return the findings of a series as a table, each with a button that shows its slice."""
+    lowest = float(np.nanmin(series.slice_position_mm)) if np.isfinite(series.slice_position_mm).any() else 0.0
+    rows = [
+        (
+            found.label,
+            SIDES[found.side],
+            Markup('<button type="button" class="jump" data-slice="{}" data-show="{}">{}</button> of {} to {}').format(
+                found.peak_slice, found.label, found.peak_slice + 1, found.first_slice + 1, found.last_slice + 1
+            ),
+            f"{found.first_mm - lowest:.0f} to {found.last_mm - lowest:.0f}",
+            " x ".join(f"{value:.0f}" for value in found.extent_mm),
+            f"{number_text(found.volume_ml, 2)} ({number_text(found.volume_low_ml, 2)} to "
+            f"{number_text(found.volume_high_ml, 2)})",
+            ", ".join(found.assumed) or "nothing",
+        )
+        for found in series.findings
+    ]
+    columns = ["Label", "Patient's side", "Slice with most", "mm from the lowest slice"]
+    columns += ["Extent, mm: across, front to back, height", "Volume, ml (80 of 100 cases)", "Assumed"]
+    return table(columns, rows, caption="Estimates", sortable=False)
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Return findings as one line of a worklist: `SDH left 24 ml`; `any` only where it stands alone."""
+    named = [found for found in findings if found.label != "any"] or list(findings)
+    return ", ".join(
+        f"{SHORT.get(found.label, found.label)} {SIDES[found.side]} {number_text(found.volume_ml, 2)} ml"
+        for found in named
+    )
