@@ -53,11 +53,22 @@ GROUP_BY = ("pixel_family", "matrix", "transfer_syntax", "kernel", "orientation"
 OUTER_FENCE = 3.0
 """Tukey's outer fence: so many interquartile ranges beyond a quartile."""
 
+SAME = 0.002
+"""Values that differ by less, relatively, are one: 0.488281 and 0.48828125 mm."""
+
 RARE = 0.02
 """A value that fewer series have is rare, where the middle half of them all have the same."""
 
+_OF_FILES = (
+    "transfer_syntax", "photometric", "is_lossy", "bits_allocated", "high_bit", "padding", "slope", "contrast",
+    "image_type",
+)  # fmt: skip
+_COUNTS = {"n_slices", "kvp"}
+_DERIVED = {"scale", "field_mm"}  # follow from others, and would be named twice
 _FAMILY = re.compile(r"(\d+)([su])([-+][\d.e+-]+)?")
 _NOT_FOUND = "not known"
+NO_DICOM = "no DICOM"
+"""What stands where a series came as pictures."""
 
 
 class Outlier(NamedTuple):
@@ -88,6 +99,7 @@ def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.Data
     table["field_mm"] = table["columns"] * table["pixel_spacing_mm"]
     box = (table["box_bottom"] - table["box_top"]) * (table["box_right"] - table["box_left"])
     table["box_share"] = box / (table["rows"] * table["columns"])
+    table["spacing_is_regular"] = table["spacing_is_regular"].map({True: "yes", False: "no"})
     family = [_family_parts(str(name)) for name in table["pixel_family"]]
     for place, name in enumerate(("bits_stored", "representation", "intercept")):
         table[name] = [parts[place] for parts in family]
@@ -96,8 +108,8 @@ def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.Data
         table = table.drop(columns=[name for name in ("kernel", "thickness_mm") if name in headers])
         table = table.join(_as_text(headers.drop(columns=["bits_stored", "intercept"])))
         came_as_pictures = ~table.index.isin(headers.index)
-        for name in ("transfer_syntax", "photometric", "is_lossy", "bits_allocated", "high_bit", "padding", "slope"):
-            table.loc[came_as_pictures, name] = "no DICOM"
+        for name in _OF_FILES:
+            table.loc[came_as_pictures, name] = NO_DICOM
     for name in KINDS:
         if name in table:
             table[name] = table[name].astype(object).where(table[name].notna(), "none")
@@ -112,7 +124,7 @@ def _family_parts(name: str) -> tuple[str, str, str]:
     """Return bits, representation and intercept of a pixel family, as `16s-1024`."""
     found = _FAMILY.fullmatch(name)
     if found is None:
-        return name, name, name
+        return NO_DICOM, NO_DICOM, NO_DICOM
     bits, sign, intercept = found.groups()
     return bits, "signed" if sign == "s" else "unsigned", "none" if intercept is None else f"{float(intercept):g}"
 
@@ -161,14 +173,18 @@ def _window_tags(slices: pd.DataFrame) -> pd.DataFrame:
 
 
 def number_rows(table: pd.DataFrame) -> list[list[object]]:
-    """Return how each numeric attribute is distributed: what, n, missing, least, 1 %, 25 %, median, 75 %, 99 %, most."""
+    """Return how each number is distributed: what, n, missing, least, 1 %, 25 %, median, 75 %, 99 %, most."""
     rows: list[list[object]] = []
     for name, meaning in NUMBERS.items():
         if name not in table or table[name].isna().all():
             continue
         values = table[name].dropna().to_numpy(dtype=np.float64)
-        cuts = np.quantile(values, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1])
-        rows.append([meaning, len(values), len(table) - len(values), *cuts.tolist()])
+        # Of a count, the nearest that there is: nobody has 31.5 slices.
+        is_count = name in _COUNTS
+        shares = [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1]
+        cuts = np.quantile(values, shares, method="nearest" if is_count else "linear")
+        told = cuts.round().astype(int) if is_count else cuts
+        rows.append([meaning, len(values), len(table) - len(values), *told.tolist()])
     return rows
 
 
@@ -201,31 +217,35 @@ def kind_rows(table: pd.DataFrame, any_positive: "pd.Series[Any] | None", most: 
 def group_rows(table: pd.DataFrame, any_positive: "pd.Series[Any] | None") -> tuple[list[str], list[list[object]]]:
     """Return the groups of series that came the same way: columns, and a row a group, the largest first."""
     columns = [name for name in GROUP_BY if name in table]
-    rows = []
-    for key, part in table.fillna({name: _NOT_FOUND for name in columns}).groupby(columns, sort=False):
+    rows: list[list[object]] = []
+    filled = table.fillna(dict.fromkeys(columns, _NOT_FOUND))
+    largest = sorted(filled.groupby(columns, sort=True), key=lambda group: -len(group[1]))
+    for key, part in largest:
         positive = None if any_positive is None else _share(any_positive, part.index)
-        rows.append([*map(str, key), len(part), int(part["n_slices"].sum()), part["pixel_spacing_mm"].median(), part["slice_spacing_mm"].median(), positive])  # fmt: skip
-    rows.sort(key=lambda row: (-int(row[len(columns)]), str(row)))
+        medians = [float(part[name].median()) for name in ("pixel_spacing_mm", "slice_spacing_mm")]
+        rows.append([*map(str, key), len(part), int(part["n_slices"].sum()), *medians, positive])
     names = [KINDS.get(name, "pixel family") for name in columns]
-    measured = ["series", "slices", "median pixel spacing, mm", "median gap, mm", "series with any"]
-    return [*names, *measured], rows
+    return [*names, "series", "slices", "median pixel spacing, mm", "median gap, mm", "series with any"], rows
 
 
 def find_outliers(table: pd.DataFrame) -> list[Outlier]:
-    """Find series that stand apart: beyond Tukey's outer fences, or with a rare value where nearly all have the same."""
+    """Find series beyond Tukey's outer fences, or with a rare value where nearly all have the same."""
     found: list[Outlier] = []
     n = len(table)
     for name, meaning in NUMBERS.items():
-        if name not in table or table[name].notna().sum() < 10:
+        if name in _DERIVED or name not in table or table[name].notna().sum() < 10:
             continue
-        values = table[name].to_numpy(dtype=np.float64)
-        low, high = np.nanquantile(values, [0.25, 0.75])
+        known = table[name].dropna()
+        values = known.to_numpy(dtype=np.float64)
+        low, high = np.quantile(values, [0.25, 0.75])
         slack = OUTER_FENCE * (high - low)
         is_out: npt.NDArray[np.bool_] = (values < low - slack - 1e-9) | (values > high + slack + 1e-9)
         usual = f"{low:.4g} to {high:.4g} (middle half)"
-        if slack <= 1e-9 * max(abs(high), 1.0) and is_out.sum() > RARE * n:
+        if slack <= SAME * abs(high) + 1e-9:
+            is_out = np.abs(values - (low + high) / 2) > SAME * abs(high) + 1e-9
+        if slack <= SAME * abs(high) + 1e-9 and is_out.sum() > max(RARE * len(values), 1.5):
             continue  # the middle half is one value and the others are many: a second kind, no outliers
-        found += [Outlier(str(table.index[at]), meaning, float(values[at]), usual) for at in np.flatnonzero(is_out)]
+        found += [Outlier(str(series_id), meaning, float(value), usual) for series_id, value in known[is_out].items()]
     for name, meaning in KINDS.items():
         if name not in table or n < 10:
             continue

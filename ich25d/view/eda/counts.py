@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from ich25d.labels import ANY_INDEX, N_LABELS
+from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.training.intervals import wilson_interval
 from ich25d.view.eda.rows import UNKNOWN, Ints, LabelRows
 
@@ -52,9 +53,8 @@ def count_levels(rows: LabelRows) -> list[LevelCounts]:
     for name, group in (("series", rows.series), ("patient", rows.patient)):
         if group is not None and len(group):
             n_groups = int(group.max()) + 1
-            levels.append(
-                LevelCounts(name, _any_of(known, group, n_groups).sum(axis=0), _any_of(positive, group, n_groups).sum(axis=0))
-            )  # fmt: skip
+            known_here, positive_here = (_any_of(flags, group, n_groups) for flags in (known, positive))
+            levels.append(LevelCounts(name, known_here.sum(axis=0), positive_here.sum(axis=0)))
     return levels
 
 
@@ -67,15 +67,29 @@ def _any_of(flags: npt.NDArray[np.bool_], group: Ints, n_groups: int) -> npt.NDA
 
 def series_positive(rows: LabelRows) -> npt.NDArray[np.bool_]:
     """Say which series have a positive slice of each label, shape (n_series, 6)."""
+    return _any_of(rows.target == 1, *_groups(rows))
+
+
+def _groups(rows: LabelRows) -> tuple[Ints, int]:
+    """Return the number of each row's series, and how many series there are."""
     if rows.series is None:
         raise ValueError("series must be known (got rows without)")
-    return _any_of(rows.target == 1, rows.series, int(rows.series.max(initial=-1)) + 1)
+    return rows.series, int(rows.series.max(initial=-1)) + 1
+
+
+def positive_series(rows: LabelRows) -> pd.DataFrame:
+    """Return which series have a positive slice: a row a series, a column a label; NaN where none is labelled."""
+    known = _any_of(rows.target != UNKNOWN, *_groups(rows))
+    names = [] if rows.series_id is None else rows.series_id.tolist()
+    values = np.where(known, series_positive(rows).astype(float), np.nan)
+    return pd.DataFrame(values, index=pd.Index(names, name="series_id"), columns=list(LABELS))
 
 
 def co_occurrence(rows: LabelRows) -> Counts:
     """Count slices that are positive for two labels at once, shape (6, 6); a label's own count on the diagonal."""
     positive = (rows.target == 1).astype(np.float64)  # exact: counts stay far below 2**53
-    return np.rint(positive.T @ positive).astype(np.int64)
+    counts: Counts = np.rint(positive.T @ positive).astype(np.int64)
+    return counts
 
 
 def subtypes_a_slice(rows: LabelRows) -> Counts:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.view.eda.counts import find_runs
-from ich25d.view.eda.rows import UNKNOWN, LabelRows
+from ich25d.view.eda.rows import LabelRows
 
 
 class Example(NamedTuple):
@@ -61,8 +61,3 @@ def _of_different_patients(rows: LabelRows, candidates: list[int], most: int) ->
         if len(chosen) == most:
             break
     return chosen
-
-
-def is_labelled(rows: LabelRows) -> bool:
-    """Say whether any image has a label."""
-    return bool((rows.target != UNKNOWN).any())

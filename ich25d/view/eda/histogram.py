@@ -7,14 +7,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
+from ich25d.labels import ANY_INDEX
 from ich25d.progress import track
 from ich25d.studies.store import StudyStore
+from ich25d.view.eda.counts import relative_position
+from ich25d.view.eda.rows import LabelRows
 
 SAMPLED = 400
 """Slices at most, half of them positive where there are as many."""
 
+MIDDLE = (0.4, 0.8)
+"""Relative scan positions between which slices are looked at."""
+
 AIR_END = -1000
 """Up to here, inclusive, a pixel counts as air or padding."""
+
+Floats = npt.NDArray[np.float64]
 
 N_HU = HU_MAX - HU_MIN + 1
 
@@ -33,26 +41,34 @@ class HuCounts:
     @property
     def total(self) -> npt.NDArray[np.int64]:
         """Pixels of all groups by HU, shape (4096,)."""
-        return np.sum(list(self.counts.values()), axis=0).astype(np.int64)
+        total: npt.NDArray[np.int64] = np.sum(list(self.counts.values()), axis=0).astype(np.int64)
+        return total
 
 
-def count_hu(store: StudyStore, target: npt.NDArray[np.int8], *, sampled: int = SAMPLED) -> HuCounts:
-    """Count HU over slices spread evenly over the store.
+def count_hu(store: StudyStore, rows: LabelRows, *, sampled: int = SAMPLED) -> HuCounts:
+    """Count HU over slices spread evenly over the store, all from the middle of their scans.
+
+    Positives lie there mostly: the base of the skull and the vertex have other tissue, with and without blood.
 
     Args:
         store: The study store.
-        target: Its slices' labels, shape (n, 6), -1 where unknown.
+        rows: Its slices' labels.
         sampled: Slices at most.
     """
-    any_label = target[:, -1]
-    groups = {"none": any_label == 0, "any": any_label == 1, "unlabelled": any_label < 0}
-    n_groups = max(1, sum(bool(rows.any()) for rows in groups.values()))
+    any_label, place = rows.target[:, ANY_INDEX], relative_position(rows)
+    inside = np.isnan(place) | ((place >= MIDDLE[0]) & (place <= MIDDLE[1]))
+    groups = {
+        "none": inside & (any_label == 0),
+        "any": inside & (any_label == 1),
+        "unlabelled": inside & (any_label < 0),
+    }
+    n_groups = max(1, sum(bool(flags.any()) for flags in groups.values()))
     family_of = store.series.set_index("series_id")["pixel_family"].to_dict()
     chosen = pd.DataFrame(
         [
             (int(row), name)
-            for name, rows in groups.items()
-            for row in spread(np.flatnonzero(rows), sampled // n_groups)
+            for name, flags in groups.items()
+            for row in spread(np.flatnonzero(flags), sampled // n_groups)
         ],
         columns=["row", "group"],
     ).sort_values("row")
@@ -65,7 +81,7 @@ def count_hu(store: StudyStore, target: npt.NDArray[np.int8], *, sampled: int = 
         found = np.bincount(hu.ravel().astype(np.int64) - HU_MIN, minlength=N_HU)[:N_HU]
         for name, where in ((group, counts), (str(family_of[series_id]), families)):
             where[name] = where[name] + found if name in where else found
-    return HuCounts(chosen["group"].value_counts().to_dict(), counts, families)
+    return HuCounts({str(name): int(n) for name, n in chosen["group"].value_counts().items()}, counts, families)
 
 
 def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
@@ -75,8 +91,8 @@ def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
 
-def shares(counts: npt.NDArray[np.int64], low: int, high: int, step: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:  # fmt: skip
+def shares(counts: npt.NDArray[np.int64], low: int, high: int, step: int) -> tuple[Floats, Floats]:
     """Return middles of bins of `step` HU from `low` to below `high`, and the share of their pixels in each bin."""
     part = counts[low - HU_MIN : high - HU_MIN].reshape(-1, step).sum(axis=1).astype(np.float64)
-    middles = np.arange(low, high, step) + (step - 1) / 2
-    return middles, part / max(part.sum(), 1.0)
+    middles: Floats = np.arange(low, high, step) + (step - 1) / 2
+    return middles, np.divide(part, max(float(part.sum()), 1.0), dtype=np.float64)

@@ -13,10 +13,28 @@ from markupsafe import Markup
 
 from ich25d.files import replacing
 from ich25d.pages import chart
-from ich25d.pages.picture import gallery, picture
+from ich25d.pages.picture import picture
 from ich25d.pages.table import table
 from ich25d.studies.qc import safe_cell
 from ich25d.view.eda.plots import Painter
+
+STYLE = """
+.pair {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem;
+  align-items: start;
+}
+.pair > * { min-width: 0; }
+.tile-head { margin: 1rem 0 .25rem; overflow-wrap: anywhere; }
+.tiles { display: grid; gap: .75rem; margin: .25rem 0 1rem; grid-template-columns: repeat(5, minmax(0, 1fr)); }
+.tiles.n4 { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+.tiles.n3 { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+.tiles img { width: 100%; }
+.files ul { columns: 16rem; }
+@media (max-width: 40rem) {
+  .tiles, .tiles.n3, .tiles.n4 { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .5rem; }
+}
+"""
+"""Style rules of these pages, beside those that all pages share."""
 
 SHOWN_ROWS = 40
 """Rows of a table that the page shows; the CSV holds all."""
@@ -32,6 +50,15 @@ class Tile:
     """What stands under it."""
     alt: str
     """What it shows, for those who don't see it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Pictures side by side."""
+
+    tiles: Sequence[Tile]
+    head: str = ""
+    """What stands over them."""
 
 
 @dataclass(slots=True)
@@ -78,7 +105,7 @@ class Output:
         more = f" (the first {shown:,} of {len(filled):,}; all in tables/{name}.csv)" if rest > 0 else ""
         return table(columns, filled[:shown], caption=caption + more, collapsed=collapsed)
 
-    def lines(self, name: str, lines: Sequence[chart.Line], **options: Any) -> Markup:  # noqa: ANN401  # line_chart's own
+    def lines(self, name: str, lines: Sequence[chart.Line], **options: Any) -> Markup:  # noqa: ANN401
         """Draw curves; options are those of `pages.chart.line_chart`."""
         if self.painter is not None:
             self.painter.lines(self._figure(name), lines, **options)
@@ -96,32 +123,41 @@ class Output:
             self.painter.histogram(self._figure(name), counts, edges, **options)
         return chart.histogram(counts, edges, **options)
 
-    def matrix(self, name: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], *, title: str) -> Markup:  # fmt: skip
+    def matrix(
+        self, name: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], *, title: str
+    ) -> Markup:
         """Draw a matrix whose cells hold their numbers."""
         if self.painter is not None:
             self.painter.matrix(self._figure(name), values, rows, columns, title=title)
         return chart.matrix_chart(values, rows, columns, title=title)
 
-    def tiles(self, name: str, lines: Sequence[Sequence[Tile]], *, title: str, width: int = 200) -> Markup:
+    def tiles(self, name: str, lines: Sequence[Line], *, title: str) -> Markup:
         """Draw pictures in lines, one line under the other.
 
         Args:
             name: Name of the PNG.
-            lines: The pictures of each line.
+            lines: The lines, of up to five pictures each.
             title: What they show; stands over the PNG.
-            width: Of one picture on the page, CSS px.
         """
         if self.painter is not None:
-            self.painter.tiles(self._figure(name), [[(tile.pixels, tile.caption) for tile in line] for line in lines], title=title)  # fmt: skip
-        parts = [
-            gallery([picture(tile.pixels, alt=tile.alt, caption=tile.caption, width=width) for tile in line])
-            for line in lines
-        ]
-        return Markup("").join(parts)
+            drawn = [(line.head, [(tile.pixels, tile.caption) for tile in line.tiles]) for line in lines]
+            self.painter.tiles(self._figure(name), drawn, title=title)
+        return Markup("").join(map(_line, lines))
 
     def _figure(self, name: str) -> Path:
         self.figures.append(f"{name}.png")
         return self.out / "figures" / f"{name}.png"
+
+
+def pair(*charts: Markup) -> Markup:
+    """Return charts side by side where the window is wide enough."""
+    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
+
+
+def _line(line: Line) -> Markup:
+    head = Markup('<p class="tile-head">{}</p>').format(line.head) if line.head else Markup("")
+    shown = [picture(tile.pixels, alt=tile.alt, caption=tile.caption) for tile in line.tiles]
+    return Markup('{}<div class="tiles n{}">{}</div>').format(head, len(shown), Markup("").join(shown))
 
 
 def _cell(value: object) -> object:

@@ -1,5 +1,7 @@
 """Slices as pictures: windows, the colour stack that the network sees, slabs, the head box, the 12-bit repair."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -7,11 +9,11 @@ import numpy.typing as npt
 from ich25d.config import NAMED_WINDOWS, SlabConfig
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, to_hu
-from ich25d.slabs.dataset import series_batches
+from ich25d.slabs.dataset import SlabBatch, series_batches
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.window import window_hu
 from ich25d.studies.headbox import Box
-from ich25d.view.eda.output import Tile
+from ich25d.view.eda.output import Line, Tile
 
 Grey = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]
@@ -56,7 +58,8 @@ def window_tiles(hu: Hu, name: str) -> list[Tile]:
 
 def before_and_after(hu: Hu) -> list[Tile]:
     """Return a slice with all its HU on 256 grey values, and in three windows."""
-    tiles = [Tile(grey(hu, *FULL_RANGE), f"before: all HU, {HU_MIN} to {HU_MAX}", "a slice without a window: hardly any contrast in the brain")]  # fmt: skip
+    alt = "a slice without a window: hardly any contrast in the brain"
+    tiles = [Tile(grey(hu, *FULL_RANGE), f"before: {HU_MIN} to {HU_MAX} HU", alt)]
     for name in ("brain", "subdural", "soft"):
         level, width = NAMED_WINDOWS[name]
         caption = f"after: {name}, {level - width / 2:g} to {level + width / 2:g} HU"
@@ -64,28 +67,27 @@ def before_and_after(hu: Hu) -> list[Tile]:
     return tiles
 
 
-def slab_tiles(hu: Hu, slice_position_mm: npt.NDArray[np.float64], index: int) -> list[list[Tile]]:
-    """Return what the network gets for one slice: a row a neighbour with its windows, and the colour stack.
+def slab_lines(hu: Hu, slice_position_mm: npt.NDArray[np.float64], index: int) -> list[Line]:
+    """Return what the network gets for one slice: a line a neighbour with its windows, and them as colour stack.
 
     Args:
         hu: The series, shape (n, H, W).
         slice_position_mm: Shape (n,).
         index: The slice.
     """
-    batch = next(
-        batch for batch in series_batches(hu, slice_position_mm, None, STACK, len(hu)) if index in batch.row.tolist()
-    )
-    channels = network_input(batch, SlabConfig(windows=STACK.windows, neighbours=STACK.neighbours, size=hu.shape[-1]), "cpu")  # fmt: skip
-    own = np.rint(channels[batch.row.tolist().index(index)].numpy() * 255).astype(np.uint8)
-    names = ("the slice below", "the slice itself", "the slice above")
-    lines: list[list[Tile]] = []
-    for row, name in enumerate(names):
+    (batch,) = series_batches(hu, slice_position_mm, None, STACK, len(hu))
+    one = SlabBatch(*(getattr(batch, field.name)[index : index + 1] for field in dataclasses.fields(batch)))
+    channels = network_input(one, dataclasses.replace(STACK, size=hu.shape[-1]), "cpu")[0]
+    own = np.rint(channels.numpy() * 255).astype(np.uint8)
+    lines = []
+    for row, name in enumerate(("the slice below", "the slice itself", "the slice above")):
         part = own[3 * row : 3 * row + 3]
         tiles = [
-            Tile(part[column], f"channel {3 * row + column + 1}: {name}, {window}", f"{name} in the {window} window")
+            Tile(part[column], f"channel {3 * row + column + 1}: {window}", f"{name} in the {window} window")
             for column, window in enumerate(STACK.windows)
         ]
-        lines.append([*tiles, Tile(np.ascontiguousarray(np.moveaxis(part, 0, 2)), f"{name}: its three channels as colour", f"{name} as colour stack")])  # fmt: skip
+        colour = np.ascontiguousarray(np.moveaxis(part, 0, 2))
+        lines.append(Line([*tiles, Tile(colour, "the three as colour", f"{name} as colour stack")], name))
     return lines
 
 
@@ -103,7 +105,8 @@ def in_field(hu: Hu, box: Box, field: tuple[int, int]) -> Hu:
     top, left = (size - height) // 2, (size - width) // 2
     whole = np.full(field, HU_MIN, dtype=np.int16)
     cut = np.ascontiguousarray(hu[top : top + height, left : left + width])
-    whole[box.top : box.bottom, box.left : box.right] = cv2.resize(cut, (box.width, box.height), interpolation=cv2.INTER_LINEAR)  # fmt: skip
+    shown = cv2.resize(cut, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
+    whole[box.top : box.bottom, box.left : box.right] = shown
     return whole
 
 
@@ -140,24 +143,38 @@ def repaired(stored: npt.NDArray[np.uint16]) -> tuple[Hu, tuple[Remark, ...]]:
     return to_hu(stored, header)
 
 
-def repair_tiles(hu: Hu) -> tuple[list[Tile], Hu]:
-    """Return a slice as a wrapped file shows it and as it is repaired, each in two windows; and the repaired HU.
+def repair_tiles(hu: Hu) -> tuple[list[Tile], int]:
+    """Show a slice as a wrapped file has it and as it is repaired, each in two windows.
 
     Args:
-        hu: A slice with air at its border, shape (H, W).
+        hu: A slice, shape (H, W); a margin of air is put round it, as a full field has.
+
+    Returns:
+        The pictures, and by how many HU the repaired slice differs from the true one at most.
     """
-    stored = wrapped(hu)
+    field = np.pad(hu, hu.shape[0] // 32, constant_values=HU_MIN)
+    stored = wrapped(field)
     after, _ = repaired(stored)
+    tiles = compared(stored.astype(np.int16), after)
+    return tiles, int(np.abs(after.astype(np.int32) - field).max())
+
+
+def compared(before: Hu, after: Hu) -> list[Tile]:
+    """Return a slice before and after the repair: all its values, and the brain window."""
     level, width = NAMED_WINDOWS["brain"]
     tiles = []
-    for word, values in (("before", stored.astype(np.int16)), ("after", after)):
+    for word, values in (("before", before), ("after", after)):
         air = int(np.median(values[0]))
+        alt = f"{word} the repair"
         tiles += [
-            Tile(
-                grey(values, *FULL_RANGE),
-                f"{word}: all values; the border is {air} HU",
-                f"{word} the repair, all values",
-            ),
-            Tile(grey(values, level, width), f"{word}: brain window", f"{word} the repair, brain window"),
+            Tile(grey(values, *FULL_RANGE), f"{word}: all values, border {air} HU", f"{alt}, all values"),
+            Tile(grey(values, level, width), f"{word}: brain window", f"{alt}, brain window"),
         ]
-    return tiles, after
+    return tiles
+
+
+def blood_px(hu: Hu) -> int:
+    """Count px as dense as clotted blood (55 to 85 HU) well inside the head, where no bone is near."""
+    bone = cv2.dilate((hu > 200).astype(np.uint8), np.ones((9, 9), dtype=np.uint8))
+    smooth = cv2.blur(hu.astype(np.float32), (5, 5))
+    return int(((smooth > 55) & (smooth < 85) & (bone == 0)).sum())

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ich25d.files import replacing
 from ich25d.pages.chart import Line
+from ich25d.pages.number import NONE
 
 # The page's colours on white, and dashes that tell the labels apart without them.
 _STYLES: tuple[tuple[str, Any], ...] = (
@@ -47,7 +48,9 @@ class Painter:
                 ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
         for number, (place, text) in enumerate(marks):
             ax.axvline(place, color="0.5", linewidth=0.8, linestyle=":")
-            ax.annotate(text, (place, 1 - 0.06 * (number % 3)), xycoords=("data", "axes fraction"), fontsize=8, va="top", xytext=(3, 0), textcoords="offset points")  # fmt: skip
+            at = (place, 1 - 0.06 * (number % 3))
+            where = {"xycoords": ("data", "axes fraction"), "xytext": (3, 0), "textcoords": "offset points"}
+            ax.annotate(text, at, fontsize=8, va="top", **where)
         ax.set(title=title, xlabel=x_label, ylabel=y_label)
         if log_x:
             ax.set_xscale("log")
@@ -77,7 +80,8 @@ class Painter:
                 error = np.clip(np.nan_to_num(np.stack([row - ends[0], ends[1] - row])), 0, None)
             colour = _STYLES[_BARS[group % len(_BARS)]][0]
             label = groups[group] if groups else None
-            ax.barh(place, row, thick * 0.9, xerr=error, color=colour, hatch=_HATCHES[group % len(_HATCHES)], edgecolor="white", label=label, ecolor="0.2")  # fmt: skip
+            look = {"color": colour, "hatch": _HATCHES[group % len(_HATCHES)], "edgecolor": "white", "ecolor": "0.2"}
+            ax.barh(place, row, thick * 0.9, xerr=error, label=label, **look)
         ax.set(title=title, xlabel=y_label, ylabel=x_label, yticks=np.arange(len(names)), yticklabels=list(names))
         ax.invert_yaxis()
         if groups:
@@ -105,28 +109,35 @@ class Painter:
         top = np.nanmax(value, initial=1e-12)
         ax.imshow(value, cmap="Blues", aspect="auto", vmin=0, vmax=top)
         for (row, column), number in np.ndenumerate(value):
-            text = "–" if np.isnan(number) else f"{number:,.0f}" if number.is_integer() else f"{number:.3g}"
-            ax.text(column, row, text, ha="center", va="center", color="white" if number > 0.6 * top else "black", fontsize=9)  # fmt: skip
+            text = NONE if np.isnan(number) else f"{number:,.0f}" if number.is_integer() else f"{number:.3g}"
+            colour = "white" if number > 0.6 * top else "black"
+            ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
         ax.set(title=title, xticks=range(len(columns)), yticks=range(len(rows)))
         ax.set_xticklabels(list(columns), rotation=20, ha="right")
         ax.set_yticklabels(list(rows))
         _save(figure, path)
 
-    def tiles(self, path: Path, lines: Sequence[Sequence[tuple[npt.NDArray[np.uint8], str]]], *, title: str) -> None:
-        """Draw pictures in lines."""
+    def tiles(
+        self, path: Path, lines: Sequence[tuple[str, Sequence[tuple[npt.NDArray[np.uint8], str]]]], *, title: str
+    ) -> None:
+        """Draw pictures in lines, each line with what stands over it."""
         from matplotlib.figure import Figure
 
-        n_columns = max(map(len, lines))
-        figure = Figure(figsize=(2.1 * n_columns, 0.5 + 2.45 * len(lines)), layout="constrained", facecolor="white")
-        figure.suptitle(title, fontsize=11)
-        axes = figure.subplots(len(lines), n_columns, squeeze=False)
-        for ax in axes.ravel():
-            ax.set_axis_off()
-        for row, line in enumerate(lines):
-            for column, (pixels, caption) in enumerate(line):
-                ax = axes[row, column]
+        n_columns = max(len(tiles) for _, tiles in lines)
+        # Places in inches by hand: a layout engine takes a second a line for what is a plain grid.
+        side, gap, over, top = 2.1, 0.12, 0.42, 0.45
+        width, height = gap + n_columns * (side + gap), top + len(lines) * (side + over)
+        figure = Figure(figsize=(width, height), facecolor="white")
+        figure.text(gap / width, 1 - 0.28 / height, title, fontsize=11)
+        for row, (head, tiles) in enumerate(lines):
+            bottom = height - top - (row + 1) * (side + over) + 0.05
+            figure.text(gap / width, (bottom + side + 0.22) / height, head, fontsize=8.5, weight="bold")
+            for column, (pixels, caption) in enumerate(tiles):
+                left = gap + column * (side + gap)
+                figure.text(left / width, (bottom + side + 0.05) / height, caption, fontsize=7.5)
+                ax = figure.add_axes((left / width, bottom / height, side / width, side / height))
                 ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-                ax.set_title(caption, fontsize=7, wrap=True)
+                ax.set_axis_off()
         _save(figure, path)
 
 

@@ -43,6 +43,22 @@ class LabelRows:
         """Series and scan order are known."""
         return self.series is not None and self.position_mm is not None
 
+    @property
+    def is_labelled(self) -> npt.NDArray[np.bool_]:
+        """All six labels are known, shape (n,)."""
+        known: npt.NDArray[np.bool_] = (self.target != UNKNOWN).all(axis=1)
+        return known
+
+
+def labelled_slices(rows: LabelRows) -> pd.DataFrame:
+    """Return the labelled slices as a table: `series_id` and the six labels."""
+    if rows.series is None or rows.series_id is None:
+        raise ValueError("series must be known (got rows without)")
+    labelled = rows.is_labelled
+    frame = pd.DataFrame(rows.target[labelled].astype(np.float64), columns=list(LABELS))
+    frame.insert(0, "series_id", rows.series_id[rows.series[labelled]])
+    return frame
+
 
 def rows_of_store(slices: pd.DataFrame, labels: pd.DataFrame | None = None) -> LabelRows:
     """Return the labels of a store's slices.
@@ -106,7 +122,8 @@ def _places(path: Path) -> pd.DataFrame | None:
     frame = table.to_pandas()
     frame.columns = pd.Index(["image", *found])
     frame["image"] = frame["image"].astype(str).str.strip().str.replace(r"\.[dD][cC][mM]$", "", regex=True)
-    return frame.set_index("image").replace("", None)
+    places: pd.DataFrame = frame.set_index("image").replace("", None)
+    return places
 
 
 def _column_names(path: Path) -> list[str]:

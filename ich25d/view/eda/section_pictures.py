@@ -8,23 +8,49 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ich25d.dicom.hounsfield import HU_MIN
+from ich25d.dicom.header import Header
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page
-from ich25d.studies.header_table import shown_source
 from ich25d.studies.headbox import Box
+from ich25d.studies.header_table import shown_source
 from ich25d.studies.qc import QcRow
 from ich25d.studies.source import Entry, Sources, list_entries
 from ich25d.studies.store import StudyStore
 from ich25d.view.eda import pictures
 from ich25d.view.eda.examples import Example, examples_of, examples_without
-from ich25d.view.eda.output import Output, Tile
+from ich25d.view.eda.output import Line, Output, Tile
 from ich25d.view.eda.rows import LabelRows
 
 A_CLASS = 4
 """Slices a class."""
+
+SHOWN_CANDIDATES = 40
+"""Slices among which the one is chosen that stands for all."""
+
+_CLASSES_NOTE = (
+    "A line is one slice: the middle of one of the label's longest runs, each of another patient, with as few other "
+    "labels as there are. Windows by level/width in HU. The colour stack shows the brain, subdural and soft-tissue "
+    "window as red, green and blue: the three channels that the network gets of each slice. Pictures are turned as "
+    "their files have them."
+)
+_WINDOWING_NOTE = (
+    "Brain and clotted blood are 30 HU apart. With 4,096 HU on 256 grey values that is two steps, which nobody sees. "
+    "A window spends all grey values on the HU that matter and gives up the rest: black below, white above."
+)
+_REPAIR_NOTE = (
+    "Some files keep 12 unsigned bits with intercept 0. HU below 0 don't fit: air of -1000 HU is stored as 3096, as "
+    "white as metal. The reader unwraps such values where the border shows them, and remarks WRAP12."
+)
+_BOX_NOTE = (
+    "One box a series: the largest solid component of all its slices with a margin of 6 mm. Table, head-rest and "
+    "cushions count as outside."
+)
+_SLAB_NOTE = (
+    "the slices below and above, three windows each: the nine channels of the network's input. At the ends of the "
+    "scan and across holes the slice itself repeats."
+)
 
 
 class Gallery:
@@ -47,10 +73,9 @@ class Gallery:
         entries = list_entries(sources, only)[0] if sources else []
         self.entries: dict[str, Entry] = {shown_source(entry.source): entry for entry in entries}
 
-    def add_classes(self, page: Page, output: Output) -> int:
-        """Add a gallery a class; return how many pictures there are."""
+    def add_classes(self, page: Page, output: Output) -> None:
+        """Add a gallery a class, and one of slices without a bleed."""
         taken: set[int] = set()
-        n = 0
         parts: list[str | Markup] = []
         for index, label in enumerate([*LABELS, "no bleed"]):
             found = (
@@ -59,102 +84,69 @@ class Gallery:
                 else examples_without(self.rows, A_CLASS)
             )
             taken |= {example.row for example in found}
-            heading = Markup("<h3>{}</h3>").format(label[0].upper() + label[1:])
+            parts.append(Markup("<h3>{}</h3>").format(label[0].upper() + label[1:]))
             if not found:
-                parts += [heading, "No slice is labelled so."]
+                parts.append("No slice is labelled so.")
                 continue
-            lines = [self._windows(example) for example in found]
-            n += sum(map(len, lines))
-            parts.append(heading)
             name = f"gallery_{label.replace(' ', '_')}"
             title = f"{label}: windows (level/width, HU) and colour stack"
-            parts.append(output.tiles(name, lines, title=title, width=190))
-        page.section(
-            "Pictures of the six classes",
-            *parts,
-            note="A row is one slice, from the middle of one of the longest runs of the label, each of another patient. The colour stack "
-            "shows brain, subdural and soft-tissue window as red, green and blue: the three channels a slice that the network "
-            "sees. The patient's right is on the picture's left where rows run to the left (orientation L...).",
-        )  # fmt: skip
-        return n
+            parts.append(output.tiles(name, [self._windows(example) for example in found], title=title))
+        page.section("Pictures of the six classes", *parts, note=_CLASSES_NOTE)
 
-    def _windows(self, example: Example) -> list[Tile]:
+    def _windows(self, example: Example) -> Line:
         image_id = str(self.rows.image_id[example.row])
-        labels = ", ".join(label for label in example.labels if label != "any") or (
-            "any alone" if example.labels else "no bleed"
-        )
-        tiles = pictures.window_tiles(self._hu(example.row), f"slice {image_id}, labelled {labels}")
-        first = dataclasses.replace(tiles[0], caption=f"{tiles[0].caption} | {image_id}: {labels}")
-        return [first, *tiles[1:]]
+        subtypes = ", ".join(label for label in example.labels if label != "any")
+        said = subtypes or ("any alone" if example.labels else "no bleed")
+        tiles = pictures.window_tiles(self._hu(example.row), f"slice {image_id}, labelled {said}")
+        return Line(tiles, f"{image_id}: {said}")
 
     def add_windowing(self, page: Page, output: Output, row: int) -> None:
         """Add the same slice before and after windowing."""
-        tiles = pictures.before_and_after(self._hu(row))
-        page.section(
-            "Before and after windowing",
-            output.tiles("windowing", [tiles], title="The same slice without and with a window", width=250),
-            note="4,096 HU on 256 grey values leave five for the difference between brain and blood. A window spends all grey values "
-            "on the HU that matter, and gives up the rest.",
-        )
+        line = Line(pictures.before_and_after(self._hu(row)), str(self.rows.image_id[row]))
+        shown = output.tiles("windowing", [line], title="The same slice without and with a window")
+        page.section("Before and after windowing", shown, note=_WINDOWING_NOTE)
 
     def add_repair(self, page: Page, output: Output, qc: Sequence[QcRow], row: int) -> None:
-        """Add the 12-bit repair: of a real file where the store names one and its source is there, else built by hand."""
-        for remark in qc:
-            entry = self.entries.get(remark.source) if remark.code == "WRAP12" else None
-            tiles = self._real_repair(entry) if entry is not None else None
-            if tiles:
-                page.section("The 12-bit repair", output.tiles("repair", [tiles], title="A wrapped file before and after the repair", width=250), note=f"{remark.image_id}: {remark.detail}.")  # fmt: skip
-                return
-        n = sum(remark.code == "WRAP12" for remark in qc)
-        tiles, after = pictures.repair_tiles(self._hu(row))
-        error = int(np.abs(after.astype(int) - np.clip(self._hu(row), HU_MIN, None)).max())
-        page.section(
-            "The 12-bit repair",
-            output.tiles("repair", [tiles], title="Values that wrapped round at 4096, before and after the repair", width=250),
-            f"Built by hand from a slice of the store; the repaired HU differ from the true ones by at most {error} HU. "
-            + (f"The store holds {n:,} files that were repaired; name their source (--source) to see one." if n else "No file of this store needed it."),
-            note="Some files keep 12 unsigned bits with intercept 0: HU below 0 don't fit, and air of -1000 HU is stored as 3096, white "
-            "as metal. The reader unwraps them where the border shows it, and remarks WRAP12.",
-        )  # fmt: skip
-
-    def _real_repair(self, entry: Entry) -> list[Tile] | None:
-        try:
-            content = self.sources.content(entry)
-            header = read_header(content, total_size=len(content))
-            after = read_hu(content, header).hu
-            # With 16 bits stored, nothing looks wrapped: that is how a reader without the repair sees it.
+        """Add the 12-bit repair: of a real file where the store names one and its source is there, else by hand."""
+        heading, title = "The 12-bit repair", "Values that wrapped round at 4096, before and after the repair"
+        remarked = [remark for remark in qc if remark.code == "WRAP12"]
+        for remark in remarked:
+            found = self._file(remark.source)
+            if found is None:
+                continue
+            content, header = found
+            # With 16 bits stored nothing looks wrapped: that is what a reader without the repair sees.
             before = read_hu(content, dataclasses.replace(header, bits_stored=16, high_bit=15)).hu
-        except DicomError:
-            return None
-        return [
-            Tile(pictures.grey(hu, *window), f"{word}: {name}", f"{word} the repair, {name}")
-            for word, hu in (("before", before), ("after", after))
-            for name, window in (("all values", pictures.FULL_RANGE), ("brain window", (40.0, 80.0)))
-        ]
+            tiles = pictures.compared(before, read_hu(content, header).hu)
+            shown = output.tiles("repair", [Line(tiles, remark.image_id)], title=title)
+            said = f"A real file, {remark.image_id}, one of {len(remarked):,} that were repaired: {remark.detail}."
+            page.section(heading, shown, said, note=_REPAIR_NOTE)
+            return
+        tiles, error = pictures.repair_tiles(self._hu(row))
+        shown = output.tiles("repair", [Line(tiles, str(self.rows.image_id[row]))], title=title)
+        said = f"Stored values made by hand from a slice of the store; repaired, they are at most {error} HU off. "
+        said += f"{len(remarked):,} files of this store were repaired." if remarked else "No file here needed it."
+        page.section(heading, shown, said, note=_REPAIR_NOTE)
 
     def add_head_box(self, page: Page, output: Output) -> None:
-        """Add what the head box cuts out of the field, for a usual, the largest and the smallest box."""
+        """Add what the head box cuts out of the field: the smallest, a usual and the largest box."""
         series = self.store.series
         area = (series["box_bottom"] - series["box_top"]) * (series["box_right"] - series["box_left"])
         share = (area / (series["rows"] * series["columns"])).to_numpy(dtype=float)
         order = np.argsort(share, kind="stable")
-        tiles = []
-        for word, at in (("smallest box", order[0]), ("usual box", order[len(order) // 2]), ("largest box", order[-1])):
+        tiles, n_whole = [], 0
+        for word, at in (("smallest", order[0]), ("usual", order[len(order) // 2]), ("largest", order[-1])):
             field, is_whole, box = self._field(int(at))
-            outside = "" if is_whole else "; outside isn't in the store"
-            caption = f"{word}: {share[at]:.0%} of the field{outside}"
-            tiles.append(
-                Tile(pictures.box_picture(field, box), caption, f"a slice with the head box drawn in, {caption}")
-            )
-        crop = self.store.marker.get("crop")
-        page.section(
-            "The head box",
-            output.tiles("head_box", [tiles], title="The head box in the field of view", width=320),
-            f"Half of the series keep less than {float(np.median(share)):.0%} of their field, and so show the head larger in the same px.",
-            note="One box a series: the largest solid component of all slices with a margin of 6 mm; table, head-rest and cushions stay "
-            "outside."
-            + ("" if crop == "head" else " This store was built with --crop none: the box is the whole field."),
-        )
+            n_whole += is_whole
+            caption = f"{word} box: {share[at]:.0%} of the field"
+            tiles.append(Tile(pictures.box_picture(field, box), caption, f"a slice with the head box, {caption}"))
+        said = f"Half of the series keep less than {float(np.median(share)):.0%} of their field's area."
+        if self.store.marker.get("crop") != "head":
+            said = "This store was built with --crop none: the box is the whole field."
+        elif n_whole < len(tiles):
+            said += " What lies outside a box isn't in the store and shows black; --source shows the file's own field."
+        shown = output.tiles("head_box", [Line(tiles)], title="The head box in the field of view")
+        page.section("The head box", shown, said, note=_BOX_NOTE)
 
     def _field(self, at: int) -> tuple[npt.NDArray[np.int16], bool, Box]:
         """Return a slice in its full field, whether that is the file's own, and the box."""
@@ -163,40 +155,52 @@ class Gallery:
         shape = (int(row["rows"]), int(row["columns"]))
         place = np.flatnonzero(self.series_of == row["series_id"])
         middle = int(place[len(place) // 2])
-        entry = self.entries.get(str(self.source_of[middle]))
-        if entry is not None:
-            try:
-                content = self.sources.content(entry)
-                hu = read_hu(content, read_header(content, total_size=len(content))).hu
-            except DicomError:
-                pass  # a table of windowed pictures, or a file that has changed: the store's own slice will do
-            else:
-                if hu.shape == shape:
-                    return hu, True, box
+        found = self._file(str(self.source_of[middle]))
+        if found is not None:
+            hu = read_hu(*found).hu
+            if hu.shape == shape:
+                return hu, True, box
         return pictures.in_field(self._hu(middle), box, shape), False, box
+
+    def _file(self, source: str) -> tuple[bytes, Header] | None:
+        """Return a file of the source and its header; None where it isn't there, or isn't what it was."""
+        entry = self.entries.get(source)
+        if entry is None:
+            return None
+        try:
+            content = self.sources.content(entry)
+            header = read_header(content, total_size=len(content))
+            read_hu(content, header)
+        except DicomError:
+            return None  # a windowed picture, or a file that has changed: the store's own slice stands in
+        return content, header
 
     def add_slab(self, page: Page, output: Output, row: int) -> None:
         """Add the nine channels that the network gets for one slice."""
         series_id = str(self.series_of[row])
         place = np.flatnonzero(self.series_of == series_id)
         position = self.store.slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)[place]
-        lines = pictures.slab_tiles(self.store.hu(series_id), position, int(self.index_of[row]))
-        page.section(
-            "What a slab looks like",
-            output.tiles("slab", lines, title="The nine channels of one slab, and its slices as colour", width=220),
-            note=f"Slice {self.rows.image_id[row]} with the slices below and above: three windows each, nine channels. At the ends of the scan "
-            "and across holes the slice itself repeats.",
-        )  # fmt: skip
+        lines = pictures.slab_lines(self.store.hu(series_id), position, int(self.index_of[row]))
+        shown = output.tiles("slab", lines, title="The nine channels of one slab, and its slices as colour")
+        page.section("What a slab looks like", shown, note=f"Slice {self.rows.image_id[row]} with {_SLAB_NOTE}")
+
+    def shown_row(self) -> int:
+        """Return the row that stands for all: plain blood in a DICOM slice where there is such, else mid-scan.
+
+        Of the middles of long runs, the one with the most px of clotted blood (55 to 85 HU) inside bone.
+        """
+        candidates = [
+            example.row
+            for label in ("intraparenchymal", "epidural", "subdural", "any")
+            for example in examples_of(self.rows, LABELS.index(label), SHOWN_CANDIDATES // 4)
+        ]
+        if not candidates:
+            found = examples_without(self.rows, 1)
+            return found[0].row if found else len(self.rows) // 2
+        family = self.store.series.set_index("series_id")["pixel_family"]
+        of_dicom = [row for row in candidates if family[self.series_of[row]] != "windowed"]
+        return max(of_dicom or candidates, key=lambda row: pictures.blood_px(self._hu(row)))
 
     def _hu(self, row: int) -> npt.NDArray[np.int16]:
-        return self.store.hu(str(self.series_of[row]), [int(self.index_of[row])])[0]
-
-
-def shown_row(rows: LabelRows) -> int:
-    """Return the row that stands for all where one slice is shown: with blood if there is one, else mid-scan."""
-    order = ("intraparenchymal", "subdural", "epidural", "intraventricular", "subarachnoid", "any")
-    for label in order:
-        if found := examples_of(rows, LABELS.index(label), 1):
-            return found[0].row
-    found = examples_without(rows, 1)
-    return found[0].row if found else len(rows) // 2
+        hu: npt.NDArray[np.int16] = self.store.hu(str(self.series_of[row]), [int(self.index_of[row])])[0]
+        return hu

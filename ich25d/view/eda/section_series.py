@@ -1,43 +1,66 @@
 """The page's part on how the scans were made: technical attributes, pixel families and the shortcut, HU."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
 from ich25d.config import NAMED_WINDOWS
+from ich25d.dicom.codes import CODES
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.labels import LABELS
 from ich25d.pages.chart import Line
 from ich25d.pages.page import Page, remarks
+from ich25d.studies.qc import QcRow
 from ich25d.view.eda import attributes
 from ich25d.view.eda.histogram import AIR_END, HuCounts, shares
-from ich25d.view.eda.output import Output
-from ich25d.view.eda.shortcut import Told, family_rows, warnings_of, what_headers_tell
+from ich25d.view.eda.output import Output, pair
+from ich25d.view.eda.shortcut import Shortcut
 
-CHARTED = ("n_slices", "slice_spacing_mm", "pixel_spacing_mm", "tilt_deg", "scan_mm", "thickness_mm")
-"""Numeric attributes that get a histogram each."""
+STEPS: dict[str, float] = {
+    "n_slices": 1, "slice_spacing_mm": 0.25, "pixel_spacing_mm": 0.01, "tilt_deg": 1, "scan_mm": 5,
+    "thickness_mm": 0.25,
+}  # fmt: skip
+"""Numeric attributes that get a histogram each, and the least width of its bins."""
 
-BRAIN = (-100, 200)
+MOST_BINS = 40
+
+TISSUE = (-100, 200)
 """HU between which tissue is shown by the HU."""
+
+_GROUPS_NOTE = "A group is most often one scanner or one export. A network that does well on one may not on the next."
+_OUTLIERS_NOTE = (
+    "Beyond three interquartile ranges from a quartile, or with a value that hardly any other series has. That is no "
+    "fault: it's where to look first."
+)
+_SHORTCUT_NOTE = (
+    "A pixel family is bits stored, u or s for unsigned or signed, and the rescale intercept: 12u-1024. It comes from "
+    "the scanner and the export, not from blood. Where it tells the label all the same, a network can learn it "
+    "instead of blood, and its score falls in the next hospital."
+)
+_NO_SHORTCUT = "Nothing in the headers tells more of the labels than chance would, as far as these series can show."
 
 
 def add_attributes(
-    page: Page, output: Output, table: pd.DataFrame, any_positive: "pd.Series[float]", *, header_note: str
+    page: Page, output: Output, table: pd.DataFrame, any_positive: "pd.Series[Any]", *, origin: str
 ) -> None:
-    """Add the technical attributes: distributions, groups, outliers."""
+    """Add the technical attributes: distributions, groups, outliers.
+
+    Args:
+        page: The page.
+        output: Where tables and figures go.
+        table: What `attribute_table` gives.
+        any_positive: Series with `any`, indexed by `series_id`; NaN where no slice is labelled.
+        origin: Where the attributes are from.
+    """
+    names = [name for name in (*attributes.NUMBERS, "pixel_family", *attributes.KINDS) if name in table]
     output.table(
         "series_attributes",
-        ["series_id", *(name for name in (*attributes.NUMBERS, "pixel_family", *attributes.KINDS) if name in table)],
-        [
-            [series_id, *row]
-            for series_id, row in zip(
-                table.index,
-                table[[name for name in (*attributes.NUMBERS, "pixel_family", *attributes.KINDS) if name in table]]
-                .to_numpy(dtype=object)
-                .tolist(),
-                strict=True,
-            )
-        ],
+        ["series_id", *names],
+        table[names].reset_index().to_numpy(dtype=object).tolist(),
         caption="Attributes of each series",
     )
     numbers = output.table(
@@ -50,132 +73,87 @@ def add_attributes(
         "attribute_kinds",
         ["attribute", "value", "series", "share", "slices", "share of series with any"],
         attributes.kind_rows(table, any_positive),
-        caption="Attributes that are kinds",
+        caption="Attributes that are kinds, over series",
         shown=120,
     )
-    charts = [_histogram(output, table, name) for name in CHARTED if name in table and table[name].nunique() > 1]
+    charts = [_histogram(output, table, name) for name in STEPS if name in table and table[name].nunique() > 1]
     unknown = attributes.unknown_attributes(table)
-    parts: list[str | Markup] = [numbers, *charts, kinds]
-    if unknown:
-        parts.append(f"Not known of any series here: {', '.join(unknown)}.")
-    page.section("Technical attributes", *parts, note=header_note)
+    absent = f"Not known of any series here: {', '.join(unknown)}." if unknown else Markup("")
+    note = f"Of {len(table):,} series; {origin}. tables/series_attributes.csv has a row a series."
+    page.section("Technical attributes", numbers, absent, pair(*charts), kinds, note=note)
     columns, groups = attributes.group_rows(table, any_positive)
-    page.section(
-        "Groups of series",
-        output.table("series_groups", columns, groups, caption="Series that came the same way"),
-        note="A group is most often one scanner or one export. A network that does well on one may not on the next.",
-    )
+    shown = output.table("series_groups", columns, groups, caption="Series that came the same way")
+    page.section("Groups of series", shown, note=_GROUPS_NOTE)
     outliers = attributes.find_outliers(table)
-    heading = "Series that stand apart"
-    if not outliers:
-        page.section(heading, "None.")
-        return
-    page.section(
-        heading,
-        output.table("outliers", ["series_id", "attribute", "value", "the others have"], outliers, caption="Outliers"),
-        note="Beyond three interquartile ranges from a quartile, or with a value that hardly any other series has. That is no "
-        "fault: it's where to look first.",
-    )
+    columns = ["series_id", "attribute", "value", "the others have"]
+    listed = output.table("outliers", columns, outliers, caption="Outliers") if outliers else "None."
+    page.section("Series that stand apart", listed, note=_OUTLIERS_NOTE)
 
 
 def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
     values = table[name].dropna().to_numpy(dtype=np.float64)
-    counts, edges = np.histogram(values, bins=min(30, max(5, int(np.sqrt(len(values)) * 2))))
+    step = STEPS[name]
+    first, last = np.floor(values.min() / step + 0.5), np.floor(values.max() / step + 0.5)
+    wide = max(1, int(np.ceil((last - first + 1) / MOST_BINS)))
+    n_bins = max(4, int(np.ceil((last - first + 1) / wide)))
+    # Round values stand in the middle of their bins, so that 4.9997 and 5.0003 mm are one.
+    edges = (first - 0.5 + wide * np.arange(n_bins + 1)) * step
+    counts, _ = np.histogram(values, bins=edges)
     meaning = attributes.NUMBERS[name]
     title = meaning[0].upper() + meaning[1:]
     return output.histogram(f"series_{name}", counts, edges, title=title, x_label=meaning, y_label="series")
 
 
-def add_shortcut(
-    page: Page,
-    output: Output,
-    table: pd.DataFrame,
-    positive: pd.DataFrame,
-    labelled: pd.DataFrame,
-    patient: "pd.Series[str]",
-) -> list[str]:
-    """Add pixel families and their label rates, and what the header alone tells; return the warnings."""
-    families = family_rows(table, positive, labelled)
-    told: list[Told] = what_headers_tell(table, positive["any"], patient)
-    warnings = warnings_of(told, families)
-    names = [str(row[0]) for row in families]
-    rates, low, high = (
-        np.array([np.nan if row[place] is None else row[place] for row in families], dtype=float)
-        for place in (9, 10, 11)
-    )
+def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
+    """Add pixel families and their label rates, and what the header alone tells."""
+    ends = [np.array([row[place] for row in found.families], dtype=float) for place in (9, 10, 11)]
+    bars = output.bars(
+        "family_rates", [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
+        title="Series with any, by pixel family (95 % interval)", x_label="pixel family", y_label="share of series",
+    )  # fmt: skip
+    columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
+    rates = "Pixel families: share of labelled slices by label, and share of series with any"
     parts: list[str | Markup] = [
-        remarks(warnings) if warnings else "Nothing in the header tells more of the labels than chance would, as far as these series show.",
-        output.bars(
-            "family_rates", names, rates, low=low, high=high, title="Series with any, by pixel family (95 % interval)",
-            x_label="pixel family", y_label="share of series",
-        ),
-        output.table(
-            "pixel_families",
-            ["pixel family", "series", "labelled slices", *(f"{label}, share of slices" for label in LABELS),
-             "series with any", "95 % from", "to"],
-            families, caption="Pixel families and their label rates",
-        ),
-    ]  # fmt: skip
-    if told:
-        parts.append(
-            output.table(
-                "header_tells",
-                [
-                    "attribute",
-                    "groups",
-                    "labelled series",
-                    "log loss without",
-                    "log loss with",
-                    "fall",
-                    "p (chi-square)",
-                ],
-                [[one.attribute, one.n_groups, one.n_series, one.base, one.loss, one.fall, one.p] for one in told],
-                caption="What an attribute alone tells of any, on patients that it wasn't learned from",
-            )
-        )
-    page.section(
-        "Pixel families and the shortcut",
-        *parts,
-        note="A pixel family is bits stored, u or s for unsigned or signed, and the rescale intercept: 12u-1024. It's a matter of "
-        "scanner and export, not of blood. Where it tells the label all the same, a network can learn it instead of blood, "
-        "and its score falls in the next hospital.",
-    )
-    return warnings
+        remarks(found.warnings) if found.warnings else _NO_SHORTCUT,
+        bars,
+        output.table("pixel_families", columns, found.families, caption=rates),
+    ]
+    if found.told:
+        columns = ["attribute", "groups", "labelled series", "log loss without", "with it", "fall", "p (chi-square)"]
+        rows = [[one.attribute, one.n_groups, one.n_series, one.base, one.loss, one.fall, one.p] for one in found.told]
+        caption = "What one attribute alone tells of any, on patients that it wasn't learned from"
+        parts.append(output.table("header_tells", columns, rows, caption=caption))
+    page.section("Pixel families and the shortcut", *parts, note=_SHORTCUT_NOTE)
 
 
 def add_hu(page: Page, output: Output, found: HuCounts) -> None:
-    """Add the HU histogram: all of it, and the range of the brain with and without blood."""
+    """Add the HU histogram: all of it, and the range of tissue with and without blood, and by pixel family."""
     step = 16
     total = found.total
-    edges = np.arange(HU_MIN, HU_MIN + len(total) + 1, step)
     whole = output.histogram(
-        "hu_all", total.reshape(-1, step).sum(axis=1), edges,
-        title="All pixels", x_label="HU", y_label=f"pixels a bin of {step} HU", log_y=True,
+        "hu_all", total.reshape(-1, step).sum(axis=1) / 1000, np.arange(HU_MIN, HU_MIN + len(total) + 1, step),
+        title="All pixels", x_label="HU", y_label="thousand pixels", log_y=True,
     )  # fmt: skip
     names = {"any": "slices with any", "none": "slices without", "unlabelled": "slices without a label"}
     styles = {"any": 4, "none": 2, "unlabelled": 5}
     lines = [
-        Line(*shares(counts, *BRAIN, 2), f"{names[group]} ({found.n_slices[group]:,})", style=styles[group])
+        Line(*shares(counts, *TISSUE, 2), f"{names[group]} ({found.n_slices[group]:,})", style=styles[group])
         for group, counts in found.counts.items()
     ]
-    marks = [(0.0, "water, 0"), (34.0, "brain, 25 to 40"), (65.0, "clotted blood, 50 to 80")]
-    brain = output.lines(
-        "hu_tissue", lines, title="Soft tissue: share of the pixels shown", x_label="HU", y_label="share of pixels",
-        x_range=(float(BRAIN[0]), float(BRAIN[1])), marks=marks,
-    )  # fmt: skip
-    parts = [whole, brain]
+    frame: dict[str, Any] = {
+        "x_label": "HU", "y_label": "share of the pixels shown", "x_range": (float(TISSUE[0]), float(TISSUE[1])),
+    }  # fmt: skip
+    marks = [(0.0, "water"), (32.0, "brain"), (70.0, "clotted blood")]
+    tissue = output.lines("hu_tissue", lines, title="Soft tissue, with and without blood", marks=marks, **frame)
+    charts = [whole, tissue]
     if len(found.families) > 1:
-        family_lines = [Line(*shares(counts, *BRAIN, 2), name) for name, counts in sorted(found.families.items())[:8]]
-        parts.append(output.lines(
-            "hu_by_family", family_lines, title="Soft tissue by pixel family", x_label="HU", y_label="share of pixels",
-            x_range=(float(BRAIN[0]), float(BRAIN[1])),
-        ))  # fmt: skip
+        lines = [Line(*shares(counts, *TISSUE, 2), name) for name, counts in sorted(found.families.items())[:8]]
+        charts.append(output.lines("hu_by_family", lines, title="Soft tissue by pixel family", **frame))
     windows = [
-        [name, level, width, level - width / 2, level + width / 2, _inside(total, level, width)]
+        [name, level, width, round(level - width / 2), round(level + width / 2), _inside(total, level, width)]
         for name, (level, width) in NAMED_WINDOWS.items()
     ]
-    columns = ["window", "level, HU", "width, HU", "black up to, HU", "white from, HU", "share of tissue pixels inside"]
-    parts.append(output.table("windows", columns, windows, caption="What each window spreads over the grey values"))
+    columns = ["window", "level, HU", "width, HU", "black up to, HU", "white from, HU", "share of tissue inside"]
     output.table(
         "hu_counts",
         ["hu", *(names[group] for group in found.counts)],
@@ -183,18 +161,33 @@ def add_hu(page: Page, output: Output, found: HuCounts) -> None:
         caption="Pixels by HU",
     )
     air = float(total[: AIR_END - HU_MIN + 1].sum()) / max(float(total.sum()), 1.0)
+    n_slices = sum(found.n_slices.values())
     page.section(
         "Hounsfield units",
-        *parts,
-        note=f"Of {sum(found.n_slices.values()):,} slices spread over the store, at their stored size. {air:.0%} of the pixels are air "
-        f"or padding (at most {AIR_END} HU). Blood is a thin foot on the right side of the brain's peak: that is why narrow "
-        "windows are used, and why no threshold finds it.",
+        pair(*charts),
+        output.table("windows", columns, windows, caption="What each window spreads over the grey values"),
+        note=f"Of {n_slices:,} slices from the middle of the scans, at their stored size. {air:.0%} of their pixels are "
+        f"air or padding (at most {AIR_END} HU). Blood is rare among the pixels even of slices that show it, and as dense "
+        "as the edge of bone: no threshold finds it.",
     )
 
 
-def _inside(total: "np.ndarray[tuple[int], np.dtype[np.int64]]", level: float, width: float) -> float:
+def _inside(total: npt.NDArray[np.int64], level: float, width: float) -> float:
     """Return the share of pixels above air that lie inside a window."""
     hu = HU_MIN + np.arange(len(total))
     tissue = hu > AIR_END
     inside = tissue & (hu > level - width / 2) & (hu < level + width / 2)
     return float(total[inside].sum()) / max(float(total[tissue].sum()), 1.0)
+
+
+def add_remarks(page: Page, output: Output, qc: Sequence[QcRow]) -> None:
+    """Add what the store's builder refused and remarked on, by code."""
+    counts = pd.Series([row.code for row in qc if row.level != "label"], dtype=object).value_counts()
+    rows = []
+    for code, n in counts.items():
+        known = CODES.get(str(code))
+        what = "" if known is None else "refused" if known.is_refused else "remark"
+        rows.append([str(code), "" if known is None else known.meaning, int(n), what])
+    if rows:
+        shown = output.table("qc_codes", ["code", "meaning", "rows", "what"], rows, caption="By code")
+        page.section("Refusals and remarks", shown, note="Every row with its file stands in the store's own qc.csv.")

@@ -58,6 +58,31 @@ class Told(NamedTuple):
         return 1 - self.loss / self.base if self.base > 0 else 0.0
 
 
+class Shortcut(NamedTuple):
+    """What the header tells of the labels."""
+
+    families: list[list[object]]
+    """What `family_rows` gives."""
+    told: list[Told]
+    warnings: list[str]
+
+
+def find_shortcut(
+    table: pd.DataFrame, positive: pd.DataFrame, labelled: pd.DataFrame, patient: "pd.Series[Any]"
+) -> Shortcut:
+    """Look for what tells the label and isn't blood.
+
+    Args:
+        table: What `attribute_table` gives.
+        positive: A row a series, a column a label: has a positive slice; NaN where no slice is labelled.
+        labelled: A row a labelled slice: `series_id` and the six labels.
+        patient: Patient of each series, indexed by `series_id`.
+    """
+    families = family_rows(table, positive, labelled)
+    told = what_headers_tell(table, positive["any"], patient)
+    return Shortcut(families, told, warnings_of(told, families))
+
+
 def family_rows(table: pd.DataFrame, positive: pd.DataFrame, slices: pd.DataFrame) -> list[list[object]]:
     """Return the label rates of each pixel family.
 
