@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Device, Json, Quiet, Workers, begin, end, examples
+from ich25d.cli.options import Device, Figures, Json, Quiet, Workers, begin, end, examples
 
 CQ500_EXAMPLES = examples(
     "ich25d cq500 --reads reads.csv --predictions prediction_probabilities.csv --out qer",
@@ -28,6 +28,7 @@ def cq500(
         Path | None, typer.Option(help="Probabilities by study instead: CQ500's form, or an earlier predictions.csv.")
     ] = None,
     against: Annotated[Path | None, typer.Option(help="Another such CSV to compare with.")] = None,
+    figures: Figures = True,
     device: Device = "auto",
     workers: Workers = 0,
     quiet: Quiet = False,
@@ -45,6 +46,7 @@ def cq500(
             model=model,
             predictions=predictions,
             against=against,
+            figures=figures,
             device=device,
             workers=workers,
         ),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ich25d.cli.options import Device, Images, Json, Only, Quiet, Set, Workers, begin, end, examples
+from ich25d.cli.options import Device, Figures, Images, Json, Only, Quiet, Set, Workers, begin, end, examples
 
 TRAIN_CNN_EXAMPLES = examples(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
@@ -139,6 +139,7 @@ def evaluate(
     prevalence: Annotated[
         list[float] | None, typer.Option(help="A share of positives to state predictive values at; may be repeated.")
     ] = None,
+    figures: Figures = True,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -148,7 +149,19 @@ def evaluate(
     from ich25d.evaluate.run import evaluate as run
 
     shares = tuple(prevalence or PREVALENCES)
-    end(run(predictions, labels, out, model=model, studies=studies, against=against, prevalences=shares), as_json)
+    end(
+        run(
+            predictions,
+            labels,
+            out,
+            model=model,
+            studies=studies,
+            against=against,
+            prevalences=shares,
+            figures=figures,
+        ),
+        as_json,
+    )
 
 
 CHECK_SUBMISSION_EXAMPLES = examples(

@@ -16,7 +16,7 @@ from ich25d.evaluate.comparison import compare_level
 from ich25d.evaluate.decisions import PREVALENCES, PointResult
 from ich25d.evaluate.delong import delong
 from ich25d.evaluate.figures import interval, short
-from ich25d.evaluate.flow import Flow, reasons_of
+from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.inputs import find_thresholds
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.output import write_paper
@@ -27,6 +27,7 @@ from ich25d.files import write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
+from ich25d.studies.reasons import reasons_of
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.precision import choose_device
 from ich25d.training.thresholds import POINTS
@@ -112,6 +113,7 @@ def evaluate_cq500(
     predictions: Path | None = None,
     against: Path | None = None,
     prevalences: Sequence[float] = PREVALENCES,
+    figures: bool = True,
     device: str = "auto",
     workers: int = 0,
     replicates: int = REPLICATES,
@@ -127,6 +129,7 @@ def evaluate_cq500(
         predictions: A CSV of probabilities by study instead: CQ500's own form, or an earlier `predictions.csv`.
         against: Another such CSV, to compare with.
         prevalences: Shares of positives at which predictive values are stated.
+        figures: Draw PNG and PDF.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         replicates: Resamplings of the studies.
@@ -172,7 +175,7 @@ def evaluate_cq500(
         _compare(paper, level, names, against)
     summary = Cq500Summary(out, source, len(read.name), len(rows), paper)
     paper.sections = [_table(summary), _readers(read)]
-    paper.remarks += write_paper(paper, out, more={"cq500": pd.DataFrame(summary.rows())})
+    paper.remarks += write_paper(paper, out, more={"cq500": pd.DataFrame(summary.rows())}, figures=figures)
     summary.remarks = paper.remarks
     write_json(out / "evaluation.json", summary.to_dict())
     write_text(out / "evaluation.txt", "\n".join(summary.lines()) + "\n")

@@ -24,6 +24,7 @@ _STYLES: tuple[tuple[str, Any], ...] = (
 )
 _FORMATS = ("png", "pdf")
 _DPI, _COLUMNS = 200, 3
+_PANEL = (4.3, 3.9)  # inches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,10 @@ def draw(figures: Mapping[str, Sequence[Chart]], folder: Path) -> list[Path]:
         columns = min(_COLUMNS, len(charts))
         rows = -(-len(charts) // columns)
         with rc_context({"pdf.fonttype": 42}):  # text stays text
-            figure = Figure(figsize=(4.3 * columns, 3.9 * rows), layout="constrained", facecolor="white")
+            wide, high = _PANEL[0] * columns, _PANEL[1] * rows
+            figure = Figure(figsize=(wide, high), facecolor="white")
+            # Margins in inches: a layout engine would draw everything several times over.
+            figure.subplots_adjust(0.7 / wide, 0.5 / high, 1 - 0.15 / wide, 1 - 0.35 / high, wspace=0.28, hspace=0.36)
             axes = figure.subplots(rows, columns, squeeze=False).ravel()
             for ax, chart in zip(axes, charts, strict=False):
                 _fill(ax, chart)

@@ -16,7 +16,12 @@ PAGE_FILE, TABLES_FOLDER, FIGURES_FOLDER = "index.html", "tables", "figures"
 
 
 def write_paper(
-    paper: Paper, out: Path, *, store: StudyStore | None = None, more: Mapping[str, pd.DataFrame] | None = None
+    paper: Paper,
+    out: Path,
+    *,
+    store: StudyStore | None = None,
+    more: Mapping[str, pd.DataFrame] | None = None,
+    figures: bool = True,
 ) -> list[str]:
     """Write `index.html`, `tables/*.csv` and `figures/*.png` and `.pdf`; return what to remark.
 
@@ -25,15 +30,16 @@ def write_paper(
         out: The folder.
         store: Where the gallery's pictures are from.
         more: Further tables, by name.
+        figures: Draw PNG and PDF; the page has its charts anyway.
     """
     said = []
     write_tables({**tables_of(paper), **(more or {})}, out / TABLES_FOLDER)
-    if can_draw():
-        figures: dict[str, list[Chart]] = {}
+    if figures and can_draw():
+        charts: dict[str, list[Chart]] = {}
         for part in paper.levels:
-            figures |= figures_of(part)
-        draw(figures, out / FIGURES_FOLDER)
-    else:
+            charts |= figures_of(part)
+        draw(charts, out / FIGURES_FOLDER)
+    elif figures:
         said.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
     evaluation_page(paper, store=store).write(out / PAGE_FILE)
     return said

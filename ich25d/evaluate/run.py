@@ -8,7 +8,7 @@ from typing import Any
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare
 from ich25d.evaluate.decisions import PREVALENCES
-from ich25d.evaluate.flow import Flow, reasons_of
+from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.inputs import Joined, find_thresholds, join
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.mistakes import find_mistakes
@@ -19,6 +19,7 @@ from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.table import comparison_table, level_table, point_table
 from ich25d.files import write_json, write_text
 from ich25d.labels import LABELS
+from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.thresholds import Thresholds
@@ -84,6 +85,7 @@ def evaluate(
     studies: Path | None = None,
     against: Path | None = None,
     prevalences: Sequence[float] = PREVALENCES,
+    figures: bool = True,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Evaluation:
@@ -100,6 +102,7 @@ def evaluate(
             A store also brings subgroups and the pictures of the worst mistakes.
         against: Another file of predictions, to compare with.
         prevalences: Shares of positives at which predictive values are stated.
+        figures: Draw PNG and PDF.
         replicates: Resamplings of the patients.
         seed: Seed of the draws.
 
@@ -133,7 +136,7 @@ def evaluate(
         paper.remarks += more
     if store is not None:
         paper.mistakes = find_mistakes(parts[0].level)
-    paper.remarks += write_paper(paper, out, store=store)
+    paper.remarks += write_paper(paper, out, store=store, figures=figures)
     rule = "1 / (1 + beta^2), as no thresholds chosen on validation were given"
     if chosen:
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"

@@ -58,7 +58,7 @@ def files(table: pd.DataFrame, tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_slices_are_scored_as_by_hand(table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     """The score's formula, and each label against scikit-learn; a label without positives has no AUC."""
     csv, _, labels = files
-    found = evaluate(csv, labels, tmp_path / "eval", replicates=50).slices
+    found = evaluate(csv, labels, tmp_path / "eval", replicates=50, figures=False).slices
     loss = [reference.log_loss(table[f"{label}_truth"], table[label], labels=[0, 1]) for label in LABELS]
 
     assert found.overall["score"].value == pytest.approx((sum(loss[:5]) + 2 * loss[5]) / 7)
@@ -87,8 +87,8 @@ def test_slices_are_scored_as_by_hand(table: pd.DataFrame, files: tuple[Path, Pa
 def test_a_submission_and_its_table_score_alike(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     """The same slices either way; only the table knows series and patients."""
     csv, parquet, labels = files
-    of_csv = evaluate(csv, labels, tmp_path / "a", replicates=20)
-    of_table = evaluate(parquet, labels, tmp_path / "b", replicates=20)
+    of_csv = evaluate(csv, labels, tmp_path / "a", replicates=20, figures=False)
+    of_table = evaluate(parquet, labels, tmp_path / "b", replicates=20, figures=False)
 
     assert of_csv.slices.overall["score"].value == pytest.approx(of_table.slices.overall["score"].value)
     assert (of_csv.series, of_csv.resampled) == (None, "image")
@@ -104,7 +104,7 @@ def test_a_table_of_slices_brings_series_and_patients(
     csv, _, labels = files
     groups = tmp_path / "slices.csv"
     table[["image_id", "series_id", "patient_id"]].to_csv(groups, index=False)
-    found = evaluate(csv, labels, tmp_path / "eval", studies=groups, replicates=20)
+    found = evaluate(csv, labels, tmp_path / "eval", studies=groups, replicates=20, figures=False)
     by_series = table.groupby("series_id")[["subdural", "subdural_truth"]].max()
 
     assert found.series is not None
@@ -122,7 +122,7 @@ def test_series_probabilities_are_those_of_studies_csv(
     _, parquet, labels = files
     series = pd.DataFrame({"series_id": sorted(set(table["series_id"])), **dict.fromkeys(LABELS, 0.25)})
     series.to_csv(parquet.with_name("studies.csv"), index=False)
-    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20)
+    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20, figures=False)
 
     assert found.series is not None
     positive = found.series.n_positive["subdural"] / N_SERIES
@@ -134,8 +134,8 @@ def test_thresholds_are_those_chosen_on_validation(files: tuple[Path, Path, Path
     _, parquet, labels = files
     model = tmp_path / "model.json"
     model.write_text(json.dumps({"thresholds": {"slice": {"f1": {"any": 0.31}}, "series": {"f2": {"any": 0.7}}}}))
-    given = evaluate(parquet, labels, tmp_path / "a", model=model, replicates=20)
-    fixed = evaluate(parquet, labels, tmp_path / "b", replicates=20)
+    given = evaluate(parquet, labels, tmp_path / "a", model=model, replicates=20, figures=False)
+    fixed = evaluate(parquet, labels, tmp_path / "b", replicates=20, figures=False)
 
     assert given.slices.threshold["f1"] == {**dict.fromkeys(LABELS, 0.5), "any": 0.31}
     assert given.series is not None
@@ -149,7 +149,7 @@ def test_thresholds_are_those_chosen_on_validation(files: tuple[Path, Path, Path
 def test_what_is_written_can_be_read(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     """JSON without NaN, and a table in which every label and measure stands."""
     _, parquet, labels = files
-    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20)
+    found = evaluate(parquet, labels, tmp_path / "eval", replicates=20, figures=False)
     content = json.loads((tmp_path / "eval" / "evaluation.json").read_text())
     text = (tmp_path / "eval" / "evaluation.txt").read_text()
 
@@ -166,7 +166,7 @@ def test_labels_without_a_prediction_are_counted(files: tuple[Path, Path, Path],
     csv, _, labels = files
     lines = csv.read_text().splitlines()
     csv.write_text("\n".join(lines[: 1 + 6 * 90]) + "\n")
-    found = evaluate(csv, labels, tmp_path / "eval", replicates=20)
+    found = evaluate(csv, labels, tmp_path / "eval", replicates=20, figures=False)
 
     assert (found.exit_code, found.n_not_predicted, found.slices.n) == (1, 6, 90)
     assert any("6 labelled images" in text for text in found.lines())
