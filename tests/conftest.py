@@ -74,9 +74,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(SLOWEST_MS)
         contexts.append(context)
         page = context.new_page()
-        page.on(
-            "console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None
-        )
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())

@@ -56,7 +56,7 @@
       image.data[4 * i] = 255;
       image.data[4 * i + 1] = Math.round(230 * value * value + 40 * (1 - value));
       image.data[4 * i + 2] = Math.round(60 * value);
-      image.data[4 * i + 3] = Math.round(255 * state.strength * Math.min(1, 1.25 * value));
+      image.data[4 * i + 3] = Math.round(255 * state.strength * Math.min(1, Math.max(0, 1.4 * (value - 0.08))));
     }
     heatSheet.getContext("2d").putImageData(image, 0, 0);
     context.drawImage(heatSheet, 0, 0, size, size);
