@@ -249,6 +249,12 @@ def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, A
         write_json(folder / MODEL_FILE, {**common, "folds": ordered})
 
 
+def set_thresholds(folder: Path, thresholds: dict[str, Any]) -> None:
+    """Enter thresholds, chosen on held-out slices and series, in `model.json`."""
+    with _locked(folder):
+        write_json(folder / MODEL_FILE, {**read_run(folder).content, "thresholds": thresholds})
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:

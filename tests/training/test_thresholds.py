@@ -35,7 +35,7 @@ def test_damaged_thresholds_are_refused(content):
 
 
 def test_operating_points_by_hand():
-    """20 positives at .01 to .20 steps above .5, 10 negatives below and one above: 19 must be called, 1 may be wrong."""
+    """20 positives from .51 to .70, nine negatives below them and one among them: 19 are called, one may be wrong."""
     probability = np.concatenate([0.5 + np.arange(1, 21) / 100, np.arange(9) / 100, [0.65]])
     target = np.array([1.0] * 20 + [0.0] * 10)
 

@@ -1,0 +1,73 @@
+"""What the finished folds of a CNN say of the slices that they didn't train on: pooled score and thresholds."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ich25d.encoder.run import Run
+from ich25d.encoder.validate import score
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.studies.store import StudyStore
+from ich25d.training.calibration import Calibration
+from ich25d.training.thresholds import choose_thresholds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """What the finished folds say of the slices that they didn't train on."""
+
+    logit: npt.NDArray[np.float64]
+    target: npt.NDArray[np.float32]
+    series_id: list[str]
+    patient_id: list[str]
+
+
+def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
+    """Read the out-of-fold logits of all finished folds, with labels and patients from the store."""
+    tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
+    table = pd.concat(tables, ignore_index=True)
+    truth = store.slices.set_index("image_id").reindex(table["image_id"])
+    return HeldOut(
+        table[list(LABELS)].to_numpy(dtype=np.float64),
+        truth[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan),
+        table["series_id"].astype(str).tolist(),
+        truth["patient_id"].astype(str).tolist(),
+    )
+
+
+def thresholds_of(held_out: HeldOut) -> dict[str, Any]:
+    """Choose thresholds for what `predict` makes of a CNN alone: a series is its largest slice."""
+    probability = Calibration().probability(held_out.logit)
+    names, code = np.unique(held_out.series_id, return_inverse=True)
+    whole, target = np.zeros((len(names), N_LABELS)), np.zeros((len(names), N_LABELS))
+    np.maximum.at(whole, code, probability)
+    np.maximum.at(target, code, np.nan_to_num(held_out.target))
+    unknown = np.zeros((len(names), N_LABELS), dtype=bool)
+    np.logical_or.at(unknown, code, np.isnan(held_out.target))
+    target[unknown & (target == 0)] = np.nan  # one unknown slice leaves a series unknown unless another is positive
+    return {
+        "slice": choose_thresholds(held_out.target, probability),
+        "series": choose_thresholds(target, whole),
+    }
+
+
+def pooled_score(out: Path, run: Run, store: StudyStore) -> dict[str, Any]:
+    """Score the out-of-fold logits of all finished folds together."""
+    held_out = read_held_out(out, run, store)
+    known = ~np.isnan(held_out.target).all(axis=1)
+    if not known.any():
+        return {}
+    prior = np.array(run.content["prior"], dtype=np.float64)
+    found = score(held_out.logit[known], held_out.target[known], np.log(prior / (1 - prior)))
+    return {
+        name: {key: _or_none(item) for key, item in value.items()} if isinstance(value, dict) else _or_none(value)
+        for name, value in found.items()
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
