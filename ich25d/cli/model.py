@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ich25d.cli.options import Device, Figures, Images, Json, Only, Quiet, Set, Workers, begin, end, examples
+from ich25d.cli.options import Board, Device, Figures, Images, Json, Only, Quiet, Set, Workers, begin, end, examples
 
 TRAIN_CNN_EXAMPLES = examples(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
@@ -22,6 +22,7 @@ def train_cnn(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run was.")] = False,
     overrides: Set = None,
+    tensorboard: Board = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +32,10 @@ def train_cnn(
     from ich25d.recipes import find_recipe, read_recipe
 
     recipe = read_recipe(find_recipe(config), tuple(overrides or ()))
-    end(run(studies, recipe, out, fold=fold_number(fold), device=device, resume=resume), as_json)
+    end(
+        run(studies, recipe, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard),
+        as_json,
+    )
 
 
 TRAIN_RNN_EXAMPLES = examples(
@@ -49,6 +53,7 @@ def train_rnn(
     config: Annotated[Path | None, typer.Option(help="Another recipe than the CNN's.")] = None,
     device: Device = "auto",
     overrides: Set = None,
+    tensorboard: Board = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -65,6 +70,7 @@ def train_rnn(
             config=config,
             overrides=tuple(overrides or ()),
             device=device,
+            tensorboard=tensorboard,
         ),
         as_json,
     )

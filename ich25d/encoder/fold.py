@@ -1,7 +1,7 @@
 """Training of one fold: from its rows of the store to weights, log and out-of-fold logits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch import nn
 
 from ich25d.config import Recipe
 from ich25d.encoder.course import Course, load_course, save_course
-from ich25d.encoder.learner import make_learner, make_schedule
+from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.rows import rows_of_fold
 from ich25d.encoder.run import WEIGHTS_FILE, export_weights, load_weights
-from ich25d.encoder.validate import predict_rows, said, score, without_nan, write_logits
+from ich25d.encoder.validate import predict_rows, said, score, without_nan, worst_cases, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
@@ -32,7 +32,7 @@ from ich25d.training.order import epoch_order, part_of_process, steps_in_epoch
 from ich25d.training.precision import Precision
 from ich25d.training.prior import LabelCount, natural_shift
 from ich25d.training.processes import Processes
-from ich25d.training.runlog import RunLog
+from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 
 SAVE_EVERY_S = 300.0
 """Seconds of training that a power cut may cost."""
@@ -52,6 +52,7 @@ class FoldTraining:
         processes: This process among several.
         painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies it found.
         data_digest: What the store's labels and folds hash to; a checkpoint of other data is refused.
+        listeners: Told of every line of the log.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class FoldTraining:
         processes: Processes,
         painter: Painter | None,
         data_digest: str,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         train = recipe.train
         self._recipe, self._folder, self._fold = recipe, folder, fold
         self._device, self._processes, self._digest = device, processes, data_digest
-        self._store, self._seed = store, train.seed + 1000 * fold
+        self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
         self._plain = SlabReader(store, recipe.slab)
         self.rows = rows_of_fold(store, self._plain, fold, train.exclude_from_validation)
         self._reader = self._plain if painter is None else SlabReader(store, recipe.slab, painter)
@@ -108,9 +110,11 @@ class FoldTraining:
         resumed = resume and self._last.exists()
         if resumed:
             self._restore()
-        log_path = self._folder / "metrics.jsonl" if self._processes.is_first else None
+        log_path = self._folder / LOG_FILE if self._processes.is_first else None
         course, epochs, first = self._course, self._recipe.train.epochs, self._learner.step
-        log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None)
+        log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None, self._listeners)
+        if not resumed:
+            log.write("begin", 0, **outline(self._recipe, self._learner, self._schedule, self._per_step, self.rows))
         try:
             while course.epoch < epochs:
                 self._epoch(log, stop)
@@ -224,13 +228,15 @@ class FoldTraining:
         shift = self._shift()
         loss = course.loss_sum / max(1, course.loss_steps)
         found: dict[str, Any] = {}
+        worst: list[dict[str, Any]] = []
         if len(self.rows.validated):
             logit = self._predict(self._learner.averaged, self.rows.validated, "validation") + shift.numpy()
             found = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
+            worst = worst_cases(self._store.slices, self.rows.validated, logit, self._target)
         log.write(
             "epoch", self._learner.step, epoch=course.epoch + 1, loss=loss, validation=found,
             logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),
-            seconds=course.seconds, slices_per_s=self._speed(),
+            seconds=course.seconds, slices_per_s=self._speed(), worst=worst,
         )  # fmt: skip
         remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {said(found)}"
                f"; {self._speed():.1f} slices/s")  # fmt: skip

@@ -1,9 +1,12 @@
 """From a recipe to a model that can learn: weights, optimiser, average, schedule."""
 
+from typing import Any
+
 import torch
 
 from ich25d.config import Recipe, TrainConfig
 from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.rows import Rows
 from ich25d.encoder.weights import build_encoder
 from ich25d.training.loop import Learner, Schedule
 from ich25d.training.optim import make_optimizer, parameter_groups
@@ -60,3 +63,25 @@ def make_schedule(train: TrainConfig, total_steps: int) -> Schedule:
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
     )
+
+
+def outline(recipe: Recipe, learner: Learner, schedule: Schedule, per_step: int, rows: Rows) -> dict[str, Any]:
+    """Return what is to be done, for the first line of the log.
+
+    Args:
+        recipe: The recipe.
+        learner: What learns.
+        schedule: Its steps.
+        per_step: Slices a step, over all processes.
+        rows: The fold's slices.
+    """
+    return {
+        "epochs": recipe.train.epochs,
+        "total_steps": schedule.total_steps,
+        "slices_per_step": per_step,
+        "n_train": len(rows.train),
+        "n_held_out": len(rows.held_out),
+        "encoder": recipe.encoder.name,
+        "device": learner.device.type,
+        "precision": learner.precision.name,
+    }

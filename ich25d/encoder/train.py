@@ -12,11 +12,12 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
+from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold import FoldTraining
+from ich25d.encoder.held_out import pooled_score, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.rows import data_digest, folds_of
-from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run
-from ich25d.encoder.validate import score
+from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run, set_thresholds
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -24,10 +25,12 @@ from ich25d.progress import remark, set_quiet
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
+from ich25d.training.board import board, check_board
 from ich25d.training.interrupt import Interrupted, asked_to_stop
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import Processes, joined
+from ich25d.training.report import reporter
 
 _SECTIONS = ("slab", "augment", "encoder", "train")
 """Sections of a recipe that decide what a CNN becomes."""
@@ -89,6 +92,7 @@ def train_cnn(
     fold: Literal["all"] | int = "all",
     device: str = "auto",
     resume: bool = False,
+    tensorboard: bool = False,
 ) -> CnnSummary:
     """Train the encoder on a study store, leaving one fold out at a time.
 
@@ -102,6 +106,7 @@ def train_cnn(
         fold: Number of the fold to hold out, or all of them in turn.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         resume: Go on where a run in `out` stopped.
+        tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
         UsageError: No such fold or device, nothing to train on, or `out` holds another run.
@@ -115,6 +120,8 @@ def train_cnn(
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
     interrupted = False
+    if tensorboard:
+        check_board()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
@@ -128,6 +135,7 @@ def train_cnn(
             training = FoldTraining(
                 studies, recipe, out / f"fold{number}", fold=number, device=place,
                 processes=processes, painter=painter, data_digest=digest,
+                listeners=[reporter(out), *([board(out / "tensorboard" / f"fold{number}")] if tensorboard else [])],
             )  # fmt: skip
             if processes.is_first:
                 _announce(training, number, place, recipe)
@@ -139,7 +147,22 @@ def train_cnn(
             if processes.is_first:
                 add_fold(out, describe(studies, recipe, digest), number, entry)
             processes.wait()
+    if processes.is_first and not interrupted:
+        _conclude(out, studies, recipe)
     return dataclasses.replace(_summary(out, studies, interrupted), is_first=processes.is_first)
+
+
+def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
+    """Choose thresholds on the held-out slices of all finished folds, and write the model card."""
+    held_out = read_held_out(out, read_run(out), store)
+    known = ~np.isnan(held_out.target).all(axis=1)
+    if not known.any():
+        return
+    set_thresholds(out, thresholds_of(held_out))
+    write_cnn_card(
+        out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
+        [name for name, is_known in zip(held_out.patient_id, known, strict=True) if is_known],
+    )  # fmt: skip
 
 
 def _open(out: Path, recipe: Recipe, folds: list[int], *, resume: bool, processes: Processes) -> None:
@@ -260,29 +283,7 @@ def _summary(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
     if run is None:
         return CnnSummary(out, (), interrupted, {}, {})
     scores = {number: dict(entry["validation"]) for number, entry in run.folds.items()}
-    return CnnSummary(out, tuple(run.folds), interrupted, scores, _pooled(out, run, store))
-
-
-def _pooled(out: Path, run: Run, store: StudyStore) -> dict[str, Any]:
-    """Score the out-of-fold logits of all finished folds together."""
-    tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
-    table = pd.concat(tables, ignore_index=True)
-    truth = store.slices.set_index("image_id")[list(LABELS)].reindex(table["image_id"])
-    target = truth.to_numpy(dtype=np.float32, na_value=np.nan)
-    known = ~np.isnan(target).all(axis=1)
-    if not known.any():
-        return {}
-    prior = np.array(run.content["prior"], dtype=np.float64)
-    logit = table[list(LABELS)].to_numpy(dtype=np.float64)
-    found = score(logit[known], target[known], np.log(prior / (1 - prior)))
-    return {
-        name: {key: _or_none(item) for key, item in value.items()} if isinstance(value, dict) else _or_none(value)
-        for name, value in found.items()
-    }
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled_score(out, run, store))
 
 
 def _number(value: float | None) -> str:

@@ -8,17 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.special import expit
 from torch import nn
 
 from ich25d.config import SlabConfig
 from ich25d.encoder.run import encode
 from ich25d.files import replacing
-from ich25d.labels import LABELS, N_LABELS
+from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
 from ich25d.slabs.dataset import SlabReader, batches
 from ich25d.training.loss import score_loss
-from ich25d.training.metrics import auc, average_precision
+from ich25d.training.metrics import auc, average_precision, log_loss_each
 from ich25d.training.precision import quick_inference
 from ich25d.training.processes import Processes
+
+WORST = 12
+"""Slices that a validation's line of the log names."""
 
 
 def predict_rows(
@@ -89,6 +93,48 @@ def score(
         both = 0 < truth_l.sum() < len(truth_l)
         found["auc"][label] = float(auc(truth_l, logit_l)) if both else float("nan")
         found["average_precision"][label] = float(average_precision(truth_l, logit_l)) if both else float("nan")
+    return found
+
+
+def worst_cases(
+    slices: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    logit: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float32],
+    n: int = WORST,
+) -> list[dict[str, Any]]:
+    """Name the slices with the largest weighted log loss, the worst of each series.
+
+    Args:
+        slices: The store's table.
+        rows: Which of them were validated, shape (N,).
+        logit: Shape (N, 6).
+        target: Of the whole table, shape (M, 6), NaN where unknown.
+        n: How many.
+
+    Returns:
+        `image_id`, `series_id`, `loss`, and `probability` and `truth` by label; worst first.
+    """
+    probability, truth = expit(logit), target[rows].astype(np.float64)
+    each = log_loss_each(truth, probability) * np.asarray(LABEL_WEIGHTS)
+    known = ~np.isnan(each)
+    weight = (known * np.asarray(LABEL_WEIGHTS)).sum(axis=1)
+    loss = np.where(known, each, 0).sum(axis=1) / np.maximum(weight, 1)
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for place in np.argsort(-loss, kind="stable").tolist():
+        series_id = str(slices["series_id"].iloc[rows[place]])
+        if series_id in seen or not known[place].any():
+            continue
+        seen.add(series_id)
+        values = zip(LABELS, probability[place].tolist(), truth[place].tolist(), strict=True)
+        case: dict[str, Any] = {"image_id": str(slices["image_id"].iloc[rows[place]]), "series_id": series_id}
+        case |= {"loss": float(loss[place]), "probability": {}, "truth": {}}
+        for label, value, is_true in values:
+            case["probability"][label], case["truth"][label] = value, is_true
+        found.append(case)
+        if len(found) == n:
+            break
     return found
 
 

@@ -22,7 +22,8 @@ from ich25d.sequence.fit import refine, train_sequence_model
 from ich25d.sequence.model import SequenceModel
 from ich25d.sequence.refinement import HeldOut
 from ich25d.sequence.run import WEIGHTS_FILE
-from ich25d.training.runlog import RunLog
+from ich25d.training.report import reporter
+from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 
 _ENTRY_FILE, _SLICES_FILE, _SERIES_FILE = "fold.json", "oof.parquet", "oof_series.parquet"
 
@@ -37,6 +38,7 @@ def train_fold(
     fold: int,
     fingerprint: str,
     device: torch.device,
+    listeners: Sequence[Listener] = (),
 ) -> dict[str, Any]:
     """Train one fold's models, unless that is done already.
 
@@ -49,6 +51,7 @@ def train_fold(
         fold: Number of the fold.
         fingerprint: Hash of everything that training depends on.
         device: Where to train.
+        listeners: Told of every line of the log.
 
     Returns:
         The fold's entry in `model.json`: weights, sha256, n_train, n_held_out.
@@ -58,7 +61,7 @@ def train_fold(
         return finished
     (folder / _ENTRY_FILE).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    log = RunLog(folder / "metrics.jsonl")
+    log = RunLog(folder / LOG_FILE, listeners=[reporter(folder.parent), *listeners])
     models: list[SequenceModel] = []
     for number in range(config.seeds):
         model, losses = train_sequence_model(
@@ -68,6 +71,7 @@ def train_fold(
         for epoch, loss in enumerate(losses, start=1):
             log.write("epoch", epoch, seed=number, loss=loss)
         models.append(model)
+    log.write("end", config.epochs)
     weights = {name: tensor.cpu().contiguous() for name, tensor in nn.ModuleList(models).state_dict().items()}
     with replacing(folder / WEIGHTS_FILE) as part:
         save_file(weights, part, metadata={"format": "pt", "labels": ",".join(LABELS)})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
+from ich25d.sequence.card import write_rnn_card
 from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader, series_target
 from ich25d.sequence.fold import fingerprint_of, read_held_out, train_fold
@@ -38,6 +40,7 @@ from ich25d.sequence.run import (
 )
 from ich25d.sequence.standard import measure
 from ich25d.studies.store import StudyStore
+from ich25d.training.board import board, check_board
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.thresholds import choose_thresholds
@@ -73,6 +76,7 @@ def train_rnn(
     config: Path | None = None,
     overrides: tuple[str, ...] = (),
     device: str = "auto",
+    tensorboard: bool = False,
 ) -> RnnSummary:
     """Train the sequence models on out-of-fold features, fit what comes after them, and compare.
 
@@ -88,6 +92,7 @@ def train_rnn(
             [calibration] are used.
         overrides: `section.key=value` each.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
         UsageError: The arguments don't fit together, `out` holds something else, or there is too little data.
@@ -95,10 +100,13 @@ def train_rnn(
         ModelError: The CNN's run is damaged.
         TrainingError: Numbers that aren't finite.
     """
+    begun = time.monotonic()
     recipe = _recipe(cnn, config, overrides)
     if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
         raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
     place = choose_device(device)
+    if tensorboard:
+        check_board()
     _open(out)
     if features is not None:
         store = FeatureStore.open(features)
@@ -111,7 +119,7 @@ def train_rnn(
     write_text(out / CONFIG_FILE, write_recipe(recipe))
     division = divide(store, recipe.sequence.seed)
     reader = SequenceReader(store, measure(store), _base_logit(store, division))
-    series, entries = _train(reader, division, recipe, out, place)
+    series, entries = _train(reader, division, recipe, out, place, tensorboard)
     refinement = fit_refinement(series, recipe.calibration)
     answers = cross_fitted(series, recipe.calibration)
     scopes = _scopes(series, answers, recipe)
@@ -147,6 +155,7 @@ def train_rnn(
         },
     }
     write_json(out / MODEL_FILE, model)
+    write_rnn_card(out, model, scopes, recipe, studies=studies, cnn=cnn, seconds=time.monotonic() - begun)
     return summary
 
 
@@ -189,7 +198,7 @@ def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float
 
 
 def _train(
-    reader: SequenceReader, division: Division, recipe: Recipe, out: Path, device: torch.device
+    reader: SequenceReader, division: Division, recipe: Recipe, out: Path, device: torch.device, tensorboard: bool
 ) -> tuple[list[HeldOut], dict[str, Any]]:
     """Train all folds; return the held-out series and the folds' entries in `model.json`."""
     n_copies = len(division.fold) - len(division.judged)
@@ -203,6 +212,7 @@ def _train(
         entries[str(fold)] = train_fold(
             reader, division.train(fold), held_out, recipe.sequence, folder,
             fold=fold, fingerprint=fingerprint, device=device,
+            listeners=[board(out / "tensorboard" / f"fold{fold}")] if tensorboard else [],
         )  # fmt: skip
         series += read_held_out(reader, held_out, folder, fold)
     return series, entries

@@ -2,11 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ich25d.files import write_text
+
+Listener = Callable[[dict[str, Any]], None]
+"""What is told of every line, after it is written: a report, a board."""
+
+LOG_FILE = "metrics.jsonl"
 
 
 class RunLog:
@@ -15,10 +20,16 @@ class RunLog:
     Args:
         path: The file; None logs nothing (processes other than the first).
         keep: Which lines of an earlier run stay: a resumed run writes the others again. None starts afresh.
+        listeners: Told of every line after it is written.
     """
 
-    def __init__(self, path: Path | None, keep: Callable[[dict[str, Any]], bool] | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        keep: Callable[[dict[str, Any]], bool] | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self._path, self._listeners = path, listeners
         if path is None:
             return
         lines = [] if keep is None else [line for line in read_log(path) if keep(line)]
@@ -26,9 +37,13 @@ class RunLog:
 
     def write(self, event: str, step: int, **values: Any) -> None:  # noqa: ANN401  # whatever JSON takes
         """Append one line."""
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_spell({"event": event, "step": step, **values}))
+        if self._path is None:
+            return
+        line = {"event": event, "step": step, **values}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_spell(line))
+        for listener in self._listeners:
+            listener(line)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
