@@ -17,7 +17,7 @@ from ich25d.errors import UsageError
 from ich25d.explain.finding import Finding
 from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.explain.lesion import Lesion, density, find_lesion
-from ich25d.explain.size import describe
+from ich25d.explain.size import SURE, describe
 from ich25d.labels import LABELS
 from ich25d.predict.jobs import Read
 from ich25d.predict.network import Network
@@ -140,7 +140,8 @@ def explain_series(
             findings.append(
                 describe(
                     LABELS[label], float(series_probability[label]), lesion, anatomy,
-                    left_is_right=orientation[:1] != "R", assumed=assumed,
+                    left_is_right=orientation[:1] != "R",
+                    is_sure=float(heat[:, label].max()) >= SURE, assumed=assumed,
                 )
             )  # fmt: skip
             masks[LABELS[label]] = lesion.mask

@@ -97,7 +97,10 @@ def stage_of(backbone: nn.Module, stride: int) -> tuple[nn.Module, int]:
     if not found:
         known = sorted({int(stage["reduction"]) for stage in stages})
         raise UsageError(f"a heat map needs a stage of stride {stride} (got an encoder with strides {known})")
-    return backbone.get_submodule(str(found[-1]["module"])), int(found[-1]["num_chs"])
+    # Where one token alone goes on, the last block gives the others no gradient: the one before it does.
+    by_token = getattr(backbone, "global_pool", "") == "token" and len(found) > 1
+    chosen = found[-2] if by_token else found[-1]
+    return backbone.get_submodule(str(chosen["module"])), int(chosen["num_chs"])
 
 
 def usable_strides(backbone: nn.Module, wanted: Sequence[int]) -> tuple[int, ...]:

@@ -23,16 +23,22 @@ DENSE_HU = (6.0, 26.0)
 BONE_HU = 110.0
 """No blood is denser; smoothed bone is."""
 
-RIM_MM = 1.0
+RIM_MM = 1.5
 """Beside the inner table, a px is part bone."""
 
-LEVELS: tuple[float, float, float] = (0.20, 0.35, 0.55)
-"""Shares of the highest score from which on a voxel counts: generously, as it is reported, strictly."""
+LEVELS: tuple[float, float, float] = (0.1, 0.2, 0.35)
+"""Shares of a slice's highest score from which on a voxel counts: generously, as it is reported, strictly."""
+
+FAINT_SLICE = 0.3
+"""A slice's highest score counts as no less than this share of the series' highest."""
 
 LEAST_MM2 = 15.0
 """Smaller spots on a slice are noise."""
 
-FAINT_SCORE = 0.04
+PART_SHARE = 0.1
+"""A part that holds less than this share of the heaviest one isn't taken for the bleed."""
+
+FAINT_SCORE = 0.1
 """Where heat and density meet nowhere (an old bleed is no denser than brain), the heat alone draws."""
 
 
@@ -67,18 +73,34 @@ def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy) 
         dense: What `density` returned, the same shape.
         anatomy: Of the scan.
     """
-    warm = heat.astype(np.float32)
+    warm = np.sqrt(heat.astype(np.float32))
     score = warm * dense
-    inside = anatomy.depth > 0
     if float(score.max(initial=0.0)) < FAINT_SCORE:
-        score = warm * inside
-    peak = float(score.max(initial=0.0))
-    if peak <= 0:
+        score = heat.astype(np.float32) * (anatomy.depth > 0)
+    peak = score.max(axis=(1, 2), initial=0.0)
+    if not peak.any():
         nothing = np.zeros(heat.shape, bool)
         return Lesion(nothing, nothing, nothing)
+    scale = np.maximum(peak, FAINT_SLICE * peak.max())[:, None, None]
     least_px = LEAST_MM2 / (anatomy.spacing_mm[1] * anatomy.spacing_mm[2])
-    generous, mask, strict = (without_spots(score >= level * peak, least_px) for level in LEVELS)
-    return Lesion(generous, mask & generous, strict & mask & generous)
+    generous, mask, strict = (main_parts(without_spots(score >= level * scale, least_px), score) for level in LEVELS)
+    return Lesion(generous | mask | strict, mask | strict, strict)
+
+
+def main_parts(mask: Bool, score: Float) -> Bool:
+    """Keep the parts of a drawing that hold a good share of what the heaviest one holds.
+
+    Args:
+        mask: Shape (n, h, w).
+        score: What a voxel weighs, the same shape.
+    """
+    label, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if count < 2:
+        return mask
+    weight = np.bincount(label.ravel(), score.ravel())
+    weight[0] = 0
+    kept: Bool = (weight >= PART_SHARE * weight.max())[label] & mask
+    return kept
 
 
 def without_spots(mask: Bool, least_px: float) -> Bool:
@@ -94,14 +116,4 @@ def without_spots(mask: Bool, least_px: float) -> Bool:
         stays = np.zeros(count, bool)
         stays[1:] = stats[1:, cv2.CC_STAT_AREA] >= least_px
         kept[index] = stays[label]
-    return kept if kept.any() else _largest(mask)
-
-
-def _largest(mask: Bool) -> Bool:
-    label, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(label.ravel())
-    sizes[0] = 0
-    largest: Bool = label == int(sizes.argmax())
-    return largest
+    return kept if kept.any() else mask

@@ -1,0 +1,141 @@
+"""A series explained: from Python, and as files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, write_model
+
+from ich25d import load_model
+from ich25d.errors import UsageError
+from ich25d.explain.api import explain_series, operating_points
+from ich25d.explain.model import ExplainingModel
+from ich25d.explain.run import explain
+from ich25d.labels import LABELS
+from ich25d.phantom.dicom import dicom_bytes
+from ich25d.predict.network import Network, load_network
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of two folds."""
+    return write_model(tmp_path_factory.mktemp("explain") / "run")
+
+
+@pytest.fixture(scope="module")
+def network(run: Path) -> Network:
+    """The same, loaded."""
+    return load_network(run, torch.device("cpu"))
+
+
+def test_operating_points_are_the_models(network: Network) -> None:
+    """Those of its file; even odds or ten times the prior where it has none."""
+    of_slice, of_series = operating_points(network)
+
+    assert (of_slice[5], of_series[5]) == (0.25, 0.4)
+    assert of_slice[0] == 0.5
+
+
+def test_heat_is_that_of_the_labels_asked_for(network: Network) -> None:
+    """Between 0 and the slice's weight; the others' is 0; a finding a label; the volume holds the numbers together."""
+    found = explain_series(
+        network, head_hu(), positions(), pixel_mm=PIXEL_MM, orientation="LP", labels=["any", "subdural"]
+    )
+
+    assert found.heat.shape == (N_SLICES, 6, SIZE, SIZE)
+    assert found.heat.dtype == np.float16
+    assert [label for number, label in enumerate(LABELS) if found.heat[:, number].any()] == ["subdural", "any"]
+    assert found.heat.min() >= 0
+    assert found.heat.max() <= 1
+    assert {finding.label for finding in found.findings} == set(found.masks) == {"subdural", "any"}
+    for finding in found.findings:
+        assert finding.volume_low_ml <= finding.volume_ml <= finding.volume_high_ml
+        assert finding.first_slice <= finding.peak_slice <= finding.last_slice
+        assert finding.first_mm == positions()[finding.first_slice]
+        assert finding.assumed == ()
+        assert finding.is_estimate
+
+
+def test_known_probabilities_decide(network: Network) -> None:
+    """Slices that the sequence step calls clean are cold, others warm; what it calls clean throughout isn't found."""
+    said = np.full((N_SLICES, 6), 0.001)
+    said[4:6, 5] = 0.9
+    series = said.max(axis=0)
+    found = explain_series(network, head_hu(), positions(), pixel_mm=PIXEL_MM, probabilities=(said, said, series))
+    warm = np.flatnonzero(found.heat.max(axis=(1, 2, 3)))
+
+    assert warm.tolist() == [4, 5]
+    assert [finding.label for finding in found.findings] == ["any"]
+    assert found.findings[0].assumed == ("orientation",)
+    clean = explain_series(network, head_hu(), positions(), probabilities=(said * 0, said * 0, series * 0))
+    assert (clean.findings, clean.heat.any()) == ((), np.False_)
+
+
+def test_what_the_files_do_not_say_is_named(network: Network) -> None:
+    """Without positions and px: 5 mm and the head's width, said so."""
+    unknown = np.full(N_SLICES, np.nan)
+    found = explain_series(network, head_hu(), unknown, labels=["any"])
+
+    assert found.findings[0].assumed == ("pixel size", "slice positions", "orientation")
+    assert found.pixel_mm == pytest.approx(PIXEL_MM, rel=0.2)
+    assert found.findings[0].last_mm == 5.0 * found.findings[0].last_slice
+
+
+def test_wrong_calls_are_refused(network: Network, run: Path) -> None:
+    """With the rule and what was got."""
+    with pytest.raises(UsageError, match=r"labels must be of .*got blood"):
+        explain_series(network, head_hu(), positions(), labels=["blood"])
+    with pytest.raises(UsageError, match="n positions"):
+        explain_series(network, head_hu(), positions()[:3])
+    with pytest.raises(UsageError, match="slice_position_mm"):
+        next(iter(ExplainingModel(network).explain(head_hu())))
+    with pytest.raises(UsageError, match="--label must be one of"):
+        explain((run,), run, run / "out", labels=("blood",), device="cpu")
+
+
+def write_dicom(folder: Path, *, row_x: float = 1.0) -> Path:
+    """Write the toy head as a series."""
+    folder.mkdir()
+    for index, hu in enumerate(head_hu()):
+        content = dicom_bytes(
+            hu, image_id=f"ID_{index:09d}", series_id="ID_series", study_id="=cmd()", patient_id="ID_0a0b0c0d",
+            origin_mm=(-96.0, -96.0, 100.0 + GAP_MM * index), pixel_spacing_mm=(PIXEL_MM, PIXEL_MM),
+        )  # fmt: skip
+        (folder / f"{index}.dcm").write_bytes(content)
+    return folder
+
+
+def test_the_command_writes_and_goes_on(run: Path, tmp_path: Path) -> None:
+    """Heat maps, table, page; the second call explains nothing again; no cell is a formula."""
+    source, out = write_dicom(tmp_path / "study"), tmp_path / "out"
+    first = explain((source,), run, out, labels=("any",), device="cpu", workers=1)
+    again = explain((source,), run, out, labels=("any",), device="cpu", workers=1)
+    rows = list(csv.DictReader((out / "findings.csv").open()))
+    with np.load(out / "heat" / "ID_series.npz", allow_pickle=False) as arrays:
+        heat, mask, text = arrays["heat"], arrays["mask"], json.loads(arrays["text"].tobytes())
+
+    assert (first.n_findings, first.n_resumed, again.n_findings, again.n_resumed) == (1, 0, 1, 1)
+    assert first.exit_code == 0, first.lines()
+    assert [(row["label"], row["is_estimate"], row["assumed"]) for row in rows] == [("any", "1", "")]
+    assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row.values())
+    assert (heat.shape, heat.dtype, mask.shape) == ((N_SLICES, 6, SIZE, SIZE), np.uint8, (1, N_SLICES, SIZE, SIZE))
+    assert text["findings"][0]["label"] == "any"
+    assert (out / "pictures" / "ID_series_any.png").is_file()
+    assert "Estimated: any" in (out / "index.html").read_text()
+    assert "/work" not in json.dumps(first.to_dict()["by_label"])
+
+
+def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None:
+    """The model of the front door explains a folder as it explains the array that the folder holds."""
+    model = load_model(run, device="cpu")
+    (of_files,) = model.explain(write_dicom(tmp_path / "study"), labels=["any"], workers=1)
+    (of_array,) = model.explain(
+        head_hu(), labels=["any"], slice_position_mm=positions(), pixel_spacing_mm=(PIXEL_MM, PIXEL_MM)
+    )
+
+    np.testing.assert_allclose(of_files.heat, of_array.heat, atol=2e-3)
+    assert of_files.image_ids[0] == "ID_000000000"
+    assert of_files.findings[0].volume_ml == pytest.approx(of_array.findings[0].volume_ml, rel=1e-3)

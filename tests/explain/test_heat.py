@@ -1,0 +1,49 @@
+"""From evidence to the heat of a series."""
+
+import numpy as np
+import pytest
+import torch
+
+from ich25d.explain.heat import combine, scaled, slice_weight
+
+
+def test_weight_is_a_half_at_the_operating_point() -> None:
+    """Odds against odds: 1 to 1, then 9 to 1 against 1 to 1 is .9; a hundredth stays a hundredth."""
+    probability = np.array([[0.2, 0.9, 0.01]])
+    weight = slice_weight(probability, np.array([0.2, 0.5, 0.5]))
+
+    assert weight[0].tolist() == pytest.approx([0.5, 0.9, 0.01])
+
+
+def test_weight_follows_what_the_sequence_step_made_of_a_slice() -> None:
+    """A higher final probability is more heat, whatever the encoder said."""
+    final = np.linspace(0.01, 0.99, 20)[:, None]
+
+    assert (np.diff(slice_weight(final, np.array([0.3])), axis=0) > 0).all()
+
+
+def test_stages_are_multiplied() -> None:
+    """The geometric mean: 4 and 9 give 6; what one stage doesn't see stays cold."""
+    fine = torch.tensor([[[[4.0, 4.0], [0.0, 4.0]]]])
+    coarse = torch.full((1, 1, 1, 1), 9.0)
+
+    assert combine([fine, coarse])[0, 0].flatten().tolist() == pytest.approx([6, 6, 0, 6], abs=1e-4)
+
+
+def test_scaling_by_hand() -> None:
+    """Peak at the weight, background at 0; a faint slice stays faint; a slice without weight is cold."""
+    one = np.full((2, 4), 2.0)
+    one[0, 0] = 10.0
+    planes = np.stack([one, one / 10, one]).astype(np.float32)
+    heat = scaled(planes, np.array([0.8, 0.8, 0.0]))
+
+    assert heat[0, 0, 0] == pytest.approx(0.8)
+    assert heat[0, 1].tolist() == [0, 0, 0, 0]
+    assert heat[1, 0, 0] == pytest.approx(0.8 * 1.0 / (0.3 * 10.0))
+    assert not heat[2].any()
+
+
+def test_no_evidence_is_no_heat() -> None:
+    """Nothing divides by nothing."""
+    assert not scaled(np.zeros((2, 3, 3), np.float32), np.array([1.0, 1.0])).any()
+    assert not scaled(np.full((1, 3, 3), 5, np.float32), np.array([1.0])).any()
