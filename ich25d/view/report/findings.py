@@ -50,9 +50,9 @@ def findings_table(series: ShownSeries) -> Markup:
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
-    """Return findings as one line of a worklist: `SDH left 24 ml`; `any` only where it stands alone."""
+    """Return findings as one line of a worklist: `SDH left ~24 ml`; `any` only where it stands alone."""
     named = [found for found in findings if found.label != "any"] or list(findings)
     return ", ".join(
-        f"{SHORT.get(found.label, found.label)} {SIDES[found.side]} {number_text(found.volume_ml, 2)} ml"
+        f"{SHORT.get(found.label, found.label)} {SIDES[found.side]} ~{number_text(found.volume_ml, 2)} ml"
         for found in named
     )
