@@ -94,5 +94,5 @@ def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
 def shares(counts: npt.NDArray[np.int64], low: int, high: int, step: int) -> tuple[Floats, Floats]:
     """Return middles of bins of `step` HU from `low` to below `high`, and the share of their pixels in each bin."""
     part = counts[low - HU_MIN : high - HU_MIN].reshape(-1, step).sum(axis=1).astype(np.float64)
-    middles: Floats = np.arange(low, high, step) + (step - 1) / 2
+    middles = np.arange(low, high, step, dtype=np.float64) + (step - 1) / 2
     return middles, np.divide(part, max(float(part.sum()), 1.0), dtype=np.float64)

@@ -76,7 +76,11 @@ def add_attributes(
         caption="Attributes that are kinds, over series",
         shown=120,
     )
-    charts = [_histogram(output, table, name) for name in STEPS if name in table and table[name].nunique() > 1]
+    charts = [
+        _histogram(output, table, name)
+        for name, step in STEPS.items()
+        if name in table and (table[name] / step).round().nunique() > 1
+    ]
     unknown = attributes.unknown_attributes(table)
     absent = f"Not known of any series here: {', '.join(unknown)}." if unknown else Markup("")
     note = f"Of {len(table):,} series; {origin}. tables/series_attributes.csv has a row a series."
@@ -93,7 +97,8 @@ def add_attributes(
 def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
     values = table[name].dropna().to_numpy(dtype=np.float64)
     step = STEPS[name]
-    first, last = np.floor(values.min() / step + 0.5), np.floor(values.max() / step + 0.5)
+    # An empty bin on either side shows that nothing lies there.
+    first, last = np.floor(values.min() / step + 0.5) - 1, np.floor(values.max() / step + 0.5) + 1
     wide = max(1, int(np.ceil((last - first + 1) / MOST_BINS)))
     n_bins = max(4, int(np.ceil((last - first + 1) / wide)))
     # Round values stand in the middle of their bins, so that 4.9997 and 5.0003 mm are one.
@@ -144,7 +149,10 @@ def add_hu(page: Page, output: Output, found: HuCounts) -> None:
         "x_label": "HU", "y_label": "share of the pixels shown", "x_range": (float(TISSUE[0]), float(TISSUE[1])),
     }  # fmt: skip
     marks = [(0.0, "water"), (32.0, "brain"), (70.0, "clotted blood")]
-    tissue = output.lines("hu_tissue", lines, title="Soft tissue, with and without blood", marks=marks, **frame)
+    above = (0.0, 1.4 * max(float(np.max(line.y)) for line in lines))  # room for the marks' words
+    tissue = output.lines(
+        "hu_tissue", lines, title="Soft tissue, with and without blood", marks=marks, y_range=above, **frame
+    )
     charts = [whole, tissue]
     if len(found.families) > 1:
         lines = [Line(*shares(counts, *TISSUE, 2), name) for name, counts in sorted(found.families.items())[:8]]
@@ -162,14 +170,13 @@ def add_hu(page: Page, output: Output, found: HuCounts) -> None:
     )
     air = float(total[: AIR_END - HU_MIN + 1].sum()) / max(float(total.sum()), 1.0)
     n_slices = sum(found.n_slices.values())
-    page.section(
-        "Hounsfield units",
-        pair(*charts),
-        output.table("windows", columns, windows, caption="What each window spreads over the grey values"),
-        note=f"Of {n_slices:,} slices from the middle of the scans, at their stored size. {air:.0%} of their pixels are "
-        f"air or padding (at most {AIR_END} HU). Blood is rare among the pixels even of slices that show it, and as dense "
-        "as the edge of bone: no threshold finds it.",
+    note = (
+        f"Of {n_slices:,} slices from the middle of the scans, at their stored size. {air:.0%} of their pixels are "
+        f"air or padding (at most {AIR_END} HU). Blood is rare among the pixels even of slices that show it, and as "
+        "dense as the edge of bone: no threshold finds it."
     )
+    shown = output.table("windows", columns, windows, caption="What each window spreads over the grey values")
+    page.section("Hounsfield units", pair(*charts), shown, note=note)
 
 
 def _inside(total: npt.NDArray[np.int64], level: float, width: float) -> float:
