@@ -58,6 +58,11 @@ class PointResult:
     """By prevalence."""
     negative_predictive: dict[float, Measure]
 
+    @property
+    def predictive(self) -> tuple[dict[float, Measure], dict[float, Measure]]:
+        """Positive and negative predictive values."""
+        return self.positive_predictive, self.negative_predictive
+
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         values = {"ppv": self.positive_predictive, "npv": self.negative_predictive}

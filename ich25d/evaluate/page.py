@@ -166,46 +166,37 @@ def _pair(charts: Sequence[Markup]) -> Markup:
 
 def share_text(share: Share) -> Markup:
     """Write a share as `.951 [.902, .976] 117/123`, with Wilson's interval."""
-    return Markup("{} {:,}/{:,}").format(_iv(Measure(share.value, *share.wilson)), share.n_hit, share.n)
-
-
-def point_rows(points: Sequence[PointResult]) -> list[list[object]]:
-    """Return a row a point and label for a table."""
-    return [
-        [
-            _POINT_NAMES.get(found.point, found.point), found.label, found.threshold,
-            share_text(found.sensitivity), _ends(found.sensitivity.resampled),
-            share_text(found.specificity), _ends(found.specificity.resampled),
-        ]
-        for found in points
-    ]  # fmt: skip
-
-
-POINT_COLUMNS = (
-    "operating point, on validation", "label", "threshold", "sensitivity [Wilson]", "[resampled]",
-    "specificity [Wilson]", "[resampled]",
-)  # fmt: skip
+    counts = Markup('<span class="iv">{:,}/{:,}</span>').format(share.n_hit, share.n)
+    return Markup("{} {}").format(_iv(Measure(share.value, *share.wilson)), counts)
 
 
 def _points(part: LevelPaper, paper: Paper) -> list[Markup | str]:
     if not part.points:
         absent = [text for text in paper.remarks if part.level.name in text.partition(":")[0].split(", ")]
         return [absent[0].partition(": ")[2] + "." if absent else "No operating points."]
-    name = part.level.name
-    found: list[Markup | str] = [
-        table(POINT_COLUMNS, point_rows(part.points), caption=f"{name}: sensitivity and specificity")
-    ]
-    rows = [
-        [_POINT_NAMES.get(point.point, point.point), point.label,
-         *(_iv(one[at]) for at in paper.prevalences for one in (point.positive_predictive, point.negative_predictive))]
-        for point in part.points
+    parts: list[Markup | str] = []
+    values: list[Markup | str] = []
+    for point in dict.fromkeys(found.point for found in part.points):
+        chosen = sorted((one for one in part.points if one.point == point), key=lambda one: one.label != "any")
+        caption = f"{part.level.name}: {_POINT_NAMES.get(point, point)} on validation"
+        parts.append(table(_POINT_COLUMNS, [_point_row(one) for one in chosen], caption=caption))
+        rows = [[one.label, *(_iv(by[at]) for at in paper.prevalences for by in one.predictive)] for one in chosen]
+        columns = ["label", *(f"{name} at {at:g}" for at in paper.prevalences for name in ("PPV", "NPV"))]
+        values.append(table(columns, rows, caption=f"{caption}: predictive values at stated shares of positives"))
+    return parts + values
+
+
+_POINT_COLUMNS = (
+    "label", "threshold", "sensitivity [Wilson]", "sensitivity [resampled]", "specificity [Wilson]",
+    "specificity [resampled]",
+)  # fmt: skip
+
+
+def _point_row(found: PointResult) -> list[object]:
+    return [
+        found.label, found.threshold, share_text(found.sensitivity), _ends(found.sensitivity.resampled),
+        share_text(found.specificity), _ends(found.specificity.resampled),
     ]  # fmt: skip
-    columns = [
-        "operating point, on validation", "label",
-        *(f"{name} at {at:g}" for at in paper.prevalences for name in ("PPV", "NPV")),
-    ]  # fmt: skip
-    found.append(table(columns, rows, caption=f"{name}: predictive values at stated shares of positives"))
-    return found
 
 
 def _subgroups(part: LevelPaper) -> Markup:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare
 from ich25d.evaluate.decisions import PREVALENCES
@@ -130,7 +132,7 @@ def evaluate(
         "Evaluation", parts, _flow(joined, predictions, studies), where, prevalences=tuple(prevalences),
         other="" if against is None else _name_of(against, predictions), intro=_intro(joined, parts),
     )  # fmt: skip
-    paper.remarks = [*joined.remarks, *point_remarks(parts, has_model=chosen)]
+    paper.remarks = [*joined.remarks, *point_remarks(parts, has_model=chosen), *_seen_before(joined, model)]
     if other is not None:
         paper.comparison, more = compare(joined, other, replicates=replicates, seed=seed)
         paper.remarks += more
@@ -148,6 +150,23 @@ def evaluate(
     write_json(out / "evaluation.json", found.to_dict())
     write_text(out / "evaluation.txt", "\n".join(found.lines()) + "\n")
     return found
+
+
+def _seen_before(joined: Joined, model: Path | None) -> list[str]:
+    """Say how many of the cases the model was trained and its thresholds were chosen on."""
+    if model is None or not model.is_dir():
+        return []
+    known: set[str] = set()
+    for path in model.glob("fold*/oof.parquet"):
+        known.update(pd.read_parquet(path, columns=["image_id"])["image_id"].astype(str))
+    n = sum(str(image) in known for image in joined.slice_id)
+    if not n:
+        return []
+    return [
+        f"{n} of the {len(joined.slice_id)} images judged are among those that {model.name} was trained and its "
+        "thresholds "
+        "chosen on: operating points flatter, and so does all else unless these predictions are out of fold"
+    ]
 
 
 def _name_of(against: Path, predictions: Path) -> str:
