@@ -144,7 +144,7 @@ class Gallery:
         if self.store.marker.get("crop") != "head":
             said = "This store was built with --crop none: the box is the whole field."
         elif n_whole < len(tiles):
-            said += " What lies outside a box isn't in the store and shows black; --source shows the file's own field."
+            said += " Outside a box the store keeps nothing: black, where --source doesn't give the DICOM file."
         shown = output.tiles("head_box", [Line(tiles)], title="The head box in the field of view")
         page.section("The head box", shown, said, note=_BOX_NOTE)
 
