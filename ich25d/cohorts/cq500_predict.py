@@ -106,7 +106,8 @@ def _choose(plans: dict[str, list[SeriesPlan]], out: Path) -> dict[str, SeriesPl
             ])  # fmt: skip
     columns = ["name", "series_id", "choice", "n_slices", "thickness_mm", "kernel", "traits", "series_number"]
     with replacing(out / CHOICE_FILE) as part:
-        pd.DataFrame(rows, columns=columns).to_csv(part, index=False, lineterminator="\n")
+        table = pd.DataFrame(rows, columns=columns).astype({"series_number": "Int64"})
+        table.to_csv(part, index=False, float_format="%.4g", lineterminator="\n")
     return chosen
 
 

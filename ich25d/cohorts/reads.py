@@ -40,7 +40,8 @@ class Reads:
     @property
     def target(self) -> Floats:
         """The label is the majority's, shape (N, 6)."""
-        return (self.votes.sum(axis=1) >= 2).astype(np.float64)
+        majority: Floats = (self.votes.sum(axis=1) >= 2).astype(np.float64)
+        return majority
 
     def kappa(self) -> Floats:
         """Return Fleiss' kappa of the readers by label, shape (6,); NaN where all say the same always.
@@ -73,9 +74,9 @@ def read_reads(path: Path) -> Reads:
     if absent := [name for name in ("name", *columns) if name not in table]:
         raise LabelError(f"reads must have the columns name and R1:ICH to R3:SAH (got none of {absent[:3]}) in {path}")
     votes = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~np.isin(votes, (0.0, 1.0)).all(axis=1)
-    if wrong.any():
-        raise LabelError(f"votes must be 0 or 1 (got others for {table['name'][wrong].iloc[0]!r}) in {path}")
+    wrong = np.flatnonzero(~np.isin(votes, (0.0, 1.0)).all(axis=1))
+    if len(wrong):
+        raise LabelError(f"votes must be 0 or 1 (got others for {str(table['name'].iloc[wrong[0]])!r}) in {path}")
     names = [name_in(str(name)) or str(name) for name in table["name"]]
     if len(set(names)) != len(names):
         raise LabelError(f"a study must be read in one row (got {len(names) - len(set(names))} twice) in {path}")
@@ -102,7 +103,7 @@ def read_study_probabilities(path: Path) -> pd.DataFrame:
             f"in {path}"
         )
     names = pd.Index([name_in(str(name)) or str(name) for name in table["name"]], name="name")
-    found = table[list(LABELS)].apply(pd.to_numeric, errors="coerce").set_axis(names)
+    found: pd.DataFrame = table[list(LABELS)].apply(pd.to_numeric, errors="coerce").set_axis(names)
     values = found.to_numpy(dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise SubmissionError(f"probabilities must lie in 0 to 1 (got others) in {path}")

@@ -24,10 +24,9 @@ from ich25d.encoder.run import Run
 from ich25d.labels import LABELS
 from ich25d.studies.store import StudyStore
 from ich25d.training.card import Cell, begin_card, end_card, table, with_interval
-from ich25d.training.intervals import REPLICATES, bootstrap_interval
+from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
 
-_MANY_SLICES, _FEW_REPLICATES = 50_000, 200
 _MEASURES = (
     ("AUC", auc), ("average precision", average_precision), ("log loss", mean_log_loss), ("Brier score", brier),
     ("calibration error", calibration_error),
@@ -80,7 +79,7 @@ def write_cnn_card(
 def _performance(logit: Floats, target: Floats, patient: Sequence[str]) -> list[str]:
     """Measure out-of-fold slices with intervals over patients."""
     probability = expit(logit)
-    replicates = REPLICATES if len(target) <= _MANY_SLICES else _FEW_REPLICATES
+    replicates = replicates_for(len(target))
     rows: list[list[Cell]] = []
     whose = np.asarray(patient).astype(str)
     for column, label in enumerate(LABELS):

@@ -70,11 +70,12 @@ def add_data(card: Card, store: StudyStore) -> None:
 def add_partitions(card: Card, store: StudyStore, entries: dict[int, dict[str, Any]], *, keep: str) -> None:
     """Say how patients are dealt to folds."""
     rows: list[list[Cell]] = []
-    for fold, part in store.series.groupby("fold", sort=True):
+    for fold in sorted(int(number) for number in store.series["fold"].unique()):
+        part = store.series[store.series["fold"] == fold]
         inside = store.slices[store.slices["series_id"].isin(part["series_id"])]
-        entry = entries.get(int(fold), {})
+        entry = entries.get(fold, {})
         rows.append([
-            int(fold), "yes" if entry else "no", int(part["patient_id"].nunique()), len(part), len(inside),
+            fold, "yes" if entry else "no", int(part["patient_id"].nunique()), len(part), len(inside),
             int(inside["any"].fillna(0).sum()), (entry.get("n_slices") or {}).get("train"),
         ])  # fmt: skip
     chosen = "its best epoch is chosen on that fold too, which flatters a little"
@@ -150,8 +151,8 @@ def _licence(package: str) -> str:
         found = importlib.metadata.metadata(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed here"
-    name = found.get("License-Expression") or found.get("License") or ""
-    return name if name and name != "UNKNOWN" else "its metadata name no licence"
+    named = [found[key] for key in ("License-Expression", "License") if key in found]
+    return next((name for name in named if name and name != "UNKNOWN"), "its metadata name no licence")
 
 
 def training_text(recipe: Recipe) -> str:

@@ -155,13 +155,13 @@ def train_cnn(
 def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
     """Choose thresholds on the held-out slices of all finished folds, and write the model card."""
     held_out = read_held_out(out, read_run(out), store)
-    known = ~np.isnan(held_out.target).all(axis=1)
-    if not known.any():
+    known = np.flatnonzero(~np.isnan(held_out.target).all(axis=1))
+    if not len(known):
         return
     set_thresholds(out, thresholds_of(held_out))
     write_cnn_card(
         out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
-        [name for name, is_known in zip(held_out.patient_id, known, strict=True) if is_known],
+        [held_out.patient_id[row] for row in known],
     )  # fmt: skip
 
 

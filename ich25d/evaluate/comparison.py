@@ -11,7 +11,7 @@ from ich25d.evaluate.delong import Difference, delong, difference
 from ich25d.evaluate.inputs import Joined
 from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
-from ich25d.training.intervals import bootstrap, percentiles
+from ich25d.training.intervals import bootstrap, percentiles, replicates_for
 from ich25d.training.metrics import auc, mean_log_loss
 
 CLUSTERED = (
@@ -122,7 +122,8 @@ def compare_level(
 
         areas = delong(truth, np.stack([theirs, mine]))
         value = both(np.ones((1, len(truth))))[0]
-        low, high = percentiles(bootstrap(both, patient[known].astype(str), replicates=replicates, seed=seed))
+        times = replicates_for(len(truth), replicates)
+        low, high = percentiles(bootstrap(both, patient[known].astype(str), replicates=times, seed=seed))
         found.append(
             LabelComparison(
                 name, label, len(truth), int(truth.sum()), float(areas.auc[1]), float(areas.auc[0]), difference(areas),

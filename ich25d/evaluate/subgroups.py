@@ -9,7 +9,7 @@ import pandas as pd
 
 from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.training.intervals import bootstrap, percentiles, wilson_interval
+from ich25d.training.intervals import bootstrap, percentiles, replicates_for, wilson_interval
 from ich25d.training.metrics import auc, confusion
 from ich25d.training.thresholds import POINTS
 
@@ -98,7 +98,10 @@ def _measured(level: Level, inside: Bools, label: int) -> dict[str, Any]:
         "n_patients": len(np.unique(patient)), "auc": auc(truth, probability),
     }  # fmt: skip
     drawn = bootstrap(
-        lambda weight: auc(truth, probability, weight), patient, replicates=level.replicates, seed=level.seed
+        lambda weight: auc(truth, probability, weight),
+        patient,
+        replicates=replicates_for(len(truth), level.replicates),
+        seed=level.seed,
     )
     found["auc_low"], found["auc_high"] = (float(end) for end in percentiles(drawn))
     for point in POINTS:

@@ -39,7 +39,7 @@ def board(folder: Path) -> Listener:
 
     def listen(line: dict[str, Any]) -> None:
         if not writers:
-            writers.append(SummaryWriter(str(folder)))  # type: ignore[no-untyped-call]
+            writers.append(SummaryWriter(str(folder)))
         seed = f"/seed {line['seed']}" if "seed" in line else ""
         for name, value in scalars(line).items():
             writers[0].add_scalar(f"{line['event']}/{name}{seed}", value, line["step"])

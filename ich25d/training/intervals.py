@@ -13,7 +13,15 @@ REPLICATES = 1000
 LEVEL = 0.95
 """Share of the resamplings that an interval covers."""
 
+MANY_CASES, FEW_REPLICATES = 50_000, 200
+"""Above so many cases intervals are narrow anyway, and fewer resamplings do."""
+
 _ELEMENTS_AT_ONCE = 4_000_000  # weights in memory at a time: 32 MB
+
+
+def replicates_for(n_cases: int, replicates: int = REPLICATES) -> int:
+    """Return how many resamplings a comparison or subgroup of so many cases gets."""
+    return replicates if n_cases <= MANY_CASES else min(replicates, FEW_REPLICATES)
 
 
 def patient_weights(

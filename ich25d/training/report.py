@@ -163,7 +163,7 @@ def _loss_charts(folds: Sequence[FoldLog], has_validation: bool) -> list[Markup]
         for seed in sorted({line.get("seed", -1) for line in fold.epochs}):
             chosen = [line for line in fold.epochs if line.get("seed", -1) == seed and line.get("loss") is not None]
             label = fold.name if seed < 0 else f"{fold.name}, model {seed + 1}"
-            lines.append(_line([line.get("epoch", line["step"]) for line in chosen], chosen, "loss", label, number))
+            lines.append(_line([_epoch_of(line) for line in chosen], chosen, "loss", label, number))
     charts = [_chart(lines, "Training loss", "epoch", "weighted cross-entropy")] if lines else []
     noisy = [
         _line([line["step"] for line in fold.steps], fold.steps, "loss", fold.name, number)
@@ -215,7 +215,12 @@ def _line(x: Sequence[float], lines: Sequence[Entry], key: str, label: str, styl
 
 
 def _epochs_of(fold: FoldLog) -> list[float]:
-    return [float(line.get("epoch", line["step"])) for line in fold.epochs]
+    return [_epoch_of(line) for line in fold.epochs]
+
+
+def _epoch_of(line: Entry) -> float:
+    """Return the epoch of a line; a sequence model's log has it as its step."""
+    return float(line["epoch"] if "epoch" in line else line["step"])
 
 
 def _chart(lines: Sequence[Line], title: str, x_label: str, y_label: str) -> Markup:

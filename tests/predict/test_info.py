@@ -1,0 +1,52 @@
+"""`ich25d info` says what a store and a model directory hold, with figures, and lives with a directory that is odd."""
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_walk import Walk
+
+from ich25d.errors import UsageError
+from ich25d.view.info import describe
+
+
+def test_the_environment() -> None:
+    """Versions, codecs, disk, extras; JSON can hold all of it."""
+    found = describe(None)
+    facts = found.parts["environment"]
+
+    assert {"ich25d", "torch", "gpu", "disk free GB", "decodes JPEG-LS", "[plots]", "[tensorboard]"} <= set(facts)
+    assert json.loads(json.dumps(found.to_dict()))
+    assert found.exit_code == 0
+
+
+def test_a_store_and_what_was_refused(walk: Walk) -> None:
+    """Counts, folds, pixel families, and the rows of qc.csv by code."""
+    facts = describe(walk.store, verify=True).parts["study store"]
+
+    assert (facts["series"], facts["patients"]) == (6, 6)
+    assert facts["labelled slices"] == facts["slices"]
+    assert facts["positive any"] > 0
+
+
+@pytest.mark.parametrize("kind", ["cnn", "rnn"])
+def test_a_model_and_its_figures(walk: Walk, kind: str) -> None:
+    """Held-out scores, the thresholds of both levels, and that card and report are there."""
+    found = describe(getattr(walk, kind), verify=True)
+    facts = found.parts["model"]
+
+    assert found.damage == []
+    assert facts["MODEL_CARD.md"] == facts["report.html"] == "there"
+    assert "threshold of any, series, sensitivity_95" in facts
+    named = "fold 0, held out" if kind == "cnn" else "CNN + GRU on all held-out series"
+    assert "AUC any" in facts[named]
+
+
+def test_odd_directories(tmp_path: Path) -> None:
+    """Figures that aren't figures are passed over; what is neither store nor model is refused."""
+    with pytest.raises(UsageError, match="store or a model directory"):
+        describe(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"kind": "encoder", "folds": [1], "thresholds": {"slice": 3}}))
+    (tmp_path / "comparison.json").write_text('{"all": 3}')
+
+    assert describe(tmp_path).parts["model"]["kind"] == "encoder"
