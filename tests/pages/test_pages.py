@@ -144,6 +144,19 @@ _CONTRAST = """() => {
 }"""
 
 
+def test_a_dark_page_is_printed_in_black_on_white(tmp_path: Path, visit: Any) -> None:
+    """Whatever the reader chose for the screen."""
+    path = tmp_path / "page.html"
+    _whole().write(path)
+    page = visit(path, scheme="dark")
+    page.click("#theme")
+    page.click("#theme")
+    page.emulate_media(media="print")
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+
+    assert page.evaluate(colours) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+
+
 def test_sections_have_anchors_of_their_own() -> None:
     """Two sections of one name get two anchors, and the contents name all."""
     text = _whole().to_html()

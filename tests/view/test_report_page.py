@@ -217,8 +217,8 @@ def test_what_the_files_do_not_say_is_not_claimed(tmp_path: Path, visit: Any) ->
     page = visit(tmp_path / "study.html", width=390, scheme="dark")
     page.wait_for_selector("#stage[data-ready]")
 
-    assert page.locator(".side-left").count() == 0
-    assert page.inner_text(".side-right") == "sides unknown"
+    assert page.locator(".side-left, .side-right").count() == 0
+    assert page.inner_text(".unknown") == "sides unknown"
     assert page.inner_text("#bar-text") == "size unknown"
     assert "place unknown" in page.inner_text("#where")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -50,9 +50,14 @@ def findings_table(series: ShownSeries) -> Markup:
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
-    """Return findings as one line of a worklist: `SDH left ~24 ml`; `any` only where it stands alone."""
+    """Return findings as one line of a worklist: `SDH left ~24 ml`; `any` only where it stands alone.
+
+    A side gets a question mark where the files don't say how the image lies.
+    """
     named = [found for found in findings if found.label != "any"] or list(findings)
-    return ", ".join(
-        f"{SHORT.get(found.label, found.label)} {SIDES[found.side]} ~{number_text(found.volume_ml, 2)} ml"
-        for found in named
-    )
+    return ", ".join(map(_short, named))
+
+
+def _short(found: Finding) -> str:
+    side = SIDES[found.side] + ("?" if "orientation" in found.assumed else "")
+    return f"{SHORT.get(found.label, found.label)} {side} ~{number_text(found.volume_ml, 2)} ml"
