@@ -36,7 +36,7 @@ def test_rooms_reexport_nothing() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["build-studies"], ["train-cnn"], ["train-rnn"], ["predict"], ["evaluate"], ["check-submission"], ["synth"],
+    [[], ["build-studies"], ["train-cnn"], ["train-rnn"], ["predict"], ["evaluate"], ["cq500"], ["check-submission"], ["synth"],
      ["demo"], ["info"], ["eda"]],
 )  # fmt: skip
 def test_help_is_light_and_has_examples(command: list[str]) -> None:
