@@ -314,15 +314,15 @@ def _unpacked(data: str) -> np.ndarray:
 
 
 def test_slices_come_back_as_they_were() -> None:
-    """Every HU; a series too long for a page loses the noise of air first, then half its px, and says so."""
+    """Every HU; a series too long for a page loses the noise of air first, then px, and says so."""
     hu = np.random.default_rng(0).integers(-1024, 3072, (3, 64, 64)).astype(np.int16)
     packed = pack_slices(hu)
 
     assert (_unpacked(packed.data) == hu.ravel()).all()
     assert packed.remark == ""
     smaller = pack_slices(hu, most_bytes=8000)
-    assert (smaller.side, len(_unpacked(smaller.data))) == (32, 3 * 32 * 32)
-    assert "shown at 32 x 32 px instead of 64" in smaller.remark
+    assert (smaller.side, len(_unpacked(smaller.data))) == (36, 3 * 36 * 36)
+    assert "shown at 36 x 36 px instead of 64" in smaller.remark
 
 
 def test_heat_and_masks_come_back() -> None:

@@ -77,7 +77,7 @@ def report(
         images: Tables of images, as further sources.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
-        heat: Explain the series that are flagged: heat maps, places and sizes; about as long again as predicting.
+        heat: Explain the series that are flagged: heat maps, places and sizes; longer than predicting.
 
     Raises:
         UsageError: Options or sources that don't fit together, or no CT at all; nothing is written.
