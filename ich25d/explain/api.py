@@ -184,7 +184,7 @@ def _placed(position: Floats, pixel_mm: float | None, orientation: str) -> tuple
         )
         if not is_known
     ]
-    return (position if known else np.arange(len(position)) * 5.0), tuple(assumed)
+    return (position if known else np.arange(len(position), dtype=np.float64) * 5.0), tuple(assumed)
 
 
 def _gap(position: Floats) -> float:

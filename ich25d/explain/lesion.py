@@ -62,7 +62,7 @@ def density(hu: npt.NDArray[np.int16], anatomy: Anatomy) -> Float:
     above = soft - anatomy.tissue_hu.astype(np.float32)[:, None, None]
     share = np.clip((above - DENSE_HU[0]) / (DENSE_HU[1] - DENSE_HU[0]), 0, 1)
     share[(anatomy.depth <= RIM_MM) | (soft > BONE_HU)] = 0
-    return share.astype(np.float32)
+    return np.asarray(share, dtype=np.float32)
 
 
 def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy) -> Lesion:

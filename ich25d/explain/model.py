@@ -65,8 +65,8 @@ class ExplainingModel(Model):
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         if not found.series:
             raise UsageError(f"there must be a readable head CT series (got {found.n_seen} files) in {paths}")
-        for _, read, result in explain_jobs(network, found.series, labels=labels, workers=workers):
-            if read is not None and isinstance(result, Explanation):
+        for _, _, result in explain_jobs(network, found.series, labels=labels, workers=workers):
+            if isinstance(result, Explanation):
                 yield result
 
 

@@ -19,7 +19,7 @@ Rgb = npt.NDArray[np.uint8]
 def grey(hu: npt.NDArray[np.int16], *, level: float = LEVEL, width: float = WIDTH) -> npt.NDArray[np.uint8]:
     """Return a slice (h, w) through a window as grey."""
     share = (hu.astype(np.float32) - (level - width / 2)) / width
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(share, 0, 1) * 255), dtype=np.uint8)
 
 
 def overlay(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ich25d.dicom.header import Remark
 from ich25d.errors import StoreError, UsageError
@@ -236,7 +237,7 @@ def read_job(job: Job, *, crop: Crop, size: int) -> Read:
     )
 
 
-def _pixel_mm(series: Mapping[str, Any]) -> float | None:
+def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:
     """Return the side of a stored px from a series' row: columns are `scale` px of the source wide."""
     spacing, scale = series.get("pixel_spacing_mm"), series.get("scale")
     return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
