@@ -1,4 +1,4 @@
-"""`ich25d demo`: phantom DICOM, study store, CNN, sequence model, CSV, scores and a picture, in minutes on a CPU."""
+"""`ich25d demo`: phantom DICOM, study store, CNN, sequence model, CSV, pages, scores and a picture, in minutes."""
 
 import dataclasses
 import time
@@ -9,6 +9,7 @@ import pandas as pd
 
 from ich25d.encoder.train import train_cnn
 from ich25d.evaluate.run import evaluate
+from ich25d.evaluate.table import score_table
 from ich25d.labels import LABELS
 from ich25d.phantom.synth import synthesise
 from ich25d.predict.run import predict
@@ -20,6 +21,7 @@ from ich25d.studies.labelfile import read_labels
 from ich25d.studies.plan import make_plan
 from ich25d.studies.volume import read_series
 from ich25d.view.figure import draw_study
+from ich25d.view.report.writer import ReportWriter
 
 FOLDS = 2
 """Networks trained: each sees the heads that the other one is tested on."""
@@ -35,6 +37,8 @@ class DemoSummary:
     """The Kaggle CSV of the test heads."""
     picture: Path
     """The PNG of one of them."""
+    pages: Path
+    """The worklist of all of them, with a page each."""
     seconds: dict[str, float]
     """Wall time a step."""
     exit_code: int = 0
@@ -47,6 +51,7 @@ class DemoSummary:
             "",
             f"submission  {self.submission}",
             f"picture     {self.picture}",
+            f"pages       {self.pages}",
             f"time        {sum(self.seconds.values()):.0f} s: {times}",
         ]
 
@@ -56,6 +61,7 @@ class DemoSummary:
             "table": self.table,
             "submission": str(self.submission),
             "picture": str(self.picture),
+            "pages": str(self.pages),
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
         }
 
@@ -89,9 +95,10 @@ def walk(out: Path, *, n_studies: int = 40, seed: int = 0, recipe_name: str = "d
     clock.start("train-rnn", "4/6  out-of-fold embeddings -> sequence model")
     sequence = train_rnn(out / "studies", out / "runs" / "cnn", out / "runs" / "rnn", device="cpu")
 
-    clock.start("predict", "5/6  test DICOM -> submission.csv")
+    clock.start("predict", "5/6  test DICOM -> submission.csv and a page a study")
     submission = out / "predictions" / "submission.csv"
-    predict((heads.test,), out / "runs" / "rnn", submission, sample=heads.sample, device="cpu")
+    report = ReportWriter(out / "report", out / "runs" / "rnn")
+    predict((heads.test,), out / "runs" / "rnn", submission, sample=heads.sample, device="cpu", watcher=report)
 
     clock.start("evaluate", "6/6  scores on the test heads, and a picture")
     scores = evaluate(
@@ -99,7 +106,8 @@ def walk(out: Path, *, n_studies: int = 40, seed: int = 0, recipe_name: str = "d
     )
     picture = _draw(heads.test, submission.parent, heads.test_labels, recipe.slab.size)
     clock.stop()
-    return DemoSummary([*sequence.lines(), "", *scores.lines()], submission, picture, seconds)
+    table = [*sequence.lines(), "", *score_table("test slices", scores.slices)]
+    return DemoSummary(table, submission, picture, report.index, seconds)
 
 
 class _Clock:

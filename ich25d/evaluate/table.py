@@ -16,6 +16,16 @@ def level_table(level: str, scores: LevelScores) -> list[str]:
         level: `slices` or `series`.
         scores: What was measured.
     """
+    return [*score_table(level, scores), *_decision_table(scores)]
+
+
+def score_table(level: str, scores: LevelScores) -> list[str]:
+    """Lay out a level's score, and each label's ranking and calibration.
+
+    Args:
+        level: `slices` or `series`.
+        scores: What was measured.
+    """
     overall = scores.overall
     lines = [
         f"{level}: {scores.n}, of {scores.n_patients} patients or what stands for them",
@@ -29,6 +39,12 @@ def level_table(level: str, scores: LevelScores) -> list[str]:
         cells = [_cell(found["log_loss"]), _cell(found["auc"], 3), _cell(found["average_precision"], 3)]
         cells += [_cell(found["brier"]), _cell(found["calibration_error"])]
         lines.append(_row(label, f"{scores.n_positive[label]}/{scores.n_known[label]}", *cells))
+    return lines
+
+
+def _decision_table(scores: LevelScores) -> list[str]:
+    """Lay out the decisions at each rule's thresholds."""
+    lines: list[str] = []
     for rule, meaning in (("f1", "recall and precision alike"), ("f2", "recall twice")):
         measures = ("sensitivity", "specificity", "precision", "accuracy", rule)
         lines += ["", _row(f"{rule.upper()}: {meaning}", "threshold", *measures)]
