@@ -135,6 +135,20 @@ def test_labels_of_other_images_are_refused(studies: Path, tmp_path: Path) -> No
         explore(studies, tmp_path / "eda", labels=path)
 
 
+def test_a_store_without_labels(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attributes and pictures are there all the same, and nothing is said of labels."""
+    monkeypatch.setattr("ich25d.view.eda.run.find_painter", lambda: None)
+    build_studies((scans,), tmp_path / "store", only=("*00000.dcm", "*00001.dcm"), size=32, workers=1)
+
+    summary = explore(tmp_path / "store", tmp_path / "eda")
+
+    page = (tmp_path / "eda" / "index.html").read_text()
+    assert (summary.exit_code, summary.positives) == (0, {})
+    assert "No image here has labels." in page
+    assert "Without labels there is nothing to give away." in page
+    assert "What a slab looks like" in page
+
+
 def _table(n: int, **columns: object) -> pd.DataFrame:
     base = {"n_slices": 30.0, "slice_spacing_mm": 5.0, "tilt_deg": 0.0, "pixel_spacing_mm": 0.488}
     return pd.DataFrame(base | columns, index=pd.Index([f"s{number}" for number in range(n)], name="series_id"))

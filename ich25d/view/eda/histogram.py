@@ -57,6 +57,8 @@ def count_hu(store: StudyStore, rows: LabelRows, *, sampled: int = SAMPLED) -> H
     """
     any_label, place = rows.target[:, ANY_INDEX], relative_position(rows)
     inside = np.isnan(place) | ((place >= MIDDLE[0]) & (place <= MIDDLE[1]))
+    if not inside.any():  # scans of two slices have no middle
+        inside = np.ones(len(place), dtype=bool)
     groups = {
         "none": inside & (any_label == 0),
         "any": inside & (any_label == 1),

@@ -111,18 +111,18 @@ def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
 
 def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
     """Add pixel families and their label rates, and what the header alone tells."""
+    columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
+    rates = "Pixel families: share of labelled slices by label, and share of series with any"
+    shown = output.table("pixel_families", columns, found.families, caption=rates)
     ends = [np.array([row[place] for row in found.families], dtype=float) for place in (9, 10, 11)]
+    if np.isnan(ends[0]).all():
+        page.section("Pixel families and the shortcut", "Without labels there is nothing to give away.", shown)
+        return
     bars = output.bars(
         "family_rates", [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
         title="Series with any, by pixel family (95 % interval)", x_label="pixel family", y_label="share of series",
     )  # fmt: skip
-    columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
-    rates = "Pixel families: share of labelled slices by label, and share of series with any"
-    parts: list[str | Markup] = [
-        remarks(found.warnings) if found.warnings else _NO_SHORTCUT,
-        bars,
-        output.table("pixel_families", columns, found.families, caption=rates),
-    ]
+    parts: list[str | Markup] = [remarks(found.warnings) if found.warnings else _NO_SHORTCUT, bars, shown]
     if found.told:
         columns = ["attribute", "groups", "labelled series", "log loss without", "with it", "fall", "p (chi-square)"]
         rows = [[one.attribute, one.n_groups, one.n_series, one.base, one.loss, one.fall, one.p] for one in found.told]
