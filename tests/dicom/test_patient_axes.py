@@ -18,5 +18,5 @@ from ich25d.dicom.geometry import patient_axes
     ids=["usual", "turned by half", "tilted", "sagittal", "oblique", "unknown"],
 )
 def test_letters_are_those_of_patient_orientation(directions: tuple[float, ...] | None, letters: str) -> None:
-    """x grows to the left, y to the back, z to the head (PS3.3, C.7.6.2.1.1)."""
+    """X grows to the left, y to the back, z to the head (PS3.3, C.7.6.2.1.1)."""
     assert patient_axes(directions) == letters

@@ -207,7 +207,7 @@ def test_never_inflates_more_than_announced() -> None:
     with opened(bytes(content)) as handle:
         (member,) = list_members(handle)
         assert member.size == 1000
-        with pytest.raises(DicomError, match="ZIP_DAMAGED: .*(longer than|isn't the one) the directory says"):
+        with pytest.raises(DicomError, match=r"ZIP_DAMAGED: .*(longer than|isn't the one) the directory says"):
             read_member(handle, member)
 
 
