@@ -52,6 +52,9 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 SECOND = 0.3
 """Chance of a second bleed."""
 
+TISSUE_FROM_HU = -40.0
+"""Nothing in a skull is darker, but air and fat."""
+
 BONE_FROM_HU = 130.0
 BONE_ONLY_HU = 230.0
 """Between these the paint fades out: such a pixel is part bone."""
@@ -259,7 +262,8 @@ def paint(
             if layer.in_fluid:
                 _blend(plane, scanned, layer, anatomy, int(index))
         if shift is not None:
-            moved = _moved(plane, shift, smooth=False)
+            # A cubic curve swings over at an edge of bone or air; what moves is neither.
+            moved = _moved(np.clip(plane, TISSUE_FROM_HU, BONE_ONLY_HU), shift, smooth=False)
             still = (np.abs(shift).max(axis=0) < 0.03) | (plane > BONE_FROM_HU) | (moved > BONE_FROM_HU)
             plane = np.where(still, plane, moved)
         for _, layer in layers:

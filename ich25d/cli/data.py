@@ -74,7 +74,7 @@ DEMO_EXAMPLES = examples("ich25d demo --out demo", "ich25d demo --out demo --see
 
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for all that the walk makes.")],
-    studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 40,
+    studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed of the heads.")] = 0,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -66,7 +66,7 @@ class DemoSummary:
         }
 
 
-def walk(out: Path, *, n_studies: int = 40, seed: int = 0, recipe_name: str = "demo") -> DemoSummary:
+def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "demo") -> DemoSummary:
     """Do everything once, on phantoms.
 
     Args:
@@ -90,7 +90,9 @@ def walk(out: Path, *, n_studies: int = 40, seed: int = 0, recipe_name: str = "d
 
     clock.start("train-cnn", "3/6  slabs -> encoder, a network a fold")
     resume = (out / "runs" / "cnn").exists()
-    train_cnn(out / "studies", recipe, out / "runs" / "cnn", fold="all", device="cpu", resume=resume)
+    encoder = train_cnn(out / "studies", recipe, out / "runs" / "cnn", fold="all", device="cpu", resume=resume)
+    if encoder.interrupted:
+        raise KeyboardInterrupt  # the same command goes on from here
 
     clock.start("train-rnn", "4/6  out-of-fold embeddings -> sequence model")
     sequence = train_rnn(out / "studies", out / "runs" / "cnn", out / "runs" / "rnn", device="cpu")
@@ -102,7 +104,11 @@ def walk(out: Path, *, n_studies: int = 40, seed: int = 0, recipe_name: str = "d
 
     clock.start("evaluate", "6/6  scores on the test heads, and a picture")
     scores = evaluate(
-        submission.parent / "predictions.parquet", heads.test_labels, out / "evaluation", model=out / "runs" / "rnn"
+        submission.parent / "predictions.parquet",
+        heads.test_labels,
+        out / "evaluation",
+        model=out / "runs" / "rnn",
+        figures=False,  # the page draws its own
     )
     picture = _draw(heads.test, submission.parent, heads.test_labels, recipe.slab.size)
     clock.stop()
@@ -128,13 +134,15 @@ class _Clock:
 
 
 def _draw(source: Path, predictions: Path, labels: Path, size: int) -> Path:
-    """Draw the test head of which the model is surest that it bleeds."""
+    """Draw the bleeding test head of which the model is surest; of heads without bleeds, where there are no others."""
     table = pd.read_parquet(predictions / "predictions.parquet")
-    series_id = str(table["series_id"].iloc[int(table["any"].to_numpy(dtype=float).argmax())])
+    truth, _ = read_labels(labels)
+    bleeds = table["image_id"].map(truth["any"]).to_numpy(dtype=float) == 1
+    shown = table[table["series_id"].isin(table.loc[bleeds, "series_id"])] if bleeds.any() else table
+    series_id = str(shown["series_id"].iloc[int(shown["any"].to_numpy(dtype=float).argmax())])
     rows = table[table["series_id"] == series_id].sort_values("slice_index")
     plan = next(plan for plan in make_plan((source,)).series if plan.series_id == series_id)
     volume = read_series(plan, crop="head", size=2 * size)
-    truth, _ = read_labels(labels)
     picture = predictions / "study.png"
     draw_study(
         picture,

@@ -77,7 +77,7 @@ def draw_study(
 def _slices_to_show(any_probability: npt.NDArray[np.float64]) -> list[int]:
     """Choose slices over the whole scan, the one most likely to show blood among them."""
     n = len(any_probability)
-    even = np.linspace(0.15 * (n - 1), 0.9 * (n - 1), min(_COLUMNS, n)).round().astype(int)
+    even = np.linspace(0.15 * (n - 1), 0.8 * (n - 1), min(_COLUMNS, n)).round().astype(int)
     top = int(any_probability.argmax())
     even[int(np.abs(even - top).argmin())] = top
     return sorted({int(index) for index in even})

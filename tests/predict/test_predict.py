@@ -95,8 +95,8 @@ def test_a_killed_run_goes_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.Mo
     """What was predicted before the kill isn't predicted again; the result is that of a run at one go."""
     seen = []
 
-    def killed_after_two(jobs, network, *, workers=0):
-        for number, found in enumerate(predict_jobs(jobs, network, workers=workers)):
+    def killed_after_two(jobs, network, **options):
+        for number, found in enumerate(predict_jobs(jobs, network, **options)):
             if number == 2:
                 raise KeyboardInterrupt
             seen.append(found[0].series_id)
@@ -120,8 +120,8 @@ def test_a_killed_run_goes_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.Mo
 def test_parts_of_another_model_or_changed_files_are_not_used(walk: Walk, tmp_path: Path, monkeypatch) -> None:
     """After a kill, another model starts anew."""
 
-    def killed(jobs, network, *, workers=0):
-        yield next(iter(predict_jobs(jobs, network, workers=workers)))
+    def killed(jobs, network, **options):
+        yield next(iter(predict_jobs(jobs, network, **options)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_module, "predict_jobs", killed)
