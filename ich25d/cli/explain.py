@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Device, Images, Json, Only, Quiet, Workers, begin, end, examples
+from ich25d.cli.options import Device, Images, Json, Model, Only, Predicted, Quiet, Workers, begin, end, examples
 
 EXPLAIN_EXAMPLES = examples(
     "ich25d explain study/ --model runs/rnn --out explained",
@@ -14,12 +14,9 @@ EXPLAIN_EXAMPLES = examples(
 
 
 def explain(
-    model: Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")],
+    model: Model,
     out: Annotated[Path, typer.Option(help="The folder for heat maps, findings.csv and the page.")],
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
-    ] = None,
+    sources: Predicted = None,
     only: Only = None,
     images: Images = None,
     labels: Annotated[

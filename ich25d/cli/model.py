@@ -5,7 +5,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from ich25d.cli.options import Board, Device, Figures, Images, Json, Only, Quiet, Set, Workers, begin, end, examples
+from ich25d.cli.options import (
+    Board,
+    Device,
+    Figures,
+    Images,
+    Json,
+    Model,
+    Only,
+    Predicted,
+    Quiet,
+    Set,
+    Workers,
+    begin,
+    end,
+    examples,
+)
 
 TRAIN_CNN_EXAMPLES = examples(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
@@ -85,12 +100,9 @@ PREDICT_EXAMPLES = examples(
 
 
 def predict(
-    model: Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")],
+    model: Model,
     out: Annotated[Path, typer.Option(help="The CSV to write; tables of slices, studies and remarks stand beside it.")],
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
-    ] = None,
+    sources: Predicted = None,
     only: Only = None,
     sample: Annotated[Path | None, typer.Option(help="Answer this sample submission, id for id.")] = None,
     images: Images = None,

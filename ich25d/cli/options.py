@@ -32,6 +32,11 @@ Images = Annotated[
     list[Path] | None,
     typer.Option(help="A table of images (csv, parquet, feather) as a further source; may be repeated."),
 ]
+Predicted = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
+]
+Model = Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, as encoder.name=resnet18.")]

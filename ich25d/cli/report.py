@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Device, Images, Json, Only, Quiet, Workers, begin, end, examples
+from ich25d.cli.options import Device, Images, Json, Model, Only, Predicted, Quiet, Workers, begin, end, examples
 
 REPORT_EXAMPLES = examples(
     "ich25d report study/ --model runs/rnn --out report",
@@ -15,12 +15,9 @@ REPORT_EXAMPLES = examples(
 
 
 def report(
-    model: Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")],
+    model: Model,
     out: Annotated[Path, typer.Option(help="The folder for the pages.")],
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
-    ] = None,
+    sources: Predicted = None,
     only: Only = None,
     images: Images = None,
     device: Device = "auto",

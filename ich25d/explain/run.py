@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
 from ich25d.explain.api import Explanation
 from ich25d.explain.model import explain_jobs
@@ -27,8 +26,7 @@ from ich25d.predict.jobs import find_jobs, fingerprint
 from ich25d.predict.network import load_network
 from ich25d.predict.run import without_doubles
 from ich25d.progress import bar, remark
-from ich25d.studies.plan import NO_DICOM
-from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.qc import QcRow, count_refused, write_qc
 from ich25d.training.precision import choose_device
 
 
@@ -145,7 +143,7 @@ def explain(
     write_qc(out / QC_FILE, qc)
     write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
-    refused = Counter(row.code for row in qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    refused = count_refused(qc)
     return ExplainSummary(
         out=out,
         n_series=len(ordered),

@@ -15,8 +15,7 @@ from ich25d.predict.parts import Part, Parts, kept_parts
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import bar, remark
-from ich25d.studies.plan import NO_DICOM
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, count_refused
 from ich25d.training.precision import choose_device
 
 
@@ -199,7 +198,7 @@ def _codes(qc: Sequence[QcRow]) -> str:
 def _summary(
     out: Path, done: Sequence[tuple[Job, Part]], written: Written, n_resumed: int, n_not_wanted: int
 ) -> PredictSummary:
-    refused = Counter(row.code for row in written.qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    refused = count_refused(written.qc)
     return PredictSummary(
         out=out,
         n_series=len(done),

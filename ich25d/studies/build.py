@@ -22,9 +22,9 @@ from ich25d.studies.build_summary import BuildSummary
 from ich25d.studies.claim import claimed, opened_notebook
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.notebook import Done, Notebook
-from ich25d.studies.plan import NO_DICOM, Plan, make_plan
+from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
-from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.qc import QcRow, count_refused, write_qc
 from ich25d.studies.reading import build_all
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import FORMAT, VERSION, read_marker
@@ -226,7 +226,7 @@ class _Build:
             n_bytes=int(tables.series["n_bytes"].sum()),
             size=self.parameters["size"],
             crop=self.parameters["crop"],
-            refusals=Counter(row.code for row in qc if is_refusal(row.code) and row.code not in NO_DICOM),
+            refusals=count_refused(qc),
             remarks=Counter(row.code for row in qc if not is_refusal(row.code)),
         )
 

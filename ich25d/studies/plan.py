@@ -14,7 +14,7 @@ from ich25d.studies.image_series import PlannedImages, plan_images
 from ich25d.studies.index import Indexed, Privacy, index_entries
 from ich25d.studies.notebook import Notebook
 from ich25d.studies.pool import map_series, n_workers
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.source import Entry, Sources, list_entries
 
@@ -25,9 +25,6 @@ WORTH_STARTING = 8 * CHUNK
 """Below this many files, headers are read sooner than processes start."""
 
 _DOUBLE = "the series, or an image of it, is in an earlier source too; the earlier one is kept"
-
-NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
-"""Codes of files that are no DICOM at all: they aren't refused, they were never meant."""
 
 
 @dataclass(slots=True)

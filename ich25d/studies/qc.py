@@ -2,11 +2,16 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ich25d.dicom.codes import is_refusal
 from ich25d.files import replacing
+
+NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
+"""Codes of files that are no DICOM at all: they aren't refused, they were never meant."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +30,16 @@ class QcRow:
     """Reason code; `ich25d.dicom.codes` has the table."""
     detail: str
     """One sentence without identifying values."""
+
+
+def is_refused(row: QcRow) -> bool:
+    """Return whether a row refuses what was meant to be read; it makes a command's exit code 1."""
+    return is_refusal(row.code) and row.code not in NO_DICOM
+
+
+def count_refused(rows: Iterable[QcRow]) -> Counter[str]:
+    """Count what was refused, by code."""
+    return Counter(row.code for row in rows if is_refused(row))
 
 
 HEADER: tuple[str, ...] = tuple(field.name for field in fields(QcRow))

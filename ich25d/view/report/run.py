@@ -1,18 +1,16 @@
 """`ich25d report`: sources and a model in, a page a study and a worklist out."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
 from ich25d.predict.jobs import find_jobs
 from ich25d.predict.network import load_network
 from ich25d.predict.parts import kept_parts
 from ich25d.predict.run import predict_all, without_doubles
-from ich25d.studies.plan import NO_DICOM
+from ich25d.studies.qc import count_refused, is_refused
 from ich25d.training.precision import choose_device
 from ich25d.view.report.writer import ReportWriter
 
@@ -88,14 +86,14 @@ def report(
     network = load_network(model, choose_device(device))
     found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
     jobs, qc = without_doubles(found)
-    if not jobs and not any(is_refusal(row.code) and row.code not in NO_DICOM for row in qc):
+    if not jobs and not any(is_refused(row) for row in qc):
         raise UsageError(f"there must be a CT series to report (got {found.n_seen} files or images); see --only")
     out.mkdir(parents=True, exist_ok=True)
     with kept_parts(writer.index, network.stamp) as parts:
         done, more, _ = predict_all(jobs, network, parts, workers, qc, writer)
         qc += more
         writer.finish(network, jobs, done, qc)
-    refusals = Counter(row.code for row in qc if is_refusal(row.code) and row.code not in NO_DICOM)
+    refusals = count_refused(qc)
     return ReportSummary(
         writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, dict(sorted(refusals.items()))
     )

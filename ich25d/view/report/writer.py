@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
 from ich25d.evaluate.inputs import find_thresholds
 from ich25d.explain.api import explain_read
@@ -17,8 +16,7 @@ from ich25d.files import file_key, write_json
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
-from ich25d.studies.plan import NO_DICOM
-from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.qc import QcRow, is_refused, write_qc
 from ich25d.studies.volume import Crop
 from ich25d.view.report.findings import findings_text
 from ich25d.view.report.page import study_page
@@ -141,7 +139,7 @@ def _refused(jobs: Sequence[Job], done: set[str], qc: Sequence[QcRow]) -> tuple[
     reasons: defaultdict[str, list[QcRow]] = defaultdict(list)
     files = []
     for row in qc:
-        if not is_refusal(row.code) or row.code in NO_DICOM:
+        if not is_refused(row):
             continue
         if row.series_id and row.series_id not in done:
             reasons[row.series_id].append(row)
