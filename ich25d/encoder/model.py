@@ -82,7 +82,7 @@ class SlabEncoder(nn.Module):
         x_BCHW = (x_BCHW - self.mean) / self.std  # noqa: N806
         x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)  # noqa: N806  # twice as fast on a CPU
         feature = self.backbone.forward_features(x_BCHW)  # type: ignore[operator]  # every timm model has it
-        embedding_BE = self.backbone.forward_head(feature, pre_logits=True)  # type: ignore[operator]  # noqa: N806
+        embedding_BE = self.backbone.forward_head(feature, pre_logits=True)  # type: ignore[operator]  # noqa: N806  # as above
         embedding_BE = embedding_BE.float()  # noqa: N806
         with torch.autocast(embedding_BE.device.type, enabled=False):
             return embedding_BE, self.head(self.dropout(embedding_BE))
@@ -191,8 +191,8 @@ def assemble(
     backbone.eval()
     try:
         with torch.no_grad():
-            feature = backbone.forward_features(torch.zeros(1, len(mean), slab.size, slab.size))  # type: ignore[operator]
-            embedding = backbone.forward_head(feature, pre_logits=True)  # type: ignore[operator]
+            feature = backbone.forward_features(torch.zeros(1, len(mean), slab.size, slab.size))  # type: ignore[operator]  # as there
+            embedding = backbone.forward_head(feature, pre_logits=True)  # type: ignore[operator]  # as there
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
             f"encoder {config.name!r} can't take slabs of {slab.size} px ({error}); choose another slab.size"
