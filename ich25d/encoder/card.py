@@ -23,6 +23,7 @@ from ich25d.encoder.card_parts import (
 from ich25d.encoder.run import Run
 from ich25d.labels import LABELS
 from ich25d.studies.store import StudyStore
+from ich25d.training.calibration import Calibration
 from ich25d.training.card import Cell, begin_card, end_card, table, with_interval
 from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
@@ -65,8 +66,11 @@ def write_cnn_card(
     card.section("Training", training_text(recipe), table(("setting", "value"), settings))
     card.section(
         "Calibration and thresholds",
-        "Logits aren't calibrated beyond the correction for painted and balanced slices (folded into the last layer); "
-        "`train-rnn` calibrates.",
+        "For this CNN alone, temperature and bias of each label are fitted on out-of-fold logits, pulled towards the "
+        f"recipe's shares of positive slices with the weight of {recipe.calibration.prevalence_weight:g} slices; the "
+        "correction for painted and balanced slices is folded into the last layer. `train-rnn` starts from the logits "
+        "and calibrates anew.",
+        _calibration_table(run, recipe),
         *threshold_tables(run.content.get("thresholds")),
     )
     card.section("Performance", *_performance(logit, target, patient))
@@ -74,6 +78,15 @@ def write_cnn_card(
     add_files(card, out, run.content, recipe, store)
     end_card(card)
     card.write(out)
+
+
+def _calibration_table(run: Run, recipe: Recipe) -> str:
+    found = Calibration.from_dict(run.content.get("calibration"))
+    rows: list[list[Cell]] = [
+        [label, recipe.calibration.prevalence.get(label), temperature, bias]
+        for label, temperature, bias in zip(LABELS, found.temperature, found.bias, strict=True)
+    ]
+    return table(("label", "share at the place of use", "temperature", "bias"), rows)
 
 
 def _performance(logit: Floats, target: Floats, patient: Sequence[str]) -> list[str]:
@@ -94,7 +107,7 @@ def _performance(logit: Floats, target: Floats, patient: Sequence[str]) -> list[
             cells.append(with_interval(float(measure(truth, value)), *ends))
         rows.append([label, int(truth.sum()), len(truth), *cells])
     return [
-        f"Out-of-fold slices: each is judged by the one network that never saw its patient. 95 % intervals from "
-        f"{replicates} resamplings of patients.",
+        f"Out-of-fold slices: each is judged by the one network that never saw its patient, before the calibration, "
+        f"which is fitted on these very slices. 95 % intervals from {replicates} resamplings of patients.",
         table(("label", "positive", "known", *(name for name, _ in _MEASURES)), rows),
     ]

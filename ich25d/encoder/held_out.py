@@ -1,6 +1,7 @@
-"""What the finished folds of a CNN say of the slices that they didn't train on: pooled score and thresholds."""
+"""What the finished folds of a CNN say of the slices that they didn't train on: score, calibration, thresholds."""
 
 import dataclasses
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.config import CalibrationConfig
 from ich25d.encoder.run import Run
 from ich25d.encoder.validate import score
 from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import remark
 from ich25d.studies.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.thresholds import choose_thresholds
@@ -39,9 +42,29 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
     )
 
 
-def thresholds_of(held_out: HeldOut) -> dict[str, Any]:
+def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
+    """Fit what `predict` applies to a CNN alone; `train-rnn` starts from the bare logits and fits its own.
+
+    Args:
+        held_out: Out-of-fold logits.
+        config: [calibration]; where `fit_on` matches no series, the logits stay as they are, and a remark says so.
+    """
+    rows = np.array([any(fnmatchcase(name, pattern) for pattern in config.fit_on) for name in held_out.series_id])
+    if not rows.any():
+        remark(f"calibration.fit_on {list(config.fit_on)} matches no held-out series: the CNN stays uncalibrated")
+        return Calibration()
+    prevalence = [config.prevalence.get(label, np.nan) for label in LABELS]
+    return Calibration.fit(
+        held_out.logit[rows],
+        held_out.target[rows],
+        prevalence=prevalence,
+        prevalence_weight=config.prevalence_weight,
+    )
+
+
+def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
     """Choose thresholds for what `predict` makes of a CNN alone: a series is its largest slice."""
-    probability = Calibration().probability(held_out.logit)
+    probability = calibration.probability(held_out.logit)
     names, code = np.unique(held_out.series_id, return_inverse=True)
     whole, target = np.zeros((len(names), N_LABELS)), np.zeros((len(names), N_LABELS))
     np.maximum.at(whole, code, probability)

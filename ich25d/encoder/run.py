@@ -26,6 +26,7 @@ from ich25d.files import inside, replacing, sha256_file, write_json
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
+from ich25d.training.calibration import Calibration
 from ich25d.training.precision import Precision, quick_inference
 
 FORMAT = 1
@@ -249,10 +250,11 @@ def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, A
         write_json(folder / MODEL_FILE, {**common, "folds": ordered})
 
 
-def set_thresholds(folder: Path, thresholds: dict[str, Any]) -> None:
-    """Enter thresholds, chosen on held-out slices and series, in `model.json`."""
+def set_decision(folder: Path, calibration: Calibration, thresholds: dict[str, Any]) -> None:
+    """Enter calibration and thresholds, fitted on held-out slices and series, in `model.json`."""
     with _locked(folder):
-        write_json(folder / MODEL_FILE, {**read_run(folder).content, "thresholds": thresholds})
+        content = read_run(folder).content
+        write_json(folder / MODEL_FILE, {**content, "calibration": calibration.to_dict(), "thresholds": thresholds})
 
 
 @contextmanager

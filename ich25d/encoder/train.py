@@ -14,10 +14,10 @@ import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold import FoldTraining
-from ich25d.encoder.held_out import pooled_score, read_held_out, thresholds_of
+from ich25d.encoder.held_out import calibration_of, pooled_score, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.rows import data_digest, folds_of
-from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run, set_thresholds
+from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run, set_decision
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -153,12 +153,13 @@ def train_cnn(
 
 
 def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
-    """Choose thresholds on the held-out slices of all finished folds, and write the model card."""
+    """Calibrate and choose thresholds on the held-out slices of all finished folds, and write the model card."""
     held_out = read_held_out(out, read_run(out), store)
     known = np.flatnonzero(~np.isnan(held_out.target).all(axis=1))
     if not len(known):
         return
-    set_thresholds(out, thresholds_of(held_out))
+    calibration = calibration_of(held_out, recipe.calibration)
+    set_decision(out, calibration, thresholds_of(held_out, calibration))
     write_cnn_card(
         out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
         [held_out.patient_id[row] for row in known],

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.special import expit
 from toy_walk import Walk
 
+from ich25d.config import CalibrationConfig
+from ich25d.encoder.held_out import calibration_of, read_held_out
+from ich25d.encoder.run import read_run
 from ich25d.labels import LABELS
+from ich25d.studies.store import StudyStore
+from ich25d.training.calibration import Calibration
+from ich25d.training.metrics import mean_log_loss
 from ich25d.training.thresholds import POINTS, RULES
 
 _SECTIONS = (
@@ -48,3 +55,30 @@ def test_a_trained_model_has_operating_points(walk: Walk, kind: str) -> None:
         for found in by_rule.values():
             assert set(found) <= set(LABELS)
             assert {"any"} <= set(found)
+
+
+def test_a_cnn_alone_is_calibrated_out_of_fold(walk: Walk) -> None:
+    """Its `model.json` holds the calibration that lowers the log loss of the out-of-fold logits."""
+    content = json.loads((walk.cnn / "model.json").read_text())
+    calibration = Calibration.from_dict(content["calibration"])
+    parts = [pd.read_parquet(walk.cnn / f"fold{fold}" / "oof.parquet") for fold in content["folds"]]
+    logit = pd.concat(parts).set_index("image_id")[list(LABELS)]
+    target = (
+        pd.read_parquet(walk.store / "slices.parquet").set_index("image_id").loc[logit.index, "any"].to_numpy(float)
+    )
+
+    bare, fitted = expit(logit["any"].to_numpy()), expit(calibration.apply(logit.to_numpy())[:, LABELS.index("any")])
+
+    assert mean_log_loss(target, fitted) < mean_log_loss(target, bare)
+
+
+def test_a_prevalence_draws_the_calibration_of_a_cnn(walk: Walk) -> None:
+    """Where bleeds are said to be rarer, probabilities fall; a pattern that matches no series changes nothing."""
+    held_out = read_held_out(walk.cnn, read_run(walk.cnn), StudyStore.open(walk.store))
+    rarer = CalibrationConfig(prevalence={"any": 0.001}, prevalence_weight=1e5)
+
+    natural = calibration_of(held_out, CalibrationConfig()).probability(held_out.logit)[:, -1]
+
+    assert calibration_of(held_out, rarer).bias[-1] < calibration_of(held_out, CalibrationConfig()).bias[-1]
+    assert 0 < natural.mean() < 1
+    assert calibration_of(held_out, CalibrationConfig(fit_on=("nobody*",))) == Calibration()
