@@ -15,6 +15,7 @@ from ich25d.predict.jobs import Job, Read, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs
+from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow
 from ich25d.studies.volume import Crop
 from ich25d.training.precision import choose_device
@@ -64,7 +65,7 @@ class ExplainingModel(Model):
         paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         if not found.series:
-            raise UsageError(f"there must be a readable head CT series (got {found.n_seen} files) in {paths}")
+            raise nothing_used(found.n_seen, found.qc)
         for _, _, result in explain_jobs(network, found.series, labels=labels, workers=workers):
             if isinstance(result, Explanation):
                 yield result

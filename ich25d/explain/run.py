@@ -22,12 +22,11 @@ from ich25d.explain.output import (
 )
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
 from ich25d.labels import LABELS
-from ich25d.predict.jobs import find_jobs, fingerprint
-from ich25d.predict.network import load_network
-from ich25d.predict.run import without_doubles
+from ich25d.predict.gather import gather
+from ich25d.predict.jobs import fingerprint
 from ich25d.progress import bar, remark
+from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, write_qc
-from ich25d.training.precision import choose_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,7 @@ def explain(
         raise UsageError(f"--out must be a folder (got the file {out})")
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
-    network = load_network(model, choose_device(device))
-    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
-    jobs, qc = without_doubles(found)
-    if not jobs:
-        raise UsageError(
-            f"there must be a head CT series to explain (got {found.n_seen} files or images, none of use); see --only"
-        )
+    network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
     asked = ",".join(sorted(labels)) if labels is not None else "*"
     made_from = {job.series_id: f"{network.stamp} {fingerprint(job)} {asked}" for job in jobs}
     done: dict[str, Found] = {}
@@ -137,8 +130,7 @@ def explain(
     ordered = [done[job.series_id] for job in jobs if job.series_id in done]
     qc += [row for one in ordered for row in one.qc]
     if not ordered:
-        codes = ", ".join(sorted({row.code for row in qc}))
-        raise UsageError(f"there must be a readable series (got {codes} in {len(jobs)} series)")
+        raise nothing_used(n_seen, qc, "readable series")
     write_findings(out / FINDINGS_FILE, ordered)
     write_qc(out / QC_FILE, qc)
     write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER)

@@ -23,6 +23,7 @@ from ich25d.predict.output import flags_of
 from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs, predict_read
 from ich25d.predict.submission import write_submission
+from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow
 from ich25d.studies.volume import Crop
 from ich25d.training.precision import choose_device
@@ -150,8 +151,7 @@ class Model:
             else:
                 refused += result
         if not done:
-            codes = ", ".join(sorted({row.code for row in refused})) or "nothing refused"
-            raise UsageError(f"there must be a readable head CT series (got {found.n_seen} files, {codes}) in {paths}")
+            raise nothing_used(found.n_seen, refused, "readable head CT series")
         ordered = tuple(done[job.series_id] for job in found.series if job.series_id in done)
         return Prediction(ordered, tuple(refused))
 

@@ -1,22 +1,21 @@
 """`ich25d predict`: sources and a model in, the competition's CSV and its tables out."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ich25d.dicom.codes import is_refusal
 from ich25d.errors import UsageError
-from ich25d.predict.jobs import Job, Jobs, Read, find_jobs, fingerprint
-from ich25d.predict.network import Network, load_network
+from ich25d.predict.gather import gather
+from ich25d.predict.jobs import Job, Read, fingerprint
+from ich25d.predict.network import Network
 from ich25d.predict.output import Written, write_outputs
 from ich25d.predict.parts import Part, Parts, kept_parts
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import bar, remark
+from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow, count_refused
-from ich25d.training.precision import choose_device
 
 
 class Watcher(Protocol):
@@ -123,40 +122,20 @@ def predict(
     if out.is_dir():
         raise UsageError(f"--out must be a CSV file (got the folder {out})")
     wanted = None if sample is None else read_sample(sample)
-    network = load_network(model, choose_device(device))
-    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
-    jobs, qc = without_doubles(found)
+    network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
     asked = None if wanted is None else set(wanted)
     chosen = [job for job in jobs if asked is None or not asked.isdisjoint(job.image_ids)]
     if not chosen:
-        raise UsageError(
-            f"there must be a head CT series {'' if asked is None else 'with images of the sample '}to predict "
-            f"(got {found.n_seen} files or images, {len(jobs)} series, {_codes(qc) or 'nothing refused'}); see --only"
-        )
+        raise nothing_used(n_seen, qc, f"series with images of the sample beside {len(jobs)} of others")
     with kept_parts(out, network.stamp) as parts:
         done, more, n_resumed = predict_all(chosen, network, parts, workers, qc, watcher)
         qc += more
         if not done and wanted is None:
-            raise UsageError(f"there must be a readable series (got {_codes(qc)} in {len(chosen)} series)")
+            raise nothing_used(n_seen, qc, "readable series")
         if watcher is not None:
             watcher.finish(network, chosen, done, qc)
         written = write_outputs(out, done, qc, network.prior, sample, wanted)
     return _summary(out, done, written, n_resumed, len(jobs) - len(chosen))
-
-
-def without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
-    """Leave out series whose images other sources hold as well, as a store and the files it was made from."""
-    seen: set[str] = set()
-    jobs, qc = [], list(found.qc)
-    for job in found.series:
-        twice = seen.intersection(job.image_ids)
-        if twice:
-            detail = f"{len(twice)} of its images are in another source as well; the first source is used"
-            qc.append(QcRow("", "", job.series_id, "series", "DUP_UID_SAME", detail))
-            continue
-        seen.update(job.image_ids)
-        jobs.append(job)
-    return jobs, qc
 
 
 def predict_all(
@@ -188,11 +167,6 @@ def predict_all(
             advance(len(job))
     done = [(job, there[job]) for job in jobs if job in there]
     return done, [row for _, part in done for row in part.qc] + lost, n_resumed
-
-
-def _codes(qc: Sequence[QcRow]) -> str:
-    counts = Counter(row.code for row in qc if is_refusal(row.code))
-    return ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
 
 
 def _summary(

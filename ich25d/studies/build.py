@@ -22,6 +22,7 @@ from ich25d.studies.build_summary import BuildSummary
 from ich25d.studies.claim import claimed, opened_notebook
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.notebook import Done, Notebook
+from ich25d.studies.nothing import nothing_used
 from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
 from ich25d.studies.qc import QcRow, count_refused, write_qc
@@ -89,7 +90,7 @@ def build_studies(
     with claimed(out), opened_notebook(out, parameters) as notebook:
         plan = make_plan(sources, only, images, workers=workers, notebook=notebook)
         if not plan.series:
-            raise UsageError(f"there must be a head CT series (got {plan.n_seen} files and none of use); see --only")
+            raise nothing_used(plan.n_seen, plan.qc)
         if table is not None:
             ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
             check_match(ids, table, labels.name if labels else "")

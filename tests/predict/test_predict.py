@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(walk: Walk, tmp_path: 
     cases = [
         (((), walk.rnn), {}, UsageError, "something to read"),
         (((tmp_path / "none",), walk.rnn), {}, UsageError, "must exist"),
-        (((tmp_path / "empty",), walk.rnn), {}, UsageError, "NOT_DICOM 1"),
+        (((tmp_path / "empty",), walk.rnn), {}, UsageError, "1 NOT_DICOM"),
         (((walk.test,), walk.rnn), {"sample": other}, UsageError, "images of the sample"),
         (((walk.store,), walk.rnn), {"only": ("*",)}, UsageError, "--only"),
         (((walk.test,), tmp_path), {}, ModelError, "model.json"),

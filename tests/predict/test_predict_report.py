@@ -132,7 +132,7 @@ def test_nothing_to_report_writes_nothing(walk: Walk, tmp_path: Path) -> None:
     """No CT at all, or a file where the folder should be."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("no image")
-    with pytest.raises(UsageError, match="there must be a CT series"):
+    with pytest.raises(UsageError, match=r"there must be a head CT series .*1 NOT_DICOM"):
         report((tmp_path / "empty",), walk.rnn, tmp_path / "report", device="cpu")
     with pytest.raises(UsageError, match="must be a folder"):
         report((walk.test,), walk.rnn, tmp_path / "empty" / "notes.txt", device="cpu")

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ich25d.errors import UsageError
-from ich25d.predict.jobs import find_jobs
-from ich25d.predict.network import load_network
+from ich25d.predict.gather import gather
 from ich25d.predict.parts import kept_parts
-from ich25d.predict.run import predict_all, without_doubles
-from ich25d.studies.qc import count_refused, is_refused
-from ich25d.training.precision import choose_device
+from ich25d.predict.run import predict_all
+from ich25d.studies.qc import count_refused
 from ich25d.view.report.writer import ReportWriter
 
 
@@ -83,11 +80,7 @@ def report(
         StoreError: A study store is of another size or crop than the model's.
     """
     writer = ReportWriter(out, model, heat=heat)
-    network = load_network(model, choose_device(device))
-    found = find_jobs(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
-    jobs, qc = without_doubles(found)
-    if not jobs and not any(is_refused(row) for row in qc):
-        raise UsageError(f"there must be a CT series to report (got {found.n_seen} files or images); see --only")
+    network, jobs, qc, _ = gather(sources, model, only=only, images=images, device=device, workers=workers)
     out.mkdir(parents=True, exist_ok=True)
     with kept_parts(writer.index, network.stamp) as parts:
         done, more, _ = predict_all(jobs, network, parts, workers, qc, writer)
