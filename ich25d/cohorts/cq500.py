@@ -1,7 +1,8 @@
 """`ich25d cq500`: the public external test of 491 head CTs, three readers each, at the level of studies."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ich25d.cohorts.cq500_predict import Predicted, predict_studies, stacked
+from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, case_lines, cases_section, cases_table, settle
+from ich25d.cohorts.cq500_predict import QC_FILE, Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare_level
@@ -49,12 +51,16 @@ class Cq500Summary:
     n_read: int
     n_judged: int
     paper: Paper
+    cases: list[Case]
+    """What became of every study."""
+    refusals: dict[str, int]
+    """Rows of `qc.csv` that refuse something, by code."""
     remarks: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when studies that were read have no prediction."""
-        return 1 if self.n_judged < self.n_read else 0
+        """0, or 1 when something was refused, or studies that were read have no prediction."""
+        return 1 if self.refusals or self.n_judged < self.n_read else 0
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a label: N, positives, AUC with both intervals, and the operating points."""
@@ -79,17 +85,21 @@ class Cq500Summary:
     def lines(self) -> list[str]:
         """Say it for people."""
         lines = [f"CQ500, {self.source}: N = {self.n_judged} of {self.n_read} studies read; label: 2 of 3 readers"]
-        lines.append(f"  {'':<18}{'positive':>9}  {f'AUC [{LEVEL:.0%}]':<22}{'[DeLong]':<16}")
+        lines.append(f"  {'':<18}{'positive':>9}  {f'AUC [{LEVEL:.0%}]':<24}{'[DeLong]':<16}")
         for row in self.rows():
             auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
             ends = interval((row["delong_low"], row["delong_high"]))
-            text = f"  {row['label']:<18}{row['n_positive']:>9}  {auc:<22}{ends:<16}"
+            text = f"  {row['label']:<18}{row['n_positive']:>9}  {auc:<24}{ends:<16}"
             for point in POINTS:
                 for name in ("sensitivity", "specificity"):
                     key = f"{name}_at_{point}"
                     if key in row:
                         text += f" {name[:4]} {short(Measure(row[key], row[f'{key}_low'], row[f'{key}_high']))}"
             lines.append(text.rstrip())
+        lines += case_lines(self.cases)
+        if self.refusals:
+            codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
+            lines.append(f"refused: {codes}; {self.out / QC_FILE} says which")
         return [*lines, *self.remarks, f"written to {self.out}"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +110,8 @@ class Cq500Summary:
         ]
         return {
             "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": labels,
-            "remarks": self.remarks, **self.paper.to_dict(),
+            "cases": [asdict(case) for case in self.cases if case.outcome != JUDGED or case.detail],
+            "refusals": self.refusals, "remarks": self.remarks, **self.paper.to_dict(),
         }  # fmt: skip
 
 
@@ -156,6 +167,7 @@ def evaluate_cq500(
     if not rows:
         raise UsageError(f"reads and predictions must share studies (got {len(read.name)} and {len(probability)})")
     names = [read.name[row] for row in rows]
+    cases = settle(read.name, set(probability.index), found.cases if found is not None else {})
     thresholds, chosen = find_thresholds(model)
     ids = np.array(names, dtype=object)
     level = make_level(
@@ -164,7 +176,7 @@ def evaluate_cq500(
     )  # fmt: skip
     part = measure_level(level, prevalences=prevalences)
     paper = Paper(
-        f"CQ500: {source}", [part], _flow(read, probability, len(rows), found, out),
+        f"CQ500: {source}", [part], _flow(read, cases, found, out),
         f"chosen on validation, of {model.name}" if chosen and model is not None else "not given",
         prevalences=tuple(prevalences),
         remarks=[*point_remarks([part], has_model=chosen), TERMS],
@@ -173,31 +185,34 @@ def evaluate_cq500(
     )  # fmt: skip
     if against is not None:
         _compare(paper, level, names, against)
-    summary = Cq500Summary(out, source, len(read.name), len(rows), paper)
+    refusals = dict(sorted(found.refusals.items())) if found is not None else {}
+    summary = Cq500Summary(out, source, len(read.name), len(rows), paper, cases, refusals)
     paper.sections = [_table(summary), _readers(read)]
-    paper.remarks += write_paper(paper, out, more={"cq500": pd.DataFrame(summary.rows())}, figures=figures)
+    if (odd := cases_section(cases)) is not None:
+        paper.sections.append(odd)
+    more = {"cq500": pd.DataFrame(summary.rows()), "studies": cases_table(cases)}
+    paper.remarks += write_paper(paper, out, more=more, figures=figures)
     summary.remarks = paper.remarks
     write_json(out / "evaluation.json", summary.to_dict())
     write_text(out / "evaluation.txt", "\n".join(summary.lines()) + "\n")
     return summary
 
 
-def _flow(read: Reads, probability: pd.DataFrame, n: int, found: Predicted | None, out: Path) -> Flow:
-    steps = [("studies read by three readers", len(read.name))]
+def _flow(read: Reads, cases: Sequence[Case], found: Predicted | None, out: Path) -> Flow:
+    steps = []
     if found is not None:
         steps += [
             ("series found in the sources", found.n_series),
             ("of these without a study's name in their path", found.n_nameless),
+            ("of these of studies that weren't read", found.n_not_read),
             ("of these not their study's main one", found.n_rejected),
-            ("studies whose main series can't be read", len(found.unreadable)),
         ]
-    steps += [
-        ("studies predicted", len(probability)),
-        ("studies read and not predicted", len(read.name) - n),
-        ("studies predicted and not read", len(probability) - n),
-        ("studies judged (N)", n),
-    ]
-    return Flow(tuple(steps), reasons_of([("sources", out / "qc.csv")] if found is not None else []))
+    outcomes = Counter(case.outcome for case in cases)
+    n, n_not_read = outcomes.pop(JUDGED, 0), outcomes.pop(NOT_READ, 0)
+    steps += [("studies read by three readers", len(read.name)), ("studies read and not predicted", len(read.name) - n)]
+    steps += [(f"of these {outcome}", count) for outcome, count in sorted(outcomes.items())]
+    steps += [("studies judged (N)", n), ("studies without reads, left out", n_not_read)]
+    return Flow(tuple(steps), reasons_of([("sources", out / QC_FILE)] if found is not None else []))
 
 
 def _compare(paper: Paper, level: Level, names: Sequence[str], against: Path) -> None:

@@ -13,6 +13,9 @@ from ich25d.studies.series_plan import SeriesPlan
 USUAL_MM = 5.0
 """Thickness of the scans that models are trained on."""
 
+N_ABSOLUTE = 5
+"""The first so many rules are kept or broken; the others compare."""
+
 _THINNEST_MM, _THICKEST_MM = 2.5, 5.5
 _LEAST_SLICES = 8
 """Fewer slices don't cover a head."""
@@ -43,6 +46,11 @@ def choose_main(plans: Iterable[SeriesPlan]) -> tuple[SeriesPlan, list[Rejected]
         raise ValueError("a study must have a series (got none)")
     best = ranked[0]
     return best, [Rejected(plan.series_id, _why(plan, best)) for plan in ranked[1:]]
+
+
+def broken_rules(plan: SeriesPlan) -> list[str]:
+    """Return the rules that a series breaks by itself, whatever it is compared with."""
+    return [reason for reason, value in _rules(plan)[:N_ABSOLUTE] if value]
 
 
 def _rules(plan: SeriesPlan) -> list[tuple[str, float]]:
