@@ -9,12 +9,15 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
@@ -28,6 +31,9 @@ STEP_S = 3600.0
 
 SPAWN = multiprocessing.get_context("spawn")
 """A fork of a process that holds a CUDA device or threads isn't safe."""
+
+
+_main_lock = threading.Lock()
 
 
 class WorkerLostError(Exception):
@@ -175,7 +181,8 @@ class _Pool(Generic[Task, Result]):
     def _start(self) -> _Worker[Task]:
         ours, theirs = SPAWN.Pipe()
         process = SPAWN.Process(target=_work, args=(self._function, theirs), daemon=True)
-        process.start()
+        with _without_main():
+            process.start()
         # Our copy of the worker's end must go, or its death would never close the pipe.
         theirs.close()
         worker: _Worker[Task] = _Worker(process, ours)
@@ -216,6 +223,22 @@ class _Pool(Generic[Task, Result]):
     def close(self) -> None:
         for worker in list(self._workers):
             self._discard(worker)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the caller's script from a process that is being started.
+
+    A spawned process imports the script again; one that has no `if __name__ == "__main__"` would start the whole
+    work anew in every worker. Workers run functions of this package, which need nothing of the script.
+    """
+    with _main_lock:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _work(function: Callable[[Any], Any], pipe: Connection) -> None:

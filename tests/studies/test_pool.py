@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -96,3 +98,21 @@ def test_zero_workers_is_one_a_core():
     """Zero workers is one a core."""
     assert n_workers(3) == 3
     assert n_workers(0) >= 1
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    """Workers don't import the caller's script: its top runs once, and its tasks come back."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib\n"
+        "from ich25d.labels import row_ids\n"
+        "from ich25d.studies.pool import map_series\n"
+        "with pathlib.Path(__file__).with_suffix('.log').open('a') as file:\n"
+        "    file.write('x')\n"
+        "print(sorted(len(rows) for _, rows in map_series(row_ids, [['a'], ['b', 'c']], 2)))\n"
+    )
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "[6, 12]\n"), done.stderr
+    assert script.with_suffix(".log").read_text() == "x"
