@@ -16,7 +16,14 @@ SIZE_WEIGHT = 2.0
 """What an uneven share of all slices and of all series costs."""
 _PASSES = 4
 
-_COLLECTION = re.compile(r"[A-Za-z]+|\d+(?:\.\d+){0,4}")
+MOST_COLLECTIONS = 20
+"""Above this many, the small ones are evened out as one: a column each would need the square of the series."""
+SMALL_COLLECTION = 0.01
+"""Share of all series below which a collection is small, where there are too many."""
+_REST = "(others)"
+
+# What follows 2.25 is a UUID and what has no point is a count: neither says where a series came from.
+_COLLECTION = re.compile(r"[A-Za-z]+|2\.25(?=\.)|\d+(?:\.\d+){1,4}")
 
 
 def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[int]":
@@ -29,7 +36,8 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
     Args:
         series: A row a series: `series_id`, `patient_id`, `content_hash`, `n_slices`, a count of positive slices for
             each of `LABELS`; `study_id`, `n_labelled` (slices with labels) and `collection` (what it came from) where
-            known. Without `collection`, the start of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root).
+            known. Without `collection`, the start of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root;
+            a bare number or a UUID says nothing). Of more than `MOST_COLLECTIONS`, the small ones count as one.
         n_folds: Number of folds, at least 1.
         seed: Another seed deals otherwise.
 
@@ -86,7 +94,7 @@ def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
         collection = series["collection"].astype(str)
     else:
         collection = series["series_id"].astype(str).map(_collection_of)
-    of_collection = pd.get_dummies(collection).to_numpy(dtype=np.float64)
+    of_collection = pd.get_dummies(_merge_small(collection)).to_numpy(dtype=np.float64)
     is_labelled = (
         (series["n_labelled"] > 0).to_numpy(dtype=np.float64) if "n_labelled" in series else np.ones(len(series))
     )
@@ -108,6 +116,17 @@ def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
 def _collection_of(series_id: str) -> str:
     found = _COLLECTION.match(series_id)
     return found.group() if found else ""
+
+
+def _merge_small(collection: "pd.Series[str]") -> "pd.Series[str]":
+    """Put the small ones among too many collections together; few collections stay as they are, however small."""
+    n_series = collection.value_counts()
+    if len(n_series) <= MOST_COLLECTIONS:
+        return collection
+    # What has one series can't be spread.
+    large = n_series[n_series >= max(2, SMALL_COLLECTION * len(collection))]
+    kept = sorted(large.index, key=lambda name: (-large[name], name))[: MOST_COLLECTIONS - 1]
+    return collection.where(collection.isin(kept), _REST)
 
 
 def _deal(total: npt.NDArray[np.float64], names: list[str], n_folds: int, seed: int) -> npt.NDArray[np.int64]:

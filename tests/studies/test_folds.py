@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.labels import LABELS
-from ich25d.studies.folds import assign_folds, unit_numbers
+from ich25d.studies.folds import MOST_COLLECTIONS, _demands, assign_folds, unit_numbers
 
 
 def series_table(n: int, *, seed: int = 0, patients: int | None = None, prefix: str = "ID_") -> pd.DataFrame:
@@ -89,6 +89,29 @@ def test_a_given_collection_is_spread() -> None:
     table["collection"] = ["rare" if index < 5 else "common" for index in range(40)]
 
     assert sorted(assign_folds(table, 5, 0)[:5]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [lambda n: f"2.25.{10**30 + n * 7919}", lambda n: str(10**6 + n), lambda n: f"1.2.{n}.4.5.6", lambda n: f"{n:x}-a"],
+    ids=["uuid", "number", "roots", "hash"],
+)
+def test_ids_without_a_root_need_no_column_each(name) -> None:
+    """A table of demands grows with the series, not with their square; what is large among them is still spread."""
+    table = series_table(400)
+    table["series_id"] = [name(n) if n < 360 else f"house{n}" for n in range(400)]
+
+    assert _demands(table).shape[1] <= 2 + 2 * len(LABELS) + 3 * MOST_COLLECTIONS
+    assert (assign_folds(table, 5, 0)[360:].value_counts() == 8).all()
+
+
+def test_few_collections_stay_as_they_are() -> None:
+    """Also one of 4 series beside 1,000: below the limit nothing is merged."""
+    table = pd.concat([series_table(1000), series_table(4, prefix="ctich_")], ignore_index=True)
+    table.loc[1000:, "patient_id"] += " of another house"
+
+    assert _demands(table).shape[1] == 2 + 2 * len(LABELS) + 3 * 2
+    assert assign_folds(table, 4, 0)[1000:].nunique() == 4
 
 
 def test_labelled_series_are_spread_among_others() -> None:
