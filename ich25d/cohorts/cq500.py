@@ -239,7 +239,8 @@ def _table(summary: Cq500Summary) -> Section:
     for row in summary.rows():
         auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
         cells: list[object] = [f"{row['label']} ({row['cq500']})", row["n"], row["n_positive"]]
-        cells += [Markup('<span class="iv">{}</span>').format(auc), interval((row["delong_low"], row["delong_high"]))]
+        ends = interval((row["delong_low"], row["delong_high"]))
+        cells += [Markup('<span class="iv">{}</span>').format(text) for text in (auc, ends)]
         for name in shown:
             found = points.get((name, row["label"]))
             cells += [None, None] if found is None else [share_text(found.sensitivity), share_text(found.specificity)]

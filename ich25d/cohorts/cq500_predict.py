@@ -161,10 +161,11 @@ def _cases(found: _Found, chosen: dict[str, SeriesPlan], done: set[str]) -> dict
             cases[name] = Case(name, ALL_REFUSED if not n else ABSENT, counted(rows), n_series=n)
             continue
         of_main = counted(row for row in rows if row.series_id == main.series_id)
-        said = [*broken_rules(main), *([f"refused of it: {of_main}"] if of_main else [])]
+        broken = broken_rules(main)
+        said = [*broken, *([f"refused of it: {of_main}"] if of_main else [])]
         # A series of which nothing is left was refused file by file: the main one may be the next best.
         known = {plan.series_id for plan in found.plans[name]}
-        if said and (others := counted(row for row in rows if row.series_id not in known)):
+        if broken and (others := counted(row for row in rows if row.series_id not in known)):
             said.append(f"refused beside it: {others}")
         cases[name] = Case(name, JUDGED if name in done else UNREADABLE, "; ".join(said), main.series_id, n)
     return cases
