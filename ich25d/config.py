@@ -7,7 +7,20 @@ receive the section that they need, and nobody has a second default.
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from ich25d.labels import LABELS
+
+UNKNOWN_LABEL = "unknown_label"
+"""Pydantic's type of the mistake that a key is none of the six labels."""
+
+
+def _one_of_six(name: str) -> str:
+    if name not in LABELS:
+        raise PydanticCustomError(UNKNOWN_LABEL, "unknown label")
+    return name
+
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -15,6 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+LabelName = Annotated[str, AfterValidator(_one_of_six)]
 
 NAMED_WINDOWS: dict[str, tuple[float, float]] = {
     "brain": (40, 80),
@@ -210,10 +224,18 @@ class CalibrationConfig:
     __pydantic_config__ = _STRICT
     fit_on: tuple[str, ...] = ("*",)
     """Glob patterns of the series ids on which blend, temperature and bias are fitted."""
-    prevalence: dict[str, Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=dict)
+    prevalence: dict[LabelName, Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=dict)
     """Share of positive slices a label where the model will be used; empty: that of the training data."""
     prevalence_weight: NotNegative = 0.0
     """How many slices of evidence the prevalence above counts for, against the slices that the bias is fitted on."""
+
+    def __post_init__(self) -> None:
+        """Refuse a prevalence that would be read and change nothing."""
+        if self.prevalence and self.prevalence_weight == 0:
+            raise ValueError(
+                "prevalence must come with a prevalence_weight above 0, the slices of evidence it counts for, as 3000; "
+                "prevalence = {} is that of the training data"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ich25d.config import Recipe, WindowConfig
+from ich25d.config import UNKNOWN_LABEL, Recipe, WindowConfig
 from ich25d.errors import ConfigError
+from ich25d.labels import LABELS
 
 
 def find_recipe(path: Path) -> Path:
@@ -59,7 +60,7 @@ def check_recipe(content: dict[str, Any], place: str) -> Recipe:
     try:
         return TypeAdapter(Recipe).validate_python(content)
     except ValidationError as error:
-        lines = [_sentence(item, content) for item in error.errors()]
+        lines = [_sentence(item) for item in error.errors()]
         raise ConfigError(f"{len(lines)} mistake(s) in {place}:\n" + "\n".join(lines)) from None
 
 
@@ -85,11 +86,13 @@ def _override(content: dict[str, Any], override: str) -> None:
     content.setdefault(section, {})[name] = parsed
 
 
-def _sentence(item: Any, content: dict[str, Any]) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
+def _sentence(item: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
     """Say one mistake in one line: dotted key, rule, value, and the nearest known key."""
-    place = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(item["loc"]), n=3)
+    loc = tuple(part for part in item["loc"] if part != "[key]")
+    place = ".".join(str(part) for part in loc)
+    if item["type"] in ("unexpected_keyword_argument", UNKNOWN_LABEL):
+        known = list(LABELS) if item["type"] == UNKNOWN_LABEL else _known_keys(loc)
+        near = difflib.get_close_matches(str(loc[-1]), known, n=3)
         hint = f"; nearest known: {', '.join(near)}" if near else ""
         return f"  {place}: unknown key{hint}"
     return f"  {place}: {item['msg']} (got {item['input']!r})"

@@ -28,7 +28,7 @@ def test_a_written_recipe_reads_back(tmp_path: Path) -> None:
         {
             "slab": {"windows": ["brain", {"level": 35, "width": 100}], "neighbour_mm": 5.0},
             "encoder": {"weights": 'a "strange" \\ path'},
-            "calibration": {"prevalence": {"any": 0.143}},
+            "calibration": {"prevalence": {"any": 0.143}, "prevalence_weight": 50.0},
         },
         "here",
     )
@@ -52,6 +52,29 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "train.epochs: Input should be greater than or equal to 1 (got 0)" in message
     assert "sequenz: unknown key; nearest known: sequence" in message
     assert "slab.size" in message
+
+
+def test_misspelt_labels_are_named_with_the_nearest_known(tmp_path: Path) -> None:
+    """Beside every other mistake; a label that nobody reads would change nothing and say nothing."""
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        "[train]\nepochs = 0\n[calibration]\nprevalence = {epidurall = 0.01, any = 2.0}\nprevalence_weight = 9\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(file)
+    message = str(caught.value)
+    assert message.startswith("3 mistake(s)")
+    assert "  calibration.prevalence.epidurall: unknown key; nearest known: epidural" in message
+    assert "calibration.prevalence.any: Input should be less than 1" in message
+    assert "train.epochs" in message
+
+
+def test_refuses_a_prevalence_without_weight() -> None:
+    """It would change nothing; without a prevalence no weight is asked for."""
+    with pytest.raises(ConfigError, match="prevalence must come with a prevalence_weight above 0"):
+        check_recipe({"calibration": {"prevalence": {"any": 0.1}}}, "here")
+    assert check_recipe({"calibration": {"prevalence_weight": 9}}, "here").calibration.prevalence == {}
 
 
 @pytest.mark.parametrize("neighbours", ["[0, 1]", "[-1, 1, 2]", "[1, 0, -1]", "[0, 0, 1]"])
