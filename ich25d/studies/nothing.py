@@ -44,4 +44,4 @@ def nothing_used(n_seen: int, qc: Sequence[QcRow], what: str = "head CT series")
     place = safe_cell(place if len(place) <= _LONGEST else f"...{place[-_LONGEST:]}")
     cure = _CURES.get(first.code, "name other sources")
     detail = f"; e.g. {place or 'one'}: {first.code}, {CODES[first.code].meaning}; {cure}"
-    return UsageError(f"there must be a {what} (got {seen}: {codes}{detail}); see --only")
+    return UsageError(f"there must be a {what} (got {seen}: {codes}{detail})")

@@ -18,7 +18,7 @@ from ich25d.view.report.run import report
 
 SENTENCE = (
     r"there must be a head CT series \(got 3 files or images: 2 TRUNCATED, 1 NOT_CT; e\.g\. a\.dcm: TRUNCATED, the "
-    r"file ends before its image does; copy it again from where it is whole\); see --only"
+    r"file ends before its image does; copy it again from where it is whole\)"
 )
 
 
