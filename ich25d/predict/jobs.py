@@ -15,7 +15,6 @@ from ich25d.dicom.header import Remark
 from ich25d.errors import StoreError, UsageError
 from ich25d.studies.plan import make_plan
 from ich25d.studies.qc import QcRow
-from ich25d.studies.reading import try_file
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import StudyStore
 from ich25d.studies.volume import Crop, read_series
@@ -241,11 +240,6 @@ def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:
     """Return the side of a stored px from a series' row: columns are `scale` px of the source wide."""
     spacing, scale = series.get("pixel_spacing_mm"), series.get("scale")
     return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
-
-
-def try_slice(task: tuple[SeriesPlan, int]) -> bool:
-    """Read one slice for nothing but to see whether that kills; this module is imported before the clock starts."""
-    return try_file(task)
 
 
 def _read_stored(job: StoredSeries) -> Read:

@@ -1,19 +1,17 @@
 """Series by series from files to probabilities: the next ones are read while the network works on this one."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from ich25d.errors import StoreError
-from ich25d.predict.jobs import Job, Read, StoredSeries, read_job, try_slice
+from ich25d.predict.jobs import Job, Read, StoredSeries, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
 from ich25d.slabs.dataset import ahead
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
+from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.qc import QcRow
-from ich25d.studies.reading import SERIES_SECONDS, SLICE_SECONDS
-from ich25d.studies.series_plan import SeriesPlan, without
+from ich25d.studies.rescue import limit_s, lost_rows, rescue
 from ich25d.studies.volume import Crop
 
 AHEAD = 2
@@ -72,55 +70,13 @@ def _reads(jobs: Sequence[Job], network: Network, workers: int) -> Iterator[tupl
     n_processes = 1 if workers == 0 and on_cpu else min(n_workers(workers), max(1, len(jobs)))
 
     def found() -> Iterator[tuple[Job, Read | tuple[QcRow, ...]]]:
-        for job, result in map_series(read, jobs, n_processes, timeout_s=_limit, in_process=in_process):
+        for job, result in map_series(read, jobs, n_processes, timeout_s=limit_s, in_process=in_process):
             if not isinstance(result, Exception):
                 yield job, result
             elif isinstance(job, StoredSeries) or len(job) == 1:
-                yield job, _lost(job, range(len(job)), result)
+                yield job, tuple(lost_rows(job, range(len(job)), result))
             else:
-                yield job, _rescue(job, read, n_processes)
+                rest, rows = rescue(job, read, n_processes)
+                yield job, replace(rest, qc=(*rows, *rest.qc)) if isinstance(rest, Read) else tuple(rows)
 
     return ahead(found(), AHEAD)
-
-
-def _rescue(job: SeriesPlan, read: "partial[Read]", n_processes: int) -> Read | tuple[QcRow, ...]:
-    """Try the files of a series that failed as a whole one by one, and read it without those that fail."""
-    tasks = ((job, index) for index in range(len(job)))
-    rows: tuple[QcRow, ...] = ()
-    failed = set()
-    for (_, index), result in map_series(try_slice, tasks, min(n_processes, len(job)), timeout_s=_FILE_SECONDS):
-        if isinstance(result, Exception):
-            failed.add(index)
-            rows += _lost(job, [index], result)
-    if len(failed) == len(job):
-        return rows
-    ((_, rest),) = map_series(read, [without(job, failed)], 1, timeout_s=_limit)
-    if isinstance(rest, Exception):
-        return rows + _lost(job, [index for index in range(len(job)) if index not in failed], rest)
-    return replace(rest, qc=(*rows, *rest.qc))
-
-
-_FILE_SECONDS = 30.0
-
-
-def _limit(job: Job) -> float:
-    return SERIES_SECONDS + SLICE_SECONDS * len(job)
-
-
-def _lost(job: Job, indices: Iterable[int], error: Exception) -> tuple[QcRow, ...]:
-    """Account for slices whose reading didn't come back."""
-    if isinstance(error, WorkerLostError):
-        code, detail = "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
-    elif isinstance(error, TaskTimeoutError):
-        code, detail = "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
-    elif isinstance(error, StoreError):
-        code, detail = "READ_FAILED", f"the store's volume can't be read: {error}"
-    else:
-        code, detail = "READ_FAILED", f"reading raised {type(error).__name__}"
-    return tuple(
-        QcRow(
-            "" if isinstance(job, StoredSeries) else job.images.source(index),
-            job.image_ids[index], job.series_id, "slice", code, detail,
-        )
-        for index in indices
-    )  # fmt: skip

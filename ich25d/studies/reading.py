@@ -7,17 +7,11 @@ from typing import NamedTuple
 
 from ich25d.errors import StoreError
 from ich25d.studies.notebook import Done
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series
-from ich25d.studies.qc import QcRow
-from ich25d.studies.series_plan import SeriesPlan, without
+from ich25d.studies.pool import map_series
+from ich25d.studies.rescue import limit_s, lost_rows, rescue
+from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.volume import SLICE_COLUMNS, Crop, read_series
 from ich25d.studies.volume_file import volume_path, write_volume
-
-SLICE_SECONDS, SERIES_SECONDS = 2.0, 60.0
-"""Time limit of a series: so much a slice and so much more; the slowest codec takes 0.03 s a slice."""
-
-_FILE_S = 30.0
-"""Time limit of a single file."""
 
 
 class Outcome(NamedTuple):
@@ -49,15 +43,19 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
     work = partial(build_one, out=out, crop=crop, size=size)
     in_process = workers == 1 and all(plan.images.is_native for plan in plans)
     workers = min(workers, max(1, len(plans)))
-    for plan, result in map_series(work, plans, workers, timeout_s=_limit, in_process=in_process):
+    for plan, result in map_series(work, plans, workers, timeout_s=limit_s, in_process=in_process):
         if isinstance(result, Done):
             yield Outcome(plan, result, True)
         elif isinstance(result, OSError):
             raise StoreError(f"the store must be writable (got {result.strerror}) in {out}") from result
         elif len(plan) > 1:
-            yield _rescue(plan, work, workers)
+            rest, rows = rescue(plan, work, workers)
+            if isinstance(rest, Done):
+                yield Outcome(plan, Done(rest.series, rest.slices, [*rows, *rest.qc]), True)
+            else:
+                yield Outcome(plan, Done(None, {}, rows), False)
         else:
-            yield Outcome(plan, _nothing(plan, range(len(plan)), result), False)
+            yield Outcome(plan, Done(None, {}, lost_rows(plan, range(len(plan)), result)), False)
 
 
 def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
@@ -69,47 +67,3 @@ def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
     volume = write_volume(out, plan.series_id, read.hu)
     columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
     return Done({**read.series, **volume._asdict()}, columns, read.qc)
-
-
-def try_file(task: tuple[SeriesPlan, int]) -> bool:
-    """Read one slice of a plan for nothing but to see whether that kills; refusals are another matter."""
-    plan, index = task
-    read_series(without(plan, set(range(len(plan))) - {index}), crop="none", size=8)
-    return True
-
-
-def _rescue(plan: SeriesPlan, work: "partial[Done]", workers: int) -> Outcome:
-    """Find the files that fail and make the series of the others."""
-    failed: dict[int, Exception] = {}
-    tasks = ((plan, index) for index in range(len(plan)))
-    for (_, index), result in map_series(try_file, tasks, min(workers, len(plan)), timeout_s=_FILE_S):
-        if isinstance(result, Exception):
-            failed[index] = result
-    rows = [row for index, error in sorted(failed.items()) for row in _nothing(plan, [index], error).qc]
-    if len(failed) == len(plan):
-        return Outcome(plan, Done(None, {}, rows), False)
-    rest = without(plan, set(failed))
-    ((_, done),) = map_series(work, [rest], 1, timeout_s=_limit)
-    if isinstance(done, Done):
-        return Outcome(plan, Done(done.series, done.slices, [*rows, *done.qc]), True)
-    rows += _nothing(plan, [index for index in range(len(plan)) if index not in failed], done).qc
-    return Outcome(plan, Done(None, {}, rows), False)
-
-
-def _limit(plan: SeriesPlan) -> float:
-    return SERIES_SECONDS + SLICE_SECONDS * len(plan)
-
-
-def _nothing(plan: SeriesPlan, indices: Sequence[int], error: object) -> Done:
-    """Account for slices whose reading didn't come back."""
-    if isinstance(error, WorkerLostError):
-        code, detail = "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
-    elif isinstance(error, TaskTimeoutError):
-        code, detail = "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
-    else:
-        code, detail = "READ_FAILED", f"reading raised {type(error).__name__}"
-    rows = [
-        QcRow(plan.images.source(index), plan.image_ids[index], plan.series_id, "slice", code, detail)
-        for index in indices
-    ]
-    return Done(None, {}, rows)

@@ -8,11 +8,12 @@ import pytest
 from toy_walk import N_SLICES, Walk, toy_hu
 
 from ich25d.predict import pipeline
-from ich25d.predict.jobs import array_job, try_slice
+from ich25d.predict.jobs import array_job
 from ich25d.predict.network import load_network
 from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.run import predict
+from ich25d.studies import rescue
 from ich25d.studies.pool import TaskTimeoutError, WorkerLostError
 from ich25d.studies.volume_file import volume_path
 from ich25d.training.precision import choose_device
@@ -29,12 +30,13 @@ def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Except
     def reads_as_if_deadly(function, tasks, workers, **options):
         del workers, options
         for task in tasks:
-            if function is try_slice:
+            if function is rescue.try_file:
                 yield task, error if task[1] in bad else True
             else:
                 yield task, error if len(task) == N_SLICES else function(task)
 
     monkeypatch.setattr(pipeline, "map_series", reads_as_if_deadly)
+    monkeypatch.setattr(rescue, "map_series", reads_as_if_deadly)
     network = load_network(walk.cnn, choose_device("cpu"))
     ((job, found),) = predict_jobs([plan], network)
 
