@@ -101,7 +101,7 @@ class AugmentConfig:
     erase: Share = 0.2
     """Share of slabs in which one rectangle is replaced by water."""
     swap: Share = 0.5
-    """Share of slabs whose neighbours below and above change places."""
+    """Share of slabs whose neighbours below and above change places; those without a partner stay."""
     painted: Share = 0.0
     """Share of negative slabs that get one or two painted bleeds."""
     decoys: Share = 0.0

@@ -7,6 +7,7 @@ unbroken one would have seen.
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -58,13 +59,16 @@ def draw(keys: npt.NDArray[np.uint64], seed: int, epoch: int, name: str) -> npt.
     return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
-def augment(hu: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, seed: int, epoch: int) -> Augmented:
+def augment(
+    hu: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, neighbours: Sequence[int], seed: int, epoch: int
+) -> Augmented:
     """Change a batch of slabs.
 
     Args:
         hu: HU, shape (B, S, H, W), float32, on any device.
         key: One number an image, shape (B,), int64.
         config: What to change and how far.
+        neighbours: Offsets of the slices of a slab, S of them; 0 is the slice itself, which stays where it is.
         seed: Seed of the run.
         epoch: Number of the pass, from 0.
 
@@ -81,7 +85,7 @@ def augment(hu: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, seed:
 
     if config.swap > 0 and hu.shape[1] > 1:
         swap = share("swap", config.swap)[:, None, None, None]
-        hu = torch.where(swap, hu.flip(1), hu)
+        hu = torch.where(swap, hu[:, _turned_over(neighbours)], hu)
     hu = _move(hu, config, share, spread)
     if config.sharpness > 0:
         amount = spread("sharpness", config.sharpness)[:, None, None, None]
@@ -96,6 +100,12 @@ def augment(hu: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, seed:
         level_shift=spread("level", config.level_jitter_hu),
         width_factor=1 + spread("width", config.width_jitter),
     )
+
+
+def _turned_over(neighbours: Sequence[int]) -> list[int]:
+    """Return the order of a slab's slices with below and above exchanged; what has no partner stays."""
+    place = {offset: number for number, offset in enumerate(neighbours)}
+    return [place.get(-offset, number) for offset, number in place.items()]
 
 
 def _move(hu: torch.Tensor, config: AugmentConfig, share, spread) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: ANN001  # two closures of augment()

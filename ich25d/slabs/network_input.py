@@ -35,7 +35,7 @@ def network_input(
     hu = sized(batch.hu.to(device, non_blocking=True), slab.size).float()
     own_window = batch.window.to(device)
     if augment is not None:
-        changed = augment_slabs(hu, batch.key, augment, seed=seed, epoch=epoch)
+        changed = augment_slabs(hu, batch.key, augment, neighbours=slab.neighbours, seed=seed, epoch=epoch)
         slabs = make_slabs(
             changed.hu,
             slab,

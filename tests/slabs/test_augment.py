@@ -1,5 +1,7 @@
 """Augmentation depends on seed, pass and image alone, and does what its name says."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ NOTHING = AugmentConfig(
     flip=0, rotate_deg=0, scale=0, aspect=0, shift=0, level_jitter_hu=0, width_jitter=0, noise_hu=0, erase=0, swap=0
 )
 EVERYTHING = AugmentConfig(sharpness=0.5, erase=0.5)
+change = partial(augment, neighbours=(-1, 0, 1))
 
 
 def slabs(n: int = 4) -> torch.Tensor:
@@ -21,7 +24,7 @@ def slabs(n: int = 4) -> torch.Tensor:
 def test_nothing_changes_nothing() -> None:
     """With every extent at 0 the slab comes back."""
     hu = slabs()
-    changed = augment(hu, torch.arange(4), NOTHING, seed=0, epoch=0)
+    changed = change(hu, torch.arange(4), NOTHING, seed=0, epoch=0)
 
     assert torch.equal(changed.hu, hu)
     assert changed.level_shift.tolist() == [0, 0, 0, 0]
@@ -31,8 +34,8 @@ def test_nothing_changes_nothing() -> None:
 def test_does_not_depend_on_the_batch() -> None:
     """A slab alone and the same slab among others are changed alike."""
     hu, key = slabs(), torch.tensor([11, 22, 33, 44])
-    together = augment(hu, key, EVERYTHING, seed=3, epoch=2)
-    alone = augment(hu[2:3], key[2:3], EVERYTHING, seed=3, epoch=2)
+    together = change(hu, key, EVERYTHING, seed=3, epoch=2)
+    alone = change(hu[2:3], key[2:3], EVERYTHING, seed=3, epoch=2)
 
     assert torch.allclose(alone.hu, together.hu[2:3], atol=1e-3)
     assert torch.equal(alone.level_shift, together.level_shift[2:3])
@@ -43,16 +46,16 @@ def test_seed_and_pass_change_it(seed: int, epoch: int) -> None:
     """Every pass sees another version."""
     hu, key = slabs(), torch.arange(4)
 
-    first = augment(hu, key, EVERYTHING, seed=0, epoch=0).hu
-    assert not torch.equal(first, augment(hu, key, EVERYTHING, seed=seed, epoch=epoch).hu)
-    assert torch.equal(first, augment(hu, key, EVERYTHING, seed=0, epoch=0).hu)
+    first = change(hu, key, EVERYTHING, seed=0, epoch=0).hu
+    assert not torch.equal(first, change(hu, key, EVERYTHING, seed=seed, epoch=epoch).hu)
+    assert torch.equal(first, change(hu, key, EVERYTHING, seed=0, epoch=0).hu)
 
 
 def test_flips_left_and_right() -> None:
     """A flip of all slabs is a mirror image, with and without a shift in the same step."""
     hu = slabs()
-    mirrored = augment(hu, torch.arange(4), _with(flip=1.0), seed=0, epoch=0).hu
-    moved = augment(hu, torch.arange(4), _with(flip=1.0, scale=1e-9), seed=0, epoch=0).hu
+    mirrored = change(hu, torch.arange(4), _with(flip=1.0), seed=0, epoch=0).hu
+    moved = change(hu, torch.arange(4), _with(flip=1.0, scale=1e-9), seed=0, epoch=0).hu
 
     assert torch.equal(mirrored, hu.flip(3))
     assert torch.allclose(moved, hu.flip(3), atol=1e-2)
@@ -62,13 +65,35 @@ def test_swaps_the_neighbours() -> None:
     """The slice itself stays in the middle."""
     hu = slabs()
 
-    assert torch.equal(augment(hu, torch.arange(4), _with(swap=1.0), seed=0, epoch=0).hu, hu.flip(1))
+    assert torch.equal(change(hu, torch.arange(4), _with(swap=1.0), seed=0, epoch=0).hu, hu.flip(1))
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "expected"),
+    [
+        ((0,), [0]),
+        ((0, 1, 2), [0, 1, 2]),
+        ((-2, -1, 0), [0, 1, 2]),
+        ((-1, 0, 1, 2, 3), [2, 1, 0, 3, 4]),
+        ((-4, -1, 0, 1, 2), [0, 3, 2, 1, 4]),
+        ((-2, -1, 0, 1, 2), [4, 3, 2, 1, 0]),
+    ],
+    ids=str,
+)
+def test_only_pairs_change_places(neighbours: tuple[int, ...], expected: list[int]) -> None:
+    """The labelled slice is never moved, nor is a neighbour that has no partner on the other side."""
+    hu = torch.arange(float(len(neighbours)))[None, :, None, None].expand(4, -1, 8, 8)
+    swapped = augment(hu, torch.arange(4), _with(swap=1.0), neighbours=neighbours, seed=0, epoch=0).hu
+
+    assert swapped[:, :, 0, 0].tolist() == [expected] * 4
+    centre = neighbours.index(0)
+    assert torch.equal(swapped[:, centre], hu[:, centre])
 
 
 def test_scaling_keeps_water_water_and_brings_in_air() -> None:
     """What comes in at the border is air, not water."""
     hu = torch.zeros(64, 1, 32, 32)
-    changed = augment(hu, torch.arange(64), _with(shift=0.4), seed=0, epoch=0).hu
+    changed = change(hu, torch.arange(64), _with(shift=0.4), seed=0, epoch=0).hu
 
     assert changed.max() <= 1e-3
     assert changed.min() == pytest.approx(-1024)
@@ -76,7 +101,7 @@ def test_scaling_keeps_water_water_and_brings_in_air() -> None:
 
 def test_noise_has_the_strength_asked_for() -> None:
     """The standard deviation is uniform from 0 to `noise_hu`: 2.5 on average for 5."""
-    changed = augment(torch.zeros(200, 1, 48, 48), torch.arange(200), _with(noise_hu=5.0), seed=0, epoch=0).hu
+    changed = change(torch.zeros(200, 1, 48, 48), torch.arange(200), _with(noise_hu=5.0), seed=0, epoch=0).hu
 
     assert changed.std(dim=(1, 2, 3)).mean().item() == pytest.approx(2.5, abs=0.4)
     assert changed.mean().item() == pytest.approx(0, abs=0.2)
@@ -84,7 +109,7 @@ def test_noise_has_the_strength_asked_for() -> None:
 
 def test_erases_one_rectangle_of_water() -> None:
     """2 to 15 % of the area, the same in all slices of a slab."""
-    changed = augment(torch.full((50, 3, 64, 64), 30.0), torch.arange(50), _with(erase=1.0), seed=0, epoch=0).hu
+    changed = change(torch.full((50, 3, 64, 64), 30.0), torch.arange(50), _with(erase=1.0), seed=0, epoch=0).hu
     hole = changed == 0
 
     share = hole.float().mean(dim=(1, 2, 3))
