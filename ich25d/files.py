@@ -1,5 +1,6 @@
 """Files written whole or not at all, hashed, and kept inside their folder."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from typing import Any
 
 from ich25d.errors import Ich25dError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
 
 
@@ -21,6 +24,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
     The file is flushed to the disk before the rename, and the folder after it: a rename alone isn't
     durable over a power cut. When the block raises, the temporary file goes and `target` stays as it was.
+
+    Raises:
+        OSError: The disk is full or fails, with `target` as its file name, also where the library that wrote
+            has an error of its own for it (safetensors, torch).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part", dir=target.parent)
@@ -36,8 +43,30 @@ def replacing(target: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(target)
         sync_folder(target.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
+    except Exception as error:
+        if number := _refused_by_disk(error, part):
+            raise OSError(number, os.strerror(number), str(target)) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _refused_by_disk(error: Exception, part: Path) -> int:
+    """Return the errno behind a library's own error while it wrote `part`; 0 where the disk isn't to blame."""
+    if found := _RUST_ERROR.search(str(error)):  # safetensors; it has cleared away by now, so that asking is too late
+        return int(found.group(1))
+    try:
+        with part.open("ab") as file:  # torch says "unexpected pos": ask the disk for a little more
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refused:
+        return refused.errno if refused.errno in _FULL else 0
+    return 0
 
 
 def sync_folder(folder: Path) -> None:

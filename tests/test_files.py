@@ -1,10 +1,13 @@
 """Files are written whole or not at all, and stay where they belong."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from ich25d.errors import Ich25dError
 from ich25d.files import file_key, inside, replacing, write_json, write_text
@@ -24,6 +27,37 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "hidden", [FULL, SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")]
+)
+def test_a_full_disk_is_named_whoever_writes(tmp_path: Path, hidden: Exception) -> None:
+    """With the file that was to be; libraries have errors of their own for it."""
+    target = tmp_path / "weights"
+
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing(target):
+        raise hidden
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_asks_the_disk_where_a_library_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Torch speaks of an unexpected position; only a disk that takes no more makes that a full one."""
+    target = tmp_path / "last.pt"
+    unclear = RuntimeError("unexpected pos 576 vs 534")
+
+    def full(*_: object) -> None:
+        raise FULL
+
+    with pytest.raises(RuntimeError, match="unexpected pos"), replacing(target):
+        raise unclear
+    monkeypatch.setattr("ich25d.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device"), replacing(target):
+        raise unclear
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:

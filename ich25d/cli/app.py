@@ -1,15 +1,16 @@
 """The command line as a whole.
 
-Exit codes: 0 done; 1 done, but something was refused; 2 wrong use or input, nothing written;
+Exit codes: 0 done; 1 done, but something was refused; 2 wrong use or input, or a disk that fails;
 130 interrupted, resumable. Results go to stdout, progress and remarks to stderr.
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from ich25d.cli import cq500, data, eda, explain, model, report
+from ich25d.cli.failures import sentence_for
 from ich25d.errors import Ich25dError
 
 app = typer.Typer(
@@ -53,13 +54,22 @@ def _version(
 
 
 def main() -> None:
-    """Run a command; what it refuses becomes one red line and exit code 2."""
+    """Run a command; what it or the disk refuses becomes one red line and exit code 2."""
     try:
         app(standalone_mode=True)
     except Ich25dError as error:
-        colour = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-        print(f"{colour[0]}{error}{colour[1]}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        sentence = sentence_for(error)
+        if sentence is None:
+            raise
+        _refuse(sentence)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on (train-cnn: with --resume)", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    colour = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    print(f"{colour[0]}{sentence}{colour[1]}", file=sys.stderr)
+    sys.exit(2)
