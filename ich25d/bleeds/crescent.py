@@ -9,6 +9,7 @@ from ich25d.bleeds.anatomy import Anatomy
 from ich25d.bleeds.bands import Density, FalxBand, Plane, TentBand, draw_density
 from ich25d.bleeds.shape import (
     Bleed,
+    Box,
     Layer,
     Waves,
     cut,
@@ -19,6 +20,9 @@ from ich25d.bleeds.shape import (
     soft_edge,
     within,
 )
+
+FLOOR_RISE = (0.4, 0.65)
+"""Distance to bone gained a mm upwards: beside a wall at most the first, over a floor at least the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Crescent:
         rows, columns = _away_from_table(depth, anatomy)
         inward = -(rows * along + columns * lateral) / (np.sqrt(along * along + lateral * lateral) + 1)
         wall = np.clip(inward * 4 - 0.4, 0, 1) if low < 1 else np.float32(1)
-        midline = np.clip((across - 1.0) / 1.5, 0, 1) * wall
+        midline = np.clip((across - 1.0) / 1.5, 0, 1) * wall * (1 - over_floor(anatomy, index, box))
         # Under half a pixel nothing is left of it: partial volume alone thins it out.
         alpha = soft_edge(depth - thickness, self.edge_mm) * np.clip(thickness / np.float32(0.8), 0, 1) * midline
         alpha *= within(anatomy, index, box)
@@ -98,6 +102,22 @@ class Crescent:
         seen = seen_in_tissue(alpha, contrast)
         need = needed_beside_bone(anatomy, seen, depth, contrast)
         return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
+
+
+def over_floor(anatomy: Anatomy, index: int, box: Box) -> Plane:
+    """Return how much the nearest bone lies below rather than beside, 0 to 1, float32 (h, w).
+
+    Over the floor of the skull (orbital roofs, middle fossa) every pixel of a slice is near bone: a layer drawn by
+    distance alone would fill whole lobes there. Under the vertex the bone lies above, and a layer may well be broad.
+    """
+    below, above = max(index - 1, 0), min(index + 1, anatomy.n_slices - 1)
+    if below == above:
+        return np.zeros((box[2] - box[0], box[3] - box[1]), np.float32)
+    rise = cut(anatomy.depth, above, box) - cut(anatomy.depth, below, box)
+    gap = np.float32(anatomy.slice_position_mm[above] - anatomy.slice_position_mm[below])
+    steep = cv2.GaussianBlur(rise / gap, (0, 0), 2.0 / anatomy.spacing_mm[2])
+    over: Plane = np.clip((steep - FLOOR_RISE[0]) / (FLOOR_RISE[1] - FLOOR_RISE[0]), 0, 1)
+    return over
 
 
 def _away_from_table(depth: Plane, anatomy: Anatomy) -> tuple[Plane, Plane]:

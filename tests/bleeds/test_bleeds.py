@@ -1,6 +1,8 @@
 """Laws of the painters, on a small head made of ellipsoids."""
 
 import pickle
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.crescent import over_floor
 from ich25d.bleeds.decoys import KINDS, plan_decoy
 from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
 from ich25d.labels import ANY_INDEX, SUBTYPES
@@ -214,6 +217,21 @@ def test_a_convexity_subdural_stays_on_its_side(hu, anatomy):
         for index in np.flatnonzero(mask.any(axis=(1, 2))):
             lateral, _ = anatomy.frame(int(index), (0, 0, SIDE, SIDE))
             assert (lateral[mask[index]] * bleeds[0].shape.side > -1).all()
+
+
+def test_a_layer_knows_a_floor_from_a_wall_and_a_roof():
+    """Over bone that lies below no layer is drawn, beside a wall and under a roof it is."""
+    z = np.arange(9) * 5.0
+    depth = np.zeros((9, 20, 60), np.float16)
+    depth[2:7, :, :20] = (z[2:7] - z[1])[:, None, None]  # a floor under slice 2
+    depth[2:7, :, 20:40] = 3.0  # a wall beside all slices
+    depth[2:7, :, 40:] = (z[7] - z[2:7])[:, None, None]  # a roof over slice 6
+    skull = cast(Anatomy, SimpleNamespace(depth=depth, slice_position_mm=z, n_slices=9, spacing_mm=(5.0, 1.0, 1.0)))
+
+    over = over_floor(skull, 3, (0, 0, 20, 60))
+
+    assert over[:, :14].min() > 0.95
+    assert over[:, 28:].max() < 0.05
 
 
 def test_subarachnoid_blood_is_where_csf_was(hu, anatomy):
