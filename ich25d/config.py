@@ -28,6 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LabelName = Annotated[str, AfterValidator(_one_of_six)]
 
 NAMED_WINDOWS: dict[str, tuple[float, float]] = {
@@ -163,7 +164,7 @@ class TrainConfig:
     """Which epoch's weights the run hands on: the best validated, or the last."""
     loader_workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read slabs; 0 is a thread beside the training."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of order, augmentation and new layers."""
     exclude_from_validation: tuple[str, ...] = ()
     """Glob patterns of series ids that are held out like all others, but don't count when epochs are compared."""
@@ -213,7 +214,7 @@ class SequenceConfig:
     """Weight of the series head's loss beside the slices'."""
     seeds: Count = 1
     """Sequence models trained from different seeds and averaged, a fold."""
-    seed: int = 0
+    seed: Seed = 0
     """First seed."""
 
 

@@ -54,6 +54,16 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "slab.size" in message
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_are_what_generators_take(seed: int) -> None:
+    """NumPy and torch refuse others with errors of their own, in the middle of a run."""
+    with pytest.raises(ConfigError) as caught:
+        check_recipe({"train": {"seed": seed}, "sequence": {"seed": seed}}, "here")
+    assert str(caught.value).startswith("2 mistake(s)")
+    assert "train.seed: Input should be " in str(caught.value)
+    assert "sequence.seed: Input should be " in str(caught.value)
+
+
 def test_misspelt_labels_are_named_with_the_nearest_known(tmp_path: Path) -> None:
     """Beside every other mistake; a label that nobody reads would change nothing and say nothing."""
     file = tmp_path / "recipe.toml"

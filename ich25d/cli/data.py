@@ -25,7 +25,7 @@ def build_studies(
     crop: Annotated[str, typer.Option(help="head: the box of the head; none: the full field.")] = "head",
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the stored slices in px.")] = 256,
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -57,7 +57,7 @@ SYNTH_EXAMPLES = examples("ich25d synth --studies 24 --out synth", "ich25d synth
 def synth(
     out: Annotated[Path, typer.Option(help="The folder to make, in the competition's layout.")],
     studies: Annotated[int, typer.Option(min=1, help="Heads to make.")] = 24,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed makes the same heads.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed makes the same heads.")] = 0,
     workers: Workers = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -75,7 +75,7 @@ DEMO_EXAMPLES = examples("ich25d demo --out demo", "ich25d demo --out demo --see
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for all that the walk makes.")],
     studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 36,
-    seed: Annotated[int, typer.Option(help="Seed of the heads.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the heads.")] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
