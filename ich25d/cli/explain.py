@@ -21,7 +21,17 @@ def explain(
     images: Images = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option("--label", help="Explain this label, found or not; may be repeated. Default: those found."),
+        typer.Option(
+            "--label",
+            help="Explain this label, found or not; may be repeated. Default: those at or over their threshold.",
+        ),
+    ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option(
+            help="Operating point: sensitivity_95, f2, f1 or specificity_90, as far as the model knows them. "
+            "Default: the first of these, as in a report."
+        ),
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -40,6 +50,7 @@ def explain(
             only=tuple(only or ()),
             images=tuple(images or ()),
             labels=tuple(labels) if labels else None,
+            point=point,
             device=device,
             workers=workers,
         ),

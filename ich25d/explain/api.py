@@ -4,7 +4,6 @@
 whatever `predict` takes.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,21 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
-from ich25d.encoder.run import MODEL_FILE
 from ich25d.errors import UsageError
+from ich25d.evaluate.inputs import find_thresholds
 from ich25d.explain.finding import Finding
 from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.explain.lesion import Lesion, density, find_lesion
+from ich25d.explain.point import OperatingPoint, read_points
 from ich25d.explain.size import SURE, describe
 from ich25d.labels import LABELS
 from ich25d.predict.jobs import Read
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
 from ich25d.slabs.painting import store_spacing_mm
-from ich25d.training.thresholds import Thresholds, read_thresholds
 
-RULE = "f1"
-"""Rule of the operating point that decides what is found."""
+HEAT_RULE = "f1"
+"""Rule whose thresholds of slices the heat is scaled to. It isn't the operating point's, which decides what is found:
+that one is chosen to miss little, so that many a clean slice lies over it (with .95 of the bleeds caught from .01 on,
+nearly all of a scan would glow), while the balanced threshold is where a slice's odds turn. All that was measured of
+heat, drawing and interval was measured with it."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,7 +39,7 @@ class Explanation:
 
     heat: npt.NDArray[np.float16]
     """Shape (n, 6, h, w), 0 to 1, labels in the order of `LABELS`; 0 for labels that weren't asked for. A slice's
-    hottest px is at most its odds' share against the operating point: 0.5 there, near 1 far above."""
+    hottest px is at most its odds' share against the threshold of `heat_rule`: 0.5 there, near 1 far above."""
     findings: tuple[Finding, ...]
     """One a label whose heat was wanted and isn't cold everywhere, in the order of `LABELS`."""
     masks: dict[str, npt.NDArray[np.bool_]]
@@ -52,6 +54,10 @@ class Explanation:
     """Side of a px; estimated from the head's width where the files don't say."""
     slice_position_mm: Floats
     """Shape (n,), mm; NaN where unknown."""
+    point: OperatingPoint
+    """Its rule's name and thresholds: what reaches it counts as found."""
+    heat_rule: str = HEAT_RULE
+    """Rule of the thresholds that the heat is scaled to."""
     series_id: str = ""
     image_ids: tuple[str, ...] = ()
 
@@ -62,7 +68,7 @@ def explain_read(
     part: Part | None = None,
     *,
     labels: Sequence[str] | None = None,
-    thresholds: tuple[Floats, Floats] | None = None,
+    point: OperatingPoint | None = None,
 ) -> Explanation:
     """Explain a series that was read, and perhaps predicted; otherwise as `explain_series`."""
     known = None if part is None else (part.encoder_probability, part.probability, part.series_probability)
@@ -75,7 +81,7 @@ def explain_read(
         orientation=read.orientation,
         labels=labels,
         probabilities=known,
-        thresholds=thresholds,
+        point=point,
     )
 
 
@@ -89,7 +95,7 @@ def explain_series(
     orientation: str = "",
     labels: Sequence[str] | None = None,
     probabilities: tuple[Floats, Floats, Floats] | None = None,
-    thresholds: tuple[Floats, Floats] | None = None,
+    point: OperatingPoint | None = None,
 ) -> Explanation:
     """Explain one series: heat maps of its labels, and what is found where.
 
@@ -101,13 +107,13 @@ def explain_series(
         pixel_mm: Side of a px of `hu`; None estimates it from the head's width.
         orientation: Where rows and columns run in the patient, as `LP`; empty where unknown: the usual display is
             assumed, the patient's right on the left.
-        labels: Whose heat and finding is wanted; None is those that reach their operating point, on a slice and as a
-            series.
+        labels: Whose heat and finding is wanted; None is those that reach the operating point as a series.
         probabilities: Encoder's (n, 6), final (n, 6), series' (6,), where they are known; None predicts.
-        thresholds: Operating points of slices (6,) and of series (6,); None is the model's, `operating_points`.
+        point: The operating point; None is the model's default, `read_points`.
 
     Raises:
         UsageError: Unknown labels, or arrays whose shapes don't fit.
+        ModelError: The model's thresholds can't be read.
     """
     position = np.asarray(slice_position_mm, dtype=np.float64)
     if hu.ndim != 3 or len(hu) == 0 or position.shape != (len(hu),):
@@ -120,12 +126,12 @@ def explain_series(
         predicted = network.predict(hu, position, window)
         probabilities = (predicted.encoder_probability, predicted.probability, predicted.series_probability)
     encoder_probability, probability, series_probability = probabilities
-    of_slice, of_series = thresholds or operating_points(network)
-    reached = (probability >= of_slice).any(axis=0) & (series_probability >= of_series)
-    wanted = [
-        number for number, label in enumerate(LABELS) if (bool(reached[number]) if labels is None else label in labels)
-    ]
-    heat = series_heat(network, hu, position, window, slice_weight(probability, of_slice), labels=wanted)
+    if point is None:
+        point = read_points(network.folder)[0]
+    named = point.over(series_probability) if labels is None else labels
+    wanted = [number for number, label in enumerate(LABELS) if label in named]
+    weight = slice_weight(probability, heat_thresholds(network))
+    heat = series_heat(network, hu, position, window, weight, labels=wanted)
     placed, assumed = _placed(position, pixel_mm, orientation)
     spacing = store_spacing_mm(hu, _gap(placed), float("nan") if pixel_mm is None else pixel_mm, 1.0)
     findings: list[Finding] = []
@@ -154,22 +160,18 @@ def explain_series(
         series_probability=series_probability,
         pixel_mm=spacing[2],
         slice_position_mm=position,
+        point=point,
     )
 
 
-def operating_points(network: Network, rule: str = RULE) -> tuple[Floats, Floats]:
-    """Return the model's operating points of slices and of series, shape (6,) each.
+def heat_thresholds(network: Network) -> Floats:
+    """Return the thresholds of slices that the heat is scaled to, shape (6,).
 
     A label without one (it had no positive on validation) gets even odds, or ten times its prior where that is less.
     """
-    content = json.loads((network.folder / MODEL_FILE).read_text(encoding="utf-8")).get("thresholds") or {}
-    found = []
-    for level in ("slice", "series"):
-        thresholds: Thresholds = read_thresholds(content.get(level, {}))
-        spare = np.minimum(0.5, 10 * network.prior)
-        by_label = thresholds.get(rule, {})
-        found.append(np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)]))
-    return found[0], found[1]
+    by_label = find_thresholds(network.folder)[0]["slice"].get(HEAT_RULE, {})
+    spare = np.minimum(0.5, 10 * network.prior)
+    return np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)])
 
 
 def _placed(position: Floats, pixel_mm: float | None, orientation: str) -> tuple[Floats, tuple[str, ...]]:

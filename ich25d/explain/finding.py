@@ -11,6 +11,11 @@ from ich25d.bleeds.anatomy import Anatomy
 Side = Literal["left", "right", "both", "midline", "unknown"]
 """Of the patient."""
 
+SIDES: dict[str, str] = {
+    "left": "left", "right": "right", "both": "both sides", "midline": "midline", "unknown": "side unknown",
+}  # fmt: skip
+"""How a side is said on a page."""
+
 Box = tuple[int, int, int, int]
 """top, left, bottom, right in px of the slice as the model sees it, half open."""
 

@@ -40,18 +40,18 @@ Floats = npt.NDArray[np.float64]
 
 
 def slice_weight(probability: Floats, threshold: Floats) -> Floats:
-    """Return how far a slice's heat counts: its odds against those of the operating point.
+    """Return how far a slice's heat counts: its odds against those of a threshold.
 
     Args:
         probability: Shape (n, 6), final.
-        threshold: The operating point, shape (6,).
+        threshold: Shape (6,).
 
     Returns:
-        Shape (n, 6): 0.5 at the operating point, towards 0 below and 1 above.
+        Shape (n, 6): 0.5 at the threshold, towards 0 below and 1 above.
     """
     share = np.clip(probability, 1e-9, 1 - 1e-9)
-    point = np.clip(threshold, 1e-6, 1 - 1e-6)
-    logit: Floats = np.log(share / (1 - share)) - np.log(point / (1 - point))
+    turn = np.clip(threshold, 1e-6, 1 - 1e-6)
+    logit: Floats = np.log(share / (1 - share)) - np.log(turn / (1 - turn))
     return np.asarray(1 / (1 + np.exp(-logit)))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ich25d.errors import UsageError
 from ich25d.explain.api import Explanation, explain_read
+from ich25d.explain.point import OperatingPoint, choose_point, read_points
 from ich25d.predict.api import Model
 from ich25d.predict.jobs import Job, Read, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
@@ -29,6 +30,7 @@ class ExplainingModel(Model):
         source: str | Path | Sequence[str | Path] | npt.NDArray[np.integer[Any]],
         *,
         labels: Sequence[str] | None = None,
+        point: str | None = None,
         slice_position_mm: npt.ArrayLike | None = None,
         pixel_spacing_mm: tuple[float, float] | None = None,
         only: Sequence[str] = (),
@@ -42,23 +44,26 @@ class ExplainingModel(Model):
             source: A folder, DICOM file, zip archive or study store, or several of them; or HU of one series, whole
                 numbers of shape (n, rows, columns), the full field, in the usual display: the patient's right on the
                 left.
-            labels: Whose heat and finding is wanted; None is those that reach their operating point.
+            labels: Whose heat and finding is wanted; None is those that reach the operating point.
+            point: The operating point by its rule, as `f1`; None is the one that a report uses too. The explanation
+                names it.
             slice_position_mm: With an array: where its slices are, shape (n,), mm from caudal to cranial.
             pixel_spacing_mm: With an array: distance of rows and of columns; without it the px is estimated.
             only: With files: globs, any of which they must match.
             workers: Processes that read; 0 chooses.
 
         Raises:
-            UsageError: There is nothing to explain, an array without positions, or unknown labels.
+            UsageError: There is nothing to explain, an array without positions, or unknown labels or point.
         """
         network = self._network
+        chosen = choose_point(read_points(network.folder), point)
         if isinstance(source, np.ndarray):
             if slice_position_mm is None:
                 raise UsageError("an array needs slice_position_mm, shape (n,), mm from caudal to cranial (got None)")
             position = np.asarray(slice_position_mm, dtype=np.float64)
             job = array_job(source, position, pixel_spacing_mm=pixel_spacing_mm)
             read = read_job(job, crop=cast(Crop, network.crop), size=network.size)
-            yield replace(explain_read(network, read, labels=labels), series_id=job.series_id)
+            yield replace(explain_read(network, read, labels=labels, point=chosen), series_id=job.series_id)
             return
         if slice_position_mm is not None or pixel_spacing_mm is not None:
             raise UsageError("positions and spacing are for arrays; files bring their own")
@@ -66,7 +71,7 @@ class ExplainingModel(Model):
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         if not found.series:
             raise nothing_used(found.n_seen, found.qc)
-        for _, _, result in explain_jobs(network, found.series, labels=labels, workers=workers):
+        for _, _, result in explain_jobs(network, found.series, labels=labels, point=chosen, workers=workers):
             if isinstance(result, Explanation):
                 yield result
 
@@ -86,7 +91,12 @@ def load_model(run: str | Path, *, device: str = "auto") -> ExplainingModel:
 
 
 def explain_jobs(
-    network: Network, jobs: Sequence[Job], *, labels: Sequence[str] | None = None, workers: int = 0
+    network: Network,
+    jobs: Sequence[Job],
+    *,
+    labels: Sequence[str] | None = None,
+    point: OperatingPoint | None = None,
+    workers: int = 0,
 ) -> Iterator[tuple[Job, Read | None, Explanation | tuple[QcRow, ...]]]:
     """Predict and explain series as they come off the disk.
 
@@ -94,6 +104,7 @@ def explain_jobs(
         network: The model.
         jobs: The series.
         labels: As in `explain_series`.
+        point: Likewise.
         workers: Processes that read; 0 chooses.
 
     Yields:
@@ -108,7 +119,7 @@ def explain_jobs(
     for job, result in predict_jobs(jobs, network, workers=workers, see=keep):
         if isinstance(result, Part):
             read = seen.pop()
-            explanation = explain_read(network, read, result, labels=labels)
+            explanation = explain_read(network, read, result, labels=labels, point=point)
             yield job, read, replace(explanation, series_id=job.series_id, image_ids=result.image_ids)
         else:
             yield job, None, result

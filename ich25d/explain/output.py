@@ -24,6 +24,7 @@ import numpy as np
 
 from ich25d.explain.api import Explanation
 from ich25d.explain.finding import Finding
+from ich25d.explain.point import OperatingPoint
 from ich25d.files import file_key, replacing, write_text
 from ich25d.labels import LABELS
 from ich25d.studies.qc import QcRow, safe_cell
@@ -33,7 +34,8 @@ HEAT_FOLDER, FINDINGS_FILE, PAGE_FILE, QC_FILE = "heat", "findings.csv", "index.
 COLUMNS = (
     "series_id", "study_id", "label", "probability", "side", "first_mm", "last_mm", "across_mm", "front_to_back_mm",
     "height_mm", "volume_ml", "volume_low_ml", "volume_high_ml", "first_slice", "last_slice", "peak_slice",
-    "peak_image_id", "box_top", "box_left", "box_bottom", "box_right", "assumed", "is_estimate",
+    "peak_image_id", "box_top", "box_left", "box_bottom", "box_right", "assumed", "is_estimate", "operating_point",
+    "threshold",
 )  # fmt: skip
 
 
@@ -94,24 +96,26 @@ def _finding(entry: dict[str, Any]) -> Finding:
     return Finding(**{**given, **tuples})
 
 
-def write_findings(path: Path, series: Sequence[Found]) -> None:
-    """Write `findings.csv`."""
+def write_findings(path: Path, series: Sequence[Found], point: OperatingPoint) -> None:
+    """Write `findings.csv`; every row names the operating point, and the threshold of its label for a series."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for found in series:
         for finding in found.findings:
-            writer.writerow(_row(found, finding))
+            writer.writerow(_row(found, finding, point))
     write_text(path, text.getvalue())
 
 
-def _row(found: Found, finding: Finding) -> list[object]:
+def _row(found: Found, finding: Finding, point: OperatingPoint) -> list[object]:
     numbers = (finding.first_mm, finding.last_mm, *finding.extent_mm)
     volumes = (finding.volume_ml, finding.volume_low_ml, finding.volume_high_ml)
+    threshold = point.of_series.get(finding.label)
     return [
         safe_cell(found.series_id), safe_cell(found.study_id), finding.label, f"{finding.probability:.4g}",
         finding.side,
         *(f"{value:.1f}" for value in numbers), *(f"{value:.3g}" for value in volumes), finding.first_slice,
         finding.last_slice, finding.peak_slice, safe_cell(found.image_ids[finding.peak_slice]), *finding.box,
-        ";".join(finding.assumed), int(finding.is_estimate),
+        ";".join(finding.assumed), int(finding.is_estimate), point.rule,
+        "" if threshold is None else f"{threshold:.4g}",
     ]  # fmt: skip

@@ -13,6 +13,9 @@ OPACITY = 0.65
 EDGE = (80, 230, 255)
 """Colour of the line around what was taken for the bleed; no heat has it."""
 
+MONTAGE = 5
+"""Slices of a finding that are shown, at most."""
+
 Rgb = npt.NDArray[np.uint8]
 
 
@@ -51,7 +54,7 @@ def montage(
     mask: npt.NDArray[np.bool_],
     finding: Finding,
     *,
-    n: int = 5,
+    n: int = MONTAGE,
 ) -> Rgb:
     """Return the slices of a finding side by side: as they are above, with their heat below.
 

@@ -6,15 +6,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
-from ich25d.explain.api import Explanation
-from ich25d.explain.finding import Finding
+from ich25d.explain.api import HEAT_RULE, Explanation
+from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.output import Found
-from ich25d.explain.overlay import montage
+from ich25d.explain.overlay import MONTAGE, montage, shown_slices
+from ich25d.explain.point import NAMES, OperatingPoint
 from ich25d.files import file_key, write_bytes
 from ich25d.labels import LABELS
+from ich25d.pages.number import number_text
 from ich25d.pages.page import Page
-from ich25d.pages.picture import picture
+from ich25d.pages.picture import gallery, picture
 from ich25d.pages.table import table
 
 PICTURES_FOLDER = "pictures"
@@ -23,14 +26,20 @@ SHOWN = 60
 """Findings whose slices stand on the page: it is one file. The others' are in the folder."""
 
 COLUMNS = (
-    "Series", "Label", "Probability", "Side", "From, mm", "To, mm", "Across, mm", "Front to back, mm", "Height, mm",
-    "Volume, ml", "80 of 100 between, ml", "Assumed",
+    "Series", "Label", "Probability", "Threshold", "Patient's side", "Slices", "mm",
+    "Across, front to back, height, mm", "Volume, ml (80 of 100 cases)", "Assumed",
 )  # fmt: skip
 
 NOTE = (
     "Estimates from heat maps and HU by a research program; nobody has drawn or measured these bleeds. Above the slice "
     "as it is (level 40, width 80 HU), below with heat; the line is what was taken for the bleed."
 )
+
+_STYLE = """
+#findings td { white-space: nowrap; }
+#findings td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9.5rem; }
+@media (max-width: 40rem) { .gallery { gap: .5rem; } .gallery .picture { width: calc(50% - .25rem); } }
+"""
 
 
 def picture_path(folder: Path, series_id: str, label: str) -> Path:
@@ -55,13 +64,17 @@ def write_pictures(folder: Path, hu: npt.NDArray[np.int16], explanation: Explana
         write_bytes(picture_path(folder, found.series_id, finding.label), content.tobytes())
 
 
-def write_page(path: Path, series: Sequence[Found], pictures: Path) -> None:
+def write_page(
+    path: Path, series: Sequence[Found], pictures: Path, point: OperatingPoint, labels: Sequence[str] | None = None
+) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
         series: All explained series.
         pictures: Folder of their pictures.
+        point: The operating point.
+        labels: Those that were asked for; None is those at or over their threshold.
     """
     pairs = sorted(
         ((found, finding) for found in series for finding in found.findings),
@@ -70,40 +83,75 @@ def write_page(path: Path, series: Sequence[Found], pictures: Path) -> None:
     page = Page(
         "Where the model sees blood",
         subtitle=f"{len(pairs)} findings in {len(series)} series",
-        lead="Side, reach and volume of what reached its operating point. " + NOTE,
+        lead=_lead(point, labels),
+        wide=True,
     )
-    rows = [_row(found, finding) for found, finding in pairs]
+    page.style(_STYLE)
+    rows = [_row(found, finding, point) for found, finding in pairs]
     page.section("Findings", table(COLUMNS, rows, caption="Findings, the most probable first"))
     shown = [pair for pair in pairs if picture_path(pictures, pair[0].series_id, pair[1].label).is_file()][:SHOWN]
     for found, finding in shown:
         content = cv2.imread(str(picture_path(pictures, found.series_id, finding.label)))
-        if content is None:
-            continue
-        pixels = np.ascontiguousarray(content[:, :, ::-1]).astype(np.uint8)
-        image = picture(pixels, alt=f"Slices with heat of {finding.label}", caption=sentence(finding))
-        page.section(f"{found.series_id}: {finding.label}", image)
+        if content is not None:
+            columns = _columns(np.ascontiguousarray(content[:, :, ::-1]).astype(np.uint8), finding)
+            page.section(f"{found.series_id}: {finding.label}", sentence(finding), columns)
     if len(shown) < len(pairs):
         page.section("Further findings", f"{len(pairs) - len(shown)} more; their slices are in {PICTURES_FOLDER}/.")
     page.write(path)
 
 
-def sentence(finding: Finding) -> str:
-    """Say a finding in one line, as an estimate."""
-    across, deep, high = finding.extent_mm
-    words = {"both": "both sides", "midline": "in the midline", "unknown": "side unknown"}
-    side = words.get(finding.side, finding.side)
-    return (
-        f"Estimated: {finding.label}, {side}, {finding.first_mm:.0f} to {finding.last_mm:.0f} mm, "
-        f"{across:.0f} x {deep:.0f} x {high:.0f} mm, {finding.volume_ml:.2g} ml "
-        f"({finding.volume_low_ml:.2g} to {finding.volume_high_ml:.2g})"
-        + (f"; assumed: {', '.join(finding.assumed)}" if finding.assumed else "")
+def _lead(point: OperatingPoint, labels: Sequence[str] | None) -> Markup:
+    if point.rule == "none":
+        what = "of what was asked for: the model has no thresholds"
+    elif labels is None:
+        what = f"of what is at or over its threshold. Operating point: {point.name}, on validation"
+    else:
+        what = f"of the labels asked for. Operating point, for comparison: {point.name}, on validation"
+    scale = NAMES[HEAT_RULE]
+    heat = f"Heat is scaled to the one of {scale}: on a slice at that threshold it is half as strong as it can be."
+    return Markup("<p>Side, reach and volume {}. {}</p><p>{}</p>").format(what, heat, NOTE)
+
+
+def _columns(pixels: npt.NDArray[np.uint8], finding: Finding) -> Markup:
+    """Return the slices of a montage as pictures of their own, so that a narrow window wraps them."""
+    slices = shown_slices(finding, MONTAGE)
+    parts = np.array_split(pixels, len(slices), axis=1)
+    return gallery(
+        [
+            picture(
+                part, alt=f"Slice {index + 1}, and below it with heat of {finding.label}", caption=f"slice {index + 1}"
+            )
+            for index, part in zip(slices, parts, strict=True)
+        ]
     )
 
 
-def _row(found: Found, finding: Finding) -> list[object]:
+def sentence(finding: Finding) -> str:
+    """Say a finding in one line, as an estimate."""
+    return (
+        f"Estimated: {finding.label}, {SIDES[finding.side]}, {_reach(finding)} mm, {_extent(finding)} mm, "
+        f"{_volume(finding, 'ml ')}" + (f"; assumed: {', '.join(finding.assumed)}" if finding.assumed else "")
+    )
+
+
+def _reach(finding: Finding) -> str:
+    return f"{finding.first_mm:.0f} to {finding.last_mm:.0f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _extent(finding: Finding) -> str:
+    return " x ".join(f"{value:.0f}" for value in finding.extent_mm)
+
+
+def _volume(finding: Finding, unit: str = "") -> str:
+    volume, low, high = (
+        number_text(value, 2) for value in (finding.volume_ml, finding.volume_low_ml, finding.volume_high_ml)
+    )
+    return f"{volume} {unit}({low} to {high})"
+
+
+def _row(found: Found, finding: Finding, point: OperatingPoint) -> list[object]:
     return [
-        found.series_id, finding.label, round(finding.probability, 3), finding.side,
-        *(round(value, 1) for value in (finding.first_mm, finding.last_mm, *finding.extent_mm)),
-        round(finding.volume_ml, 2), f"{finding.volume_low_ml:.2g} to {finding.volume_high_ml:.2g}",
-        ", ".join(finding.assumed),
+        found.series_id, finding.label, finding.probability, point.of_series.get(finding.label),
+        SIDES[finding.side], f"{finding.first_slice + 1} to {finding.last_slice + 1}", _reach(finding),
+        _extent(finding), _volume(finding), ", ".join(finding.assumed) or "nothing",
     ]  # fmt: skip

@@ -21,6 +21,7 @@ from ich25d.explain.output import (
     write_findings,
 )
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
+from ich25d.explain.point import choose_point, read_points
 from ich25d.labels import LABELS
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import fingerprint
@@ -40,6 +41,8 @@ class ExplainSummary:
     n_findings: int
     by_label: dict[str, int]
     refusals: dict[str, int]
+    operating_point: str = "none"
+    """Rule of the thresholds that decide what is found; `none` where the model has no thresholds."""
 
     @property
     def exit_code(self) -> int:
@@ -52,6 +55,9 @@ class ExplainSummary:
         lines = [
             f"{self.out / FINDINGS_FILE}: {self.n_findings} findings in {self.n_series} series ({labels})",
             f"{self.out / PAGE_FILE} shows them; heat maps are in {self.out / HEAT_FOLDER}. Sizes are estimates.",
+            f"operating point: {self.operating_point}"
+            if self.operating_point != "none"
+            else "the model has no thresholds, so that nothing counts as found: --label names what to explain",
         ]
         if self.n_resumed:
             lines.append(f"{self.n_resumed} series were there from an earlier call")
@@ -68,6 +74,7 @@ class ExplainSummary:
             "n_resumed": self.n_resumed,
             "n_findings": self.n_findings,
             "by_label": self.by_label,
+            "operating_point": self.operating_point,
             "refusals": self.refusals,
         }
 
@@ -80,6 +87,7 @@ def explain(
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
     labels: Sequence[str] | None = None,
+    point: str | None = None,
     device: str = "auto",
     workers: int = 0,
 ) -> ExplainSummary:
@@ -93,7 +101,8 @@ def explain(
         out: The folder to fill.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        labels: Whose heat and findings are wanted; None is those that reach their operating point in a series.
+        labels: Whose heat and findings are wanted; None is those that reach the operating point in a series.
+        point: The operating point by its rule, as `f1`; None is the default of `ich25d.explain.point`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
 
@@ -107,7 +116,8 @@ def explain(
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
     network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
-    asked = ",".join(sorted(labels)) if labels is not None else "*"
+    chosen = choose_point(read_points(model), point)
+    asked = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
     made_from = {job.series_id: f"{network.stamp} {fingerprint(job)} {asked}" for job in jobs}
     done: dict[str, Found] = {}
     for job in jobs:
@@ -118,7 +128,7 @@ def explain(
         remark(f"{n_resumed} of {len(jobs)} series were explained by an earlier call")
     todo = [job for job in jobs if job.series_id not in done]
     with bar("explain", sum(len(job) for job in todo), "slices") as advance:
-        for job, read, result in explain_jobs(network, todo, labels=labels, workers=workers):
+        for job, read, result in explain_jobs(network, todo, labels=labels, point=chosen, workers=workers):
             if read is None or not isinstance(result, Explanation):
                 qc += [row for row in result if isinstance(row, QcRow)] if isinstance(result, tuple) else []
             else:
@@ -131,9 +141,9 @@ def explain(
     qc += [row for one in ordered for row in one.qc]
     if not ordered:
         raise nothing_used(n_seen, qc, "readable series")
-    write_findings(out / FINDINGS_FILE, ordered)
+    write_findings(out / FINDINGS_FILE, ordered, chosen)
     write_qc(out / QC_FILE, qc)
-    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER)
+    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
     refused = count_refused(qc)
     return ExplainSummary(
@@ -143,4 +153,5 @@ def explain(
         n_findings=sum(counts.values()),
         by_label={label: counts[label] for label in LABELS if counts[label]},
         refusals=dict(sorted(refused.items())),
+        operating_point=chosen.rule,
     )

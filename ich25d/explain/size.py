@@ -15,7 +15,8 @@ numbers were fitted to the first twenty bleeds painted by `scripts/benchmark_exp
 holds the volume of others."""
 
 SURE = 0.5
-"""Heat below which the label doesn't reach its operating point: there may be no bleed, and the interval begins at 0."""
+"""Heat below which no slice reaches the balanced threshold (`api.HEAT_RULE`), though the series may reach a more
+sensitive operating point: there may be no bleed, and the interval begins at 0."""
 
 ASSUMED_PIXEL = 1.15
 """A further factor either way where the px was estimated from the head's width: heads differ by 7 % in width."""
@@ -39,7 +40,7 @@ def describe(
         lesion: Its drawings; the reported one isn't empty.
         anatomy: The head.
         left_is_right: The image's left is the patient's right.
-        is_sure: The label reaches its operating point.
+        is_sure: A slice reaches the threshold that the heat is scaled to.
         assumed: What the files didn't say.
     """
     mask = lesion.mask

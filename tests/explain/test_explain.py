@@ -11,7 +11,7 @@ from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, writ
 
 from ich25d import load_model
 from ich25d.errors import UsageError
-from ich25d.explain.api import explain_series, operating_points
+from ich25d.explain.api import explain_series, heat_thresholds
 from ich25d.explain.model import ExplainingModel
 from ich25d.explain.run import explain
 from ich25d.labels import LABELS
@@ -31,12 +31,12 @@ def network(run: Path) -> Network:
     return load_network(run, torch.device("cpu"))
 
 
-def test_operating_points_are_the_models(network: Network) -> None:
-    """Those of its file; even odds or ten times the prior where it has none."""
-    of_slice, of_series = operating_points(network)
+def test_thresholds_are_the_models(network: Network) -> None:
+    """Heat is scaled to F1's of slices, to even odds where it has none; the explanation names what decides."""
+    found = explain_series(network, head_hu(), positions(), labels=["any"], pixel_mm=PIXEL_MM)
 
-    assert (of_slice[5], of_series[5]) == (0.25, 0.4)
-    assert of_slice[0] == 0.5
+    assert heat_thresholds(network).tolist() == [0.5] * 5 + [0.25]
+    assert (found.point.rule, found.point.of_series, found.heat_rule) == ("f1", {"any": 0.4}, "f1")
 
 
 def test_heat_is_that_of_the_labels_asked_for(network: Network) -> None:
@@ -90,6 +90,8 @@ def test_wrong_calls_are_refused(network: Network, run: Path) -> None:
         explain_series(network, head_hu(), positions(), labels=["blood"])
     with pytest.raises(UsageError, match="n positions"):
         explain_series(network, head_hu(), positions()[:3])
+    with pytest.raises(UsageError, match=r"an operating point .*: f1 \(got 'f2'\)"):
+        next(iter(ExplainingModel(network).explain(head_hu(), point="f2")))
     with pytest.raises(UsageError, match="slice_position_mm"):
         next(iter(ExplainingModel(network).explain(head_hu())))
     with pytest.raises(UsageError, match="--label must be one of"):
@@ -125,7 +127,8 @@ def test_the_command_writes_and_goes_on(run: Path, tmp_path: Path) -> None:
     assert text["findings"][0]["label"] == "any"
     assert (out / "pictures" / "ID_series_any.png").is_file()
     assert "Estimated: any" in (out / "index.html").read_text()
-    assert first.to_dict()["by_label"] == {"any": 1}
+    assert (rows[0]["operating_point"], rows[0]["threshold"]) == ("f1", "0.4")
+    assert (first.to_dict()["by_label"], first.operating_point) == ({"any": 1}, "f1")
 
 
 def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None:
