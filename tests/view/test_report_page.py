@@ -10,16 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ich25d.errors import UsageError
 from ich25d.explain.finding import Finding
+from ich25d.explain.point import OperatingPoint, choose_point, known_points
 from ich25d.labels import LABELS
 from ich25d.studies.qc import QcRow
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.page import study_page
-from ich25d.view.report.shown import OperatingPoint, ShownSeries, choose_point
+from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, by_urgency, worklist_page, write_worklist_csv
 
 HOSTILE = '=1+1</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">\'"&'
 POINT = OperatingPoint("f2", dict.fromkeys(LABELS, 0.3), dict.fromkeys(LABELS, 0.4))
+STRICT = OperatingPoint("specificity_90", {"any": 0.92, "subdural": 0.01}, {"any": 0.95, "subdural": 0.02})
+POINTS = (POINT, STRICT)
 N, SIDE, BLEED = 6, 32, 3
 
 
@@ -57,7 +61,7 @@ def _series(**changes: Any) -> ShownSeries:
         encoder_probability=probability * 0.8,
         probability=probability,
         series_probability=probability.max(axis=0),
-        point=POINT,
+        points=POINTS,
         remarks=(remark,),
         facts={"Slices": N},
         heat=heat,
@@ -225,6 +229,31 @@ def test_what_the_files_do_not_say_is_not_claimed(tmp_path: Path, visit: Any) ->
     assert page.locator("#heat").count() == 0
 
 
+def test_the_operating_point_switches(study: Any) -> None:
+    """Words, marks, line and strokes follow the chosen point: at .92 a slice of .92 counts, at .95 a scan doesn't."""
+    level = "document.querySelector('.of-any .threshold').getAttribute('d')"
+    strokes = "document.querySelector('.of-{} .positive').getAttribute('d').split('M').length - 1"
+    row = study.locator("tr[data-label='5']")
+    before = study.evaluate(level)
+    assert study.evaluate(strokes.format("subdural")) == 0
+    assert row.inner_text().split() == ["any", "0.920*", "0.400", "1", "0.920*", "4"]
+
+    study.focus("#point")
+    study.keyboard.press("ArrowDown")
+    _expect(study, "#badge", "Flagged")
+    _expect(study, "#verdict-text", "Over the threshold: subdural.")
+    assert study.evaluate(level) != before
+    assert [study.evaluate(strokes.format(label)) for label in ("any", "subdural", "epidural")] == [1, N, 0]
+    assert row.inner_text().split() == ["any", "0.920", "0.950", "1", "0.920*", "4"]
+    assert study.locator("tr.over").evaluate_all("rows => rows.map(row => row.dataset.label)") == ["4"]
+    assert study.inner_text(".at-point") == "under"
+    assert study.get_attribute(".back a", "href") == "../index.html#point-specificity_90"
+
+    study.select_option("#point", "f2")
+    assert study.evaluate(level) == before
+    assert study.inner_text(".at-point") == "over"
+
+
 def test_hostile_texts_stay_texts(tmp_path: Path, visit: Any) -> None:
     """Ids, remarks and paths from a stranger neither run on a page nor in a spreadsheet."""
     remark = QcRow(HOSTILE, HOSTILE, HOSTILE, "series", "TILT", HOSTILE)
@@ -234,11 +263,11 @@ def test_hostile_texts_stay_texts(tmp_path: Path, visit: Any) -> None:
     )  # fmt: skip
     study_page(series, model=HOSTILE).write(tmp_path / "study.html")
     rows = [
-        _row(1, series_id=HOSTILE, study_id=HOSTILE, patient_id=HOSTILE, found=HOSTILE),
+        _row(1, series_id=HOSTILE, study_id=HOSTILE, patient_id=HOSTILE, found=((HOSTILE, HOSTILE),)),
         _row(2, state="refused", reason=HOSTILE),
     ]
-    worklist_page(rows, [replace(remark, series_id="")], point=POINT, model=HOSTILE).write(tmp_path / "index.html")
-    write_worklist_csv(tmp_path / "worklist.csv", rows)
+    worklist_page(rows, [replace(remark, series_id="")], points=POINTS, model=HOSTILE).write(tmp_path / "index.html")
+    write_worklist_csv(tmp_path / "worklist.csv", rows, point=POINT)
     study = visit(tmp_path / "study.html")
     study.wait_for_selector("#stage[data-ready]")
     index = visit(tmp_path / "index.html")
@@ -257,7 +286,7 @@ def test_the_worklist_sorts_and_filters(tmp_path: Path, visit: Any) -> None:
     rows[7] = _row(7, state="flagged", over=("any", "subdural"), probability=(0, 0, 0, 0, 0.7, 0.8), codes=("TILT",))
     rows[9] = _row(9, state="flagged", over=("any", "epidural"), probability=(0.9, 0, 0, 0, 0, 0.9))
     rows[11] = _row(11, state="refused", page="", probability=(), codes=("LOCALIZER",), reason="all are localizers")
-    worklist_page(rows, [], point=POINT, model="m").write(tmp_path / "index.html")
+    worklist_page(rows, [], points=POINTS, model="m").write(tmp_path / "index.html")
     page = visit(tmp_path / "index.html")
     shown = "Array.from(document.querySelectorAll('#worklist tbody tr:not([hidden])'), row => row.cells[1].querySelector('small').textContent)"  # noqa: E501
     states = "document.getElementById('count').textContent"
@@ -285,6 +314,63 @@ def test_the_worklist_sorts_and_filters(tmp_path: Path, visit: Any) -> None:
     assert page.evaluate(shown) == ["ID_0249"]
 
 
+def test_the_worklist_follows_the_operating_point(tmp_path: Path, visit: Any) -> None:
+    """Marks, states, counts, estimates, order and links; the choice comes along from a study and back to it."""
+    over, none = {"specificity_90": ("subdural",)}, {"specificity_90": ()}
+    said = (("intraparenchymal", "IPH left ~2 ml"), ("any", "any left ~3 ml"))
+    rows = [
+        _row(1, state="flagged", over=("any",), over_at=none, found=said, probability=(0.1, 0.1, 0.1, 0.1, 0.1, 0.9)),
+        _row(2, over_at=over),
+        _row(3, state="refused", page="", probability=()),
+    ]
+    worklist_page(rows, [], points=POINTS, model="m").write(tmp_path / "index.html")
+    page = visit(tmp_path / "index.html")
+    order = "Array.from(document.querySelectorAll('#worklist tbody tr'), row => [row.cells[0], row.cells[1].querySelector('small'), row.cells[2]].map(cell => cell.textContent).join(' '))"  # noqa: E501
+    default = ["1 ID_0001 Flagged", "2 ID_0003 Not read", "3 ID_0002 Not flagged"]
+
+    assert page.evaluate(order) == default
+    assert page.locator(".found:visible").all_inner_texts() == ["IPH left ~2 ml"]
+    page.focus("#point")
+    page.keyboard.press("ArrowDown")
+    _expect(page, "#worklist tr:nth-child(1) .state", "Flagged")
+    assert page.evaluate(order) == ["1 ID_0002 Flagged", "2 ID_0003 Not read", "3 ID_0001 Not flagged"]
+    assert page.locator(".found:visible").count() == 0
+    assert page.locator("#worklist td.over").all_inner_texts() == ["0.10*"]
+    assert page.locator("#label option").all_inner_texts() == ["all", "any (0)", "subdural (1)"]
+    assert page.get_attribute("#worklist a >> nth=0", "href") == "studies/ID_0002.html#point-specificity_90"
+    page.select_option("#label", "subdural")
+    _expect(page, "#count", "1 of 3 series")
+    page.click("button[type=reset]")
+    page.reload()
+    assert page.input_value("#point") == "specificity_90"
+    assert page.evaluate(order)[0] == "1 ID_0002 Flagged"
+    page.select_option("#point", "f2")
+    assert page.evaluate(order) == default
+
+
+def test_series_of_a_study_stand_together(tmp_path: Path, visit: Any) -> None:
+    """Where the most urgent of them belongs; the study's name stands once, over whichever of them is shown first."""
+    rows = [_row(number) for number in range(6)]
+    rows[1] = _row(
+        1, study_id="ID_s", patient_id="ID_p", state="flagged", over=("any",), probability=(0, 0, 0, 0, 0, 0.5)
+    )
+    rows[4] = _row(4, study_id="ID_s", patient_id="ID_p", n_slices=90)
+    rows[5] = _row(5, state="flagged", over=("any",), probability=(0, 0, 0, 0, 0, 0.9))
+    worklist_page(rows, [], points=POINTS, model="m").write(tmp_path / "index.html")
+    page = visit(tmp_path / "index.html", width=390, scheme="dark")
+    ranks = "Array.from(document.querySelectorAll('#worklist tbody tr:not([hidden])'), row => `${row.cells[0].textContent} ${row.querySelector('a').textContent}`)"  # noqa: E501
+
+    assert [row.series_id for row in by_urgency(rows)][:3] == ["ID_0005", "ID_0001", "ID_0004"]
+    assert page.evaluate(ranks)[:4] == ["1 ID_5005", "2 ID_0001", "2 ID_0004", "3 ID_5000"]
+    assert "5 studies, 6 series" in page.inner_text(".subtitle")
+    assert page.locator(".study:visible").all_inner_texts() == ["ID_s, 2 series\nID_p"]
+    page.click("#worklist th:has-text('Slices') >> button")
+    assert page.evaluate(ranks)[:2] == ["2 ID_0004", "2 ID_0001"]
+    page.select_option("#state", "clear")
+    assert page.locator(".study:visible").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_urgency() -> None:
     """What nobody read stands before what looked clear; within a state the probability decides."""
     rows = [
@@ -299,12 +385,18 @@ def test_urgency() -> None:
 
 
 def test_the_operating_point_is_the_models_own() -> None:
-    """A worklist takes the most sensitive rule that the model has; without one nothing is flagged."""
+    """The most sensitive rule that the model has is the default; without one nothing is flagged."""
     thresholds = {"slice": {"f1": {"any": 0.5}}, "series": {"f1": {"any": 0.5}, "sensitivity_95": {"any": 0.1}}}
+    points = known_points(thresholds)
 
-    assert choose_point(thresholds).rule == "sensitivity_95"
-    assert choose_point(thresholds).of_series == {"any": 0.1}
-    assert _series(point=choose_point({})).over() == ()
+    assert [point.rule for point in points] == ["sensitivity_95", "f1"]
+    assert points[0].of_series == {"any": 0.1}
+    assert choose_point(points, "f1") is points[1]
+    with pytest.raises(UsageError, match=r"sensitivity_95, f1 \(got 'f2'\)"):
+        choose_point(points, "f2")
+    with pytest.raises(UsageError, match="none"):
+        choose_point(known_points({}), "none")
+    assert _series(points=known_points({})).over() == ()
     assert _series().over() == ("any", "intraparenchymal")
 
 

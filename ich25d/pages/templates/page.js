@@ -30,6 +30,15 @@
     const order = typeof a.v === "number" && typeof b.v === "number" ? a.v - b.v : String(a.v).localeCompare(String(b.v));
     return a.sign * order || a.i - b.i;
   };
+  // Rows that name the same group stay together, where the first of them belongs.
+  const grouped = (rows) => {
+    const groups = new Map();
+    for (const row of rows) {
+      const group = row.dataset.g ?? row;
+      if (groups.has(group)) groups.get(group).push(row); else groups.set(group, [row]);
+    }
+    return Array.from(groups.values()).flat();
+  };
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const th of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
@@ -44,7 +53,7 @@
         const body = table.tBodies[0];
         const keyed = Array.from(body.rows, (row, i) => ({ row, i, sign, v: valueOf(row, th.cellIndex) }));
         keyed.sort(compare);
-        body.append(...keyed.map((entry) => entry.row));
+        body.append(...grouped(keyed.map((entry) => entry.row)));
         table.dispatchEvent(new Event("sorted"));
       });
     }

@@ -10,6 +10,9 @@ from ich25d.pages.svg import Plane, figure, frame, line_key, path
 from ich25d.pages.table import table
 from ich25d.view.report.shown import ShownSeries
 
+STROKE = 9
+"""Height in px of the strokes under slices that count as positive."""
+
 _WIDTH, _HEIGHT = 640, 320
 
 
@@ -20,13 +23,15 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     high = float(x.max()) if len(x) and x.max() > 0 else 1.0
     plane = Plane.make((0.0, high), (0.0, 1.0), width=_WIDTH, height=_HEIGHT)
     inner = []
+    positive = series.point.slices_over(series.probability)
     for number, label in enumerate(LABELS):
+        # Both are there for every label, empty or not: a script draws them anew at another operating point.
         threshold = series.point.of_slice.get(label)
-        if threshold is not None:
-            y = plane.up.at(threshold)
-            inner.append(
-                _of(label, path([(plane.across.start, y), (plane.across.end, y)], f"line s{number} threshold"))
-            )
+        y = None if threshold is None else plane.up.at(threshold)
+        level = "" if y is None else f"M{plane.across.start:.1f} {y:.1f}H{plane.across.end:.1f}"
+        places = (plane.across.at(float(x[index])) for index in np.flatnonzero(positive[:, number]))
+        strokes = "".join(f"M{place:.1f} {plane.up.start:.1f}v{-STROKE}" for place in places)
+        inner.append(_of(label, _drawn(level, number, "threshold") + _drawn(strokes, number, "positive")))
         for values, css in ((series.encoder_probability, "encoder"), (series.probability, "final")):
             points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
             if len(points) == 1:
@@ -40,7 +45,8 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     drawing = figure(
         frame(plane, inner, x_label, "probability"),
         title="Probability along the scan",
-        description="Six labels. Strong: encoder and sequence model; thin: the encoder alone. A click shows the slice.",
+        description="Six labels. Strong: encoder and sequence model; thin: the encoder alone; strokes at the "
+        "foot: slices at or over the threshold of the chosen label. A click shows the slice.",
         size=(_WIDTH, _HEIGHT),
         legend=[(line_key(number), LABELS[number]) for number in order],
         data=table(
@@ -50,12 +56,19 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
             collapsed=True,
         ),
     )
-    where = {"start": plane.across.start, "end": plane.across.end, "width": _WIDTH, "places": _places(x, high)}
+    where = {
+        "start": plane.across.start, "end": plane.across.end, "width": _WIDTH, "places": _places(x, high),
+        "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
+    }  # fmt: skip
     return drawing, where
 
 
 def _places(x: np.ndarray[Any, np.dtype[np.float64]], high: float) -> list[float]:
     return [round(float(value) / high, 5) for value in x]
+
+
+def _drawn(steps: str, number: int, css: str) -> Markup:
+    return Markup('<path class="line s{} {}" data-label="{}" d="{}"/>').format(number, css, number, steps)
 
 
 def _of(label: str, content: Markup) -> Markup:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from ich25d.explain.finding import Finding
+from ich25d.explain.api import HEAT_RULE
+from ich25d.explain.finding import SIDES, Finding
+from ich25d.explain.point import NAMES
+from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
 from ich25d.pages.table import table
 from ich25d.view.report.shown import ShownSeries
 
-SIDES = {"left": "left", "right": "right", "both": "both sides", "midline": "midline", "unknown": "side unknown"}
 SHORT = {
     "epidural": "EDH",
     "intraparenchymal": "IPH",
@@ -20,10 +22,17 @@ SHORT = {
 }
 """The usual abbreviations of the five kinds."""
 
-NOTE = (
-    "Each number is an estimate from the heat map and the HU under it, made for finding the place again, not for "
-    "measuring; the README says how far such estimates were off on phantoms and painted scans."
+_NOTE = (
+    "Made for the labels over their threshold at the default operating point, {default}. Heat is scaled to the one of "
+    "{heat}: on a slice at that threshold it is half as strong as it can be. Each number is an estimate from the heat "
+    "map and the HU under it, made for finding the place again, not for measuring; the README says how far such "
+    "estimates were off on phantoms and painted scans."
 )
+
+
+def findings_note(series: ShownSeries) -> str:
+    """Say what the estimates are, and at which operating points they were made."""
+    return _NOTE.format(default=series.point.name, heat=NAMES[HEAT_RULE])
 
 
 def findings_table(series: ShownSeries) -> Markup:
@@ -41,21 +50,23 @@ def findings_table(series: ShownSeries) -> Markup:
             f"{number_text(found.volume_ml, 2)} ({number_text(found.volume_low_ml, 2)} to "
             f"{number_text(found.volume_high_ml, 2)})",
             ", ".join(found.assumed) or "nothing",
+            Markup('<span class="at-point" data-label="{}">{}</span>').format(
+                LABELS.index(found.label), "over" if found.label in series.over() else "under"
+            ),
         )
         for found in series.findings
     ]
     columns = ["Label", "Patient's side", "Slice with most", "mm from the lowest slice"]
-    columns += ["Extent, mm: across, front to back, height", "Volume, ml (80 of 100 cases)", "Assumed"]
+    columns += ["Extent, mm: across, front to back, height", "Volume, ml (80 of 100 cases)", "Assumed", "Threshold"]
     return table(columns, rows, caption="Estimates", sortable=False)
 
 
-def findings_text(findings: Sequence[Finding]) -> str:
-    """Return findings as one line of a worklist: `SDH left ~24 ml`; `any` only where it stands alone.
+def findings_texts(findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
+    """Return each finding as a worklist says it, with its label: `SDH left ~24 ml`.
 
     A side gets a question mark where the files don't say how the image lies.
     """
-    named = [found for found in findings if found.label != "any"] or list(findings)
-    return ", ".join(map(_short, named))
+    return tuple((found.label, _short(found)) for found in findings)
 
 
 def _short(found: Finding) -> str:

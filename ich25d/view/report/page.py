@@ -17,8 +17,9 @@ from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
 from ich25d.slabs.window import window_hu
 from ich25d.view.report.curves import draw_curves
-from ich25d.view.report.findings import NOTE, findings_table
+from ich25d.view.report.findings import findings_note, findings_table
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
+from ich25d.view.report.points import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
 
 WINDOW_NAMES = {"brain": "Brain", "subdural": "Subdural", "soft": "Soft tissue", "bone": "Bone"}
@@ -41,7 +42,7 @@ def study_page(series: ShownSeries, *, index: str = "../index.html", model: str 
     page.lead = back + _verdict(series)
     page.section("Slices and probabilities", _viewer(series, drawing))
     if series.findings:
-        page.section("Where and how large", findings_table(series), note=NOTE)
+        page.section("Where and how large", findings_table(series), note=findings_note(series))
     texts = remark_texts(series.remarks) + ([f"This page: {packed.remark}."] if packed.remark else [])
     page.section("Remarks", remarks(texts) if texts else "Nothing odd was found in the files of this series.")
     page.section(
@@ -70,20 +71,14 @@ def _subtitle(series: ShownSeries) -> str:
 
 
 def _verdict(series: ShownSeries) -> Markup:
-    over = series.over()
+    said = verdict(series, series.point)
     chance = number_text(float(series.series_probability[ANY_INDEX]), 2)
-    if not series.point.of_series:
-        sign, text = "none", "This model holds no thresholds: see the probabilities."
-    elif over:
-        names = ", ".join(label for label in over if label != "any")
-        sign, text = "over", f"Over the threshold{f': {names}' if names else ' of any bleed'}."
-    else:
-        sign, text = "under", "No label is over its threshold."
-    word = {"over": "Flagged", "under": "Not flagged", "none": "No threshold"}[sign]
     return Markup(
-        '<div class="verdict {}"><span class="badge">{}</span><p>{} Probability of any bleed in the scan: <b>{}</b>. '
-        "Operating point: {}.</p></div>"
-    ).format(sign, word, text, chance, series.point.name)
+        '<div class="verdict {sign}" id="verdict"><span class="badge" id="badge">{word}</span>'
+        '<p><span role="status" id="verdict-text">{text}</span> Probability of any bleed in the scan: <b>{chance}</b>.'
+        "</p>"
+        '<p class="point">Operating point: {choice}</p></div>'
+    ).format(**said, chance=chance, choice=chooser(series.points))
 
 
 def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
@@ -104,21 +99,30 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
 
 def _label(series: ShownSeries, number: int) -> dict[str, object]:
     """Return what the table of labels says of one; its button stresses the label's curve and heat map."""
-    threshold, chance = series.point.of_series.get(LABELS[number]), float(series.series_probability[number])
+    point, chance = series.point, float(series.series_probability[number])
     return {
         "number": number,
         "label": LABELS[number],
         "key": line_key(number),
         "chance": chance,
-        "threshold": threshold,
-        "is_over": threshold is not None and chance >= threshold,
+        "threshold": point.of_series.get(LABELS[number]),
+        "is_over": LABELS[number] in series.over(),
+        "n_over": int(point.slices_over(series.probability)[:, number].sum())
+        if LABELS[number] in point.of_slice
+        else None,
         "peak": int(series.probability[:, number].argmax()) if len(series) else 0,
     }
 
 
 def _thresholds(series: ShownSeries) -> Markup:
-    rows = [(label, series.point.of_slice.get(label), series.point.of_series.get(label)) for label in LABELS]
-    return table(["Label", "Slice", "Whole scan"], rows, caption=f"Thresholds: {series.point.name}", collapsed=True)
+    known = [point for point in series.points if point.of_series]
+    rows = [
+        (point.name, label, point.of_slice.get(label), point.of_series.get(label))
+        for point in known
+        for label in LABELS
+    ]
+    columns = ["Operating point", "Label", "Slice", "Whole scan"]
+    return table(columns, rows, caption="Thresholds of all operating points", collapsed=True)
 
 
 def _slices(series: ShownSeries) -> Markup:
@@ -184,6 +188,7 @@ def _data(series: ShownSeries, slices: str, n: int, side: int, axis: dict[str, A
         "labels": list(LABELS),
         "selected": ANY_INDEX,
         "flags": series.flags(),
+        "points": point_data(series),
         "axis": axis,
         "heat": heat,
         "heat_side": heat_side,

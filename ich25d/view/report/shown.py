@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ich25d.dicom.codes import CODES
 from ich25d.explain.finding import Finding
-from ich25d.labels import LABELS
+from ich25d.explain.point import OperatingPoint
 from ich25d.predict.jobs import Job, Read
 from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
@@ -17,28 +17,6 @@ from ich25d.slabs.slab import neighbour_indices
 from ich25d.studies.qc import QcRow
 
 Floats = npt.NDArray[np.float64]
-
-RULES = {
-    "sensitivity_95": "sensitivity of at least .95 on validation",
-    "f2": "best F2 on validation",
-    "f1": "best F1 on validation",
-    "specificity_90": "specificity of at least .90 on validation",
-}
-"""Operating points in the order in which a report chooses: a worklist must miss little."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """Thresholds by label, on slices and on whole series; labels without one are absent."""
-
-    rule: str
-    of_slice: Mapping[str, float]
-    of_series: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """Say what it was chosen for."""
-        return RULES.get(self.rule, self.rule)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +42,8 @@ class ShownSeries:
     encoder_probability: Floats
     probability: Floats
     series_probability: Floats
-    point: OperatingPoint
+    points: tuple[OperatingPoint, ...]
+    """Those that the reader can choose from, the default first."""
     remarks: tuple[QcRow, ...]
     """Of the series and its slices."""
     facts: Mapping[str, object]
@@ -78,6 +57,11 @@ class ShownSeries:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def point(self) -> OperatingPoint:
+        """The default operating point."""
+        return self.points[0]
+
     def distance_mm(self) -> Floats | None:
         """Return the distance of each slice from the lowest, shape (n,); None where a position is unknown."""
         if not len(self) or not np.isfinite(self.slice_position_mm).all():
@@ -86,13 +70,8 @@ class ShownSeries:
         return distance
 
     def over(self) -> tuple[str, ...]:
-        """Return the labels at or over their threshold, `any` first, then by probability."""
-        chosen = [
-            (label != "any", -float(self.series_probability[number]), label)
-            for number, label in enumerate(LABELS)
-            if label in self.point.of_series and self.series_probability[number] >= self.point.of_series[label]
-        ]
-        return tuple(label for *_, label in sorted(chosen))
+        """Return the labels at or over their threshold at the default operating point."""
+        return self.point.over(self.series_probability)
 
     def flags(self) -> list[str]:
         """Return the reason codes of each slice, joined by `;`."""
@@ -100,17 +79,8 @@ class ShownSeries:
         return [found.get(image, "") for image in self.image_ids]
 
 
-def choose_point(thresholds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> OperatingPoint:
-    """Choose the operating point that a report marks, from a model's thresholds by level, rule and label."""
-    of_slice, of_series = thresholds.get("slice", {}), thresholds.get("series", {})
-    for rule in RULES:
-        if of_series.get(rule) or of_slice.get(rule):
-            return OperatingPoint(rule, of_slice.get(rule, {}), of_series.get(rule, {}) or of_slice.get(rule, {}))
-    return OperatingPoint("none", {}, {})
-
-
 def shown_series(
-    network: Network, job: Job, read: Read, part: Part, point: OperatingPoint, remarks: tuple[QcRow, ...]
+    network: Network, job: Job, read: Read, part: Part, points: tuple[OperatingPoint, ...], remarks: tuple[QcRow, ...]
 ) -> ShownSeries:
     """Gather a predicted series; `remarks` are those of its headers, its pixels' own come with the part."""
     slab = network.encoders[0].slab
@@ -132,7 +102,7 @@ def shown_series(
         encoder_probability=part.encoder_probability,
         probability=part.probability,
         series_probability=part.series_probability,
-        point=point,
+        points=points,
         remarks=(*remarks, *part.qc),
         facts={
             "Study": job.study_id or None,

@@ -1,8 +1,8 @@
 """The worklist: every study in the order in which it should be looked at, with what was refused and why."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
+from ich25d.explain.point import OperatingPoint
 from ich25d.files import replacing
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.page import Page, facts, render
@@ -17,7 +18,7 @@ from ich25d.pages.table import table
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.view.report.findings import SHORT
 from ich25d.view.report.page import asset
-from ich25d.view.report.shown import OperatingPoint
+from ich25d.view.report.points import bits_of, chooser
 
 STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": "Not flagged"}
 """What a row can be, in the order of urgency: a scan that nobody read comes before one that looked clear."""
@@ -41,13 +42,24 @@ class Row:
     probability: tuple[float, ...] = ()
     """Six, of the whole scan; empty for a refused one."""
     over: tuple[str, ...] = ()
-    """Labels at or over their threshold."""
+    """Labels at or over their threshold at the default operating point."""
+    over_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same at each operating point, by rule."""
     codes: tuple[str, ...] = ()
     """Reason codes of its remarks."""
     reason: str = ""
     """Why it was refused."""
-    found: str = ""
-    """Side, extent and volume, as estimates."""
+    found: tuple[tuple[str, str], ...] = ()
+    """Labels with their side and volume, as estimates."""
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What the series of one study have in common; a series without a study is one of its own."""
+        return (self.patient_id, self.study_id) if self.study_id else ("", self.series_id)
+
+    def said(self) -> list[str]:
+        """Return the estimates in words; that of `any` only where it stands alone."""
+        return [text for label, text in self.found if label != "any"] or [text for _, text in self.found]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -57,95 +69,135 @@ class Row:
     def from_dict(cls, content: dict[str, Any]) -> "Row":
         """Read it back."""
         lists = {name: tuple(content[name]) for name in ("probability", "over", "codes")}
-        return cls(**{**content, **lists})
+        pairs = tuple((label, text) for label, text in content["found"])
+        over_at = {rule: tuple(labels) for rule, labels in content["over_at"].items()}
+        return cls(**{**content, **lists, "found": pairs, "over_at": over_at})
 
 
 def by_urgency(rows: Sequence[Row]) -> list[Row]:
-    """Sort rows: flagged, then not read, then the others; within each by the probability of any bleed."""
+    """Sort rows: studies by their most urgent series, and the series of a study together.
+
+    Flagged, then not read, then the others; within each by the probability of any bleed.
+    """
     order = list(STATES)
 
     def key(row: Row) -> tuple[int, float, str]:
         return order.index(row.state), -row.probability[ANY_INDEX] if row.probability else 0.0, row.series_id
 
-    return sorted(rows, key=key)
+    first: dict[tuple[str, str], tuple[int, float, str]] = {}
+    for row in rows:
+        first[row.study] = min(first.get(row.study, key(row)), key(row))
+    return sorted(rows, key=lambda row: (first[row.study], key(row)))
 
 
-def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, point: OperatingPoint, model: str) -> Page:
+def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequence[OperatingPoint], model: str) -> Page:
     """Return the index page.
 
     Args:
         rows: The series, in any order.
         files: Files that were refused and belong to none of them.
-        point: The operating point whose thresholds flag.
+        points: The operating points that a reader can choose from; the first flags when the page opens.
         model: The model's name.
     """
     ordered = by_urgency(rows)
-    counts = Counter(row.state for row in ordered)
-    page = Page("Worklist", subtitle=f"{len(ordered)} series, the most urgent first", wide=True)
+    n_studies = len({row.study for row in ordered})
+    counted = f"{len(ordered)} series" if n_studies == len(ordered) else f"{n_studies} studies, {len(ordered)} series"
+    page = Page("Worklist", subtitle=f"{counted}, the most urgent first", wide=True)
     page.style(asset("worklist.css"))
     page.lead = facts(
         {
-            **{STATES[state]: counts[state] for state in STATES if counts[state]},
-            "Operating point": point.name if point.of_series else "the model has none",
+            **{
+                STATES[state]: Markup('<span data-count="{}">{}</span>').format(state, count)
+                for state, count in _states(ordered)
+            },
+            "Operating point": chooser(points),
             "Model": model,
         }
     )
     page.section(
         "Studies",
-        _studies(ordered),
+        _studies(ordered, points),
         note="Flagged series first, by the probability of any bleed; then those that couldn't be read, which somebody "
-        "must look at; then the others. A star marks a probability at or over its threshold.",
+        "must look at; then the others. A study stands where its most urgent series belongs. A star marks a "
+        "probability at or over its threshold.",
     )
     if files:
         page.section("Files that were not used", _files(files), note="qc.csv beside this page names all of them.")
+    page.data("known", {"labels": LABELS, "points": [point.rule for point in points]})
     page.script(asset("worklist.js"))
     return page
 
 
-def write_worklist_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write the worklist as a CSV that no spreadsheet runs, in the page's order."""
+def write_worklist_csv(path: Path, rows: Sequence[Row], *, point: OperatingPoint) -> None:
+    """Write the worklist as a CSV that no spreadsheet runs, in the page's order; a study's series share its rank.
+
+    Args:
+        path: The file.
+        rows: The series, in any order.
+        point: The operating point whose thresholds flag; every row names it.
+    """
+    ordered = by_urgency(rows)
     lines = [
         [
             rank, STATES[row.state], *map(safe_cell, (row.series_id, row.study_id, row.patient_id)), row.n_slices,
             *(f"{value:.6g}" for value in row.probability or [float("nan")] * len(LABELS)),
-            ";".join(row.over), safe_cell(row.found), ";".join(map(safe_cell, row.codes)), safe_cell(row.reason),
-            row.page,
+            ";".join(row.over), point.rule, safe_cell(", ".join(row.said())), ";".join(map(safe_cell, row.codes)),
+            safe_cell(row.reason), row.page,
         ]
-        for rank, row in enumerate(by_urgency(rows), start=1)
+        for rank, row in zip(_ranks(ordered), ordered, strict=True)
     ]  # fmt: skip
     columns = [
-        "rank",
-        "state",
-        "series_id",
-        "study_id",
-        "patient_id",
-        "n_slices",
-        *LABELS,
-        "over",
-        "estimates",
-        "remarks",
-        "reason",
-        "page",
-    ]
+        "rank", "state", "series_id", "study_id", "patient_id", "n_slices", *LABELS, "over", "operating_point",
+        "estimates", "remarks", "reason", "page",
+    ]  # fmt: skip
     with replacing(path) as part:
         pd.DataFrame(lines, columns=columns).to_csv(part, index=False, lineterminator="\n")
 
 
-def _studies(rows: Sequence[Row]) -> Markup:
+def _ranks(ordered: Sequence[Row]) -> list[int]:
+    """Return the place of each row's study."""
+    place = {study: number for number, study in enumerate(dict.fromkeys(row.study for row in ordered), start=1)}
+    return [place[row.study] for row in ordered]
+
+
+def _states(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """Return states and their counts: those there are, and the two that another operating point may bring."""
+    counts = Counter(row.state for row in rows)
+    can_change = counts["flagged"] + counts["clear"] > 0
+    return [
+        (state, counts[state]) for state in STATES if counts[state] or (can_change and state in {"flagged", "clear"})
+    ]
+
+
+def _bits(row: Row, points: Sequence[OperatingPoint]) -> str:
+    """Return the labels over their thresholds as numbers of bits, one a point."""
+    _, *others = points
+    return " ".join(map(str, (bits_of(row.over), *(bits_of(row.over_at.get(point.rule, ())) for point in others))))
+
+
+def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
     codes = Counter(code for row in rows for code in set(row.codes))
     over = Counter(label for row in rows for label in row.over)
-    states = Counter(row.state for row in rows)
+    ever = {*over, *(label for row in rows for labels in row.over_at.values() for label in labels)}
     in_order = [LABELS[number] for number in _COLUMNS]
     remarks = [(code, f"{code} ({count})") for code, count in sorted(codes.items())]
     choices = (
-        ("state", "Show", [(name, f"{STATES[name]} ({states[name]})") for name in STATES if states[name]]),
-        ("label", "Over its threshold", [(name, f"{name} ({over[name]})") for name in in_order if over[name]]),
+        ("state", "Show", [(name, f"{STATES[name]} ({count})") for name, count in _states(rows)]),
+        ("label", "Over its threshold", [(name, f"{name} ({over[name]})") for name in in_order if name in ever]),
         ("remark", "Remark", [("-", "without remarks"), *remarks]),
     )
+    size = Counter(row.study for row in rows)
+    before = [None, *(row.study for row in rows)]
     return render(
         "ich25d.view.report",
         "worklist.html",
-        rows=rows,
+        rows=[
+            {
+                "row": row, "rank": rank, "n": size[row.study], "follows": row.study == last, "said": row.said(),
+                "bits": _bits(row, points),
+            }
+            for row, rank, last in zip(rows, _ranks(rows), before, strict=False)
+        ],
         choices=choices,
         columns=[(SHORT.get(name, name), name) for name in in_order],
         order=_COLUMNS,
@@ -154,7 +206,7 @@ def _studies(rows: Sequence[Row]) -> Markup:
         has_found=any(row.found for row in rows),
         short=_short,
         meaning=lambda code: CODES[code].meaning if code in CODES else "",
-    )
+    )  # fmt: skip
 
 
 def _short(text: str) -> str:

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import cast
 
 from ich25d.errors import UsageError
-from ich25d.evaluate.inputs import find_thresholds
 from ich25d.explain.api import explain_read
+from ich25d.explain.point import read_points
 from ich25d.files import file_key, write_json
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
 from ich25d.studies.qc import QcRow, is_refused, write_qc
 from ich25d.studies.volume import Crop
-from ich25d.view.report.findings import findings_text
+from ich25d.view.report.findings import findings_texts
 from ich25d.view.report.page import study_page
-from ich25d.view.report.shown import ShownSeries, choose_point, shown_series
+from ich25d.view.report.shown import ShownSeries, shown_series
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
 INDEX_FILE, TABLE_FILE, QC_FILE, PAGES = "index.html", "worklist.csv", "qc.csv", "studies"
 _ROWS = ".rows"
-_FORMAT = "1"  # changes when pages do, so that a run that goes on doesn't mix two forms
+_FORMAT = "2"  # changes when pages do, so that a run that goes on doesn't mix two forms
 
 
 class ReportWriter:
@@ -45,7 +45,7 @@ class ReportWriter:
         if out.exists() and not out.is_dir():
             raise UsageError(f"a report must be a folder (got the file {out})")
         self.out = out
-        self.point = choose_point(find_thresholds(model)[0])
+        self.points = read_points(model)
         self.model = model.resolve().name
         self.heat = heat
         self.n_pages = self.n_flagged = self.n_refused = 0
@@ -68,9 +68,9 @@ class ReportWriter:
 
     def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
         """Write the page of a series that was read and predicted."""
-        shown = shown_series(network, job, read, part, self.point, self._remarks.get(job.series_id, ()))
+        shown = shown_series(network, job, read, part, self.points, self._remarks.get(job.series_id, ()))
         if self.heat and shown.over():
-            told = explain_read(network, read, part, labels=shown.over())
+            told = explain_read(network, read, part, point=shown.point)
             shown = replace(shown, heat=told.heat, findings=told.findings, masks=told.masks)
         page = f"{PAGES}/{file_key(job.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
@@ -100,14 +100,14 @@ class ReportWriter:
         self.n_flagged = sum(row.state == "flagged" for row in rows)
         rows += refused
         write_qc(self.out / QC_FILE, qc)
-        write_worklist_csv(self.out / TABLE_FILE, rows)
-        worklist_page(rows, files, point=self.point, model=self.model).write(self.index)
+        write_worklist_csv(self.out / TABLE_FILE, rows, point=self.points[0])
+        worklist_page(rows, files, points=self.points, model=self.model).write(self.index)
         shutil.rmtree(self.out / _ROWS, ignore_errors=True)
 
     def _row(self, shown: ShownSeries, page: str) -> Row:
         over = shown.over()
         return Row(
-            state="none" if not self.point.of_series else "flagged" if over else "clear",
+            state="none" if not shown.point.of_series else "flagged" if over else "clear",
             series_id=shown.series_id,
             study_id=shown.study_id,
             patient_id=shown.patient_id,
@@ -116,7 +116,8 @@ class ReportWriter:
             probability=tuple(float(f"{value:.6g}") for value in shown.series_probability),
             over=over,
             codes=tuple(sorted({row.code for row in shown.remarks})),
-            found=findings_text(shown.findings),
+            found=findings_texts(shown.findings),
+            over_at={point.rule: point.over(shown.series_probability) for point in self.points},
         )
 
     def _kept(self, network: Network, job: Job) -> Path:

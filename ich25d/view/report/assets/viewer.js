@@ -6,7 +6,7 @@
   const stage = at("stage"), canvas = at("slice"), wait = at("wait"), slider = at("position");
   const levelInput = at("level"), widthInput = at("width");
   const pixels = data.side * data.side;
-  const state = { slice: data.start, level: 40, width: 80, label: data.selected, heat: false, strength: 0.6 };
+  const state = { slice: data.start, level: 40, width: 80, label: data.selected, heat: false, strength: 0.6, point: 0 };
 
   const inflate = async (text) => {
     const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -114,7 +114,12 @@
       const pressed = Number(button.dataset.level) === state.level && Number(button.dataset.width) === state.width;
       button.setAttribute("aria-pressed", String(pressed));
     }
-    for (const cell of document.querySelectorAll(".now")) cell.textContent = chances[Number(cell.dataset.label)].toFixed(3);
+    const over = data.points[state.point].slices[state.slice];
+    for (const cell of document.querySelectorAll(".now")) {
+      const label = Number(cell.dataset.label);
+      cell.textContent = chances[label].toFixed(3);
+      cell.nextElementSibling.textContent = over >> label & 1 ? "*" : "";
+    }
     const cursor = document.querySelector(".cursor");
     const x = data.axis.start + data.axis.places[state.slice] * (data.axis.end - data.axis.start);
     cursor.setAttribute("transform", `translate(${(x - data.axis.start).toFixed(1)} 0)`);
@@ -157,6 +162,36 @@
     if (heat) at("heat-label").textContent = data.labels[label];
     show();
   };
+
+  // Another operating point: what counts as positive comes with the page, as a bit a label.
+  const setPoint = (number) => {
+    state.point = number;
+    const point = data.points[number], axis = data.axis;
+    const labelOf = (element) => Number(element.dataset.label);
+    at("verdict").className = `verdict ${point.sign}`;
+    at("badge").textContent = point.word;
+    at("verdict-text").textContent = point.text;
+    for (const row of document.querySelectorAll("tr[data-label]")) {
+      const label = labelOf(row), over = Boolean(point.series >> label & 1), limit = point.of_series[label];
+      row.classList.toggle("over", over);
+      row.querySelector(".scan").textContent = over ? "*" : "";
+      row.querySelector(".limit").textContent = limit === null ? "\u2013" : limit.toFixed(3);
+      row.querySelector(".many").textContent = point.of_slice[label] === null ? "\u2013" : point.slices.filter((bits) => bits >> label & 1).length;
+    }
+    for (const line of document.querySelectorAll(".threshold")) {
+      const level = point.of_slice[labelOf(line)];
+      line.setAttribute("d", level === null ? "" : `M${axis.start.toFixed(1)} ${(axis.foot + level * (axis.top - axis.foot)).toFixed(1)}H${axis.end.toFixed(1)}`);
+    }
+    for (const line of document.querySelectorAll(".positive")) {
+      const stroke = (slice) => `M${(axis.start + axis.places[slice] * (axis.end - axis.start)).toFixed(1)} ${axis.foot.toFixed(1)}v${-axis.stroke}`;
+      line.setAttribute("d", point.slices.map((bits, slice) => (bits >> labelOf(line) & 1 ? stroke(slice) : "")).join(""));
+    }
+    for (const cell of document.querySelectorAll(".at-point")) cell.textContent = point.series >> labelOf(cell) & 1 ? "over" : "under";
+    for (const link of document.querySelectorAll(".back a")) link.href = `${link.getAttribute("href").split("#")[0]}#point-${point.rule}`;
+    show();
+  };
+  const chooser = at("point");
+  if (chooser) chooser.addEventListener("change", () => setPoint(chooser.selectedIndex));
 
   slider.addEventListener("input", () => go(Number(slider.value)));
   at("back").addEventListener("click", () => go(state.slice - 1));
@@ -244,7 +279,10 @@
 
   new ResizeObserver(show).observe(canvas);
   const first = location.hash.match(/^#slice-(\d+)$/);
+  const given = location.hash.match(/^#point-(\w+)$/);    // the worklist's choice
+  const wanted = given ? data.points.findIndex((point) => point.rule === given[1]) : 0;
   choose(data.selected);
+  if (chooser && wanted > 0) { chooser.selectedIndex = wanted; setPoint(wanted); }
   go(first ? Number(first[1]) - 1 : data.start);
   stage.dataset.ready = "yes";
 })();

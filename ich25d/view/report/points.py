@@ -1,0 +1,70 @@
+"""What changes with the operating point: words, marks and the choice itself; scripts switch between what is made here.
+
+What counts as positive is decided here, on exact probabilities, and goes to the page as bits: the numbers that a page
+shows are rounded, and one of them at its threshold would change sides.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ich25d.explain.point import OperatingPoint
+from ich25d.labels import LABELS
+from ich25d.view.report.shown import ShownSeries
+
+
+def bits_of(labels: Iterable[str]) -> int:
+    """Return labels as bits, the first of `LABELS` the lowest."""
+    return sum(1 << LABELS.index(label) for label in set(labels))
+
+
+def chooser(points: Sequence[OperatingPoint]) -> str | Markup:
+    """Return the choice of the operating point; its name alone where there is no other."""
+    if len(points) == 1:
+        return points[0].name if points[0].of_series else "the model has none"
+    options = Markup("").join(
+        Markup('<option value="{}"{}>{}</option>').format(point.rule, Markup("" if number else " selected"), point.name)
+        for number, point in enumerate(points)
+    )
+    # Without `off` a browser brings back an earlier choice on reload, and tells no script of it.
+    return Markup(
+        '<select id="point" aria-label="Operating point" title="chosen on validation; the first is the default" '
+        'autocomplete="off">{}</select>'
+    ).format(options)
+
+
+def verdict(series: ShownSeries, point: OperatingPoint) -> dict[str, str]:
+    """Return what is said of a series at a point: its sign (`over`, `under`, `none`), a word, and a sentence."""
+    over = point.over(series.series_probability)
+    if not point.of_series:
+        return {
+            "sign": "none",
+            "word": "No threshold",
+            "text": "This model holds no thresholds: see the probabilities.",
+        }
+    if not over:
+        return {"sign": "under", "word": "Not flagged", "text": "No label is over its threshold."}
+    names = ", ".join(label for label in over if label != "any")
+    return {
+        "sign": "over",
+        "word": "Flagged",
+        "text": f"Over the threshold{f': {names}' if names else ' of any bleed'}.",
+    }
+
+
+def point_data(series: ShownSeries) -> list[dict[str, Any]]:
+    """Return what a script needs to show a series at each of its points."""
+    weight = 1 << np.arange(len(LABELS))
+    return [
+        {
+            "rule": point.rule,
+            **verdict(series, point),
+            "of_slice": [point.of_slice.get(label) for label in LABELS],
+            "of_series": [point.of_series.get(label) for label in LABELS],
+            "series": bits_of(point.over(series.series_probability)),
+            "slices": (point.slices_over(series.probability) @ weight).tolist(),
+        }
+        for point in series.points
+    ]
