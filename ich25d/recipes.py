@@ -83,7 +83,9 @@ def _override(content: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    content.setdefault(section, {})[name] = parsed
+    settings = content.setdefault(section, {})
+    if isinstance(settings, dict):  # else it is a mistake of the file, and check_recipe names it
+        settings[name] = parsed
 
 
 def _sentence(item: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails

@@ -108,6 +108,15 @@ def test_overrides_speak_toml_or_plain_words(tmp_path: Path) -> None:
     assert recipe.slab.neighbours == (-2, 0, 2)
 
 
+def test_an_override_of_what_is_no_section_names_the_file_s_mistake(tmp_path: Path) -> None:
+    """`slab = 3` stays a mistake of the file, whatever --set says."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("slab = 3\n")
+
+    with pytest.raises(ConfigError, match=r"slab: Input should be a dictionary .*\(got 3\)"):
+        read_recipe(file, ("slab.size=64",))
+
+
 @pytest.mark.parametrize("override", ["encoder", "name=x", ".x=1"])
 def test_refuses_an_override_without_a_section(tmp_path: Path, override: str) -> None:
     """--set needs section.key=value."""
