@@ -9,7 +9,6 @@ finds them once.
 """
 
 import argparse
-import itertools
 import platform
 import time
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ import torch
 from ich25d.encoder.learner import make_learner, make_schedule
 from ich25d.labels import N_LABELS
 from ich25d.recipes import find_recipe, read_recipe
-from ich25d.slabs.dataset import SlabBatch, SlabReader, batches
+from ich25d.slabs.dataset import SlabBatch, SlabReader
+from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
@@ -70,13 +70,13 @@ def main() -> None:
                 torch.cuda.synchronize(device)
             return per_run / (time.perf_counter() - begun)
 
-        resident = list(batches(reader, rows, recipe.train.batch_size))
-        run(iter(resident[: len(resident)]))
-        speeds: dict[str, list[float]] = {"loaded": [], "resident": []}
-        for epoch in range(1, options.repeats + 1):
-            loaded = batches(reader, rows, recipe.train.batch_size, epoch=epoch, workers=recipe.train.loader_workers)
-            speeds["loaded"].append(run(loaded))
-            speeds["resident"].append(run(itertools.chain(resident)))
+        with SlabLoader(reader, workers=recipe.train.loader_workers, device=device) as loader:
+            resident = list(loader.batches(rows, recipe.train.batch_size))
+            run(iter(resident))
+            speeds: dict[str, list[float]] = {"loaded": [], "resident": []}
+            for epoch in range(1, options.repeats + 1):
+                speeds["loaded"].append(run(loader.batches(rows, recipe.train.batch_size, epoch=epoch)))
+                speeds["resident"].append(run(iter(resident)))
     best = {name: max(values) for name, values in speeds.items()}
     print(f"{recipe.encoder.name} at {recipe.slab.size} px, batch {recipe.train.batch_size}, painted "
           f"{recipe.augment.painted:g}, on {device} ({platform.processor() or platform.machine()}, "

@@ -16,12 +16,13 @@ from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.rows import rows_of_fold
 from ich25d.encoder.run import WEIGHTS_FILE, export_weights, load_weights
+from ich25d.encoder.setbacks import said_in_a_sentence
 from ich25d.encoder.validate import predict_rows, said, score, without_nan, worst_cases, write_logits
-from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
-from ich25d.slabs.dataset import SlabBatch, SlabReader, batches
+from ich25d.slabs.dataset import SlabBatch, SlabReader
+from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
@@ -72,11 +73,11 @@ class FoldTraining:
         self._recipe, self._folder, self._fold = recipe, folder, fold
         self._device, self._processes, self._digest = device, processes, data_digest
         self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
-        self._plain = SlabReader(store, recipe.slab)
-        self.rows = rows_of_fold(store, self._plain, fold, train.exclude_from_validation)
-        self._reader = self._plain if painter is None else SlabReader(store, recipe.slab, painter)
+        reader = SlabReader(store, recipe.slab, painter)
+        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation)
+        self._loader = SlabLoader(reader, workers=train.loader_workers, device=device)
         self._is_shifted = painter is not None or train.balanced
-        self._target = self._plain.target
+        self._target = reader.target
         self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
         self.natural.add(torch.from_numpy(self._target[self.rows.train]))
         self._learner, self._model = make_learner(
@@ -115,7 +116,7 @@ class FoldTraining:
         log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None, self._listeners)
         if not resumed:
             log.write("begin", 0, **outline(self._recipe, self._learner, self._schedule, self._per_step, self.rows))
-        try:
+        with self._loader, said_in_a_sentence(self._recipe, stop, self._save, self._processes):
             while course.epoch < epochs:
                 self._epoch(log, stop)
                 self._save()
@@ -125,12 +126,7 @@ class FoldTraining:
                 self._save()
                 if stop() and self._processes.count == 1 and course.epoch < epochs:
                     raise Interrupted
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"a step must fit into the device's memory (got {self._recipe.train.batch_size} slabs of "
-                f"{self._recipe.slab.size} px); halve train.batch_size and double train.accumulate"
-            ) from error
-        return self._finish(log)
+            return self._finish(log)
 
     def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
         """Do what is left of this pass."""
@@ -198,7 +194,7 @@ class FoldTraining:
             rows[order], batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
         )
         done = course.step_in_epoch * train.batch_size * train.accumulate
-        return batches(self._reader, mine[done:], train.batch_size, epoch=course.epoch, workers=train.loader_workers)
+        return self._loader.batches(mine[done:], train.batch_size, epoch=course.epoch)
 
     def _loss(self, model: nn.Module, batch: SlabBatch) -> torch.Tensor:
         x_BCHW = network_input(  # noqa: N806  # axes as suffix
@@ -254,9 +250,8 @@ class FoldTraining:
     def _predict(self, model: nn.Module, rows: npt.NDArray[np.int64], title: str) -> npt.NDArray[np.float64]:
         with bar(f"fold {self._fold} {title}", len(rows), "slices") as advance:
             return predict_rows(
-                model, self._plain, rows, self._recipe.slab, self._device,
-                batch_size=2 * self._recipe.train.batch_size, workers=self._recipe.train.loader_workers,
-                processes=self._processes, advance=advance,
+                model, self._loader, rows, self._recipe.slab, self._device,
+                batch_size=2 * self._recipe.train.batch_size, processes=self._processes, advance=advance,
             )  # fmt: skip
 
     def _finish(self, log: RunLog) -> dict[str, Any]:

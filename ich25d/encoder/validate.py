@@ -15,7 +15,7 @@ from ich25d.config import SlabConfig
 from ich25d.encoder.run import encode
 from ich25d.files import replacing
 from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
-from ich25d.slabs.dataset import SlabReader, batches
+from ich25d.slabs.loading import SlabLoader
 from ich25d.training.loss import score_loss
 from ich25d.training.metrics import auc, average_precision, log_loss_each
 from ich25d.training.precision import quick_inference
@@ -27,13 +27,12 @@ WORST = 12
 
 def predict_rows(
     model: nn.Module,
-    reader: SlabReader,
+    loader: SlabLoader,
     rows: npt.NDArray[np.int64],
     slab: SlabConfig,
     device: torch.device,
     *,
     batch_size: int,
-    workers: int = 0,
     processes: Processes | None = None,
     advance: Callable[[int], None] = lambda units: None,
 ) -> npt.NDArray[np.float64]:
@@ -41,12 +40,11 @@ def predict_rows(
 
     Args:
         model: A `SlabEncoder`; in evaluation mode afterwards.
-        reader: Reads the slabs, unpainted.
+        loader: Reads the slabs, unpainted.
         rows: Rows of the slice table, shape (N,).
         slab: [slab].
         device: Where the model is.
         batch_size: Slabs at a time.
-        workers: Processes that read.
         processes: This process among several.
         advance: Called with the number of slices done.
 
@@ -59,7 +57,7 @@ def predict_rows(
     mine = np.arange(len(rows))[processes.rank :: processes.count]
     logit_NL = torch.zeros(len(rows), N_LABELS, dtype=torch.float64)  # noqa: N806
     done = 0
-    for batch in batches(reader, rows[mine], batch_size, workers=workers):
+    for batch in loader.batches(rows[mine], batch_size):
         found = encode(model, batch, slab, device, precision)[1]
         logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = found.double().cpu()
         done += len(batch)

@@ -1,11 +1,9 @@
-"""Batches of slabs, read from a study store (or an open series) while the device works on the last ones."""
+"""Batches of slabs, read from a study store or cut from an open series."""
 
 import dataclasses
 import hashlib
-import queue
-import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +14,6 @@ from ich25d.labels import LABELS
 from ich25d.slabs.painting import Painter
 from ich25d.slabs.slab import neighbour_indices, sized
 from ich25d.studies.store import StudyStore
-
-Item = TypeVar("Item")
-
-_PREFETCH = 4
-"""Batches read ahead."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,10 +50,12 @@ def image_key(image_id: str) -> int:
 class SlabReader:
     """Reads slabs of a store by row of its slice table.
 
+    Pickles as its store's path and its settings: see `ich25d.slabs.loading`.
+
     Args:
         store: The study store.
         slab: Which neighbours stand beside a slice.
-        painter: Paints bleeds into negative slabs; None paints nothing.
+        painter: Paints bleeds into negative slabs, where a pass asks for it; None paints nothing.
     """
 
     def __init__(self, store: StudyStore, slab: SlabConfig, painter: Painter | None = None) -> None:
@@ -77,6 +72,9 @@ class SlabReader:
         self._window = slices[["window_level", "window_width"]].to_numpy(dtype=np.float32, na_value=np.nan)
         self._neighbours: dict[int, npt.NDArray[np.int64]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (SlabReader, (self._store, self._slab, self._painter))
+
     @property
     def target(self) -> npt.NDArray[np.float32]:
         """Labels of all rows, shape (rows, 6), in the order of `LABELS`; NaN where unknown."""
@@ -88,12 +86,12 @@ class SlabReader:
         spans = [np.arange(self._first[code], self._end[code]) for code in (code_of[name] for name in series_ids)]
         return np.concatenate(spans).astype(np.int64) if spans else np.zeros(0, np.int64)
 
-    def read(self, rows: npt.NDArray[np.int64], *, epoch: int = 0) -> SlabBatch:
+    def read(self, rows: npt.NDArray[np.int64], *, epoch: int | None = None) -> SlabBatch:
         """Read slabs.
 
         Args:
             rows: Rows of the slice table, shape (B,).
-            epoch: Number of the pass; painting is drawn from it.
+            epoch: Number of the pass, from which painting is drawn; None paints nothing.
         """
         slabs, targets, painted = [], self._target[rows].copy(), np.zeros(len(rows), bool)
         keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
@@ -104,7 +102,7 @@ class SlabReader:
             series_id = self._series_ids[code]
             unique, inverse = np.unique(wanted, return_inverse=True)
             hu = self._store.hu(series_id, unique.tolist())
-            if self._painter is not None:
+            if self._painter is not None and epoch is not None:
                 result = self._painter.paint(
                     series_id, index, unique, hu, targets[number], key=int(keys[number]), epoch=epoch
                 )
@@ -127,38 +125,6 @@ class SlabReader:
             found = neighbour_indices(self._position[self._first[code] : self._end[code]], self._slab)
             self._neighbours[code] = found
         return found
-
-
-def batches(
-    reader: SlabReader,
-    rows: npt.NDArray[np.int64],
-    batch_size: int,
-    *,
-    epoch: int = 0,
-    workers: int = 0,
-) -> Iterator[SlabBatch]:
-    """Read the rows in the order given, some batches ahead of the one that is asked for.
-
-    Args:
-        reader: Reads the slabs.
-        rows: Rows of the slice table, shape (N,).
-        batch_size: Slabs a batch; the last may hold fewer.
-        epoch: Number of the pass.
-        workers: Processes that read; 0 is a thread of this one.
-    """
-    parts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    if workers == 0:
-        return ahead((reader.read(part, epoch=epoch) for part in parts), _PREFETCH)
-    loader: Any = torch.utils.data.DataLoader(
-        _Parts(reader, parts, epoch),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=_PREFETCH,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn",
-        collate_fn=_as_it_is,
-    )
-    return iter(loader)
 
 
 def series_batches(
@@ -199,64 +165,9 @@ def series_batches(
         )
 
 
-class _Parts(torch.utils.data.Dataset[SlabBatch]):
-    """One item a batch, so that a worker process hands over whole batches."""
-
-    def __init__(self, reader: SlabReader, parts: list[npt.NDArray[np.int64]], epoch: int) -> None:
-        self._reader, self._parts, self._epoch = reader, parts, epoch
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, number: int) -> SlabBatch:
-        return self._reader.read(self._parts[number], epoch=self._epoch)
-
-
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  # torch types this as a list of samples
-    return batch
-
-
 def _codes(ids: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Number the series in the order in which they stand in the table, where each is contiguous."""
     if len(ids) == 0:
         return np.zeros(0, np.int64), []
     starts = np.concatenate([[True], ids[1:] != ids[:-1]])
     return np.cumsum(starts) - 1, [str(name) for name in ids[starts]]
-
-
-def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
-    """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
-
-    Leaving the loop early stops the thread.
-    """
-    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(item: Item | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="slab-reader")
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

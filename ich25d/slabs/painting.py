@@ -1,6 +1,8 @@
 """Bleeds painted into negative slabs while they are read, each a new one in every pass."""
 
 from collections import OrderedDict
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ _CACHE_BYTES = 3 * 1024**3
 class Painter:
     """Paints one or two bleeds, and what only looks like one, into shares of the negative slabs.
 
+    Pickles as its store's path and its settings.
+
     Args:
         store: The study store; the anatomy of a series is found on its first use and kept.
         share: Share of negative slabs that get bleeds.
@@ -32,6 +36,9 @@ class Painter:
         self._slices = store.slices
         columns = (series[name].to_numpy(dtype=float) for name in ("slice_spacing_mm", "pixel_spacing_mm", "scale"))
         self._spacing = dict(zip(series["series_id"], zip(*columns, strict=True), strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (partial(Painter, decoys=self._decoys), (self._store, self._share, self._seed))
 
     def paint(
         self,

@@ -145,9 +145,9 @@ def train_steps(
             ),
         )
         learner.optimizer.zero_grad(set_to_none=True)
-        used, losses = [], []
-        for number in range(schedule.accumulate):
-            batch = next(batches)
+        # All of them first: where a batch can't be had, the step hasn't begun, and the state is worth saving.
+        used, losses = [next(batches) for _ in range(schedule.accumulate)], []
+        for number, batch in enumerate(used):
             last = number == schedule.accumulate - 1
             quiet = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
             _seed_everything(learner.seed, learner.step, number, learner.processes.rank)
@@ -155,7 +155,6 @@ def train_steps(
                 loss = loss_of(model, batch) / schedule.accumulate
                 learner.scaler.scale(loss).backward()
             losses.append(loss.detach())
-            used.append(batch)
         learner.scaler.unscale_(learner.optimizer)
         norm = _clip(learner.model, schedule.clip_norm)
         loss_value, norm_value, stop, save = _agree(learner, torch.stack(losses).sum(), norm, wishes())

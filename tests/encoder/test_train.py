@@ -1,7 +1,10 @@
 """The whole training on a toy store."""
 
 import dataclasses
+import itertools
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +16,15 @@ import torch
 
 from ich25d.config import Recipe
 from ich25d.encoder import train as train_module
+from ich25d.encoder.fold import FoldTraining
 from ich25d.encoder.rows import rows_of_fold
 from ich25d.encoder.run import load_encoder, read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.labels import LABELS
 from ich25d.recipes import read_recipe
-from ich25d.slabs.dataset import SlabReader, batches
+from ich25d.slabs.dataset import SlabReader
+from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
 from ich25d.studies.store import StudyStore
 from ich25d.training.runlog import read_log
 
@@ -97,6 +102,57 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
         [(line["event"], line["step"]) for line in read_log(out / "fold0" / "metrics.jsonl")] for out in (whole, parts)
     ]
     assert events[0] == events[1]
+
+
+def _lose_readers(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
+    """Kill the process that reads, after so many batches."""
+    whole = SlabLoader.batches
+
+    def cut(self: SlabLoader, *args: object, **options: object) -> Iterator[object]:
+        yield from itertools.islice(whole(self, *args, **options), n_batches)
+        raise LostReaderError(RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated."))
+
+    monkeypatch.setattr(SlabLoader, "batches", cut)
+
+
+def test_readers_killed_with_a_stop_lose_nothing(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second step waits for its second batch when the group is stopped: the first step is saved, to the bit."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_cnn(toy_store, recipe, whole, fold=0, device="cpu")
+
+    with monkeypatch.context() as patch:
+        _lose_readers(patch, 3)
+        patch.setattr(FoldTraining, "_epoch", _after_a_stop(FoldTraining._epoch))
+        stopped = train_cnn(toy_store, recipe, parts, fold=0, device="cpu")
+    resumed = train_cnn(toy_store, recipe, parts, fold=0, device="cpu", resume=True)
+
+    assert (stopped.exit_code, resumed.exit_code) == (130, 0)
+    assert _bytes(parts, "weights.safetensors") == _bytes(whole, "weights.safetensors")
+
+
+def _after_a_stop(epoch: Callable[..., None]) -> Callable[..., None]:
+    """Let a signal come once the pass no longer looks: while it waits for a batch."""
+
+    def run(self: FoldTraining, log: object, stop: Callable[[], bool]) -> None:
+        try:
+            epoch(self, log, lambda: False)
+        except LostReaderError:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise
+
+    return run
+
+
+def test_a_reader_that_dies_by_itself_is_named(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a traceback: what to do."""
+    _lose_readers(monkeypatch, 3)
+
+    with pytest.raises(TrainingError, match=r"processes that read slabs must live.*--resume"):
+        train_cnn(toy_store, recipe, tmp_path / "cnn", fold=0, device="cpu")
 
 
 def test_finished_folds_are_not_trained_again(

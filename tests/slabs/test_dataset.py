@@ -6,24 +6,14 @@ import pytest
 from ich25d.bleeds.anatomy import Anatomy
 from ich25d.config import SlabConfig
 from ich25d.labels import LABELS
-from ich25d.phantom.synth import synthesise
-from ich25d.slabs.dataset import SlabReader, ahead, batches, image_key, series_batches
+from ich25d.slabs.dataset import SlabReader, image_key, series_batches
+from ich25d.slabs.loading import batches
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter, store_spacing_mm
 from ich25d.slabs.slab import sized
-from ich25d.studies.build import build_studies
 from ich25d.studies.store import StudyStore
 
 SLAB = SlabConfig(windows=("brain", "subdural"), neighbour_mm=5.0, size=48)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
-    """A store of three small phantoms."""
-    out = tmp_path_factory.mktemp("slabs")
-    heads = synthesise(out / "dicom", 3, seed=1, size=128, test_share=0.0, workers=1)
-    build_studies((heads.train,), out / "studies", labels=heads.train_labels, size=96, folds=2, workers=1)
-    return StudyStore.open(out / "studies")
 
 
 def test_reads_neighbours_labels_and_windows(store: StudyStore) -> None:
@@ -50,20 +40,6 @@ def test_batches_come_in_the_order_asked_for(store: StudyStore) -> None:
 
     assert np.concatenate(read).tolist() == rows.tolist()
     assert len(read[-1]) == (len(rows) - 1) % 16 + 1
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning")
-def test_processes_read_what_a_thread_reads(store: StudyStore) -> None:
-    """Workers hand over the same batches, painted ones included."""
-    reader = SlabReader(store, SLAB, Painter(store, 1.0, seed=3))
-    rows = np.arange(8)
-    here = list(batches(reader, rows, 4, epoch=2))
-    there = list(batches(reader, rows, 4, epoch=2, workers=1))
-
-    for one, other in zip(here, there, strict=True):
-        assert (one.hu == other.hu).all()
-        assert (one.target == other.target).all()
 
 
 def test_an_open_series_gives_the_same_slabs(store: StudyStore) -> None:
@@ -144,16 +120,3 @@ def test_spacing_falls_back_to_the_width_of_a_head() -> None:
     gap, row, column = store_spacing_mm(hu, float("nan"), float("nan"), 1.0)
     assert gap == 5.0
     assert row == column == pytest.approx(2.0, rel=0.05)
-
-
-def test_an_error_while_reading_ahead_is_raised_here() -> None:
-    """The thread's failure isn't a silent end."""
-
-    def broken():
-        yield 1
-        raise OSError("disk gone")
-
-    items = ahead(broken(), 2)
-    assert next(items) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(items)
