@@ -54,6 +54,24 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "slab.size" in message
 
 
+def test_infinities_and_nan_are_named_like_every_mistake(tmp_path: Path) -> None:
+    """TOML has words for them; a rate or a window can't be one."""
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        "[slab]\nneighbour_mm = inf\nwindows = [{level = nan, width = 80}]\n[train]\nlr = inf\nweight_decay = nan\n"
+        "[augment]\nnoise_hu = inf\n[calibration]\nprevalence = {any = nan}\nprevalence_weight = inf\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(file)
+    message = str(caught.value)
+    for key in (
+        "slab.neighbour_mm", "slab.windows.0.WindowConfig.level", "train.lr", "train.weight_decay", "augment.noise_hu",
+        "calibration.prevalence.any", "calibration.prevalence_weight",
+    ):  # fmt: skip
+        assert f"{key}: Input should be a finite number" in message
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seeds_are_what_generators_take(seed: int) -> None:
     """NumPy and torch refuse others with errors of their own, in the middle of a run."""
