@@ -11,6 +11,7 @@ import typer
 
 from ich25d.cli import cq500, data, eda, explain, model, report
 from ich25d.cli.failures import sentence_for
+from ich25d.cli.options import interruptible
 from ich25d.errors import Ich25dError
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ for _command, _examples in (
     (data.demo, data.DEMO_EXAMPLES),
     (data.info, data.INFO_EXAMPLES),
 ):
-    app.command(epilog=_examples)(_command)
+    app.command(epilog=_examples)(interruptible(_command))
 
 
 @app.callback(invoke_without_command=True)
@@ -64,9 +65,6 @@ def main() -> None:
         if sentence is None:
             raise
         _refuse(sentence)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on (train-cnn: with --resume)", file=sys.stderr)
-        sys.exit(130)
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -1,12 +1,17 @@
 """What the commands share: their common options, and how each begins and ends."""
 
+import functools
 import json
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, Protocol
+from typing import Annotated, Any, NoReturn, ParamSpec, Protocol
 
 import typer
+
+P = ParamSpec("P")
 
 
 class Summary(Protocol):
@@ -47,6 +52,24 @@ Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoa
 def examples(*lines: str) -> str:
     """Lay out runnable examples under a command's help."""
     return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def interruptible(command: Callable[P, None]) -> Callable[P, None]:
+    """Let a command that is interrupted say how to go on, and leave with exit code 130.
+
+    It is caught here because typer ends on a KeyboardInterrupt by itself, without a word.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            how = "with --resume" if command.__name__ == "train_cnn" else "again"
+            print(f"interrupted; run the same command {how} to go on", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
 
 
 def begin(quiet: bool) -> None:
