@@ -8,7 +8,7 @@ from typing import cast
 from ich25d.predict.jobs import Job, Read, StoredSeries, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
-from ich25d.slabs.dataset import ahead
+from ich25d.slabs.loading import ahead
 from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.qc import QcRow
 from ich25d.studies.rescue import limit_s, lost_rows, rescue
