@@ -63,7 +63,7 @@ def load_course(path: Path, learner: Learner, *, data: str, processes: int) -> t
     Raises:
         TrainingError: It is of another store or another number of processes, or damaged.
     """
-    state = load_state(path, learner.device)
+    state = load_state(path)
     for name, rule, now in (("data", "the same store", data), ("processes", "as many processes", processes)):
         if state[name] != now:
             raise TrainingError(

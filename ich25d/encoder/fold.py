@@ -83,12 +83,16 @@ class FoldTraining:
         self._learner, self._model = make_learner(
             recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed
         )
-        self.precision: Precision = self._learner.precision
         self._per_step = train.batch_size * train.accumulate * processes.count
         self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
         total = self.steps_per_epoch * train.epochs
         self._schedule = make_schedule(train, total)
         self._course = Course()
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass."""
+        return self._learner.precision
 
     @property
     def _last(self) -> Path:
@@ -289,5 +293,6 @@ class FoldTraining:
     def _restore(self) -> None:
         self._course, shown = load_course(self._last, self._learner, data=self._digest, processes=self._processes.count)
         if self._processes.is_first:  # the counts are sums over all processes: one of them takes them
-            self.shown.positive, self.shown.known = shown["positive"].cpu(), shown["known"].cpu()
-        remark(f"fold {self._fold}: going on after step {self._learner.step}")
+            self.shown.positive, self.shown.known = shown["positive"], shown["known"]
+        remark(f"fold {self._fold}: going on after step {self._learner.step}, in {self.precision.name} "
+               f"({self.precision.reason})")  # fmt: skip

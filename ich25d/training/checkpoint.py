@@ -22,14 +22,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, **state}, part)
 
 
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a state back; nothing in it is executed.
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a state back to the CPU; nothing in it is executed.
+
+    From there model and optimiser copy it to wherever they are: some devices lack a number format that others save.
 
     Raises:
         TrainingError: It isn't one, or of another format.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, ImportError) as error:
         raise TrainingError(f"a checkpoint must be readable (got {error}) in {path}; train this fold anew") from error
     except Exception as error:  # border around one foreign file: unpickling raises what the file makes it raise

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ich25d.errors import TrainingError
 from ich25d.training.optim import learning_rate, set_learning_rate
-from ich25d.training.precision import Precision
+from ich25d.training.precision import Precision, resumed_precision
 from ich25d.training.processes import Processes
 
 B = TypeVar("B")
@@ -74,10 +74,13 @@ class Learner:
 
     def __post_init__(self) -> None:
         """Begin the average and the loss scale."""
+        self.scaler = self._scaler()
         self.ema: ModelEmaV3 | None = None
         if self.ema_decay > 0:
             self.ema = ModelEmaV3(self.model, decay=self.ema_decay, use_warmup=True, warmup_power=EMA_WARMUP_POWER)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
+
+    def _scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
 
     @property
     def averaged(self) -> nn.Module:
@@ -90,18 +93,22 @@ class Learner:
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.name,
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "skipped_in_row": self.skipped_in_row,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint, in the number format that it was begun in where this device computes in it."""
+        self.precision = resumed_precision(state.get("precision"), self.precision, self.device)
+        self.scaler = self._scaler()
         self.model.load_state_dict(state["model"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where it was begun without a loss scale
+            self.scaler.load_state_dict(state["scaler"])
         self.step, self.skipped_in_row = state["step"], state["skipped_in_row"]
 
 

@@ -29,13 +29,13 @@ class Precision:
 def choose_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there, and make the process ready for it.
 
+    `auto` is a CUDA device or the CPU: on `mps` this package hasn't been tested, so that it has to be asked for.
+
     Raises:
         UsageError: There is no such device.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return _prepared(torch.device("mps" if torch.backends.mps.is_available() else "cpu"))
+        return _prepared(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -54,6 +54,9 @@ def _prepared(device: torch.device) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
         leave_cores_to_torch()
+    elif device.type == "cuda" and device.index is not None:
+        # What is asked of "the GPU" (its number formats, pinned memory, new streams) is asked of the current one.
+        torch.cuda.set_device(device)
     return device
 
 
@@ -79,6 +82,29 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Pre
     return _of_cpu(model) if device.type == "cpu" else Precision("fp32", f"half isn't tested on {device.type}")
 
 
+def resumed_precision(begun: str | None, chosen: Precision, device: torch.device) -> Precision:
+    """Go on in the number format that a training was begun in, on a device that may be another one.
+
+    Args:
+        begun: The format's name in the checkpoint; None where it names none.
+        chosen: What this device would begin in.
+        device: Where the model is.
+
+    Returns:
+        The format begun in, where the device computes in it; else what it would begin in, and why.
+    """
+    there = {
+        "fp32": True,
+        "bf16": device.type == "cpu" or (device.type == "cuda" and _gpu_has_bf16()),
+        "fp16": device.type == "cuda" and _gpu_has_fp16(device),
+    }
+    if begun is None or begun == chosen.name:
+        return chosen
+    if not there.get(begun, False):
+        return Precision(chosen.name, f"it was begun in {begun}, which this device lacks; {chosen.reason}")
+    return Precision(begun, "as it was begun")  # type: ignore[arg-type]  # one of the three names above
+
+
 def quick_inference(device: torch.device) -> Precision:
     """Choose the number format of prediction: what the device does fastest without harm."""
     if device.type == "cuda":
@@ -96,11 +122,19 @@ def _of_cpu(model: nn.Module) -> Precision:
 
 
 def _of_gpu(device: torch.device) -> Precision:
-    if torch.cuda.is_bf16_supported(including_emulation=False):
+    if _gpu_has_bf16():
         return Precision("bf16", "this GPU computes in it, and it needs no loss scaling")
-    if torch.cuda.get_device_capability(device) >= (7, 0):
+    if _gpu_has_fp16(device):
         return Precision("fp16", "this GPU has fp16 tensor cores, but no bf16")
     return Precision("fp32", "this GPU has no fast half precision")
+
+
+def _gpu_has_bf16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _gpu_has_fp16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def _cpu_has_bf16() -> bool:

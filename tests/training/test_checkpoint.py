@@ -19,7 +19,7 @@ def test_gives_back_what_was_saved(tmp_path: Path) -> None:
     """Tensors, numbers, texts."""
     save_state(tmp_path / "last.pt", {"weight": torch.arange(3), "step": 7, "name": "x"})
 
-    state = load_state(tmp_path / "last.pt", torch.device("cpu"))
+    state = load_state(tmp_path / "last.pt")
 
     assert (state["weight"].tolist(), state["step"], state["name"]) == ([0, 1, 2], 7, "x")
 
@@ -29,7 +29,7 @@ def test_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     torch.save({"format": 1, "state": _Foreign()}, tmp_path / "last.pt")
 
     with pytest.raises(TrainingError, match="plain values"):
-        load_state(tmp_path / "last.pt", torch.device("cpu"))
+        load_state(tmp_path / "last.pt")
 
     assert capsys.readouterr().out == ""
 
@@ -40,7 +40,7 @@ def test_refuses_damage(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.pt").write_bytes(content)
 
     with pytest.raises(TrainingError, match="train this fold anew"):
-        load_state(tmp_path / "last.pt", torch.device("cpu"))
+        load_state(tmp_path / "last.pt")
 
 
 def test_refuses_another_format(tmp_path: Path) -> None:
@@ -48,4 +48,4 @@ def test_refuses_another_format(tmp_path: Path) -> None:
     torch.save({"format": 99}, tmp_path / "last.pt")
 
     with pytest.raises(TrainingError, match="format 1"):
-        load_state(tmp_path / "last.pt", torch.device("cpu"))
+        load_state(tmp_path / "last.pt")

@@ -1,6 +1,7 @@
 """Steps: accumulation, skipping, averaging."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -136,3 +137,20 @@ def test_asks_after_every_step() -> None:
     )
 
     assert [(report.save, report.stop) for report in steps][:2] == [(True, False), (False, True)]
+
+
+def test_goes_on_from_a_checkpoint_without_a_loss_scale() -> None:
+    """Begun in fp32 on one machine, chosen fp16 on the next: it goes on in fp32, or with a fresh scale."""
+    begun = _learner(_model())
+    list(train_steps(begun, iter([torch.randn(4, 3)]), _square, _schedule(), n_steps=1))
+    state = begun.state()
+    assert state["precision"] == "fp32"
+    assert state["scaler"] == {}
+    other, foreign = (dataclasses.replace(_learner(_model()), precision=Precision("fp16", "")) for _ in range(2))
+    assert other.scaler.is_enabled()
+
+    other.restore(copy.deepcopy(state))
+    foreign.restore({name: value for name, value in copy.deepcopy(state).items() if name != "precision"})
+
+    assert (other.precision.name, other.scaler.is_enabled(), other.step) == ("fp32", False, 1)
+    assert (foreign.precision.name, foreign.scaler.is_enabled(), foreign.step) == ("fp16", True, 1)

@@ -6,7 +6,7 @@ from torch import nn
 
 from ich25d.errors import UsageError
 from ich25d.training import precision
-from ich25d.training.precision import choose_device, choose_precision
+from ich25d.training.precision import Precision, choose_device, choose_precision, resumed_precision
 
 CPU = torch.device("cpu")
 PLAIN, DEPTHWISE = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
@@ -41,3 +41,49 @@ def test_refuses_a_device_that_is_not_there(name: str) -> None:
     """Named at once, not at the first step."""
     with pytest.raises(UsageError, match=r"--device must be"):
         choose_device(name)
+
+
+def test_auto_is_no_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has tried this package there: it's used when it is asked for by name, and never chosen."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+    assert choose_device("auto") == CPU
+    assert choose_device("mps") == torch.device("mps")
+
+
+def test_a_numbered_gpu_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it can compute in, and where memory is pinned for, is asked of the current one."""
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cuda") == torch.device("cuda")
+    assert current == [torch.device("cuda:1")]
+
+
+@pytest.mark.parametrize(
+    ("begun", "chosen", "device", "has_bf16", "name"),
+    [
+        (None, "bf16", "cpu", True, "bf16"),  # a checkpoint that names none
+        ("bf16", "fp32", "cpu", False, "bf16"),  # slower here, but the run stays one run
+        ("fp16", "fp32", "cpu", False, "fp32"),
+        ("fp32", "fp16", "cuda", False, "fp32"),
+        ("bf16", "fp16", "cuda", False, "fp16"),
+        ("bf16", "fp32", "mps", False, "fp32"),
+        ("fp16", "bf16", "cuda", True, "fp16"),
+    ],
+)
+def test_goes_on_as_it_was_begun_where_the_device_can(
+    monkeypatch: pytest.MonkeyPatch, begun: str | None, chosen: str, device: str, has_bf16: bool, name: str
+) -> None:
+    """On another generation of GPU too; where it can't, the reason names what the device lacks."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+
+    found = resumed_precision(begun, Precision(chosen, "of this device"), torch.device(device))
+
+    assert found.name == name
+    assert ("lacks" in found.reason) == (begun not in (None, name))
