@@ -101,7 +101,7 @@ def encode(
         batch: Slabs in HU.
         slab: Size, neighbours and windows.
         device: Where the model is.
-        precision: Number format of the forward pass.
+        precision: Number format of the forward pass; a batch that overflows in fp16 is done again in fp32.
         flip: Mirror the slabs left to right.
 
     Returns:
@@ -110,8 +110,10 @@ def encode(
     with torch.inference_mode():
         x_BCHW = network_input(batch, slab, device, flip=flip)  # noqa: N806  # axes as suffix
         with precision.autocast(device):
-            embedding_BE, logit_BL = model(x_BCHW)  # noqa: N806
-        return embedding_BE, logit_BL
+            found: tuple[torch.Tensor, torch.Tensor] = model(x_BCHW)
+        if precision.name == "fp16" and not all(bool(part.isfinite().all()) for part in found):
+            found = model(x_BCHW)
+        return found
 
 
 def read_run(folder: Path) -> Run:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ich25d.config import SlabConfig
 from ich25d.encoder.run import encode
+from ich25d.errors import TrainingError
 from ich25d.files import replacing
 from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
 from ich25d.slabs.loading import SlabLoader
@@ -50,6 +51,9 @@ def predict_rows(
 
     Returns:
         Shape (N, 6), in the order of `LABELS`.
+
+    Raises:
+        TrainingError: The model gives logits that aren't finite.
     """
     processes = processes or Processes()
     model.eval()
@@ -58,8 +62,14 @@ def predict_rows(
     logit_NL = torch.zeros(len(rows), N_LABELS, dtype=torch.float64)  # noqa: N806
     done = 0
     for batch in loader.batches(rows[mine], batch_size):
-        found = encode(model, batch, slab, device, precision)[1]
-        logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = found.double().cpu()
+        found = encode(model, batch, slab, device, precision)[1].cpu().double()  # some devices have no float64
+        if not bool(found.isfinite().all()):
+            raise TrainingError(
+                f"logits must be finite (got NaN or infinity for {int((~found.isfinite().all(dim=1)).sum())} of "
+                f"{len(batch)} slices in {precision.name}); the weights are useless: train this fold anew with a lower "
+                "train.lr"
+            )
+        logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = found
         done += len(batch)
         advance(len(batch))
     # Each row is zero but in the process that did it.

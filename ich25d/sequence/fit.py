@@ -134,7 +134,7 @@ def refine(
     with torch.inference_mode():
         inputs = [part.to(device) for part in (batch.embedding, batch.logit, batch.position_mm, batch.length)]
         for model in models:
-            logit_BTL, series_BL = (part.double().cpu().numpy() for part in model(*inputs))  # noqa: N806
+            logit_BTL, series_BL = (part.cpu().double().numpy() for part in model(*inputs))  # noqa: N806
             forward, backward = logit_BTL[:n_versions], logit_BTL[n_versions:, ::-1]
             slices += (forward.mean(axis=0) + backward.mean(axis=0)) / 2
             whole += series_BL.mean(axis=0)
