@@ -35,6 +35,7 @@ class Level:
     """By rule and label, of a model that chose them on validation; empty without one."""
     scores: LevelScores
     replicates: int
+    """Resamplings behind every interval of this level: fewer where cases are many."""
     seed: int
 
     def of_label(self, column: int) -> "LabelCases":
@@ -66,8 +67,9 @@ def make_level(
     """Measure what `score_level` measures, and keep the cases for all that follows."""
     scores = score_level(target, probability, patient, thresholds or {}, replicates=replicates, seed=seed)
     return Level(
-        name, target, probability, patient, case_id, series_id, resampled, thresholds or {}, scores, replicates, seed
-    )
+        name, target, probability, patient, case_id, series_id, resampled, thresholds or {}, scores,
+        scores.replicates, seed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,7 +40,6 @@ class Evaluation:
     """What was resampled for the intervals: patient, series or image."""
     thresholds: str
     """Where the thresholds are from."""
-    replicates: int
     n_not_predicted: int
     paper: Paper
     """Curves, operating points, subgroups and what else a paper shows."""
@@ -59,7 +58,8 @@ class Evaluation:
         for part in self.paper.levels:
             lines += point_table(part)
         lines += comparison_table(self.paper)
-        covered = f"{LEVEL:.0%} intervals from {self.replicates} resamplings of {self.resampled}s"
+        drawn = " and ".join(f"{name}: {scores.replicates}" for name, scores in self._levels().items())
+        covered = f"{LEVEL:.0%} intervals from resamplings of {self.resampled}s ({drawn})"
         lines += ["", covered, f"thresholds: {self.thresholds}", *self.remarks]
         return [*lines, f"written to {self.out}"]
 
@@ -68,7 +68,11 @@ class Evaluation:
         return {
             "predictions": str(self.predictions),
             "labels": str(self.labels),
-            "intervals": {"level": LEVEL, "replicates": self.replicates, "resampled": self.resampled},
+            "intervals": {
+                "level": LEVEL,
+                "replicates": {name: scores.replicates for name, scores in self._levels().items()},
+                "resampled": self.resampled,
+            },
             "thresholds": self.thresholds,
             "n_not_predicted": self.n_not_predicted,
             "remarks": self.remarks,
@@ -76,6 +80,9 @@ class Evaluation:
             "series": None if self.series is None else self.series.to_dict(),
             **self.paper.to_dict(),
         }
+
+    def _levels(self) -> dict[str, LevelScores]:
+        return {"slices": self.slices} | ({} if self.series is None else {"series": self.series})
 
 
 def evaluate(
@@ -105,7 +112,7 @@ def evaluate(
         against: Another file of predictions, to compare with.
         prevalences: Shares of positives at which predictive values are stated.
         figures: Draw PNG and PDF.
-        replicates: Resamplings of the patients.
+        replicates: Resamplings of the patients; `replicates_for` many cases may draw fewer.
         seed: Seed of the draws.
 
     Returns:
@@ -144,8 +151,7 @@ def evaluate(
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     found = Evaluation(
         predictions, labels, out, parts[0].level.scores, parts[1].level.scores if len(parts) > 1 else None,
-        joined.resampled, rule,
-        replicates, joined.n_not_predicted, paper, paper.remarks,
+        joined.resampled, rule, joined.n_not_predicted, paper, paper.remarks,
     )  # fmt: skip
     write_json(out / "evaluation.json", found.to_dict())
     write_text(out / "evaluation.txt", "\n".join(found.lines()) + "\n")

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.labels import LABEL_WEIGHTS, LABELS
-from ich25d.training.intervals import REPLICATES, bootstrap, percentiles
+from ich25d.labels import LABELS
+from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import (
-    brier,
-    calibration_error,
-    confusion,
+    Confusion,
+    case_losses,
+    gap_by_bin,
     log_loss_each,
-    mean_log_loss,
+    mean_gap,
+    outcomes,
+    squared_error_each,
 )
-from ich25d.training.ranking import rank
+from ich25d.training.ranking import Order, order, ratio
 from ich25d.training.thresholds import RULES, Thresholds
 
 RANKED = ("log_loss", "auc", "average_precision", "brier", "calibration_error")
@@ -28,6 +30,9 @@ DECIDED = ("sensitivity", "specificity", "precision", "accuracy", "f1", "f2")
 OVERALL = ("score", "of_constant", "mean_auc", "mean_average_precision")
 """Measures over the labels: the competition's score; that as a share of the best constant answer's; plain means of the
 labels for which they are defined."""
+
+RESAMPLED_AT_ONCE = 4_000_000
+"""Cases times resamplings that are ranked at a time: some 32 MB an array."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,6 +58,8 @@ class LevelScores:
     n_patients: int
     n_known: dict[str, int]
     n_positive: dict[str, int]
+    replicates: int
+    """Resamplings behind the intervals: fewer where cases are many."""
     threshold: dict[str, dict[str, float]]
     """By rule, then label."""
     overall: dict[str, Measure]
@@ -66,6 +73,7 @@ class LevelScores:
         return {
             "n": self.n,
             "n_patients": self.n_patients,
+            "replicates": self.replicates,
             **{name: measure.to_dict() for name, measure in self.overall.items()},
             "labels": {
                 label: {
@@ -94,34 +102,37 @@ def score_level(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> LevelScores:
-    """Measure everything, once as it is and `replicates` times over resampled patients.
+    """Measure everything, once as it is and over resampled patients.
 
     Args:
         target: Shape (N, 6), NaN where unknown.
         probability: Shape (N, 6).
         patient: What is resampled together, shape (N,).
         thresholds: By rule and label; a label without one is decided at 1 / (1 + beta^2).
-        replicates: Number of resamplings.
+        replicates: Number of resamplings; `replicates_for` so many cases may draw fewer.
         seed: Seed of the draws.
     """
     used = {
         rule: {label: thresholds.get(rule, {}).get(label, 1 / (1 + beta**2)) for label in LABELS}
         for rule, beta in RULES.items()
     }
-    values = _measure(target, probability, used, np.ones((1, len(target))))[0]
-    drawn = bootstrap(
-        lambda weight: _measure(target, probability, used, weight), patient, replicates=replicates, seed=seed
-    )
-    low, high = percentiles(drawn)
+    replicates = replicates_for(len(target), replicates)
+    cases = _prepare(target, probability, patient, used)
+    values = _measure(cases, np.ones((1, cases.n_patients)))[0]
+    # As many resamplings at a time as slices times resamplings find room.
+    room = RESAMPLED_AT_ONCE * cases.n_patients // max(1, len(target))
+    draws = patient_weights(np.arange(cases.n_patients), replicates=replicates, seed=seed, elements=room)
+    low, high = percentiles(np.concatenate([_measure(cases, weight) for weight in draws]))
     numbers = iter([Measure(*(float(number) for number in row)) for row in zip(values, low, high, strict=True)])
     overall = {name: next(numbers) for name in OVERALL}
     label = {name: {measure: next(numbers) for measure in RANKED} for name in LABELS}
     at = {rule: {name: {measure: next(numbers) for measure in DECIDED} for name in LABELS} for rule in RULES}
     return LevelScores(
         n=len(target),
-        n_patients=len(set(patient.tolist())),
+        n_patients=cases.n_patients,
         n_known=dict(zip(LABELS, (~np.isnan(target)).sum(axis=0).tolist(), strict=True)),
         n_positive=dict(zip(LABELS, (target == 1).sum(axis=0).tolist(), strict=True)),
+        replicates=replicates,
         threshold=used,
         overall=overall,
         label=label,
@@ -129,48 +140,74 @@ def score_level(
     )
 
 
-def _measure(target: Floats, probability: Floats, thresholds: Thresholds, weight: Floats) -> Floats:
-    """Return all measures under weights of shape (R, N), shape (R, K): overall, by label, by rule and label."""
-    ranked = np.stack(
-        [np.stack(_measure_label(target[:, k], probability[:, k], weight), axis=-1) for k in range(len(LABELS))],
-        axis=1,
-    )  # (R, 6, measures)
-    decided = []
-    for rule in RULES:
-        for k, label in enumerate(LABELS):
-            found = confusion(target[:, k], probability[:, k], thresholds[rule][label], weight)
-            decided += [found.sensitivity, found.specificity, found.precision, found.accuracy]
-            decided += [found.f_beta(1.0), found.f_beta(2.0)]
-    means = [_mean_defined(ranked[:, :, RANKED.index(name)]) for name in ("auc", "average_precision")]
-    overall = np.stack([*_score(target, probability, weight), *means], axis=-1)
-    return np.concatenate([overall, ranked.reshape(len(weight), -1), np.stack(decided, axis=-1)], axis=1)
+@dataclass(frozen=True, slots=True)
+class _Cases:
+    """What resampled patients need of their cases, made once: P patients, L labels."""
+
+    n_patients: int
+    orders: tuple[Order, ...]
+    """By label."""
+    sums: dict[str, Floats]
+    """What adds up, by patient: `known`, `log_loss` and `squared_error` (P, L), `gap` (P, L, bins), by rule the four
+    outcomes (P, L, 4), and `score` (P, 3): the competition's losses, their weights, the constant answer's losses."""
 
 
-def _measure_label(target: Floats, probability: Floats, weight: Floats) -> list[Floats]:
-    """Return the measures of one label in the order of `RANKED`, shape (R,) each."""
-    ranking = rank(target, probability, weight)
-    return [
-        mean_log_loss(target, probability, weight),
-        ranking.auc,
-        ranking.average_precision,
-        brier(target, probability, weight),
-        calibration_error(target, probability, weight),
-    ]
-
-
-def _score(target: Floats, probability: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return the competition's score and its share of the best constant answer's, shape (R,) each."""
+def _prepare(target: Floats, probability: Floats, patient: npt.NDArray[np.object_], thresholds: Thresholds) -> _Cases:
+    names, whose = np.unique(patient, return_inverse=True)
     known = ~np.isnan(target)
-    label_weight = known * np.asarray(LABEL_WEIGHTS)
-    each = np.where(known, log_loss_each(target, probability), 0) * label_weight
-    total = weight @ label_weight.sum(axis=1)
-    score = np.divide(weight @ each.sum(axis=1), total, out=np.full(len(weight), np.nan), where=total > 0)
+
+    def by_patient(values: npt.NDArray[Any]) -> Floats:
+        summed = np.zeros((len(names), values.shape[1]))
+        for column in range(values.shape[1]):
+            summed[:, column] = np.bincount(whose, weights=values[:, column], minlength=len(names))
+        return summed
+
+    def of_known(values: npt.NDArray[np.floating[Any]], column: int) -> Floats:
+        whole = np.zeros((len(target), values.shape[1]))
+        whole[known[:, column]] = values
+        return by_patient(whole)
+
     share = np.divide(
         np.nansum(target, axis=0), known.sum(axis=0), out=np.full(len(LABELS), 0.5), where=known.any(axis=0)
     )
-    constant = np.where(known, log_loss_each(target, np.broadcast_to(share, target.shape)), 0) * label_weight
-    of_constant = weight @ constant.sum(axis=1)
-    return score, np.divide(score * total, of_constant, out=np.full(len(weight), np.nan), where=of_constant > 0)
+    constant = case_losses(target, np.broadcast_to(share, target.shape))[0]
+    sums = {
+        "known": by_patient(known),
+        "log_loss": by_patient(np.where(known, log_loss_each(target, probability), 0)),
+        "squared_error": by_patient(np.where(known, squared_error_each(target, probability), 0)),
+        "score": by_patient(np.stack([*case_losses(target, probability), constant], axis=1)),
+    }
+    pairs = [(target[known[:, k], k], probability[known[:, k], k]) for k in range(len(LABELS))]
+    sums["gap"] = np.stack([of_known(gap_by_bin(*pair), k) for k, pair in enumerate(pairs)], axis=1)
+    for rule in RULES:
+        decided = [np.stack(outcomes(*pairs[k], thresholds[rule][label]), axis=1) for k, label in enumerate(LABELS)]
+        sums[rule] = np.stack([of_known(each, k) for k, each in enumerate(decided)], axis=1)
+    orders = tuple(order(target[:, k], probability[:, k], whose) for k in range(len(LABELS)))
+    return _Cases(len(names), orders, sums)
+
+
+def _measure(cases: _Cases, weight: Floats) -> Floats:
+    """Return all measures under patients' weights (R, P), shape (R, K): overall, by label, by rule and label."""
+    total = {name: np.tensordot(weight, sums, axes=1) for name, sums in cases.sums.items()}
+    n_known = total["known"]  # (R, 6)
+    rankings = [order.weighed(weight) for order in cases.orders]
+    by_label = {
+        "log_loss": ratio(total["log_loss"], n_known),
+        "auc": np.stack([ranking.auc for ranking in rankings], axis=1),
+        "average_precision": np.stack([ranking.average_precision for ranking in rankings], axis=1),
+        "brier": ratio(total["squared_error"], n_known),
+        "calibration_error": mean_gap(total["gap"], n_known),
+    }
+    loss, evidence, constant = np.moveaxis(total["score"], -1, 0)
+    means = [_mean_defined(by_label[name]) for name in ("auc", "average_precision")]
+    overall = np.stack([ratio(loss, evidence), ratio(loss, constant), *means], axis=-1)
+    parts = [overall, np.stack([by_label[name] for name in RANKED], axis=-1).reshape(len(weight), -1)]
+    for rule in RULES:
+        found = Confusion(*np.moveaxis(total[rule], -1, 0))
+        measures = [found.sensitivity, found.specificity, found.precision, found.accuracy]
+        measures += [found.f_beta(1.0), found.f_beta(2.0)]
+        parts.append(np.stack(measures, axis=-1).reshape(len(weight), -1))
+    return np.concatenate(parts, axis=1)
 
 
 def _mean_defined(values: Floats) -> Floats:

@@ -20,7 +20,7 @@ _ELEMENTS_AT_ONCE = 4_000_000  # weights in memory at a time: 32 MB
 
 
 def replicates_for(n_cases: int, replicates: int = REPLICATES) -> int:
-    """Return how many resamplings a comparison or subgroup of so many cases gets."""
+    """Return how many resamplings so many cases get."""
     return replicates if n_cases <= MANY_CASES else min(replicates, FEW_REPLICATES)
 
 

@@ -72,6 +72,36 @@ def _masked(each: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None) -
     return np.where(mask[:, None] if mask.ndim == 1 else mask, each, np.nan)
 
 
+def case_losses(target: Floats, probability: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what each case brings to the competition's score, (2 L_any + the five others) / 7: loss and weight.
+
+    The sum of the losses over the sum of the weights is the score. Unknown labels bring neither, as in the
+    training's loss.
+
+    Args:
+        target: Shape (N, 6), in the order of `LABELS`; NaN where unknown.
+        probability: Shape (N, 6).
+
+    Returns:
+        Weighted losses and weights, summed over the labels, shape (N,) each.
+
+    References:
+        RSNA Intracranial Hemorrhage Detection 2019: weighted multi-label logarithmic loss.
+    """
+    each = log_loss_each(target, probability)
+    if each.ndim != 2 or each.shape[1] != N_LABELS:
+        raise ValueError(f"targets and probabilities must have shape (N, {N_LABELS}) (got {each.shape})")
+    known = ~np.isnan(each)
+    label_weight = np.asarray(LABEL_WEIGHTS)
+    return np.where(known, each, 0.0) @ label_weight, known @ label_weight
+
+
+def squared_error_each(target: Floats, probability: Floats) -> npt.NDArray[np.float64]:
+    """Return the squared difference of probability and truth, element by element; NaN where unknown."""
+    difference: npt.NDArray[np.float64] = np.asarray(probability, np.float64) - np.asarray(target, np.float64)
+    return difference**2
+
+
 def auc(target: Floats, score: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401  # a float, or R of them
     """Return the area under the ROC curve: how often a positive ranks above a negative, ties counting half.
 
@@ -103,7 +133,7 @@ def average_precision(target: Floats, score: Floats, weight: Floats | None = Non
 def brier(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
     """Return the mean squared difference of probability and truth; shapes as in `auc`."""
     target, probability, weight = known_only(target, probability, weight)
-    return plain(ratio(weight @ (probability - target) ** 2, weight.sum(axis=-1)))
+    return plain(ratio(weight @ squared_error_each(target, probability), weight.sum(axis=-1)))
 
 
 def mean_log_loss(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
@@ -130,11 +160,27 @@ def calibration_error(
         Guo et al., On calibration of modern neural networks, 2017, eq. 3.
     """
     target, probability, weight = known_only(target, probability, weight)
+    return mean_gap(weight @ gap_by_bin(target, probability, bins=bins), weight.sum(axis=-1))
+
+
+def gap_by_bin(target: Floats, probability: Floats, *, bins: int = CALIBRATION_BINS) -> npt.NDArray[np.float64]:
+    """Return probability less truth of each element, in the column of its bin, shape (N, bins); 0 elsewhere.
+
+    Args:
+        target: 0 or 1, shape (N,).
+        probability: Shape (N,), 0 to 1.
+        bins: Number of bins of equal width.
+    """
+    gaps = np.zeros((len(target), bins))
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    gap_by_bin = np.zeros((len(target), bins))
-    gap_by_bin[np.arange(len(target)), place] = probability - target
+    gaps[np.arange(len(target)), place] = probability - target
+    return gaps
+
+
+def mean_gap(gaps: Floats, total: Any) -> Any:  # noqa: ANN401  # a float, or R of them
+    """Return the calibration error from the summed gaps of every bin, shape (..., bins), and all weight (...)."""
     # |sum of the gaps in a bin| / N is the bin's share times |mean probability - frequency|.
-    return plain(ratio(np.abs(weight @ gap_by_bin).sum(axis=-1), weight.sum(axis=-1)))
+    return plain(ratio(np.abs(gaps).sum(axis=-1), total))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +226,13 @@ class Confusion:
 def confusion(target: Floats, probability: Floats, threshold: float, weight: Floats | None = None) -> Confusion:
     """Count decisions: what is at least the threshold is called positive; shapes as in `auc`."""
     target, probability, weight = known_only(target, probability, weight)
+    return Confusion(*(plain(weight @ part) for part in outcomes(target, probability, threshold)))
+
+
+def outcomes(target: Floats, probability: Floats, threshold: float) -> tuple[Floats, ...]:
+    """Return which elements are true positives, false positives, true and false negatives, as 0 or 1; (N,) each."""
     called = probability >= threshold
-    parts = (target * called, (1 - target) * called, (1 - target) * ~called, target * ~called)
-    return Confusion(*(plain(weight @ part) for part in parts))
+    return target * called, (1 - target) * called, (1 - target) * ~called, target * ~called
 
 
 def best_threshold(target: Floats, probability: Floats, *, beta: float = 1.0) -> float:

@@ -43,42 +43,73 @@ class Ranking:
         return plain(ratio((self.positive * precision).sum(axis=-1), self.positives))
 
 
-def rank(target: Floats, score: Floats, weight: Floats | None = None) -> Ranking:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is known, by rising score: sorted once, weighed as often as intervals want it."""
+
+    score: npt.NDArray[np.float64]
+    """Distinct scores of positives, rising, shape (G,)."""
+    everything: npt.NDArray[np.int64]
+    """Whose weight each known element has, shape (K,)."""
+    positives: npt.NDArray[np.int64]
+    """The same of the positives alone."""
+    places: tuple[npt.NDArray[np.int64], ...]
+    """How many of all and of the positives stand below each of `score`, and up to it; shape (G,) each."""
+
+    def weighed(self, weight: Floats) -> Ranking:
+        """Rank under weights of shape (P,) or (R, P), not negative."""
+        # Sums up to a rank need no look at each tie, and are only needed where a positive stands.
+        everything, positives = _sums(weight, self.everything), _sums(weight, self.positives)
+        below, above, positive_below, positive_above = self.places
+        return Ranking(
+            score=self.score,
+            positive=positives[..., positive_above] - positives[..., positive_below],
+            positive_below=positives[..., positive_below],
+            all_here=everything[..., above] - everything[..., below],
+            all_below=everything[..., below],
+            positives=positives[..., -1],
+            everything=everything[..., -1],
+        )
+
+
+def order(target: Floats, score: Floats, whose: npt.NDArray[np.int64] | None = None) -> Order:
     """Sort once, for all measures of rank and all weights.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        score: Shape (N,), any scale.
+        whose: Number of the patient, whose weight an element has, shape (N,); None where each has its own.
+    """
+    rows = np.arange(len(target)) if whose is None else whose
+    rows = rows[~np.isnan(np.asarray(target, dtype=np.float64))]
+    truth, value, _ = known_only(target, score, None)
+    rising = np.argsort(value, kind="stable")
+    ranked, is_positive = value[rising], truth[rising] == 1
+    ranked_positive = ranked[is_positive]
+    at = np.unique(ranked_positive)
+    places = [np.searchsorted(among, at, side=side) for among in (ranked, ranked_positive) for side in _SIDES]
+    return Order(at, rows[rising], rows[rising][is_positive], tuple(places))
+
+
+def rank(target: Floats, score: Floats, weight: Floats | None = None) -> Ranking:
+    """Rank under weights that are asked for once.
 
     Args:
         target: Shape (N,), NaN where unknown.
         score: Shape (N,), any scale.
         weight: Shape (N,) or (R, N), not negative.
     """
-    target, score, weight = known_only(target, score, weight)
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    positive_order = order[target[order] == 1]
-    ranked_positive = score[positive_order]
-    at = np.unique(ranked_positive)
-    # Sums up to a rank need no look at each tie, and are only needed where a positive stands.
-    everything, positives = _sums(weight, order), _sums(weight, positive_order)
-    below, above = (np.searchsorted(ranked, at, side=side) for side in _SIDES)
-    positive_below, positive_above = (np.searchsorted(ranked_positive, at, side=side) for side in _SIDES)
-    return Ranking(
-        score=at,
-        positive=positives[..., positive_above] - positives[..., positive_below],
-        positive_below=positives[..., positive_below],
-        all_here=everything[..., above] - everything[..., below],
-        all_below=everything[..., below],
-        positives=positives[..., -1],
-        everything=everything[..., -1],
-    )
+    each = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=np.float64)
+    return order(target, score).weighed(each)
 
 
 _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
-def _sums(weight: npt.NDArray[np.float64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the weight of the first 0, 1, ... elements in this order, shape (..., 1 + len(order))."""
-    sums = np.zeros((*weight.shape[:-1], 1 + len(order)))
-    np.cumsum(weight[..., order], axis=-1, out=sums[..., 1:])
+def _sums(weight: Floats, whose: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the weight of the first 0, 1, ... elements in this order, shape (..., 1 + len(whose))."""
+    sums = np.zeros((*weight.shape[:-1], 1 + len(whose)))
+    np.cumsum(np.take(weight, whose, axis=-1), axis=-1, out=sums[..., 1:])
     return sums
 
 
