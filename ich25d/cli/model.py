@@ -47,10 +47,11 @@ def train_cnn(
     from ich25d.recipes import find_recipe, read_recipe
 
     recipe = read_recipe(find_recipe(config), tuple(overrides or ()))
-    end(
-        run(studies, recipe, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard),
-        as_json,
-    )
+    number = fold_number(fold)
+    summary = run(studies, recipe, out, fold=number, device=device, resume=resume, tensorboard=tensorboard)
+    if not summary.is_first:  # one of torchrun's processes speaks for all
+        raise typer.Exit(summary.exit_code)
+    end(summary, as_json)
 
 
 TRAIN_RNN_EXAMPLES = examples(

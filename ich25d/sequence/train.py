@@ -43,6 +43,7 @@ from ich25d.studies.store import StudyStore
 from ich25d.training.board import board, check_board
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
+from ich25d.training.processes import refuse_company
 from ich25d.training.thresholds import choose_thresholds
 
 
@@ -95,12 +96,14 @@ def train_rnn(
         tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
-        UsageError: The arguments don't fit together, `out` holds something else, or there is too little data.
+        UsageError: The arguments don't fit together, it runs under `torchrun`, `out` holds something else, or there is
+            too little data.
         StoreError: The study store or feature store is damaged.
         ModelError: The CNN's run is damaged.
         TrainingError: Numbers that aren't finite.
     """
     begun = time.monotonic()
+    refuse_company("train-rnn")
     recipe = _recipe(cnn, config, overrides)
     if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
         raise UsageError("train-rnn takes a study store and --cnn, or --features alone")

@@ -9,6 +9,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ich25d.errors import UsageError
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Processes:
@@ -17,6 +19,8 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    local_count: int = 1
+    """How many of them share this machine's memory."""
 
     @property
     def is_first(self) -> bool:
@@ -60,17 +64,61 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
 
     Args:
         device: The device asked for; of several GPUs each process takes the one of its local rank.
+
+    Raises:
+        UsageError: The device isn't one that several processes can share out among themselves.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = world_size()
     if count == 1:
         yield Processes(), device
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = _own_device(device, local)
     if device.type == "cuda":
-        device = torch.device("cuda", local if device.index is None else device.index)
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
     try:
-        yield Processes(distributed.get_rank(), count, local), device
+        yield Processes(distributed.get_rank(), count, local, int(os.environ.get("LOCAL_WORLD_SIZE", count))), device
     finally:
         distributed.destroy_process_group()
+
+
+def world_size() -> int:
+    """Return how many processes `torchrun` started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def refuse_company(command: str) -> None:
+    """Refuse a command under `torchrun` whose processes would all do, and write, the same.
+
+    Raises:
+        UsageError: There are several processes.
+    """
+    if world_size() > 1:
+        raise UsageError(
+            f"{command} runs in one process (got WORLD_SIZE={world_size()} in the environment); call it without "
+            "torchrun"
+        )
+
+
+def _own_device(device: torch.device, local_rank: int) -> torch.device:
+    """Return this process's device.
+
+    Raises:
+        UsageError: A numbered or missing GPU, or a device that gradients can't be averaged over.
+    """
+    if device.type == "cpu":
+        return device
+    if str(device) != "cuda":
+        raise UsageError(
+            f"--device must be auto, cpu or cuda for several processes (got {device}); each takes the GPU of its own "
+            "number, and CUDA_VISIBLE_DEVICES chooses among them"
+        )
+    if local_rank >= torch.cuda.device_count():
+        raise UsageError(
+            f"torchrun's --nproc-per-node must be at most the number of GPUs (got process {local_rank + 1} of this "
+            f"machine for {torch.cuda.device_count()})"
+        )
+    return torch.device("cuda", local_rank)

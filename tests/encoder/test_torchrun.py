@@ -1,6 +1,7 @@
 """Several processes train one network."""
 
 import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -34,7 +35,7 @@ def test_two_processes_do_the_step_of_one(toy_store: Path, recipe: Recipe, tmp_p
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "ich25d", "train-cnn", str(toy_store), "--config", str(tmp_path / "shared.toml"),
-               "--out", str(tmp_path / "shared"), "--fold", "0", "--device", "cpu"]  # fmt: skip
+               "--out", str(tmp_path / "shared"), "--fold", "0", "--device", "cpu", "--json"]  # fmt: skip
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
 
     running = [
@@ -57,5 +58,5 @@ def test_two_processes_do_the_step_of_one(toy_store: Path, recipe: Recipe, tmp_p
     first, second = (pd.read_parquet(tmp_path / name / "fold0" / "oof.parquet") for name in ("alone", "shared"))
     assert list(first["image_id"]) == list(second["image_id"])
     assert list(read_run(tmp_path / "shared").folds) == [0]
-    assert "1 fold(s) trained" in said[0][0]
-    assert [text.strip() for text in said[1]] == ["", ""], "only the first process reports"
+    assert json.loads(said[0][0])["finished"] == [0]
+    assert said[1] == ("", ""), "only the first process reports"
