@@ -22,6 +22,14 @@ def test_shipped_recipes_are_valid_and_complete(path: Path) -> None:
     assert known - written == set()
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_neighbours_are_5_mm_away(path: Path) -> None:
+    """So that thin and thick scans look alike to the network; counted slices would be 0.6 mm away in a thin one."""
+    slab = read_recipe(path).slab
+
+    assert slab.neighbours == (0,) or slab.neighbour_mm == 5.0
+
+
 def test_a_written_recipe_reads_back(tmp_path: Path) -> None:
     """What a run keeps is what it was given, windows in numbers and quotes included."""
     recipe = check_recipe(
