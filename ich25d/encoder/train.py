@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +15,17 @@ import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold import FoldTraining
-from ich25d.encoder.held_out import calibration_of, pooled_score, read_held_out, thresholds_of
+from ich25d.encoder.held_out import calibration_of, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.rows import data_digest, folds_of
-from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, Run, add_fold, read_run, set_decision
+from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, add_fold, read_run, set_decision
+from ich25d.encoder.summary import CnnSummary, summarise
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark, set_quiet
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
+from ich25d.slabs.anatomies import MEMORY_BYTES
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
 from ich25d.training.board import board, check_board
@@ -35,53 +38,8 @@ from ich25d.training.report import reporter
 _SECTIONS = ("slab", "augment", "encoder", "train")
 """Sections of a recipe that decide what a CNN becomes."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CnnSummary:
-    """What a training left behind."""
-
-    out: Path
-    finished: tuple[int, ...]
-    """Folds that are trained, in this call or before."""
-    interrupted: bool
-    scores: dict[int, dict[str, Any]]
-    """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label; of slices never trained on."""
-    pooled: dict[str, Any]
-    """The same over the held-out slices of all finished folds together."""
-    is_first: bool = True
-    """False in the processes of `torchrun` that leave the talking to the first one."""
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0, or 130 after an interruption."""
-        return 130 if self.interrupted else 0
-
-    def lines(self) -> list[str]:
-        """Return what was reached, as a table for people."""
-        if not self.is_first:
-            return []
-        lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
-        if self.scores:
-            lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
-        for name, found in [*((f"fold {fold}", found) for fold, found in self.scores.items()), ("all", self.pooled)]:
-            if found:
-                values = (found["log_loss"], found["of_prior"], found["auc"]["any"], found["average_precision"]["any"])
-                lines.append(f"{name:>16} " + " ".join(f"{_number(value):>9}" for value in values))
-        if self.pooled:
-            lines.append("AUC by label: " + ", ".join(f"{name} {_number(self.pooled['auc'][name])}" for name in LABELS))
-        if self.interrupted:
-            lines.append("interrupted: the same command with --resume goes on where it stopped")
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same for machines."""
-        return {
-            "out": str(self.out),
-            "finished": list(self.finished),
-            "interrupted": self.interrupted,
-            "folds": {str(fold): found for fold, found in self.scores.items()},
-            "pooled": self.pooled,
-        }
+ANATOMIES = ".anatomies"
+"""Folder of the model directory that holds, while it is trained, the anatomies found for painting."""
 
 
 def train_cnn(
@@ -126,8 +84,7 @@ def train_cnn(
         if not processes.is_first:
             set_quiet(True)
         _open(out, recipe, chosen, resume=resume, processes=processes)
-        painted, decoys = recipe.augment.painted, recipe.augment.decoys
-        painter = Painter(studies, painted, recipe.train.seed, decoys=decoys) if painted + decoys > 0 else None
+        painter = _painter(studies, recipe, out, processes)
         for number in chosen:
             if _is_finished(out, number):
                 remark(f"fold {number}: trained already")
@@ -148,8 +105,22 @@ def train_cnn(
                 add_fold(out, describe(studies, recipe, digest), number, entry)
             processes.wait()
     if processes.is_first and not interrupted:
+        # Another call may be training other folds here: it makes the folder again, and the last one removes it.
+        shutil.rmtree(out / ANATOMIES, ignore_errors=True)
         _conclude(out, studies, recipe)
-    return dataclasses.replace(_summary(out, studies, interrupted), is_first=processes.is_first)
+    return dataclasses.replace(summarise(out, studies, interrupted), is_first=processes.is_first)
+
+
+def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes) -> Painter | None:
+    """Make what paints bleeds and decoys, where the recipe asks for any; all readers of a machine share the memory."""
+    painted, decoys = recipe.augment.painted, recipe.augment.decoys
+    if painted + decoys == 0:
+        return None
+    n_readers = max(1, recipe.train.loader_workers) * processes.local_count
+    return Painter(
+        store, painted, recipe.train.seed,
+        decoys=decoys, folder=out / ANATOMIES, memory_bytes=MEMORY_BYTES // n_readers,
+    )  # fmt: skip
 
 
 def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
@@ -277,15 +248,3 @@ def _whole_prior(labels: pd.DataFrame) -> list[float]:
     count = LabelCount(N_LABELS)
     count.add(torch.from_numpy(labels.to_numpy(dtype=np.float32, na_value=np.nan)))
     return [float(value) for value in torch.sigmoid(count.logit())]
-
-
-def _summary(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
-    run: Run | None = read_run(out) if (out / MODEL_FILE).exists() else None
-    if run is None:
-        return CnnSummary(out, (), interrupted, {}, {})
-    scores = {number: dict(entry["validation"]) for number, entry in run.folds.items()}
-    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled_score(out, run, store))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -1,20 +1,22 @@
 """Bleeds painted into negative slabs while they are read, each a new one in every pass."""
 
-from collections import OrderedDict
+import hashlib
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+import ich25d
 from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
 from ich25d.bleeds.decoys import plan_decoy
 from ich25d.bleeds.paint import paint, plan_bleeds
+from ich25d.files import file_key
+from ich25d.slabs.anatomies import MEMORY_BYTES, Anatomies
 from ich25d.slabs.augment import draw
 from ich25d.studies.store import StudyStore
-
-_CACHE_BYTES = 3 * 1024**3
-"""Anatomies kept in memory at most, a process."""
 
 
 class Painter:
@@ -23,22 +25,39 @@ class Painter:
     Pickles as its store's path and its settings.
 
     Args:
-        store: The study store; the anatomy of a series is found on its first use and kept.
+        store: The study store.
         share: Share of negative slabs that get bleeds.
         seed: Seed of the run; what is painted depends on it, the pass and the image alone.
         decoys: Share of negative slabs that get a decoy, whether they get a bleed or not.
+        folder: Where the anatomies found are kept for other processes and passes; None keeps them in memory alone.
+        memory_bytes: What this process may keep of them in memory.
     """
 
-    def __init__(self, store: StudyStore, share: float, seed: int, *, decoys: float = 0.0) -> None:
+    def __init__(
+        self,
+        store: StudyStore,
+        share: float,
+        seed: int,
+        *,
+        decoys: float = 0.0,
+        folder: Path | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
         self._store, self._share, self._seed, self._decoys = store, share, seed, decoys
-        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+        self._folder, self._memory_bytes = folder, memory_bytes
+        self._anatomies = Anatomies(folder, memory_bytes)
         series = store.series
-        self._slices = store.slices
         columns = (series[name].to_numpy(dtype=float) for name in ("slice_spacing_mm", "pixel_spacing_mm", "scale"))
         self._spacing = dict(zip(series["series_id"], zip(*columns, strict=True), strict=True))
+        self._content_hash = dict(zip(series["series_id"], series["content_hash"], strict=True))
+        of_slice = store.slices["series_id"].to_numpy(dtype=object)
+        bounds = [0, *(np.flatnonzero(of_slice[1:] != of_slice[:-1]) + 1).tolist(), len(of_slice)]
+        self._span = {str(of_slice[first]): (first, end) for first, end in pairwise(bounds) if end > first}
+        self._position = store.slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (partial(Painter, decoys=self._decoys), (self._store, self._share, self._seed))
+        settings: dict[str, Any] = {"decoys": self._decoys, "folder": self._folder, "memory_bytes": self._memory_bytes}
+        return (partial(Painter, **settings), (self._store, self._share, self._seed))
 
     def paint(
         self,
@@ -86,29 +105,32 @@ class Painter:
 
     def anatomy(self, series_id: str) -> Anatomy:
         """Find a series' anatomy, or take the one found before."""
-        found = self._anatomies.pop(series_id, None)
-        if found is None:
-            hu = self._store.hu(series_id)
-            found = find_anatomy(
-                hu,
-                store_spacing_mm(hu, *self._spacing[series_id]),
-                slice_position_mm=self._position_mm(series_id),
-            )
-            limit = max(1, _CACHE_BYTES // max(1, hu.size * 6))
-            while len(self._anatomies) >= limit:
-                self._anatomies.popitem(last=False)
-        self._anatomies[series_id] = found
-        return found
+        return self._anatomies.get(self._key(series_id), partial(self._find, series_id))
 
     def forget(self, series_id: str) -> None:
-        """Free a series' anatomy, for who passes over the series once."""
-        self._anatomies.pop(series_id, None)
+        """Free the memory of a series' anatomy, for who passes over the series once."""
+        if series_id in self._span:
+            self._anatomies.forget(self._key(series_id))
 
-    def _position_mm(self, series_id: str) -> npt.NDArray[np.float64] | None:
-        """Return where the slices are, for gaps that change within the series; None where unknown."""
-        of_series = self._slices["series_id"] == series_id
-        position = self._slices.loc[of_series, "slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
-        return position if np.isfinite(position).all() else None
+    def _find(self, series_id: str) -> Anatomy:
+        hu = self._store.hu(series_id)
+        position = self._position_mm(series_id)
+        return find_anatomy(
+            hu,
+            store_spacing_mm(hu, *self._spacing[series_id]),
+            slice_position_mm=position if np.isfinite(position).all() else None,
+        )
+
+    def _position_mm(self, series_id: str) -> npt.NDArray[np.float64]:
+        """Return where the slices are, for gaps that change within the series; NaN where unknown."""
+        first, end = self._span[series_id]
+        return self._position[first:end]
+
+    def _key(self, series_id: str) -> str:
+        """Return a name that changes with all that the anatomy is found from."""
+        found_from = [ich25d.__version__, self._content_hash[series_id], self._spacing[series_id]]
+        digest = hashlib.blake2b(repr(found_from).encode() + self._position_mm(series_id).tobytes(), digest_size=8)
+        return f"{file_key(series_id)}-{digest.hexdigest()}"
 
 
 def store_spacing_mm(

@@ -65,6 +65,7 @@ def test_leaves_a_model_directory(toy_store: Path, recipe: Recipe, tmp_path: Pat
     assert (run.store_size, run.crop, run.slab) == (32, "head", recipe.slab)
     assert read_recipe(out / "config.toml") == recipe
     assert "ID_" not in (out / "model.json").read_text()
+    assert not (out / ".anatomies").exists()
 
 
 def test_the_kept_weights_made_the_out_of_fold_logits(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
