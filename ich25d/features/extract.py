@@ -1,5 +1,6 @@
 """From a study store and a CNN's run to a feature store, every series embedded by the encoder that never saw it."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from ich25d.config import FeaturesConfig
 from ich25d.encoder.run import LoadedEncoder, load_encoder, read_run
-from ich25d.errors import StoreError, TrainingError, UsageError
+from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
 from ich25d.features.reading import PAINTED, Task, TaskReader, tasks_of
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
@@ -26,6 +27,26 @@ BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""
 
 
+@dataclasses.dataclass(slots=True)
+class AtOnce:
+    """How many slabs an encoder takes at once: fewer for all series that follow, once they were too many."""
+
+    n: int = BATCH_SIZE
+
+    def halve(self, encoder: LoadedEncoder, cause: torch.OutOfMemoryError) -> None:
+        """Take half as many.
+
+        Raises:
+            ModelError: It was one already.
+        """
+        if self.n == 1:
+            raise ModelError(
+                f"a series and one slab of it must fit into the device's memory (got too little for "
+                f"{encoder.slab.size} px on {encoder.device}); free it of other programs, or use --device cpu"
+            ) from cause
+        self.n //= 2
+
+
 def embed_series(
     encoder: LoadedEncoder,
     hu: npt.NDArray[np.int16],
@@ -33,9 +54,9 @@ def embed_series(
     window: npt.NDArray[np.float32] | None,
     *,
     views: Sequence[str],
-    batch_size: int = BATCH_SIZE,
+    at_once: AtOnce | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Embed every slice of a series in every view.
+    """Embed every slice of a series in every view; where the device's memory is too small, again with half the batch.
 
     Args:
         encoder: One fold's encoder.
@@ -43,11 +64,32 @@ def embed_series(
         slice_position_mm: Shape (n,), mm; NaN where unknown.
         window: The files' own level and width, shape (n, 2), or None.
         views: `plain` or `flip` (mirrored left to right) each.
-        batch_size: Slabs at a time.
+        at_once: Slabs at a time, for this series and those after it.
 
     Returns:
         Embedding, shape (V, n, E), and logit, shape (V, n, 6), float32.
+
+    Raises:
+        ModelError: Not even one slab fits into the device's memory.
     """
+    at_once = at_once or AtOnce()
+    while True:
+        try:
+            return _embed(encoder, hu, slice_position_mm, window, views, at_once.n)
+        except torch.OutOfMemoryError as error:
+            at_once.halve(encoder, error)
+        # Not before the error is forgotten: its traceback holds the tensors that filled the memory.
+        torch.cuda.empty_cache()
+
+
+def _embed(
+    encoder: LoadedEncoder,
+    hu: npt.NDArray[np.int16],
+    slice_position_mm: npt.NDArray[np.float64],
+    window: npt.NDArray[np.float32] | None,
+    views: Sequence[str],
+    batch_size: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     parts: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
     for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size, device=encoder.device):
         for view, (embeddings, logits) in zip(views, parts, strict=True):
@@ -83,6 +125,7 @@ def extract_oof_features(
 
     Raises:
         UsageError: No labelled series is in a finished fold.
+        ModelError: A fold is damaged, or not even one slab fits into the device's memory.
         TrainingError: An encoder gives embeddings that don't fit into 16 bits.
     """
     run = read_run(cnn_run)
@@ -122,13 +165,16 @@ def _embed_all(
         return
     counts = dict(zip(store.series["series_id"], store.series["n_slices"], strict=True))
     encoder: LoadedEncoder | None = None
+    at_once = AtOnce()
     with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
         for item in done_ahead(TaskReader(store, seed).read, tasks):
             task = item.task
             if len(item.hu):
                 if encoder is None or encoder.fold != task.fold:
                     encoder = load_encoder(cnn_run, task.fold, device)
-                embedding, logit = embed_series(encoder, item.hu, item.position_mm, item.window, views=features.views)
+                embedding, logit = embed_series(
+                    encoder, item.hu, item.position_mm, item.window, views=features.views, at_once=at_once
+                )
                 if not np.isfinite(embedding).all() or not np.isfinite(logit).all():
                     raise TrainingError(
                         f"embeddings must be finite (got NaN or infinity from fold {task.fold} of {cnn_run}) "

@@ -18,7 +18,7 @@ from scipy.special import expit
 from ich25d.encoder.run import CONFIG_FILE, MODEL_FILE, LoadedEncoder, Run, load_encoder, read_run
 from ich25d.encoder.run import KIND as ENCODER_KIND
 from ich25d.errors import ModelError
-from ich25d.features.extract import BATCH_SIZE, embed_series
+from ich25d.features.extract import AtOnce, embed_series
 from ich25d.recipes import read_recipe
 from ich25d.sequence.run import KIND as SEQUENCE_KIND
 from ich25d.sequence.run import LoadedSequence, SequencePrediction, load_sequence
@@ -42,8 +42,13 @@ class Network:
     stamp: str
     """Changes with the model."""
     device: torch.device
-    batch_size: int = BATCH_SIZE
+    at_once: AtOnce = field(default_factory=AtOnce)
     kind: str = field(default=SEQUENCE_KIND)
+
+    @property
+    def batch_size(self) -> int:
+        """Slabs that the encoders take at once."""
+        return self.at_once.n
 
     @property
     def size(self) -> int:
@@ -69,11 +74,13 @@ class Network:
             window: The files' own level and width, shape (n, 2); NaN or None where they name none.
 
         Raises:
-            ModelError: The networks gave numbers that aren't finite.
+            ModelError: The networks gave numbers that aren't finite, or one slab is too much for the device's memory.
         """
         embeddings, logits = [], []
         for encoder in self.encoders:
-            embedding, logit = self._embed(encoder, hu, slice_position_mm, window)
+            embedding, logit = embed_series(
+                encoder, hu, slice_position_mm, window, views=self.views, at_once=self.at_once
+            )
             embeddings.append(embedding)
             logits.append(logit)
         found = self.refine(np.stack(embeddings), np.stack(logits).astype(np.float64), slice_position_mm)
@@ -81,25 +88,6 @@ class Network:
         if not all(np.isfinite(part).all() for part in numbers):
             raise ModelError(f"probabilities must be finite (got NaN from {self.folder}); are its weights whole?")
         return found
-
-    def _embed(
-        self,
-        encoder: LoadedEncoder,
-        hu: npt.NDArray[np.int16],
-        slice_position_mm: npt.NDArray[np.float64],
-        window: npt.NDArray[np.float32] | None,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Embed a series; where the device's memory is too small, again with half the batch."""
-        while True:
-            try:
-                return embed_series(
-                    encoder, hu, slice_position_mm, window, views=self.views, batch_size=self.batch_size
-                )
-            except torch.cuda.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-                self.batch_size //= 2
-                torch.cuda.empty_cache()
 
 
 def load_network(folder: Path, device: torch.device) -> Network:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, TrainConfig
 from ich25d.encoder.run import load_encoder
 from ich25d.encoder.train import train_cnn
-from ich25d.errors import UsageError
+from ich25d.errors import ModelError, UsageError
 from ich25d.features import extract, reading
-from ich25d.features.extract import embed_series, extract_oof_features
+from ich25d.features.extract import AtOnce, embed_series, extract_oof_features
 from ich25d.features.store import FeatureStore
 from ich25d.labels import LABELS
 from ich25d.sequence.run import load_sequence
@@ -162,3 +163,30 @@ def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None
     store.series["fold"] = 7
     with pytest.raises(UsageError, match="a labelled series must be in a finished fold"):
         extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
+
+
+def test_halves_the_batch_until_it_fits(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same features in smaller batches, remembered for the next series; not even one is a sentence."""
+    encoder = load_encoder(cnn, 0)
+    hu = np.random.default_rng(0).integers(0, 80, (9, SIZE, SIZE)).astype(np.int16)
+    position = np.arange(9) * 5.0
+    whole, _ = embed_series(encoder, hu, position, None, views=("plain",))
+    fits, asked = 2, []
+    embed = extract._embed
+
+    def small(*arguments):
+        asked.append(arguments[-1])
+        if arguments[-1] > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return embed(*arguments)
+
+    monkeypatch.setattr(extract, "_embed", small)
+    at_once = AtOnce(8)
+    for _ in range(2):
+        parts, _ = embed_series(encoder, hu, position, None, views=("plain",), at_once=at_once)
+        np.testing.assert_allclose(parts, whole, atol=1e-5)
+    assert asked == [8, 4, 2, 2]
+
+    fits = 0
+    with pytest.raises(ModelError, match=r"one slab of it must fit into the device's memory .*32 px on cpu.*--device"):
+        embed_series(encoder, hu, position, None, views=("plain",), at_once=at_once)
