@@ -29,13 +29,3 @@ def row_id(image_id: str, label: str) -> str:
 def row_ids(image_ids: Sequence[str]) -> list[str]:
     """Return the CSV row ids of many images: six rows an image, in label order."""
     return [row_id(image_id, label) for image_id in image_ids for label in LABELS]
-
-
-def split_row_id(row: str) -> tuple[str, str]:
-    """Split a CSV row id into image id and label, at the last underscore.
-
-    Image ids may hold underscores themselves. The label is returned as it stands; whether it is one
-    of the six is the caller's question.
-    """
-    image_id, _, label = row.rpartition("_")
-    return image_id, label

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ich25d.labels import LABEL_WEIGHTS, LABELS, row_ids, split_row_id
+from ich25d.labels import LABEL_WEIGHTS, LABELS, row_ids
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ich25d"
@@ -55,11 +55,10 @@ def test_help_is_light_and_has_examples(command: list[str]) -> None:
 
 
 def test_labels_are_kaggles() -> None:
-    """Order and weights of the competition, and ids that may hold underscores."""
+    """Order and weights of the competition, and its ids."""
     assert LABELS == ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
     assert LABEL_WEIGHTS == (1, 1, 1, 1, 1, 2)
     assert row_ids(["ID_1"])[0] == "ID_1_epidural"
-    assert split_row_id("ID_a_b_any") == ("ID_a_b", "any")
 
 
 def test_no_data_and_no_weights_are_tracked() -> None:

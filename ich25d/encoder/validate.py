@@ -15,10 +15,10 @@ from ich25d.config import SlabConfig
 from ich25d.encoder.run import encode
 from ich25d.errors import TrainingError
 from ich25d.files import replacing
-from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
+from ich25d.labels import LABELS, N_LABELS
 from ich25d.slabs.loading import SlabLoader
 from ich25d.training.loss import score_loss
-from ich25d.training.metrics import auc, average_precision, log_loss_each
+from ich25d.training.metrics import auc, average_precision, case_losses
 from ich25d.training.precision import quick_inference
 from ich25d.training.processes import Processes
 
@@ -124,15 +124,13 @@ def worst_cases(
         `image_id`, `series_id`, `loss`, and `probability` and `truth` by label; worst first.
     """
     probability, truth = expit(logit), target[rows].astype(np.float64)
-    each = log_loss_each(truth, probability) * np.asarray(LABEL_WEIGHTS)
-    known = ~np.isnan(each)
-    weight = (known * np.asarray(LABEL_WEIGHTS)).sum(axis=1)
-    loss = np.where(known, each, 0).sum(axis=1) / np.maximum(weight, 1)
+    loss, weight = case_losses(truth, probability)
+    loss /= np.maximum(weight, 1)
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     for place in np.argsort(-loss, kind="stable").tolist():
         series_id = str(slices["series_id"].iloc[rows[place]])
-        if series_id in seen or not known[place].any():
+        if series_id in seen or not weight[place]:
             continue
         seen.add(series_id)
         values = zip(LABELS, probability[place].tolist(), truth[place].tolist(), strict=True)

@@ -20,8 +20,9 @@ from ich25d.sequence.blend import LabelBlend
 from ich25d.sequence.dataset import series_target
 from ich25d.sequence.refinement import HeldOut, Refinement, fit_refinement, matching
 from ich25d.training.calibration import enforce_any
-from ich25d.training.intervals import patient_weights, percentiles
-from ich25d.training.metrics import auc, average_precision, log_loss_each
+from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
+from ich25d.training.metrics import auc, average_precision, case_losses
+from ich25d.training.ranking import ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,9 +32,6 @@ SYSTEMS = (RAW, ALONE, SMOOTHED, FULL)
 
 _ALLOWED = {ALONE: (False, False), SMOOTHED: (True, False), FULL: (True, True)}
 """Whether smoothing and the sequence model may be used."""
-
-_MANY_SLICES = 50_000
-"""Above it fewer resamplings are drawn: their intervals are narrow anyway."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,14 +109,14 @@ def cross_fitted(series: Sequence[HeldOut], calibration: CalibrationConfig) -> d
 
 
 def compare(
-    series: Sequence[HeldOut], answers: dict[str, Answers], *, replicates: int = 1000, seed: int = 0
+    series: Sequence[HeldOut], answers: dict[str, Answers], *, replicates: int = REPLICATES, seed: int = 0
 ) -> dict[str, Any]:
     """Measure all systems on some series.
 
     Args:
         series: Held-out series.
         answers: By system, in the order of `series`.
-        replicates: Resamplings of the patients.
+        replicates: Resamplings of the patients; `replicates_for` many slices may draw fewer.
         seed: Seed of the draws; the same for all systems, so that their differences are paired.
 
     Returns:
@@ -133,8 +131,7 @@ def compare(
     whole_patient = np.array([item.patient_id for item in series])
     slices = {name: np.concatenate(found.slices) for name, found in answers.items()}
     whole = {name: np.stack(found.series) for name, found in answers.items()}
-    if len(target) > _MANY_SLICES:
-        replicates = min(replicates, 200)
+    replicates = replicates_for(len(target), replicates)
     drawn = {name: _ranking(target, found, patient, replicates, seed) for name, found in slices.items()}
     drawn_whole = {
         name: _ranking(whole_target, found, whole_patient, replicates, seed) for name, found in whole.items()
@@ -181,27 +178,22 @@ def _losses(
 ) -> dict[str, Floats]:
     """Return the weighted log loss of each system and of the best constant: as it is first, then resampled."""
     names, code = np.unique(patient, return_inverse=True)
-    known = ~np.isnan(target)
-    label_weight = np.array(LABEL_WEIGHTS)
+    draws = patient_weights(np.arange(len(names)), replicates=replicates, seed=seed)
+    weight = np.concatenate([np.ones((1, len(names))), *draws])
 
-    def by_patient(values: Floats) -> Floats:
-        total = np.zeros((len(names), N_LABELS))
-        np.add.at(total, code, np.where(known, values, 0.0))
+    def drawn(values: Floats) -> Floats:
+        by_patient = np.zeros((len(names), *values.shape[1:]))
+        np.add.at(by_patient, code, values)
+        total: Floats = weight @ by_patient
         return total
 
-    n_known, n_positive = by_patient(known.astype(np.float64)), by_patient(np.nan_to_num(target))
-    weight = np.concatenate(
-        [np.ones((1, len(names))), *patient_weights(np.arange(len(names)), replicates=replicates, seed=seed)]
-    )
-    evidence = weight @ n_known
-    below = np.maximum((evidence * label_weight).sum(axis=1), 1e-300)
-    losses = {
-        name: ((weight @ by_patient(log_loss_each(target, found))) * label_weight).sum(axis=1) / below
-        for name, found in probability.items()
-    }
-    share = np.clip((weight @ n_positive) / np.maximum(evidence, 1), 1e-15, 1 - 1e-15)
+    losses = {name: ratio(*map(drawn, case_losses(target, found))) for name, found in probability.items()}
+    # The best constant answer of a resampling is its own shares: their entropy is its loss.
+    n_known = drawn((~np.isnan(target)).astype(np.float64))
+    share = np.clip(drawn(np.nan_to_num(target)) / np.maximum(n_known, 1), 1e-15, 1 - 1e-15)
     entropy = -(share * np.log(share) + (1 - share) * np.log1p(-share))
-    losses[_CONSTANT] = (evidence * entropy * label_weight).sum(axis=1) / below
+    evidence = n_known * np.array(LABEL_WEIGHTS)
+    losses[_CONSTANT] = ratio((evidence * entropy).sum(axis=1), evidence.sum(axis=1))
     return losses
 
 

@@ -153,30 +153,6 @@ def _fit_label(
     return math.exp(float(found.x[0])), float(found.x[1])
 
 
-def prior_shift(
-    logit: npt.NDArray[np.floating[Any]], prior_from: npt.ArrayLike, prior_to: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    """Move logits from one share of positives to another, under the same images of either class.
-
-    Args:
-        logit: Shape (..., 6).
-        prior_from: Share of positives that the logits are made for, shape (6,), above 0 and below 1.
-        prior_to: Share of positives wanted, shape (6,).
-
-    Returns:
-        Same shape, float64.
-
-    References:
-        Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities, 2002, eq. 2.4.
-    """
-    shares = [np.asarray(prior, dtype=np.float64) for prior in (prior_from, prior_to)]
-    if any(((share <= 0) | (share >= 1)).any() for share in shares):
-        raise ValueError(f"priors must lie between 0 and 1 (got {prior_from!r} and {prior_to!r})")
-    old, new = (np.log(share) - np.log1p(-share) for share in shares)
-    moved: npt.NDArray[np.float64] = np.asarray(logit, dtype=np.float64) + (new - old)
-    return moved
-
-
 def enforce_any(probability: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Raise `any` to its largest subtype: where one of them is, there is a bleed. Shape (..., 6); copies."""
     out = np.array(probability, dtype=np.float64)

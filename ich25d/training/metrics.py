@@ -33,45 +33,6 @@ def log_loss_each(target: Floats, probability: Floats) -> npt.NDArray[np.float64
     return -(target * np.log(clipped) + (1 - target) * np.log1p(-clipped))
 
 
-def label_log_loss(target: Floats, probability: Floats, mask: npt.NDArray[np.bool_] | None = None) -> Floats:
-    """Return the log loss of every label, shape (6,); NaN where nothing of a label is known.
-
-    Args:
-        target: Shape (N, 6), in the order of `LABELS`; NaN where unknown.
-        probability: Shape (N, 6).
-        mask: What counts, shape (N,) or (N, 6); None is everything known.
-    """
-    each = _masked(log_loss_each(target, probability), mask)
-    known = ~np.isnan(each)
-    return ratio(np.where(known, each, 0).sum(axis=0), known.sum(axis=0))
-
-
-def weighted_log_loss(target: Floats, probability: Floats, mask: npt.NDArray[np.bool_] | None = None) -> float:
-    """Return the competition's score: (2 L_any + the five others) / 7, averaged over images.
-
-    Unknown labels weigh nothing, as in the training's loss; NaN when none is known.
-
-    Args:
-        target: Shape (N, 6), in the order of `LABELS`; NaN where unknown.
-        probability: Shape (N, 6).
-        mask: What counts, shape (N,) or (N, 6); None is everything known.
-
-    References:
-        RSNA Intracranial Hemorrhage Detection 2019: weighted multi-label logarithmic loss.
-    """
-    each = _masked(log_loss_each(target, probability), mask)
-    weight = np.where(np.isnan(each), 0.0, np.asarray(LABEL_WEIGHTS))
-    return float(ratio(np.nansum(weight * np.nan_to_num(each)), weight.sum()))
-
-
-def _masked(each: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
-    if each.ndim != 2 or each.shape[1] != N_LABELS:
-        raise ValueError(f"targets and probabilities must have shape (N, {N_LABELS}) (got {each.shape})")
-    if mask is None:
-        return each
-    return np.where(mask[:, None] if mask.ndim == 1 else mask, each, np.nan)
-
-
 def case_losses(target: Floats, probability: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return what each case brings to the competition's score, (2 L_any + the five others) / 7: loss and weight.
 

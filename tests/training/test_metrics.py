@@ -14,10 +14,9 @@ from ich25d.training.metrics import (
     best_threshold,
     brier,
     calibration_error,
+    case_losses,
     confusion,
-    label_log_loss,
     mean_log_loss,
-    weighted_log_loss,
 )  # fmt: skip
 
 
@@ -82,51 +81,39 @@ def test_a_weight_is_so_many_copies():
         assert measure(target, score, weight) == pytest.approx(repeated)
 
 
+def score_of(target, probability):
+    """Return the competition's score from what each case brings to it."""
+    loss, weight = case_losses(target, probability)
+    return loss.sum() / weight.sum()
+
+
 def test_the_score_is_two_parts_any_and_five_parts_subtypes():
     """The score is two parts any and five parts subtypes."""
     rng = np.random.default_rng(0)
     target, probability = (rng.random((50, 6)) < 0.2).astype(float), rng.random((50, 6))
     each = [reference.log_loss(target[:, k], probability[:, k], labels=[0, 1]) for k in range(6)]
 
-    assert label_log_loss(target, probability) == pytest.approx(each)
-    assert weighted_log_loss(target, probability) == pytest.approx((sum(each[:5]) + 2 * each[5]) / 7)
+    assert score_of(target, probability) == pytest.approx((sum(each[:5]) + 2 * each[5]) / 7)
+    assert sum(LABEL_WEIGHTS) == 7
 
 
 def test_a_certain_mistake_costs_what_kaggle_takes():
     """A certain mistake costs what kaggle takes."""
-    target, probability = np.ones((1, 6)), np.zeros((1, 6))
-
-    assert weighted_log_loss(target, probability) == pytest.approx(15 * np.log(10))
+    assert score_of(np.ones((1, 6)), np.zeros((1, 6))) == pytest.approx(15 * np.log(10))
 
 
-def test_unknown_labels_and_masked_rows_weigh_nothing():
-    """Unknown labels and masked rows weigh nothing."""
+def test_unknown_labels_weigh_nothing():
+    """Unknown labels bring neither loss nor weight."""
     rng = np.random.default_rng(1)
     target, probability = (rng.random((30, 6)) < 0.5).astype(float), rng.random((30, 6))
-    mask = np.arange(30) < 20
-    expected = weighted_log_loss(target[:20], probability[:20])
-
-    assert weighted_log_loss(target, probability, mask) == pytest.approx(expected)
+    expected = score_of(target[:20], probability[:20])
     target[20:] = np.nan
-    assert weighted_log_loss(target, probability) == pytest.approx(expected)
-    assert label_log_loss(target, probability) == pytest.approx(label_log_loss(target[:20], probability[:20]))
-    target[:] = np.nan
-    assert np.isnan(weighted_log_loss(target, probability))
-    assert np.isnan(label_log_loss(target, probability)).all()
 
-
-def test_the_score_is_the_training_loss():
-    """The score is the training loss."""
-    torch = pytest.importorskip("torch")
-    from ich25d.training.loss import score_loss
-
-    rng = np.random.default_rng(2)
-    target, logit = (rng.random((40, 6)) < 0.3).astype(float), rng.normal(size=(40, 6))
-    target[rng.random((40, 6)) < 0.2] = np.nan
-    expected = float(score_loss(torch.from_numpy(logit), torch.from_numpy(target)))
-
-    assert weighted_log_loss(target, 1 / (1 + np.exp(-logit))) == pytest.approx(expected)
-    assert sum(LABEL_WEIGHTS) == 7
+    assert score_of(target, probability) == pytest.approx(expected)
+    loss, weight = case_losses(target, probability)
+    assert loss[20:].tolist() == weight[20:].tolist() == [0] * 10
+    target[0, 5] = np.nan
+    assert case_losses(target, probability)[1][:2].tolist() == [5, 7]
 
 
 def test_decisions_are_those_of_scikit_learn():
@@ -163,9 +150,7 @@ def test_brier_and_log_loss_of_one_label():
     assert brier(target, score, weight) == pytest.approx(
         reference.brier_score_loss(target, score, sample_weight=weight)
     )
-    assert mean_log_loss(target, score) == pytest.approx(
-        np.mean(label_log_loss(*(np.tile(a, (6, 1)).T for a in (target, score))))
-    )
+    assert mean_log_loss(target, score) == pytest.approx(reference.log_loss(target, score))
 
 
 def test_calibration_error_is_the_mean_gap_over_bins():
@@ -240,7 +225,7 @@ def test_resamplings_without_a_positive_are_left_out():
 def test_wrong_shapes_and_scores_are_refused():
     """Wrong shapes and scores are refused."""
     with pytest.raises(ValueError, match=r"shape \(N, 6\)"):
-        weighted_log_loss(np.zeros((3, 5)), np.zeros((3, 5)))
+        case_losses(np.zeros((3, 5)), np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"shape \(N,\)"):
         auc(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match="got NaN"):
