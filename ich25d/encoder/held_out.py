@@ -14,6 +14,7 @@ from ich25d.encoder.run import Run
 from ich25d.encoder.validate import score
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
+from ich25d.studies.series_target import series_targets
 from ich25d.studies.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.thresholds import choose_thresholds
@@ -66,15 +67,11 @@ def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]
     """Choose thresholds for what `predict` makes of a CNN alone: a series is its largest slice."""
     probability = calibration.probability(held_out.logit)
     names, code = np.unique(held_out.series_id, return_inverse=True)
-    whole, target = np.zeros((len(names), N_LABELS)), np.zeros((len(names), N_LABELS))
+    whole = np.zeros((len(names), N_LABELS))
     np.maximum.at(whole, code, probability)
-    np.maximum.at(target, code, np.nan_to_num(held_out.target))
-    unknown = np.zeros((len(names), N_LABELS), dtype=bool)
-    np.logical_or.at(unknown, code, np.isnan(held_out.target))
-    target[unknown & (target == 0)] = np.nan  # one unknown slice leaves a series unknown unless another is positive
     return {
         "slice": choose_thresholds(held_out.target, probability),
-        "series": choose_thresholds(target, whole),
+        "series": choose_thresholds(series_targets(held_out.target, code), whole),
     }
 
 

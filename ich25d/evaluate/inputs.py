@@ -11,6 +11,7 @@ import pandas as pd
 from ich25d.errors import ModelError, SubmissionError, UsageError
 from ich25d.labels import LABELS
 from ich25d.studies.labelfile import read_labels
+from ich25d.studies.series_target import series_targets
 from ich25d.training.thresholds import RULES, Thresholds, read_thresholds
 
 _GROUPS = ("series_id", "patient_id")
@@ -174,11 +175,7 @@ def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
     """Add the level of series: truth and, without a table of series beside the predictions, maximum over slices."""
     by_series = table.groupby("series_id", sort=True)
     joined.slice_series = table["series_id"].to_numpy(dtype=object)
-    truth = by_series[[f"{label}_truth" for label in LABELS]]
-    positive = truth.max().to_numpy(dtype=np.float64, na_value=np.nan)
-    # One unknown slice leaves a series unknown unless another one is positive.
-    unknown = (truth.count().to_numpy() < by_series.size().to_numpy()[:, None]) & (positive != 1)
-    joined.series_target = np.where(unknown, np.nan, positive)
+    joined.series_target = series_targets(joined.slice_target, by_series.ngroup().to_numpy())
     largest = by_series[list(LABELS)].max()
     beside = predictions.with_name("studies.csv")
     if beside.is_file():

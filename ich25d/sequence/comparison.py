@@ -17,8 +17,8 @@ from ich25d.config import CalibrationConfig
 from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
 from ich25d.sequence.aggregate import SeriesRule
 from ich25d.sequence.blend import LabelBlend
-from ich25d.sequence.dataset import series_target
 from ich25d.sequence.refinement import HeldOut, Refinement, fit_refinement, matching
+from ich25d.studies.series_target import series_target
 from ich25d.training.calibration import enforce_any
 from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import auc, average_precision, case_losses
@@ -126,7 +126,7 @@ def compare(
         `average_precision` by label, `series_log_loss`, `series_auc` by label. Every number is a `Measured`.
     """
     target = np.concatenate([item.target for item in series]).astype(np.float64)
-    whole_target = np.stack([series_target(item.target) for item in series]).astype(np.float64)
+    whole_target = np.stack([series_target(item.target) for item in series])
     patient = np.array([item.patient_id for item in series for _ in range(len(item.target))])
     whole_patient = np.array([item.patient_id for item in series])
     slices = {name: np.concatenate(found.slices) for name, found in answers.items()}

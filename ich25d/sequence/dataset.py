@@ -16,6 +16,7 @@ from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
 from ich25d.sequence.standard import Standard
+from ich25d.studies.series_target import series_target
 
 USUAL_GAP_MM = 5.0
 """Gap assumed between slices of unknown position."""
@@ -125,16 +126,6 @@ def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray
     return from_first
 
 
-def series_target(target: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the labels of a whole series, shape (6,): 1 where a slice has it, 0 where none has, else NaN.
-
-    Args:
-        target: Shape (n, 6), NaN where unknown.
-    """
-    positive, unknown = (target == 1).any(axis=0), np.isnan(target).any(axis=0)
-    return np.where(positive, 1.0, np.where(unknown, np.nan, 0.0)).astype(np.float32)
-
-
 def drop_second(item: SeriesItem, first: int) -> SeriesItem:
     """Leave every second slice out, beginning with slice `first` (0 or 1): the same head at twice the gap."""
     return item.take(np.arange(first, len(item.position_mm), 2))
@@ -174,5 +165,5 @@ def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
         position_mm=padded([item.position_mm for item in items], 0.0),
         length=torch.tensor(length),
         target=padded([item.target for item in items], np.nan),
-        series_target=torch.from_numpy(np.stack([series_target(item.target) for item in items])),
+        series_target=torch.from_numpy(np.stack([series_target(item.target) for item in items]).astype(np.float32)),
     )

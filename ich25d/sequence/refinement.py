@@ -17,8 +17,8 @@ from ich25d.errors import ModelError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
 from ich25d.sequence.blend import Evidence, LabelBlend, fit_blend, fit_slope, towards_prevalence
-from ich25d.sequence.dataset import series_target
 from ich25d.sequence.smoothing import SIGMAS_MM, smooth
+from ich25d.studies.series_target import series_target
 
 Floats = npt.NDArray[np.float64]
 
@@ -176,7 +176,7 @@ def _rules(series: Sequence[HeldOut], half: Refinement, *, head: bool) -> list[S
         for name, value in candidates(logit, item.head_logit).items():
             sources.setdefault(name, []).append(value)
     joined = {name: np.stack(values) for name, values in sources.items()}
-    truth = np.stack([series_target(item.target) for item in series]).astype(np.float64)
+    truth = np.stack([series_target(item.target) for item in series])
     names = [*AGGREGATES, HEAD] if head else list(AGGREGATES)
     rules = []
     for label in range(N_LABELS):

@@ -24,7 +24,7 @@ from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.card import write_rnn_card
 from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
-from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader, series_target
+from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.fold import fingerprint_of, read_held_out, train_fold
 from ich25d.sequence.folds import Division, divide
 from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
@@ -39,6 +39,7 @@ from ich25d.sequence.run import (
     STATISTICS_FILE,
 )
 from ich25d.sequence.standard import measure
+from ich25d.studies.series_target import series_target
 from ich25d.studies.store import StudyStore
 from ich25d.training.board import board, check_board
 from ich25d.training.precision import choose_device

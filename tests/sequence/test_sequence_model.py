@@ -1,13 +1,12 @@
 """The sequence model: it begins as the identity, and padding changes nothing."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.config import SequenceConfig
-from ich25d.sequence.dataset import SeriesItem, augment, collate, drop_second, known_position_mm, reverse, series_target
+from ich25d.sequence.dataset import SeriesItem, augment, collate, drop_second, known_position_mm, reverse
 from ich25d.sequence.model import SequenceModel
 
 DIM = 7
@@ -135,17 +134,6 @@ def test_augmentation_depends_on_its_draws_alone() -> None:
     assert len(short.logit) == 10
     assert (np.diff(one.position_mm) < 0).all()
     assert np.array_equal(still.embedding, some_item(12).embedding)
-
-
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [([0, 0], 0), ([0, 1], 1), ([np.nan, 1], 1), ([np.nan, 0], np.nan), ([np.nan, np.nan], np.nan)],
-)
-def test_labels_of_a_series(column: list[float], expected: float) -> None:
-    """A positive slice decides; a negative series needs every slice known."""
-    target = np.tile(np.array(column, np.float32)[:, None], (1, 6))
-
-    assert series_target(target).tolist() == pytest.approx([expected] * 6, nan_ok=True)
 
 
 def test_unknown_positions_are_five_mm_apart() -> None:
