@@ -231,24 +231,19 @@ def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Float | None, shape: tup
 
 
 def paint(
-    hu: npt.NDArray[np.int16],
-    slice_indices: Sequence[int],
-    bleeds: Sequence[Bleed],
-    rng: np.random.Generator | None = None,
+    hu: npt.NDArray[np.int16], slice_indices: Sequence[int], bleeds: Sequence[Bleed]
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
-    """Paint bleeds into some slices of their head.
+    """Paint bleeds into some slices of their head; everything was drawn when they were planned.
 
     Args:
         hu: int16 (k, H, W), the wanted slices as scanned.
         slice_indices: Which slices of the scan they are; may repeat.
         bleeds: What `plan_bleeds` returned for this head.
-        rng: Not needed; everything was drawn when the bleeds were planned.
 
     Returns:
         The painted slices, int16 (k, H, W), and labels, uint8 (k, 6) in `LABELS` order: 1 where
         enough of the bleed would be seen on that slice.
     """
-    del rng
     painted = hu.copy()
     labels = np.zeros((len(hu), N_LABELS), np.uint8)
     for k, index in enumerate(slice_indices):

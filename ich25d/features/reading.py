@@ -94,7 +94,7 @@ class TaskReader:
             rng = np.random.default_rng([self._seed, int.from_bytes(digest, "little"), task.copy])
             bleeds = plan_bleeds(anatomy, rng)
             if bleeds:
-                hu, painted = paint(hu, range(len(hu)), bleeds, rng)
+                hu, painted = paint(hu, range(len(hu)), bleeds)
                 target = painted.astype(np.float32)
             if not bleeds or not target.any():
                 hu, target = hu[:0], target[:0]

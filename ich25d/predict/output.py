@@ -113,9 +113,8 @@ def _slice_table(
     for name in ("series_id", "study_id", "patient_id"):
         columns[name] = [
             *np.repeat([getattr(job, name) for job, _ in done], n_slices).tolist(),
-            *([""] * len(by_prior)),
+            *([""] * absent),
         ]
-    absent = len(by_prior)
     index = [*(rank for count in n_slices for rank in range(count)), *([None] * absent)]
     columns["slice_index"] = pd.array(index, dtype="Int32")
     position = [*(part.slice_position_mm for _, part in done), np.full(absent, np.nan)]
