@@ -11,14 +11,11 @@ from einops import rearrange
 from torch.nn import functional
 
 from ich25d.config import SlabConfig
+from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.slabs.window import FALLBACK_WINDOW, Window, resolve_windows, window_hu
 
 HOLE_FACTOR = 2.0
 """A step of more than this many median gaps is a hole: what lies beyond isn't a neighbour."""
-
-
-SAME_PLACE_MM = 0.01
-"""Positions nearer than this are the same place."""
 
 
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
@@ -51,7 +48,7 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
 def _by_rank(position: npt.NDArray[np.float64], offset: int, _: float, median_gap: float) -> npt.NDArray[np.int64]:
     """Count in places, not in slices: a second pass at the same place is no neighbour."""
     own = np.arange(len(position))
-    place = np.concatenate([[0], np.cumsum(~(np.diff(position) < SAME_PLACE_MM))])
+    place = np.concatenate([[0], np.cumsum(~(np.diff(position) < SAME_POSITION_MM))])
     first = np.searchsorted(place, np.arange(place[-1] + 1))
     other_place = place + offset
     inside = (other_place >= 0) & (other_place <= place[-1])

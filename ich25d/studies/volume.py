@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.errors import DicomError
 from ich25d.studies.area import resize_area
 from ich25d.studies.headbox import TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
@@ -27,9 +28,6 @@ HELD_BYTES = 768 * 2**20
 
 LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
 """Of so many slices spread over the scan, so many at least should show so much brain."""
-
-SAME_PLACE_MM = 0.01
-"""Positions as near as that are one."""
 
 HASHED_ROWS = 16
 """Every so many rows of the source count in a slice's hash."""
@@ -237,7 +235,7 @@ class _SeriesReading:
         position, ids = self.plan.slice_position_mm, self.plan.image_ids
         for rank in range(1, len(kept)):
             before, index = kept[rank - 1], kept[rank]
-            is_same_place = abs(position[index] - position[before]) < SAME_PLACE_MM
+            is_same_place = abs(position[index] - position[before]) < SAME_POSITION_MM
             if is_same_place and self.hashes[rank] and self.hashes[rank] == self.hashes[rank - 1]:
                 self.qc.append(
                     self._slice_remark(index, "DUP_PIXELS", f"the same pixels and position as {ids[before]}")
