@@ -85,7 +85,8 @@ def augment(
 
     if config.swap > 0 and hu.shape[1] > 1:
         swap = share("swap", config.swap)[:, None, None, None]
-        hu = torch.where(swap, hu[:, _turned_over(neighbours)], hu)
+        # An index list would be copied to the device, which waits for it.
+        hu = torch.where(swap, torch.stack([hu[:, place] for place in _turned_over(neighbours)], dim=1), hu)
     hu = _move(hu, config, share, spread)
     if config.sharpness > 0:
         amount = spread("sharpness", config.sharpness)[:, None, None, None]
