@@ -8,7 +8,7 @@ import torch
 
 from ich25d.errors import TrainingError
 from ich25d.training.checkpoint import load_state, save_state
-from ich25d.training.loop import Learner
+from ich25d.training.learner import Learner
 
 
 @dataclasses.dataclass(slots=True)

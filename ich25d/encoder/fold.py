@@ -34,6 +34,7 @@ from ich25d.training.precision import Precision
 from ich25d.training.prior import LabelCount, natural_shift
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
+from ich25d.training.transfer import sent
 
 SAVE_EVERY_S = 300.0
 """Seconds of training that a power cut may cost."""
@@ -163,7 +164,7 @@ class FoldTraining:
                     raise Interrupted
 
     def _note(self, report: StepReport[SlabBatch], log: RunLog) -> None:
-        course, step = self._course, self._learner.step
+        course, step = self._course, report.step
         for batch in report.batches:
             self.shown.add(batch.target)
         if report.skipped:
@@ -173,10 +174,9 @@ class FoldTraining:
             return
         course.loss_sum, course.loss_steps = course.loss_sum + report.loss, course.loss_steps + 1
         if step % _LOG_EVERY_STEPS == 0:
-            rate = self._learner.optimizer.param_groups[-1]["lr"]
             log.write(
-                "step", step, epoch=course.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm, lr=rate,
-                slices_per_s=self._speed(),
+                "step", step, epoch=course.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm,
+                lr=report.lr, slices_per_s=self._speed(),
             )  # fmt: skip
 
     def _speed(self) -> float:
@@ -207,7 +207,7 @@ class FoldTraining:
         )  # fmt: skip
         with self.precision.autocast(self._device):
             logit_BL = model(x_BCHW)[1]  # noqa: N806
-        return score_loss(logit_BL, batch.target.to(self._device, non_blocking=True))
+        return score_loss(logit_BL, sent(batch.target, self._device))
 
     def _shift(self) -> torch.Tensor:
         """Return what turns the logits of labels as shown into those of labels as they are, shape (6,)."""

@@ -3,6 +3,7 @@
 RUN/  model.json            all that prediction needs to know, and the weights' SHA-256
       config.toml           the resolved recipe
       foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume)
+      .anatomies/           while folds are trained: what painting needs of every series, to be found once
 """
 
 import dataclasses

@@ -13,7 +13,8 @@ from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate, reverse
 from ich25d.sequence.model import SequenceModel
 from ich25d.training.ahead import done_ahead
-from ich25d.training.loop import Learner, Schedule, train_steps
+from ich25d.training.learner import Learner
+from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.order import epoch_order, steps_in_epoch
@@ -100,6 +101,7 @@ def train_sequence_model(
             advance(note=f"loss {report.loss:.4f}")
     averaged = learner.averaged
     assert isinstance(averaged, SequenceModel)
+    averaged.gru.flatten_parameters()  # the average is a copy, whose weights lie apart: cuDNN would warn at every call
     return averaged.eval(), [float(np.nanmean(part)) for part in np.reshape(losses, (config.epochs, per_epoch))]
 
 

@@ -5,29 +5,28 @@ Functions on one `Learner`; what a batch is, and how it becomes a loss, is the c
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ich25d.errors import TrainingError
+from ich25d.training.guard import guarded, mend, step_unless_lost
+from ich25d.training.learner import Learner
 from ich25d.training.optim import learning_rate, set_learning_rate
-from ich25d.training.precision import Precision, resumed_precision
-from ich25d.training.processes import Processes
+from ich25d.training.transfer import Expected, sent
 
 B = TypeVar("B")
 
 MAX_SKIPPED = 5
 """Steps in a row whose loss isn't finite before the training gives up."""
 
-EMA_WARMUP_POWER = 0.75
-"""The average's decay is 1 - (1 + step) ** -0.75 until it reaches the recipe's: after 100 steps it spans
-about 30, after 600 about 120, so that a short run doesn't average its random beginning in."""
+_CURE = "lower train.lr, raise train.warmup or use train.precision=fp32, and go on with --resume"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +45,10 @@ class Schedule:
 class StepReport(Generic[B]):
     """What one step did."""
 
+    step: int
+    """Number of the step, from 1."""
+    lr: float
+    """Learning rate of the layers that learn fastest."""
     loss: float
     """Mean over the step's batches and the processes; not finite when the step was skipped."""
     gradient_norm: float
@@ -58,60 +61,6 @@ class StepReport(Generic[B]):
     """The first process asked to save after this step."""
 
 
-@dataclasses.dataclass(kw_only=True)
-class Learner:
-    """A model and all that its steps change."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-    precision: Precision
-    ema_decay: float = 0.0
-    seed: int = 0
-    processes: Processes = dataclasses.field(default_factory=Processes)
-    step: int = 0
-    skipped_in_row: int = 0
-
-    def __post_init__(self) -> None:
-        """Begin the average and the loss scale."""
-        self.scaler = self._scaler()
-        self.ema: ModelEmaV3 | None = None
-        if self.ema_decay > 0:
-            self.ema = ModelEmaV3(self.model, decay=self.ema_decay, use_warmup=True, warmup_power=EMA_WARMUP_POWER)
-
-    def _scaler(self) -> torch.amp.GradScaler:
-        return torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
-
-    @property
-    def averaged(self) -> nn.Module:
-        """Return the model that is validated and kept: the average, or the model itself without one."""
-        return self.model if self.ema is None else self.ema.module
-
-    def state(self) -> dict[str, Any]:
-        """Return all of it for a checkpoint."""
-        return {
-            "model": self.model.state_dict(),
-            "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.precision.name,
-            "scaler": self.scaler.state_dict(),
-            "step": self.step,
-            "skipped_in_row": self.skipped_in_row,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint, in the number format that it was begun in where this device computes in it."""
-        self.precision = resumed_precision(state.get("precision"), self.precision, self.device)
-        self.scaler = self._scaler()
-        self.model.load_state_dict(state["model"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:  # empty where it was begun without a loss scale
-            self.scaler.load_state_dict(state["scaler"])
-        self.step, self.skipped_in_row = state["step"], state["skipped_in_row"]
-
-
 def train_steps(
     learner: Learner,
     batches: Iterator[B],
@@ -122,7 +71,10 @@ def train_steps(
     wrapped: nn.Module | None = None,
     wishes: Callable[[], tuple[bool, bool]] = lambda: (False, False),
 ) -> Iterator[StepReport[B]]:
-    """Do steps, yielding after each one, when the learner is in a state worth saving.
+    """Do steps, yielding what each one did, in order.
+
+    With a report that says stop or save, the learner is in the state after that step and worth saving. With others it
+    may be a step ahead.
 
     Dropout and the like are seeded by (seed, step, batch, process) before every batch, so that a run
     continued from a checkpoint draws what the uninterrupted one draws.
@@ -140,44 +92,119 @@ def train_steps(
         TrainingError: More than `MAX_SKIPPED` steps in a row had a loss or gradient that isn't finite.
     """
     model = learner.model if wrapped is None else wrapped
+    waiting: deque[_Done[B]] = deque()
     for _ in range(n_steps):
-        set_learning_rate(
-            learner.optimizer,
-            learning_rate(
-                learner.step,
-                peak=schedule.lr,
-                low=schedule.min_lr,
-                warmup_steps=schedule.warmup_steps,
-                total_steps=schedule.total_steps,
-            ),
+        try:
+            # All of them first: where a batch can't be had the step hasn't begun, and the state is worth saving.
+            used = [next(batches) for _ in range(schedule.accumulate)]
+        except Exception:
+            yield from _reports(learner, waiting, keep=0)
+            raise
+        waiting.append(_do_step(learner, model, used, loss_of, schedule, wishes))
+        yield from _reports(learner, waiting, keep=1 if learner.reads_late else 0)
+    yield from _reports(learner, waiting, keep=0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Done(Generic[B]):
+    """A step done, or given to the device to do."""
+
+    step: int
+    lr: float
+    batches: Sequence[B]
+    numbers: Expected
+    """Loss, norm, whether running statistics are lost, and whether some process wants to stop or the first to save."""
+    asked: bool
+    """This process wants to stop or to save, and need ask no other."""
+
+
+def _do_step(
+    learner: Learner,
+    model: nn.Module,
+    used: list[B],
+    loss_of: Callable[[nn.Module, B], torch.Tensor],
+    schedule: Schedule,
+    wishes: Callable[[], tuple[bool, bool]],
+) -> _Done[B]:
+    rate = learning_rate(
+        learner.step,
+        peak=schedule.lr,
+        low=schedule.min_lr,
+        warmup_steps=schedule.warmup_steps,
+        total_steps=schedule.total_steps,
+    )
+    set_learning_rate(learner.optimizer, rate)
+    learner.optimizer.zero_grad(set_to_none=True)
+    losses = []
+    for number, batch in enumerate(used):
+        last = number == schedule.accumulate - 1
+        quiet = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
+        _seed_everything(learner.seed, learner.step, number, learner.processes.rank)
+        with quiet:
+            loss = loss_of(model, batch) / schedule.accumulate
+            learner.scaler.scale(guarded(loss) if learner.reads_late else loss).backward()
+        losses.append(loss.detach())
+    learner.scaler.unscale_(learner.optimizer)
+    norm = _clip(learner.model, schedule.clip_norm)
+    lost = (
+        step_unless_lost(learner.optimizer, learner.scaler, norm, *_statistics(learner)) if learner.reads_late else None
+    )
+    asked = wishes()
+    numbers = _agreed(learner, torch.stack(losses).sum(), norm, lost, asked)
+    if not learner.reads_late:
+        _step_if_sound(learner, *numbers.read()[:2])
+    learner.step += 1
+    if learner.ema is not None and (learner.reads_late or not learner.skipped_in_row):
+        learner.ema.update(learner.model, step=learner.step)
+    peak: float = learner.optimizer.param_groups[-1]["lr"]
+    return _Done(learner.step, peak, used, numbers, any(asked) and learner.processes.count == 1)
+
+
+def _step_if_sound(learner: Learner, loss: float, norm: float) -> None:
+    """Step, or leave the step out and undo what its forward pass did to running statistics."""
+    if not _is_skipped(learner, loss, norm):
+        learner.skipped_in_row = 0
+        learner.scaler.step(learner.optimizer)
+    else:
+        _count_skipped(learner, learner.step)
+        if mend(*_statistics(learner)):
+            raise TrainingError(
+                f"running statistics must stay finite (got NaN or infinity at step {learner.step}); {_CURE}"
+            )
+    learner.scaler.update()
+
+
+def _reports(learner: Learner, waiting: deque[_Done[B]], *, keep: int) -> Iterator[StepReport[B]]:
+    """Read steps, oldest first, but for those kept waiting; a wish to stop or save is granted after the last one."""
+    stop = save = False
+    if any(done.asked for done in waiting):
+        keep = 0
+    while len(waiting) > keep:
+        done = waiting.popleft()
+        loss, norm, lost, wants_stop, wants_save = done.numbers.read()
+        stop, save = stop or wants_stop > 0, save or wants_save > 0
+        if stop or save:
+            keep = 0
+        skipped = _is_skipped(learner, loss, norm)
+        if learner.reads_late:
+            if not skipped:
+                learner.skipped_in_row = 0
+            else:
+                _count_skipped(learner, done.step - 1)
+            if skipped and lost > 0:
+                raise TrainingError(
+                    f"running statistics must stay finite (got NaN or infinity at step {done.step - 1}); {_CURE}"
+                )
+        is_last = not waiting
+        yield StepReport(
+            done.step, done.lr, loss, norm, done.batches, skipped, stop=stop and is_last, save=save and is_last
         )
-        learner.optimizer.zero_grad(set_to_none=True)
-        # All of them first: where a batch can't be had, the step hasn't begun, and the state is worth saving.
-        used, losses = [next(batches) for _ in range(schedule.accumulate)], []
-        for number, batch in enumerate(used):
-            last = number == schedule.accumulate - 1
-            quiet = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
-            _seed_everything(learner.seed, learner.step, number, learner.processes.rank)
-            with quiet:
-                loss = loss_of(model, batch) / schedule.accumulate
-                learner.scaler.scale(loss).backward()
-            losses.append(loss.detach())
-        learner.scaler.unscale_(learner.optimizer)
-        norm = _clip(learner.model, schedule.clip_norm)
-        loss_value, norm_value, stop, save = _agree(learner, torch.stack(losses).sum(), norm, wishes())
-        # Loss scaling overflows on purpose to find its scale: then the scaler itself leaves the step out.
-        overflow = learner.scaler.is_enabled() and math.isfinite(loss_value)
-        skipped = not math.isfinite(loss_value) or (not math.isfinite(norm_value) and not overflow)
-        if skipped:
-            _note_skipped(learner)
-        else:
-            learner.skipped_in_row = 0
-            learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-        learner.step += 1
-        if not skipped and learner.ema is not None:
-            learner.ema.update(learner.model, step=learner.step)
-        yield StepReport(loss_value, norm_value, used, skipped, stop, save)
+
+
+def _is_skipped(learner: Learner, loss: float, norm: float) -> bool:
+    # Loss scaling overflows on purpose to find its scale: then the scaler itself leaves the step out.
+    overflow = learner.scaler.is_enabled() and math.isfinite(loss)
+    return not math.isfinite(loss) or (not math.isfinite(norm) and not overflow)
 
 
 def _clip(model: nn.Module, limit: float) -> torch.Tensor:
@@ -185,35 +212,32 @@ def _clip(model: nn.Module, limit: float) -> torch.Tensor:
     return nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else math.inf)
 
 
-def _agree(
-    learner: Learner, loss: torch.Tensor, norm: torch.Tensor, wishes: tuple[bool, bool]
-) -> tuple[float, float, bool, bool]:
+def _agreed(
+    learner: Learner, loss: torch.Tensor, norm: torch.Tensor, lost: torch.Tensor | None, asked: tuple[bool, bool]
+) -> Expected:
     """Bring a step's numbers to the CPU in one go, the same on every process."""
     processes = learner.processes
-    asked = torch.tensor([float(wishes[0]), float(wishes[1] and processes.is_first)], device=loss.device)
-    numbers = torch.cat([loss.float().reshape(1), norm.float().reshape(1), asked])
-    loss_sum, norm_sum, stop, save = processes.sum(numbers).tolist()
-    return loss_sum / processes.count, norm_sum / processes.count, stop > 0, save > 0
+    wishes = sent(torch.tensor([float(asked[0]), float(asked[1] and processes.is_first)]), loss.device)
+    lost = torch.zeros_like(loss) if lost is None else lost
+    own = torch.stack([loss.float(), norm.float(), lost.float()])
+    numbers = processes.sum(torch.cat([own, wishes]))
+    return Expected(numbers / processes.count)
 
 
-def _note_skipped(learner: Learner) -> None:
-    """Leave a step out, and undo what its forward pass did to running statistics."""
+def _statistics(learner: Learner) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
+    """Return the running statistics, and those of the average to stand in for them, where there is one."""
+    of_average = dict(learner.ema.module.named_buffers()) if learner.ema is not None else {}
+    own = {name: buffer for name, buffer in learner.model.named_buffers() if buffer.is_floating_point()}
+    return list(own.values()), [of_average[name] for name in own] if learner.ema is not None else None
+
+
+def _count_skipped(learner: Learner, step: int) -> None:
     learner.skipped_in_row += 1
-    cure = "lower train.lr, raise train.warmup or use train.precision=fp32, and go on with --resume"
     if learner.skipped_in_row > MAX_SKIPPED:
         raise TrainingError(
             f"loss and gradients must be finite (got NaN or infinity in {learner.skipped_in_row} steps in a row, "
-            f"the last one step {learner.step}); {cure}"
+            f"the last one step {step}); {_CURE}"
         )
-    sound = dict(learner.ema.module.named_buffers()) if learner.ema is not None else {}
-    with torch.no_grad():
-        for name, buffer in learner.model.named_buffers():
-            if buffer.is_floating_point() and not bool(buffer.isfinite().all()):
-                if name not in sound:
-                    raise TrainingError(
-                        f"running statistics must stay finite (got {name} at step {learner.step}); {cure}"
-                    )
-                buffer.copy_(sound[name])
 
 
 def _seed_everything(seed: int, step: int, batch: int, rank: int) -> None:

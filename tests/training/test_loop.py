@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ich25d.errors import TrainingError
-from ich25d.training.loop import MAX_SKIPPED, Learner, Schedule, train_steps
+from ich25d.training.learner import Learner
+from ich25d.training.loop import MAX_SKIPPED, Schedule, train_steps
 from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.precision import Precision
 

@@ -1,0 +1,74 @@
+"""What learns: a model, its average, its optimiser and loss scale, and how far they are."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from ich25d.training.precision import Precision, resumed_precision
+from ich25d.training.processes import Processes
+
+EMA_WARMUP_POWER = 0.75
+"""The average's decay is 1 - (1 + step) ** -0.75 until it reaches the recipe's: after 100 steps it spans
+about 30, after 600 about 120, so that a short run doesn't average its random beginning in."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Learner:
+    """A model and all that its steps change."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    precision: Precision
+    ema_decay: float = 0.0
+    seed: int = 0
+    processes: Processes = dataclasses.field(default_factory=Processes)
+    step: int = 0
+    skipped_in_row: int = 0
+    reads_late: bool | None = None
+    """Whether a step's numbers are read during the next one, so that the device never waits to be given work; then the
+    optimiser itself leaves out a step that isn't finite. None does so on CUDA, where AdamW can."""
+
+    def __post_init__(self) -> None:
+        """Begin the average and the loss scale."""
+        if self.reads_late is None:
+            self.reads_late = self.device.type == "cuda"
+        self.scaler = self._scaler()
+        self.ema: ModelEmaV3 | None = None
+        if self.ema_decay > 0:
+            self.ema = ModelEmaV3(self.model, decay=self.ema_decay, use_warmup=True, warmup_power=EMA_WARMUP_POWER)
+
+    def _scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
+
+    @property
+    def averaged(self) -> nn.Module:
+        """Return the model that is validated and kept: the average, or the model itself without one."""
+        return self.model if self.ema is None else self.ema.module
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it for a checkpoint."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.name,
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "skipped_in_row": self.skipped_in_row,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint, in the number format that it was begun in where this device computes in it."""
+        self.precision = resumed_precision(state.get("precision"), self.precision, self.device)
+        self.scaler = self._scaler()
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:  # empty where it was begun without a loss scale
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.skipped_in_row = state["step"], state["skipped_in_row"]
