@@ -23,6 +23,7 @@ from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.labels import LABELS
 from ich25d.recipes import read_recipe
+from ich25d.slabs import painting
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
 from ich25d.studies.store import StudyStore
@@ -65,7 +66,6 @@ def test_leaves_a_model_directory(toy_store: Path, recipe: Recipe, tmp_path: Pat
     assert (run.store_size, run.crop, run.slab) == (32, "head", recipe.slab)
     assert read_recipe(out / "config.toml") == recipe
     assert "ID_" not in (out / "model.json").read_text()
-    assert not (out / ".anatomies").exists()
 
 
 def test_the_kept_weights_made_the_out_of_fold_logits(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -268,6 +268,28 @@ def test_frozen_then_free(toy_store: Path, recipe: Recipe, tmp_path: Path) -> No
 
     assert summary.finished == (0,)
     assert read_run(tmp_path / "cnn").folds[0]["epoch"] in (1, 2)
+
+
+def test_each_anatomy_is_found_once_a_run(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes and resumed calls share them on disk, however little fits into memory; at the end they are gone."""
+    found = []
+    find = painting.find_anatomy
+    monkeypatch.setattr(painting, "find_anatomy", lambda hu, *a, **k: found.append(hu.tobytes()) or find(hu, *a, **k))
+    monkeypatch.setattr(train_module, "MEMORY_BYTES", 1)
+    painted = dataclasses.replace(recipe, augment=dataclasses.replace(recipe.augment, painted=1.0))
+    out = tmp_path / "cnn"
+
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 3)
+        assert train_cnn(toy_store, painted, out, fold=0, device="cpu").interrupted
+    assert any((out / ".anatomies").iterdir())
+    for fold in (0, 1):
+        train_cnn(toy_store, painted, out, fold=fold, device="cpu", resume=True)
+        assert not (out / ".anatomies").exists()
+        assert len(found) == len(set(found)) > 0
+        found.clear()
 
 
 @pytest.mark.gpu
