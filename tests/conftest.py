@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
+from ich25d import progress
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin every test as a process begins: a test of `--quiet` leaves its switch to nobody."""
+    monkeypatch.setattr(progress, "_quiet", False)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def _paints_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading.Painter, "anatomy", lambda self, series_id: series_id)
     monkeypatch.setattr(reading, "plan_bleeds", lambda anatomy, rng: [] if anatomy == "ID_s1" else ["bleed"])
 
-    def paint(hu, indices, bleeds, rng):
+    def paint(hu, indices, bleeds):
         hu, labels = hu.copy(), np.zeros((len(hu), 6), np.uint8)
         hu[2] += 70
         labels[2, [0, 5]] = 1
