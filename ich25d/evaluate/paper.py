@@ -23,6 +23,8 @@ OLD_THRESHOLDS = (
     "no operating points: the model has no thresholds for a sensitivity of .95 and a specificity of .90 at this level; "
     "train-rnn and train-cnn write them when called again"
 )
+POINTS_ABSENT = (NO_THRESHOLDS, OLD_THRESHOLDS)
+"""Why a level has no operating points; in a remark the levels' names stand before it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -127,6 +127,9 @@ def test_series_probabilities_are_those_of_studies_csv(
     assert found.series is not None
     positive = found.series.n_positive["subdural"] / N_SERIES
     assert found.series.label["subdural"]["brier"].value == pytest.approx(positive * 0.75**2 + (1 - positive) * 0.25**2)
+    # Both levels lack operating points, for the same reason, whatever else is remarked on them.
+    page = (tmp_path / "eval" / "index.html").read_text()
+    assert page.count("No operating points: their thresholds must have been chosen on validation") == 2
 
 
 def test_thresholds_are_those_chosen_on_validation(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
