@@ -134,12 +134,13 @@ class _Clock:
 
 
 def _draw(source: Path, predictions: Path, labels: Path, size: int) -> Path:
-    """Draw the bleeding test head of which the model is surest; of heads without bleeds, where there are no others."""
+    """Draw the bleeding test head whose bleed stands out most from its other slices; any head, where none bleeds."""
     table = pd.read_parquet(predictions / "predictions.parquet")
     truth, _ = read_labels(labels)
     bleeds = table["image_id"].map(truth["any"]).to_numpy(dtype=float) == 1
-    shown = table[table["series_id"].isin(table.loc[bleeds, "series_id"])] if bleeds.any() else table
-    series_id = str(shown["series_id"].iloc[int(shown["any"].to_numpy(dtype=float).argmax())])
+    of_bleed, of_rest = (table[chosen].groupby("series_id")["any"].mean() for chosen in (bleeds, ~bleeds))
+    standing_out = (of_bleed - of_rest).dropna()
+    series_id = str(standing_out.idxmax() if len(standing_out) else table["series_id"].iloc[0])
     rows = table[table["series_id"] == series_id].sort_values("slice_index")
     plan = next(plan for plan in make_plan((source,)).series if plan.series_id == series_id)
     volume = read_series(plan, crop="head", size=2 * size)

@@ -53,7 +53,8 @@ def draw_study(
     except ImportError as error:
         raise UsageError("pictures need matplotlib (not installed); pip install 'ich25d[plots]'") from error
 
-    shown = _slices_to_show(probability[:, ANY_INDEX])
+    bleeds = np.zeros(len(hu), dtype=bool) if truth is None else truth[:, ANY_INDEX] == 1
+    shown = slices_to_show(probability[:, ANY_INDEX], bleeds)
     figure = Figure(figsize=(14, 12.5), layout="constrained", facecolor="white")
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.0, 1.0))
     upper, lower = parts
@@ -66,7 +67,9 @@ def draw_study(
             ax.imshow(hu[index], cmap="gray", vmin=level - width / 2, vmax=level + width / 2, interpolation="bilinear")
             ax.set(xticks=[], yticks=[])
             if row == 0:
-                ax.set_title(_caption(slice_position_mm[index] - slice_position_mm[0], probability[index]), fontsize=9)
+                own_truth = None if truth is None else truth[index]
+                caption = _caption(slice_position_mm[index] - slice_position_mm[0], probability[index], own_truth)
+                ax.set_title(caption, fontsize=9)
             if column == 0:
                 ax.set_ylabel(f"{window}\nlevel {level:g}, width {width:g} HU", fontsize=9)
     _draw_curves(lower, slice_position_mm, probability, encoder_probability, truth, shown)
@@ -74,18 +77,32 @@ def draw_study(
         figure.savefig(part, format="png", dpi=110)
 
 
-def _slices_to_show(any_probability: npt.NDArray[np.float64]) -> list[int]:
-    """Choose slices over the whole scan, the one most likely to show blood among them."""
+def slices_to_show(any_probability: npt.NDArray[np.float64], bleeds: npt.NDArray[np.bool_]) -> list[int]:
+    """Choose slices over the whole scan; among them the likeliest to show blood, and the likeliest of those that do.
+
+    Args:
+        any_probability: Shape (n,).
+        bleeds: Shape (n,), by the labels; all False where there are none.
+    """
     n = len(any_probability)
     even = np.linspace(0.15 * (n - 1), 0.8 * (n - 1), min(_COLUMNS, n)).round().astype(int)
-    top = int(any_probability.argmax())
-    even[int(np.abs(even - top).argmin())] = top
+    wanted = [int(any_probability.argmax())]
+    if bleeds.any():
+        wanted.append(int(np.where(bleeds, any_probability, -1.0).argmax()))
+    free = np.ones(len(even), dtype=bool)
+    for index in dict.fromkeys(wanted[: len(even)]):
+        nearest = int(np.where(free, np.abs(even - index), n).argmin())
+        even[nearest], free[nearest] = index, False
     return sorted({int(index) for index in even})
 
 
-def _caption(position_mm: float, probability: npt.NDArray[np.float64]) -> str:
+def _caption(position_mm: float, probability: npt.NDArray[np.float64], truth: npt.NDArray[np.float64] | None) -> str:
     best = int(probability[:ANY_INDEX].argmax())
-    return f"{position_mm:.0f} mm   any {probability[ANY_INDEX]:.2f}\n{LABELS[best]} {probability[best]:.2f}"
+    caption = f"{position_mm:.0f} mm   any {probability[ANY_INDEX]:.2f}\n{LABELS[best]} {probability[best]:.2f}"
+    if truth is None:
+        return caption
+    labelled = [label for label, value in zip(LABELS[:ANY_INDEX], truth[:ANY_INDEX], strict=True) if value == 1]
+    return f"{caption}\nlabel: {', '.join(labelled) or 'none'}"
 
 
 def _draw_curves(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ich25d.view.figure import draw_study
+from ich25d.view.figure import draw_study, slices_to_show
 
 pytest.importorskip("matplotlib")
 
@@ -30,3 +30,18 @@ def test_draws_any_number_of_slices(tmp_path: Path, n: int) -> None:
     assert picture is not None
     assert picture.shape[1] > 1000
     assert picture.std() > 20
+
+
+@pytest.mark.parametrize("top", range(0, 30, 7))
+@pytest.mark.parametrize("first", range(0, 27, 5))
+def test_shows_the_likeliest_slice_and_the_likeliest_that_bleeds(top: int, first: int) -> None:
+    """Both are among at most six slices in scan order, wherever they lie."""
+    probability, bleeds = np.full(30, 0.1), np.zeros(30, dtype=bool)
+    bleeds[first : first + 3] = True
+    probability[first + 1], probability[top] = 0.2, 0.9
+
+    shown = slices_to_show(probability, bleeds)
+
+    assert shown == sorted(set(shown))
+    assert {top, top if bleeds[top] else first + 1} <= set(shown)
+    assert len(shown) <= 6
