@@ -12,7 +12,7 @@ from ich25d.labels import N_LABELS
 from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate, reverse
 from ich25d.sequence.model import SequenceModel
-from ich25d.training.ahead import done_ahead
+from ich25d.training.ahead import ahead
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.loss import score_loss
@@ -96,7 +96,7 @@ def train_sequence_model(
     model.train()
     losses = []
     with bar(title, total, "steps") as advance:
-        for report in train_steps(learner, done_ahead(drawn, chunks()), loss_of, schedule, n_steps=total):
+        for report in train_steps(learner, ahead(map(drawn, chunks())), loss_of, schedule, n_steps=total):
             losses.append(report.loss)
             advance(note=f"loss {report.loss:.4f}")
     averaged = learner.averaged

@@ -4,14 +4,12 @@ What travels to a starting process has to fit into a pipe (64 kB on Linux): whoe
 still holding the reading end, so that for a process that dies meanwhile it would wait for ever.
 """
 
-import queue
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +17,7 @@ import torch
 
 from ich25d.errors import Ich25dError, TrainingError
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-
-Item = TypeVar("Item")
+from ich25d.training.ahead import ahead
 
 _PREFETCH = 4
 """Batches read ahead, by each process."""
@@ -187,41 +184,3 @@ def _blocked_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
-    """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
-
-    Leaving the loop early stops the thread.
-    """
-    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(item: Item | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="slab-reader")
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

@@ -1,28 +1,46 @@
 """Work done in a thread, some items ahead of where they are used."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Iterator
 from typing import TypeVar
 
-T = TypeVar("T")
-R = TypeVar("R")
+Item = TypeVar("Item")
 
 
-def done_ahead(function: Callable[[T], R], tasks: Iterable[T], *, depth: int = 2) -> Iterator[R]:
-    """Yield `function(task)` of every task in order, computed in one thread at most `depth` tasks ahead.
+def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+    """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
 
-    Errors are raised where the result is asked for. Leaving the loop early waits for the running task alone.
+    Leaving the loop early stops the thread.
     """
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(1, "ahead") as pool:
+    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: Item | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
         try:
-            for task in tasks:
-                waiting.append(pool.submit(function, task))
-                if len(waiting) > depth:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            for item in items:
+                if not put(item):
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="ahead")
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

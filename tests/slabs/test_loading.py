@@ -16,7 +16,7 @@ from ich25d.config import SlabConfig
 from ich25d.errors import StoreError
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader
-from ich25d.slabs.loading import LostReaderError, SlabLoader, ahead, batches
+from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
 
@@ -112,16 +112,3 @@ def test_nothing_is_painted_unless_a_pass_asks_for_it(store: StudyStore) -> None
 
     assert reader.read(np.arange(8), epoch=0).painted.any()
     assert not reader.read(np.arange(8)).painted.any()
-
-
-def test_an_error_while_reading_ahead_is_raised_here() -> None:
-    """The thread's failure isn't a silent end."""
-
-    def broken():
-        yield 1
-        raise OSError("disk gone")
-
-    items = ahead(broken(), 2)
-    assert next(items) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(items)
