@@ -5,6 +5,8 @@ receive the section that they need, and nobody has a second default.
 """
 
 import dataclasses
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -20,6 +22,11 @@ def _one_of_six(name: str) -> str:
     if name not in LABELS:
         raise PydanticCustomError(UNKNOWN_LABEL, "unknown label")
     return name
+
+
+def matches(series_id: str, patterns: Iterable[str]) -> bool:
+    """Say whether one of a recipe's glob patterns names a series."""
+    return any(fnmatchcase(series_id, pattern) for pattern in patterns)
 
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -1,6 +1,5 @@
 """What became of every study of a cohort: judged, and from which series, or not, and why not."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
@@ -9,7 +8,7 @@ from markupsafe import Markup
 
 from ich25d.evaluate.paper import Section
 from ich25d.pages.table import table
-from ich25d.studies.qc import QcRow, is_refused, safe_cell
+from ich25d.studies.qc import QcRow, count_refused, safe_cell
 
 JUDGED, ABSENT, ALL_REFUSED, UNREADABLE = "judged", "not in the sources", "all refused", "main series unreadable"
 NOT_PREDICTED, NOT_READ = "not predicted", "not read"
@@ -36,8 +35,7 @@ class Case:
 
 def counted(rows: Iterable[QcRow]) -> str:
     """Return what rows refuse, as `CONTRAST 33, LOCALIZER 1`; empty when they refuse nothing."""
-    counts = Counter(row.code for row in rows if is_refused(row))
-    return ", ".join(f"{code} {n}" for code, n in counts.most_common())
+    return ", ".join(f"{code} {n}" for code, n in count_refused(rows).most_common())
 
 
 def settle(read: Sequence[str], predicted: Collection[str], found: dict[str, Case]) -> list[Case]:

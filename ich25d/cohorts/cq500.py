@@ -23,7 +23,7 @@ from ich25d.evaluate.inputs import find_thresholds
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.output import write_paper
 from ich25d.evaluate.page import share_text
-from ich25d.evaluate.paper import Paper, Section, measure_level, point_remarks
+from ich25d.evaluate.paper import Paper, Section, measure_level
 from ich25d.evaluate.scores import Measure
 from ich25d.files import write_json, write_text
 from ich25d.labels import LABELS
@@ -178,11 +178,12 @@ def evaluate_cq500(
     paper = Paper(
         f"CQ500: {source}", [part], _flow(read, cases, found, out),
         f"chosen on validation, of {model.name}" if chosen and model is not None else "not given",
+        chosen,
         prevalences=tuple(prevalences),
-        remarks=[*point_remarks([part], has_model=chosen), TERMS],
         intro=f"N = {len(rows)} of {len(read.name)} studies read; {level.scores.n_positive['any']} with intracranial "
         "haemorrhage. The label is what two of three readers said.",
     )  # fmt: skip
+    paper.remarks = [*paper.point_remarks(), TERMS]
     if against is not None:
         _compare(paper, level, names, against)
     refusals = dict(sorted(found.refusals.items())) if found is not None else {}

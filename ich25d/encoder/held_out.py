@@ -1,7 +1,6 @@
 """What the finished folds of a CNN say of the slices that they didn't train on: score, calibration, thresholds."""
 
 import dataclasses
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.config import CalibrationConfig
+from ich25d.config import CalibrationConfig, matches
 from ich25d.encoder.run import Run
 from ich25d.encoder.validate import score
 from ich25d.labels import LABELS, N_LABELS
@@ -50,7 +49,7 @@ def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
         held_out: Out-of-fold logits.
         config: [calibration]; where `fit_on` matches no series, the logits stay as they are, and a remark says so.
     """
-    rows = np.array([any(fnmatchcase(name, pattern) for pattern in config.fit_on) for name in held_out.series_id])
+    rows = np.array([matches(name, config.fit_on) for name in held_out.series_id])
     if not rows.any():
         remark(f"calibration.fit_on {list(config.fit_on)} matches no held-out series: the CNN stays uncalibrated")
         return Calibration()

@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
-from fnmatch import fnmatchcase
 
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.config import matches
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader
@@ -39,7 +39,7 @@ def rows_of_fold(store: StudyStore, reader: SlabReader, fold: int, exclude: tupl
     known = ~np.isnan(reader.target)
     train = reader.rows_of(list(ids[folds != fold]))
     held_out = reader.rows_of(list(ids[folds == fold]))
-    counted = [name for name in ids[folds == fold] if not any(fnmatchcase(name, pattern) for pattern in exclude)]
+    counted = [name for name in ids[folds == fold] if not matches(name, exclude)]
     validated = reader.rows_of(counted)
     labelled = train[known[train].any(1)]
     if len(labelled) == 0:

@@ -9,7 +9,7 @@ from ich25d.evaluate.decisions import PointResult, Share
 from ich25d.evaluate.figures import interval, label_charts, overviews, short
 from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
-from ich25d.evaluate.paper import POINTS_ABSENT, LevelPaper, Paper
+from ich25d.evaluate.paper import LevelPaper, Paper
 from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
@@ -172,11 +172,7 @@ def share_text(share: Share) -> Markup:
 
 def _points(part: LevelPaper, paper: Paper) -> list[Markup | str]:
     if not part.points:
-        said = (text.partition(": ") for text in paper.remarks)
-        why = [
-            reason for names, _, reason in said if reason in POINTS_ABSENT and part.level.name in names.split(", ")
-        ]  # fmt: skip
-        return [f"{why[0][0].upper()}{why[0][1:]}." if why else "No operating points."]
+        return [f"{paper.why_no_points[0].upper()}{paper.why_no_points[1:]}."]
     parts: list[Markup | str] = []
     values: list[Markup | str] = []
     for point in dict.fromkeys(found.point for found in part.points):

@@ -23,8 +23,6 @@ OLD_THRESHOLDS = (
     "no operating points: the model has no thresholds for a sensitivity of .95 and a specificity of .90 at this level; "
     "train-rnn and train-cnn write them when called again"
 )
-POINTS_ABSENT = (NO_THRESHOLDS, OLD_THRESHOLDS)
-"""Why a level has no operating points; in a remark the levels' names stand before it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +67,8 @@ class Paper:
     flow: Flow
     thresholds: str
     """Where the thresholds are from."""
+    has_model: bool = False
+    """They are a model's; then a level without operating points has a model that is older than these."""
     comparison: list[LabelComparison] = field(default_factory=list)
     other: str = ""
     """Name of the file compared with."""
@@ -78,6 +78,16 @@ class Paper:
     intro: str = ""
     sections: list[Section] = field(default_factory=list)
     """Shown after the summary."""
+
+    @property
+    def why_no_points(self) -> str:
+        """Why a level has no operating points, where it has none."""
+        return OLD_THRESHOLDS if self.has_model else NO_THRESHOLDS
+
+    def point_remarks(self) -> list[str]:
+        """Say where operating points are missing, and why."""
+        absent = [part.level.name for part in self.levels if not part.points]
+        return [f"{', '.join(absent)}: {self.why_no_points}"] if absent else []
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `evaluation.json` takes beside the scores."""
@@ -124,11 +134,3 @@ def measure_level(
                 curves.append(LabelCurves(label, roc, precision, reliability(cases), *net_benefit(cases)))
             advance()
     return LevelPaper(level, tuple(curves), tuple(decide(level, prevalences)), tuple(subgroups))
-
-
-def point_remarks(levels: Sequence[LevelPaper], *, has_model: bool) -> list[str]:
-    """Say where operating points are missing, and why."""
-    absent = [paper.level.name for paper in levels if not paper.points]
-    if not absent:
-        return []
-    return [f"{', '.join(absent)}: {OLD_THRESHOLDS if has_model else NO_THRESHOLDS}"]

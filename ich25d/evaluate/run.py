@@ -15,7 +15,7 @@ from ich25d.evaluate.inputs import Joined, find_thresholds, join
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.mistakes import find_mistakes
 from ich25d.evaluate.output import write_paper
-from ich25d.evaluate.paper import LevelPaper, Paper, measure_level, point_remarks
+from ich25d.evaluate.paper import LevelPaper, Paper, measure_level
 from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.table import comparison_table, level_table, point_table
@@ -136,10 +136,10 @@ def evaluate(
     ]
     where = f"chosen on validation, of {model.name or model}" if chosen and model is not None else "not given"
     paper = Paper(
-        "Evaluation", parts, _flow(joined, predictions, studies), where, prevalences=tuple(prevalences),
+        "Evaluation", parts, _flow(joined, predictions, studies), where, chosen, prevalences=tuple(prevalences),
         other="" if against is None else _name_of(against, predictions), intro=_intro(joined, parts),
     )  # fmt: skip
-    paper.remarks = [*joined.remarks, *point_remarks(parts, has_model=chosen), *_seen_before(joined, model)]
+    paper.remarks = [*joined.remarks, *paper.point_remarks(), *_seen_before(joined, model)]
     if other is not None:
         paper.comparison, more = compare(joined, other, replicates=replicates, seed=seed)
         paper.remarks += more

@@ -6,13 +6,12 @@ It is a few numbers a label, kept in `model.json`.
 import dataclasses
 import math
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import CalibrationConfig
+from ich25d.config import CalibrationConfig, matches
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
@@ -104,7 +103,7 @@ def at_least_subtypes(logit: Floats) -> Floats:
 
 def matching(series: Sequence[HeldOut], patterns: Sequence[str]) -> list[HeldOut]:
     """Return the series whose id matches one of the glob patterns."""
-    return [item for item in series if any(fnmatchcase(item.series_id, pattern) for pattern in patterns)]
+    return [item for item in series if matches(item.series_id, patterns)]
 
 
 def fit_refinement(
