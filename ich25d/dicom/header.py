@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+Content = bytes | bytearray | memoryview
+"""A file's bytes, or a lent view of them."""
+
 
 class NeedMore(Exception):  # noqa: N818  # it isn't an error: the caller reads on and asks again
     """The first bytes of a file end before its header does.
@@ -28,8 +31,7 @@ class Remark(NamedTuple):
     """Numbers that explain it; never a name, a date or a free text of the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The attributes of one CT image. Free texts of the file never get in; identifiers stay as they are."""
 
     image_id: str

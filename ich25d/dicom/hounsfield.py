@@ -15,7 +15,9 @@ _SAMPLE = 8
 """Every so many rows and columns are looked at where a share of the pixels decides."""
 
 
-def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+def to_hu(
+    stored: npt.NDArray[Any], header: Header, out: npt.NDArray[np.int16] | None = None
+) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
     """Turn stored values into HU.
 
     HU = slope * stored + intercept, padding to -1024, clipped to [-1024, 3071]. Everything that would need
@@ -24,9 +26,10 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
     Args:
         stored: Stored values, shape (rows, columns), uint16, int16 or 32-bit; left as they are.
         header: The image's header.
+        out: Where the HU may go, shape (rows, columns), int16; memory that is in use already is quicker than new.
 
     Returns:
-        HU, shape (rows, columns), int16, and what was odd.
+        HU, shape (rows, columns), int16, and what was odd. The HU are `out` where that was given.
 
     Raises:
         DicomError: No rescale and no way to guess it (`NO_RESCALE`), or a constant image (`BLANK`).
@@ -50,12 +53,13 @@ def to_hu(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[np.int1
     span = _span(header, is_unwrapped=wrap_from is not None)
     is_plain = slope == 1 and intercept.is_integer() and values.itemsize == 2
     if is_plain and low >= -32768 and span[0] <= high <= 32767:
-        hu = _shifted(values, int(intercept), int(low), int(high), span)
+        hu = _shifted(values, int(intercept), int(low), int(high), span, out)
     else:
         scaled = values * np.float64(slope) + intercept
-        hu = np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=scaled).astype(np.int16)
+        hu = np.empty(values.shape, dtype=np.int16) if out is None else out
+        np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=hu, casting="unsafe")
     _apply_padding(hu, stored, values, header, slope, intercept, remarks)
-    _check(hu, values, header, intercept, wrap_from is not None, remarks)
+    _check(hu, header, intercept, wrap_from is not None, remarks)
     return hu, tuple(remarks)
 
 
@@ -77,13 +81,20 @@ def _masked(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
 
 
 def _shifted(
-    values: npt.NDArray[Any], intercept: int, low: int, high: int, span: tuple[int, int]
+    values: npt.NDArray[Any],
+    intercept: int,
+    low: int,
+    high: int,
+    span: tuple[int, int],
+    out: npt.NDArray[np.int16] | None,
 ) -> npt.NDArray[np.int16]:
     """Clip where the span of the stored bits asks for it, then add: the sum stays inside int16."""
     if low <= span[0] and span[1] <= high:
-        hu: npt.NDArray[np.int16] = np.add(values, np.int16(intercept), dtype=np.int16)
+        hu: npt.NDArray[np.int16] = np.add(values, np.int16(intercept), out=out, dtype=np.int16)
         return hu
-    hu = np.clip(values, max(low, span[0]), high).view(np.int16)
+    # Values inside the limits have the same bits signed and unsigned.
+    clipped = None if out is None else out.view(values.dtype.newbyteorder("="))
+    hu = np.clip(values, max(low, span[0]), high, out=clipped).view(np.int16)
     hu += np.int16(intercept)
     return hu
 
@@ -172,19 +183,13 @@ def _apply_padding(
 
 
 def _check(
-    hu: npt.NDArray[np.int16],
-    values: npt.NDArray[Any],
-    header: Header,
-    intercept: float,
-    is_unwrapped: bool,
-    remarks: list[Remark],
+    hu: npt.NDArray[np.int16], header: Header, intercept: float, is_unwrapped: bool, remarks: list[Remark]
 ) -> None:
     """Refuse constant images, and remark on HU that don't look like a head in air."""
     sample = hu[::_SAMPLE, ::_SAMPLE]
-    low = int(sample.min())
-    if low == int(sample.max()) and int(hu.min()) == int(hu.max()):
-        raise DicomError("BLANK", f"an image must not be constant (all pixels {low} HU)")
-    if not is_unwrapped and not header.is_signed and intercept > -100 and low >= 0:
+    if sample[0, 0] == sample[len(sample) // 2, sample.shape[1] // 2] and int(hu.min()) == int(hu.max()):
+        raise DicomError("BLANK", f"an image must not be constant (all pixels {int(sample[0, 0])} HU)")
+    if not is_unwrapped and not header.is_signed and intercept > -100 and int(sample.min()) >= 0:
         remarks.append(Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"))
         return
     edge = np.sort(_border(hu)[::4])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ich25d.dicom import elements, foreign
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
-from ich25d.dicom.header import Header, NeedMore, Remark, Slice
+from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
 from ich25d.dicom.hounsfield import to_hu
 from ich25d.dicom.interpret import make_header
 from ich25d.errors import DicomError
@@ -65,12 +65,13 @@ def read_header(head: bytes, *, total_size: int) -> Header:
     return make_header(found, meta, total_size)
 
 
-def read_hu(content: bytes, header: Header) -> Slice:
+def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None = None) -> Slice:
     """Read the pixels of one file in HU.
 
     Args:
         content: The whole file.
         header: What `read_header` gave for it.
+        out: Memory to write into, int16; left alone unless its shape is the image's.
 
     Returns:
         The image in HU, int16, -1024 to 3071, shape (rows, columns), with remarks on what the pixels needed.
@@ -79,21 +80,23 @@ def read_hu(content: bytes, header: Header) -> Slice:
         DicomError: The pixels can't be used; `code` is the reason code.
     """
     try:
-        hu, remarks = to_hu(_stored(content, header), header)
+        stored = _stored(content, header)
+        hu, remarks = to_hu(stored, header, out if out is not None and out.shape == stored.shape else None)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=header.image_id, series_id=header.series_id) from None
     return Slice(hu, remarks)
 
 
-def _stored(content: bytes, header: Header) -> npt.NDArray[Any]:
+def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
     """Return the stored values, shape (rows, columns), without a copy where they lie in the file as they are."""
     syntax = header.transfer_syntax
-    if FORCE_PYDICOM or syntax not in {IMPLICIT, EXPLICIT, DEFLATED}:
-        if syntax == DEFLATED:
-            _inflate(content[elements.read_meta(content, len(content)).start :])
-        return foreign.decode(content, header)
     if syntax == DEFLATED:
-        content = _inflate(content[elements.read_meta(content, len(content)).start :])
+        whole = bytes(content)
+        content = _inflate(whole[elements.read_meta(whole, len(whole)).start :])
+        if FORCE_PYDICOM:
+            return foreign.decode(whole, header)
+    elif FORCE_PYDICOM or syntax not in {IMPLICIT, EXPLICIT}:
+        return foreign.decode(bytes(content), header)
     kind = ("<i" if header.is_signed else "<u") + str(header.bits_allocated // 8)
     n_pixels = header.rows * header.columns
     if header.pixel_offset + n_pixels * header.bits_allocated // 8 > len(content):

@@ -76,8 +76,11 @@ class ArrayImages:
     def __len__(self) -> int:
         return len(self.hu)
 
-    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Return one slice."""
+        del out  # there's nothing to read
         return self.hu[index], ()
 
     def source(self, index: int) -> str:

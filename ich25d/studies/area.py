@@ -12,26 +12,23 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 
-def resize_area(hu: npt.NDArray[np.int16], height: int, width: int) -> npt.NDArray[np.int16]:
+def resize_area(hu: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
     """Resize a slice, by area where it shrinks and linearly where it grows.
 
     Args:
         hu: Shape (rows, columns), HU.
-        height: Rows of the result.
-        width: Columns of the result.
-
-    Returns:
-        Shape (height, width), int16, rounded.
+        out: Shape (height, width), int16; written, rounded. May be a window of a larger array.
     """
-    rows, columns = hu.shape
+    (rows, columns), (height, width) = hu.shape, out.shape
     if rows < height or columns < width:
-        return np.asarray(cv2.resize(hu, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.int16)
-    if rows % height == 0 and columns % width == 0:
-        return np.asarray(cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA), dtype=np.int16)
-    # Products run along rows in memory, so the second one works on the transposed image.
-    tall = np.asarray(area_weights(rows, height) @ hu.astype(np.float32))
-    turned = np.asarray(area_weights(columns, width) @ cv2.transpose(tall))
-    return np.asarray(cv2.transpose(np.rint(turned, out=turned).astype(np.int16)), dtype=np.int16)
+        cv2.resize(hu, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    elif rows % height == 0 and columns % width == 0:
+        cv2.resize(hu, (width, height), dst=out, interpolation=cv2.INTER_AREA)
+    else:
+        # Products run along rows in memory, so the second one works on the transposed image.
+        tall = np.asarray(area_weights(rows, height) @ hu.astype(np.float32))
+        turned = np.asarray(area_weights(columns, width) @ cv2.transpose(tall))
+        cv2.transpose(np.rint(turned, out=turned).astype(np.int16), dst=out)
 
 
 @lru_cache(maxsize=256)

@@ -37,7 +37,7 @@ from ich25d.studies.volume_file import volume_path
 COMMIT_S = 5.0
 """So much work at most is done twice after a kill."""
 
-BYTES_PER_PX = 0.85
+BYTES_PER_PX = 1.0
 """Compressed bytes a px, from the real scans with the head box, rounded up: for the check of free space."""
 
 MOSTLY = 0.5

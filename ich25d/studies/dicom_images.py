@@ -33,11 +33,13 @@ class DicomImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Read one slice; files that claim to be copies of it are held against it."""
         image = self.images[index]
         header = image.header()
-        slice_ = read_hu(self.sources.content(image.entry), header)
+        slice_ = read_hu(self.sources.borrow(image.entry), header, out)
         for copy in self.copies.get(index, ()):
             content = self.sources.content(copy)
             other = read_hu(content, read_header(content, total_size=len(content)))

@@ -47,6 +47,10 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
     """
     if series.empty or n_folds <= 1:
         return pd.Series(0, index=series.index, name="fold", dtype="int64")
+    # In one order: sums of floats depend on theirs by a hair, which is enough to break a tie the other way.
+    index = series.index
+    place = np.argsort(series["series_id"].astype(str).to_numpy(dtype=object), kind="stable")
+    series = series.iloc[place]
     unit = unit_numbers([series[name] for name in ("patient_id", "study_id", "content_hash") if name in series])
     demand = _demands(series)
     units, n_units = unit.tolist(), int(unit.max()) + 1
@@ -56,7 +60,9 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
     for number, name in sorted(zip(units, series["series_id"].astype(str), strict=True), reverse=True):
         names[number] = name
     fold_of_unit = _deal(total, names, n_folds, seed)
-    return pd.Series(fold_of_unit[unit], index=series.index, name="fold", dtype="int64")
+    fold = np.empty(len(series), dtype=np.int64)
+    fold[place] = fold_of_unit[unit]
+    return pd.Series(fold, index=index, name="fold", dtype="int64")
 
 
 def unit_numbers(columns: "Sequence[pd.Series[str]]") -> npt.NDArray[np.int64]:

@@ -38,8 +38,11 @@ class TableImages:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Read the pictures of one slice and put its HU together."""
+        del out  # decoding makes an array of its own
         slice_ = read_image_hu(self.root, self.pictures[index])
         return slice_.hu, slice_.remarks
 

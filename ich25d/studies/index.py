@@ -4,7 +4,6 @@ What the slices of a scan have in common is kept once; what differs is a short t
 out of the packing as they went in, but for the patient, who is a pseudonym from here on.
 """
 
-import dataclasses
 import hmac
 import json
 import marshal
@@ -26,14 +25,17 @@ _OWN = (
     "image_id", "origin_mm", "slice_location", "instance_number", "acquisition_time", "pixel_offset",
     "pixel_length", "window", "remarks",
 )  # fmt: skip
-_FIELDS = tuple(field.name for field in dataclasses.fields(Header))
+_FIELDS = Header._fields
 _SHARED = tuple(name for name in _FIELDS if name not in _OWN)
-_take_own, _take_shared = operator.attrgetter(*_OWN), operator.attrgetter(*_SHARED)
+_take_own, _take_shared = (operator.itemgetter(*map(_FIELDS.index, names)) for names in (_OWN, _SHARED))
 _in_order = operator.itemgetter(*((_SHARED + _OWN).index(name) for name in _FIELDS))
 _PATIENT, _STUDY, _FLAGS, _SYNTAX = (
     _SHARED.index(name) for name in ("patient_id", "study_id", "description_flags", "transfer_syntax")
 )
 _TIME, _REMARKS = _OWN.index("acquisition_time"), _OWN.index("remarks")
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+"""Made once: with options, `json.dumps` makes an encoder a call."""
 
 _known_shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
@@ -59,9 +61,10 @@ class Indexed(NamedTuple):
 
     def header(self) -> Header:
         """Unpack the header."""
-        own = list(marshal.loads(self.own))
-        own[_REMARKS] = tuple(Remark(*remark) for remark in own[_REMARKS])
-        return Header(*_in_order((*self.shared, *own)))
+        own = marshal.loads(self.own)
+        if own[_REMARKS]:
+            own = (*own[:_REMARKS], tuple(Remark(*remark) for remark in own[_REMARKS]))
+        return Header._make(_in_order((*self.shared, *own)))
 
     def identity(self) -> tuple[str, str]:
         """Return SOPInstanceUID and StudyInstanceUID."""
@@ -76,11 +79,11 @@ class Indexed(NamedTuple):
         """Return the shared part as JSON, for the notebook."""
         shared = list(self.shared)
         shared[_FLAGS] = sorted(shared[_FLAGS])
-        return json.dumps(shared, separators=(",", ":"))
+        return _to_json(shared)
 
     def own_text(self) -> str:
         """Return the rest as JSON."""
-        return json.dumps(marshal.loads(self.own), separators=(",", ":"))
+        return _to_json(marshal.loads(self.own))
 
     @classmethod
     def from_texts(cls, entry: Entry, shared: str, own: str) -> "Indexed":
@@ -113,7 +116,7 @@ def pack(entry: Entry, header: Header, privacy: Privacy) -> Indexed:
     own = list(_take_own(header))
     if own[_TIME] is not None:
         own[_TIME] += privacy.clock_offset_s
-    own[_REMARKS] = tuple(tuple(remark) for remark in own[_REMARKS])
+    own[_REMARKS] = tuple(map(tuple, own[_REMARKS]))
     return Indexed(entry, _one_of_all(shared), marshal.dumps(tuple(own)))
 
 

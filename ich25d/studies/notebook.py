@@ -21,7 +21,7 @@ from ich25d.studies.source import Entry
 
 NAME = "build.sqlite"
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Rises when headers or pixels are read differently: what older versions read is then read again."""
 
 _SCHEMA = """

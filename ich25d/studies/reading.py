@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ich25d.errors import StoreError
+from ich25d.studies.frame import Packing
 from ich25d.studies.notebook import Done
 from ich25d.studies.pool import map_series
 from ich25d.studies.rescue import limit_s, lost_rows, rescue
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.volume import SLICE_COLUMNS, Crop, read_series
 from ich25d.studies.volume_file import volume_path, write_volume
+
+PACKING: dict[Crop, Packing] = {"head": "quick", "none": "small"}
+"""A head fills its picture and is read at every pass: 46 GB for RSNA, written and read in half the time. The full field
+is mostly air and kept for its own sake: 34 GB."""
 
 
 class Outcome(NamedTuple):
@@ -64,6 +69,6 @@ def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
     if not read.slices:
         volume_path(out, plan.series_id).unlink(missing_ok=True)
         return Done(None, {}, read.qc)
-    volume = write_volume(out, plan.series_id, read.hu)
+    volume = write_volume(out, plan.series_id, read.hu, PACKING[crop])
     columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
     return Done({**read.series, **volume._asdict()}, columns, read.qc)

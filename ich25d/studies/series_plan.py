@@ -21,8 +21,10 @@ class Images(Protocol):
     def __len__(self) -> int:
         """Number of slices planned."""
 
-    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
-        """Read one slice in HU, shape (rows, columns), int16; raises DicomError."""
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice in HU, shape (rows, columns), int16; into `out` where its shape is right. Or DicomError."""
 
     def source(self, index: int) -> str:
         """Where one slice is from, relative to the source's root."""
@@ -49,9 +51,11 @@ class SomeImages:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def read(self, index: int) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Read one slice."""
-        return self.images.read(self.chosen[index])
+        return self.images.read(self.chosen[index], out)
 
     def source(self, index: int) -> str:
         """Where one slice is from."""

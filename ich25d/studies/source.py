@@ -1,6 +1,6 @@
 """The listed files' bytes: from folders and, in place, from archives; in any process or thread.
 
-Sources(paths).head(entry) | .content(entry) -> bytes
+Sources(paths).head(entry) | .content(entry) | .borrow(entry) -> bytes
 """
 
 import os
@@ -10,14 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
 from ich25d.studies.listing import MEMBER_MARK, Entry, list_entries, open_file
 from ich25d.studies.zip import Member, read_at, read_member, read_member_head
 
-__all__ = ["MEMBER_MARK", "Entry", "Sources", "list_entries"]
+__all__ = ["MEMBER_MARK", "Content", "Entry", "Sources", "list_entries"]
 
 MAX_HELD_ARCHIVES = 64
 """Archives a process keeps open; beyond them, each read opens its own."""
+
+LENT_BYTES = 2**21
+"""Files up to this size are lent in memory that a thread keeps."""
 
 
 class Sources:
@@ -32,7 +36,8 @@ class Sources:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(Path(path).absolute() for path in paths)
         self._archives: dict[str, int] = {}
-        self._folders: dict[int, bool] = {}
+        self._prefixes: dict[int, str] = {}
+        self._kept = threading.local()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -58,7 +63,7 @@ class Sources:
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
         """
-        return self._read(entry, min(n_bytes, entry.size))
+        return bytes(self._read(entry, min(n_bytes, entry.size)))
 
     def content(self, entry: Entry) -> bytes:
         """Return a file's content; a member's CRC is checked.
@@ -66,9 +71,16 @@ class Sources:
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
         """
+        return bytes(self._read(entry, None))
+
+    def borrow(self, entry: Entry) -> Content:
+        """Return a file's content, valid until the same thread borrows again; else as `content`.
+
+        Half a megabyte of memory fresh from the system costs as much as reading the file into it.
+        """
         return self._read(entry, None)
 
-    def _read(self, entry: Entry, n_bytes: int | None) -> bytes:
+    def _read(self, entry: Entry, n_bytes: int | None) -> Content:
         read = self._read_file if entry.offset < 0 else self._read_member
         try:
             try:
@@ -79,34 +91,46 @@ class Sources:
         except OSError as error:
             raise DicomError("NO_ACCESS", "the file can't be read") from error
 
-    def _read_file(self, entry: Entry, n_bytes: int | None, *, is_again: bool) -> bytes:
+    def _read_file(self, entry: Entry, n_bytes: int | None, *, is_again: bool) -> Content:
         del is_again  # every read opens the file anew
-        root = self.paths[entry.root]
-        handle = open_file(os.path.join(root, entry.source) if self._is_folder(entry.root) else root)  # noqa: PTH118
+        prefix = self._prefix(entry.root)
+        handle = open_file(prefix + entry.source if prefix else self.paths[entry.root])
         try:
             _check_unchanged(os.fstat(handle), entry)
-            content = read_at(handle, 0, entry.size if n_bytes is None else n_bytes)
-            if n_bytes is None:
-                _check_unchanged(os.fstat(handle), entry)
+            if n_bytes is not None:
+                return read_at(handle, 0, n_bytes)
+            content = self._read_whole(handle, entry.size)
+            _check_unchanged(os.fstat(handle), entry)
             return content
         finally:
             os.close(handle)
 
-    def _read_member(self, entry: Entry, n_bytes: int | None, *, is_again: bool) -> bytes:
+    def _read_whole(self, handle: int, size: int) -> Content:
+        if size <= LENT_BYTES:
+            if not hasattr(self._kept, "memory"):
+                self._kept.memory = memoryview(bytearray(LENT_BYTES))
+            lent: memoryview = self._kept.memory[:size]
+            if os.preadv(handle, [lent], 0) == size:
+                return lent
+        return read_at(handle, 0, size)
+
+    def _read_member(self, entry: Entry, n_bytes: int | None, *, is_again: bool) -> Content:
         archive, name = self._split(entry)
         member = Member(name, entry.size, entry.offset, entry.packed_size, entry.method, int(entry.stamp, 16))
         with self._opened(archive, is_again=is_again) as handle:
             return read_member(handle, member) if n_bytes is None else read_member_head(handle, member, n_bytes)
 
-    def _is_folder(self, root: int) -> bool:
-        if root not in self._folders:
-            self._folders[root] = self.paths[root].is_dir()
-        return self._folders[root]
+    def _prefix(self, root: int) -> str:
+        """Return what goes before the names in a folder; nothing for a source that is a file."""
+        if root not in self._prefixes:
+            path = self.paths[root]
+            self._prefixes[root] = os.path.join(path, "") if path.is_dir() else ""  # noqa: PTH118  # ends in a slash
+        return self._prefixes[root]
 
     def _split(self, entry: Entry) -> tuple[str, str]:
         """Return the path of an entry's archive and the member's name in it."""
         root = self.paths[entry.root]
-        if not self._is_folder(entry.root):
+        if not self._prefix(entry.root):
             return str(root), entry.source[len(root.name) + len(MEMBER_MARK) :]
         # Folders and members may have the mark in their names: the archive is the first that is a file.
         at = entry.source.find(MEMBER_MARK)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ich25d.errors import LabelError
@@ -96,11 +97,10 @@ def make_tables(
             series_rows.append(one.series)
             for name, column in columns.items():
                 column.extend(one.slices[name] if name in one.slices else [one.series[name]] * one.series["n_slices"])
-    series = pd.DataFrame(series_rows, columns=list(SERIES_COLUMNS)).astype(_SERIES_TYPES)
-    series["orientation"] = series["orientation"].fillna("").astype(str)  # rows of older builds have none
+    series = _frame({name: [row.get(name) for row in series_rows] for name in SERIES_COLUMNS}, _SERIES_TYPES)
     # Names of files may hold bytes that are no UTF-8; tables can't.
     columns["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in columns["source"]]
-    slices = pd.DataFrame(columns).astype(_SLICE_TYPES)
+    slices = _frame(columns, _SLICE_TYPES)
     slices, label_rows = _join_labels(slices, labels, own_labels)
     qc += label_rows
     counted = series[["series_id", "study_id", "patient_id", "content_hash", "n_slices"]].copy()
@@ -109,13 +109,23 @@ def make_tables(
     twins, double_rows = find_twins(slices)
     qc += double_rows
     counted["content_hash"] = counted["series_id"].map(lambda series_id: twins.get(series_id, series_id))
-    positives = slices.groupby("series_id", sort=False)[list(LABELS)].sum().reindex(series["series_id"])
+    series_of = np.repeat(np.arange(len(series)), series["n_slices"])
     for label in LABELS:
-        counted[label] = positives[label].fillna(0).to_numpy(dtype="int64")
-    labelled = slices.groupby("series_id", sort=False)["any"].count().reindex(series["series_id"])
-    counted["n_labelled"] = labelled.fillna(0).to_numpy(dtype="int64")
+        positive = slices[label].to_numpy(dtype="float64", na_value=0)
+        counted[label] = np.bincount(series_of, positive, minlength=len(series)).astype("int64")
+    counted["n_labelled"] = np.bincount(series_of, slices["any"].notna(), minlength=len(series)).astype("int64")
     series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
     return Tables(slices, series, qc)
+
+
+def _frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> pd.DataFrame:
+    """Make a table of columns, numbers of the types given and all else text."""
+    return pd.DataFrame(
+        {
+            name: np.array(values, dtype=types[name]) if name in types else pd.array(values, dtype="str")
+            for name, values in columns.items()
+        }
+    )
 
 
 def _forget_placeholders(series: pd.DataFrame) -> list[QcRow]:
@@ -146,8 +156,7 @@ def _join_labels(
         alone = joined.index[joined.isna().all(axis=1)]
         qc += _listed(list(alone), "NO_LABEL", "images without labels")
     for label in LABELS:
-        slices[label] = joined[label].to_numpy()
-        slices[label] = slices[label].astype("Int8")
+        slices[label] = joined[label].array
     return slices, qc
 
 

@@ -29,7 +29,7 @@ HELD_BYTES = 768 * 2**20
 LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
 """Of so many slices spread over the scan, so many at least should show so much brain."""
 
-HASHED_ROWS = 16
+HASHED_ROWS = 32
 """Every so many rows of the source count in a slice's hash."""
 
 SLICE_COLUMNS = (
@@ -99,11 +99,10 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
     """
     box = fit.box
     cut = hu[box.top : box.bottom, box.left : box.right]
-    small = resize_area(cut, fit.height, fit.width)
     top, left = (fit.size - fit.height) // 2, (fit.size - fit.width) // 2
     if fit.height < fit.size or fit.width < fit.size:
         out[:] = AIR_HU
-    out[top : top + fit.height, left : left + fit.width] = small
+    resize_area(cut, out[top : top + fit.height, left : left + fit.width])
 
 
 def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
@@ -146,29 +145,28 @@ class _SeriesReading:
     def run(self) -> SeriesVolume:
         everything = range(len(self.plan))
         box: Box | None = full_field(self.shape)
-        slices: Iterator[tuple[int, npt.NDArray[np.int16]]] = self._read(everything)
         if self.crop == "head":
             tissue, slices = self._look(everything)
             box = find_head_box(tissue, self.shape, self.spacing)
             if box is None and tissue:
                 self._remark("NO_HEAD_BOX", "nothing has the size of a head; the full field is kept")
+        else:
+            slices = self._read(everything, np.empty((1, *self.shape), dtype=np.int16))
         box = box or full_field(self.shape)
         out = np.empty((len(everything), self.size, self.size), dtype=np.int16)
         kept: list[int] = []
         fits: dict[tuple[int, int], Fit] = {}
         looked_at = set(np.linspace(0, len(everything) - 1, LOOKED_AT).round().astype(int).tolist())
-        brain: list[float] = []
+        n_looked = n_brain = 0
         for index, hu in slices:
             fit_slice(hu, self._fit_of(hu, box, fits), out[len(kept)])
             kept.append(index)
             self.hashes.append(pixel_hash(hu))
-            if index in looked_at:
-                brain.append(brain_share(hu))
-        if sum(share > BRAIN_SHARE for share in brain) < min(BRAIN_SLICES, len(brain)):
-            self._remark(
-                "NOT_HEAD?",
-                f"brain inside bone on {sum(share > BRAIN_SHARE for share in brain)} of {len(brain)} slices looked at",
-            )
+            if index in looked_at and n_brain < BRAIN_SLICES:
+                n_looked += 1
+                n_brain += brain_share(hu) > BRAIN_SHARE
+        if n_brain < min(BRAIN_SLICES, n_looked):
+            self._remark("NOT_HEAD?", f"brain inside bone on {n_brain} of {n_looked} slices looked at")
         self._name_doubles(kept)
         return SeriesVolume(
             series=self._series_row(kept, box) if kept else {},
@@ -186,25 +184,26 @@ class _SeriesReading:
         A series too large for that is read again.
         """
         n_bytes = 2 * len(indices) * self.shape[0] * self.shape[1]
-        held = np.empty((len(indices), *self.shape), dtype=np.int16) if n_bytes <= HELD_BYTES else None
-        odd: dict[int, npt.NDArray[np.int16]] = {}
-        tissue, kept = [], []
-        for index, hu in self._read(indices):
+        is_held = n_bytes <= HELD_BYTES
+        memory = np.empty((len(indices) if is_held else 1, *self.shape), dtype=np.int16)
+        tissue, held = [], []
+        for index, hu in self._read(indices, memory):
             tissue.append(tissue_grid(hu))
-            kept.append(index)
-            if held is not None and hu.shape == self.shape:
-                held[index] = hu
-            elif held is not None:
-                odd[index] = hu
-        if held is None:
-            return tissue, self._read(kept, quiet=True)
-        return tissue, ((index, odd[index] if index in odd else held[index]) for index in kept)
+            held.append((index, hu if is_held else None))
+        if not is_held:
+            return tissue, self._read([index for index, _ in held], memory, quiet=True)
+        return tissue, ((index, hu) for index, hu in held if hu is not None)
 
-    def _read(self, indices: Sequence[int], *, quiet: bool = False) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
-        """Yield the slices that can be read; the others get their row."""
+    def _read(
+        self, indices: Sequence[int], memory: npt.NDArray[np.int16], *, quiet: bool = False
+    ) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+        """Yield the slices that can be read; the others get their row.
+
+        They go in turn to the places of `memory`, (n, rows, columns), but for those of another shape or from elsewhere.
+        """
         for index in indices:
             try:
-                hu, remarks = self.plan.images.read(index)
+                hu, remarks = self.plan.images.read(index, memory[index % len(memory)])
             except DicomError as error:
                 if not quiet:
                     self.qc.append(

@@ -11,6 +11,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
+from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
 
 try:
@@ -139,7 +140,7 @@ def read_member_head(handle: int, member: Member, n_bytes: int) -> bytes:
     raise damaged("the member inflates to less than the directory says")
 
 
-def read_member(handle: int, member: Member) -> bytes:
+def read_member(handle: int, member: Member) -> Content:
     """Inflate a member and check its length and CRC.
 
     Args:
@@ -150,6 +151,7 @@ def read_member(handle: int, member: Member) -> bytes:
         DicomError: `ZIP_DAMAGED`.
     """
     packed = _read_packed(handle, member.offset, member.name, member.packed_size)
+    content: Content
     if member.method == STORED:
         content, is_whole = packed, True
     elif member.packed_size <= ONE_GO_BYTES or _whole_inflater is not None:
@@ -163,13 +165,14 @@ def read_member(handle: int, member: Member) -> bytes:
     return content
 
 
-def _inflate_in_one_go(packed: bytes, expected: int) -> bytes:
+def _inflate_in_one_go(packed: bytes, expected: int) -> Content:
     """Inflate raw deflate data into a buffer of the expected size; an end that is missing is an error."""
     if _whole_inflater is not None:
         try:
-            return bytes(_whole_inflater.deflate_decompress(packed, expected))
+            inflated: Content = _whole_inflater.deflate_decompress(packed, expected)
         except _whole_inflater.DeflateError as error:
             raise damaged("the member's compressed data are damaged, or longer than the directory says") from error
+        return inflated
     try:
         return bytes(_inflater.decompress(packed, wbits=-15, bufsize=expected))
     except (zlib.error, _inflater.error) as error:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ich25d.labels import LABELS
@@ -49,6 +49,7 @@ def test_patients_and_identical_pixels_are_never_split(
 
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1000))
+@example(559)  # a tie that another order of summing broke
 def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     """Nor does the index."""
     table = series_table(30, seed=seed, patients=20)

@@ -25,7 +25,7 @@ class OddImages:
     def __len__(self) -> int:
         return 5
 
-    def read(self, index):
+    def read(self, index, out=None):
         """Read one slice, or don't."""
         if index in self.killers:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -98,7 +98,7 @@ def test_pixel_hash_knows_the_image_and_ignores_air():
     """Equal pixels have equal hashes, other ones don't, and air has none."""
     hu = np.random.default_rng(0).integers(-1000, 1000, (64, 64)).astype(np.int16)
     other = hu.copy()
-    other[8, 5] += 1
+    other[16, 5] += 1
     assert pixel_hash(hu) == pixel_hash(hu.copy(order="F")) != 0
     assert pixel_hash(other) != pixel_hash(hu)
     assert pixel_hash(np.full((64, 64), -1000, np.int16)) == 0

@@ -273,14 +273,14 @@ def test_a_drive_may_stumble_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tree(tmp_path, {"a.dcm": b"one"})
     (entry,), _ = list_entries([tmp_path])
     failures = [OSError(5, "Input/output error")]
-    read_at = source.read_at
+    preadv = os.preadv
 
-    def stumble(handle: int, offset: int, n_bytes: int) -> bytes:
+    def stumble(handle: int, memory: list[memoryview], offset: int) -> int:
         if failures:
             raise failures.pop()
-        return read_at(handle, offset, n_bytes)
+        return preadv(handle, memory, offset)
 
-    monkeypatch.setattr(source, "read_at", stumble)
+    monkeypatch.setattr(os, "preadv", stumble)
     with Sources([tmp_path]) as sources:
         assert sources.content(entry) == b"one"
         failures += [OSError(5, "Input/output error")] * 2

@@ -90,23 +90,26 @@ def test_the_same_volume_makes_the_same_file(tmp_path):
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=st.integers(1, 60), rows=st.integers(1, 40), columns=st.integers(1, 40), data=st.data())
-def test_frames_are_the_librarys_own_byte_for_byte(n, rows, columns, data):
-    """A frame joined in one pass is what the library would have written; constant slices are no exception."""
+@given(
+    n=st.integers(1, 60), rows=st.integers(1, 40), columns=st.integers(1, 40), data=st.data(),
+    packing=st.sampled_from(sorted(COMPRESSION)),
+)  # fmt: skip
+def test_frames_are_the_librarys_own_byte_for_byte(n, rows, columns, data, packing):
+    """A frame strung in one pass is what the library would have written; constant slices are no exception."""
     hu = np.random.default_rng(n).integers(-1024, 3072, (n, rows, columns)).astype(np.int16)
     hu[data.draw(st.lists(st.integers(0, n - 1)))] = -1024
-    frame = frame_of(hu)
+    frame = b"".join(frame_of(hu, packing))
     np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame)[:], hu)
     chunk = (1, rows, columns)
-    array = blosc2.asarray(hu, chunks=chunk, blocks=chunk, cparams=COMPRESSION, dparams={"nthreads": 1})
+    array = blosc2.asarray(hu, chunks=chunk, blocks=chunk, cparams=COMPRESSION[packing], dparams={"nthreads": 1})
     assert frame == bytes(array.to_cframe())
 
 
 def test_a_shape_that_would_come_out_otherwise_is_left_to_the_library(monkeypatch):
     """A shape that would come out otherwise is left to the library."""
-    monkeypatch.setattr("ich25d.studies.frame._pattern", lambda shape: None)
+    monkeypatch.setattr("ich25d.studies.frame._pattern", lambda shape, packing: None)
     hu = np.arange(3 * 64, dtype=np.int16).reshape(3, 8, 8)
-    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame_of(hu))[:], hu)
+    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(b"".join(frame_of(hu, "small")))[:], hu)
 
 
 def test_an_id_never_leaves_the_folder(tmp_path):

@@ -164,12 +164,16 @@ def test_large_series_are_read_twice_with_the_same_result(tmp_path, write_scan, 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    rows=st.integers(8, 200), columns=st.integers(8, 200), height=st.integers(4, 100), width=st.integers(4, 100),
+    rows=st.integers(8, 200), columns=st.integers(8, 200), height=st.integers(1, 100), width=st.integers(1, 100),
     seed=st.integers(0, 9),
 )  # fmt: skip
 def test_area_resize_is_opencvs(rows, columns, height, width, seed):
-    """Area resize is OpenCV's, to the last rounding; what grows is linear."""
+    """Area resize is OpenCV's, to the last rounding, and stays in its window; what grows is linear."""
     hu = np.random.default_rng(seed).integers(-1024, 3072, (rows, columns)).astype(np.int16)
     shrinks = rows >= height and columns >= width
     expected = cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    assert np.abs(resize_area(hu, height, width).astype(int) - expected).max() <= 1
+    field = np.full((height + 3, width + 5), 7, dtype=np.int16)
+    resize_area(hu, field[1 : height + 1, 2 : width + 2])
+    assert np.abs(field[1 : height + 1, 2 : width + 2].astype(int) - expected).max() <= 1
+    field[1 : height + 1, 2 : width + 2] = 7
+    assert (field == 7).all()

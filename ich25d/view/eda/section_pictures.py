@@ -1,6 +1,5 @@
 """The page's part with pictures: the six classes, windows, the 12-bit repair, the head box, a slab."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,7 +115,7 @@ class Gallery:
                 continue
             content, header = found
             # With 16 bits stored nothing looks wrapped: that is what a reader without the repair sees.
-            before = read_hu(content, dataclasses.replace(header, bits_stored=16, high_bit=15)).hu
+            before = read_hu(content, header._replace(bits_stored=16, high_bit=15)).hu
             tiles = pictures.compared(before, read_hu(content, header).hu)
             shown = output.tiles("repair", [Line(tiles, remark.image_id)], title=title)
             said = f"A real file, {remark.image_id}, one of {len(remarked):,} that were repaired: {remark.detail}."
