@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Content = bytes | bytearray | memoryview
-"""A file's bytes, or a lent view of them."""
+Content = bytes | bytearray
+"""A file's bytes."""
 
 
 class NeedMore(Exception):  # noqa: N818  # it isn't an error: the caller reads on and asks again

@@ -39,10 +39,10 @@ class DicomImages:
         """Read one slice; files that claim to be copies of it are held against it."""
         image = self.images[index]
         header = image.header()
-        slice_ = read_hu(self.sources.borrow(image.entry), header, out)
+        slice_ = read_hu(self.sources.content(image.entry), header, out)
         for copy in self.copies.get(index, ()):
             content = self.sources.content(copy)
-            other = read_hu(content, read_header(content, total_size=len(content)))
+            other = read_hu(content, read_header(bytes(content), total_size=len(content)))
             if not np.array_equal(other.hu, slice_.hu):
                 raise DicomError(
                     "DUP_UID_DIFF", "files of one SOPInstanceUID hold different pixels; none can be the right one"

@@ -1,8 +1,8 @@
 """A compressed volume as the bytes of a Blosc2 frame, put together in one pass.
 
 The library appends chunk after chunk to a frame and rewrites its index each time, which costs half of what
-compressing does. Here the chunks are strung together once, after a pattern that the library itself wrote for the same
-shape; a shape for which these bytes aren't exactly the library's own is left to the library.
+compressing does. Here the chunks are joined once, after a pattern that the library itself wrote for the same shape;
+a shape for which the joined bytes aren't exactly the library's own is left to the library.
 """
 
 import struct
@@ -40,19 +40,16 @@ _HEADER_SIZE, _FRAME_SIZE, _CHUNKS_SIZE = slice(11, 15), slice(16, 24), slice(39
 _CHUNK_SIZE = slice(12, 16)
 
 
-def frame_of(hu: npt.NDArray[np.int16], packing: Packing) -> list[bytes]:
+def frame_of(hu: npt.NDArray[np.int16], packing: Packing) -> bytes:
     """Compress a volume into a frame: the content of a `.b2nd` file, a chunk a slice.
 
     Args:
         hu: Shape (n_slices, rows, columns), int16, contiguous.
         packing: Which compression.
-
-    Returns:
-        The frame's parts, in order: joined they would be copied once more.
     """
     pattern = _pattern(hu.shape, packing)
     array = _compressed(hu, packing)
-    return [bytes(array.to_cframe())] if pattern is None else _strung(pattern, array.schunk)
+    return bytes(array.to_cframe()) if pattern is None else _joined(pattern, array.schunk)
 
 
 def _compressed(hu: npt.NDArray[np.int16], packing: Packing) -> blosc2.NDArray:
@@ -62,16 +59,16 @@ def _compressed(hu: npt.NDArray[np.int16], packing: Packing) -> blosc2.NDArray:
 
 @lru_cache(maxsize=512)
 def _pattern(shape: tuple[int, ...], packing: Packing) -> bytes | None:
-    """Return header and trailer that the library writes for a shape; None where others' wouldn't give its bytes."""
+    """Return header and trailer that the library writes for a shape; None where joining wouldn't give its bytes."""
     # Nearly constant, so that it costs next to nothing; a constant slice would get no chunk at all.
     sample = np.zeros(shape, dtype=np.int16)
     sample[:, 0, 0] = np.arange(shape[0]) % 1021 + 1
     array = _compressed(sample, packing)
     frame = bytes(array.to_cframe())
-    return frame if b"".join(_strung(frame, array.schunk)) == frame else None
+    return frame if _joined(frame, array.schunk) == frame else None
 
 
-def _strung(pattern: bytes, chunks: blosc2.SChunk) -> list[bytes]:
+def _joined(pattern: bytes, chunks: blosc2.SChunk) -> bytes:
     header_size = struct.unpack(">i", pattern[_HEADER_SIZE])[0]
     index = pattern[header_size + struct.unpack(">q", pattern[_CHUNKS_SIZE])[0] :]
     trailer = index[struct.unpack("<i", index[_CHUNK_SIZE])[0] :]
@@ -83,4 +80,4 @@ def _strung(pattern: bytes, chunks: blosc2.SChunk) -> list[bytes]:
     size = header_size + int(ends[-1]) + len(new_index) + len(trailer)
     header[_FRAME_SIZE] = struct.pack(">Q", size)
     header[_CHUNKS_SIZE] = struct.pack(">q", int(ends[-1]))
-    return [bytes(header), *parts, new_index, trailer]
+    return b"".join([bytes(header), *parts, new_index, trailer])

@@ -1,6 +1,6 @@
 """The listed files' bytes: from folders and, in place, from archives; in any process or thread.
 
-Sources(paths).head(entry) | .content(entry) | .borrow(entry) -> bytes
+Sources(paths).head(entry) | .content(entry) -> bytes
 """
 
 import os
@@ -20,9 +20,6 @@ __all__ = ["MEMBER_MARK", "Content", "Entry", "Sources", "list_entries"]
 MAX_HELD_ARCHIVES = 64
 """Archives a process keeps open; beyond them, each read opens its own."""
 
-LENT_BYTES = 2**21
-"""Files up to this size are lent in memory that a thread keeps."""
-
 
 class Sources:
     """Reads the files that `list_entries` listed.
@@ -37,7 +34,6 @@ class Sources:
         self.paths = tuple(Path(path).absolute() for path in paths)
         self._archives: dict[str, int] = {}
         self._prefixes: dict[int, str] = {}
-        self._kept = threading.local()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -65,18 +61,11 @@ class Sources:
         """
         return bytes(self._read(entry, min(n_bytes, entry.size)))
 
-    def content(self, entry: Entry) -> bytes:
+    def content(self, entry: Entry) -> Content:
         """Return a file's content; a member's CRC is checked.
 
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
-        """
-        return bytes(self._read(entry, None))
-
-    def borrow(self, entry: Entry) -> Content:
-        """Return a file's content, valid until the same thread borrows again; else as `content`.
-
-        Half a megabyte of memory fresh from the system costs as much as reading the file into it.
         """
         return self._read(entry, None)
 
@@ -97,22 +86,12 @@ class Sources:
         handle = open_file(prefix + entry.source if prefix else self.paths[entry.root])
         try:
             _check_unchanged(os.fstat(handle), entry)
-            if n_bytes is not None:
-                return read_at(handle, 0, n_bytes)
-            content = self._read_whole(handle, entry.size)
-            _check_unchanged(os.fstat(handle), entry)
+            content = read_at(handle, 0, entry.size if n_bytes is None else n_bytes)
+            if n_bytes is None:
+                _check_unchanged(os.fstat(handle), entry)
             return content
         finally:
             os.close(handle)
-
-    def _read_whole(self, handle: int, size: int) -> Content:
-        if size <= LENT_BYTES:
-            if not hasattr(self._kept, "memory"):
-                self._kept.memory = memoryview(bytearray(LENT_BYTES))
-            lent: memoryview = self._kept.memory[:size]
-            if os.preadv(handle, [lent], 0) == size:
-                return lent
-        return read_at(handle, 0, size)
 
     def _read_member(self, entry: Entry, n_bytes: int | None, *, is_again: bool) -> Content:
         archive, name = self._split(entry)

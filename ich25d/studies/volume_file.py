@@ -41,12 +41,10 @@ def write_volume(root: Path, series_id: str, hu: npt.NDArray[np.int16], packing:
         packing: Which compression.
     """
     hu = np.ascontiguousarray(hu, dtype=np.int16)
-    digest, n_bytes = hashlib.sha256(), 0
-    with replacing(volume_path(root, series_id)) as part, part.open("wb") as file:
-        for piece in frame_of(hu, packing):
-            digest.update(piece)
-            n_bytes += file.write(piece)
-    return Volume(content_hash(hu), digest.hexdigest(), n_bytes)
+    content = frame_of(hu, packing)
+    with replacing(volume_path(root, series_id)) as part:
+        part.write_bytes(content)
+    return Volume(content_hash(hu), hashlib.sha256(content).hexdigest(), len(content))
 
 
 def content_hash(hu: npt.NDArray[np.int16]) -> str:

@@ -273,14 +273,14 @@ def test_a_drive_may_stumble_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tree(tmp_path, {"a.dcm": b"one"})
     (entry,), _ = list_entries([tmp_path])
     failures = [OSError(5, "Input/output error")]
-    preadv = os.preadv
+    read_at = source.read_at
 
-    def stumble(handle: int, memory: list[memoryview], offset: int) -> int:
+    def stumble(handle: int, offset: int, n_bytes: int) -> bytes:
         if failures:
             raise failures.pop()
-        return preadv(handle, memory, offset)
+        return read_at(handle, offset, n_bytes)
 
-    monkeypatch.setattr(os, "preadv", stumble)
+    monkeypatch.setattr(source, "read_at", stumble)
     with Sources([tmp_path]) as sources:
         assert sources.content(entry) == b"one"
         failures += [OSError(5, "Input/output error")] * 2

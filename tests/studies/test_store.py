@@ -95,10 +95,10 @@ def test_the_same_volume_makes_the_same_file(tmp_path):
     packing=st.sampled_from(sorted(COMPRESSION)),
 )  # fmt: skip
 def test_frames_are_the_librarys_own_byte_for_byte(n, rows, columns, data, packing):
-    """A frame strung in one pass is what the library would have written; constant slices are no exception."""
+    """A frame joined in one pass is what the library would have written; constant slices are no exception."""
     hu = np.random.default_rng(n).integers(-1024, 3072, (n, rows, columns)).astype(np.int16)
     hu[data.draw(st.lists(st.integers(0, n - 1)))] = -1024
-    frame = b"".join(frame_of(hu, packing))
+    frame = frame_of(hu, packing)
     np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame)[:], hu)
     chunk = (1, rows, columns)
     array = blosc2.asarray(hu, chunks=chunk, blocks=chunk, cparams=COMPRESSION[packing], dparams={"nthreads": 1})
@@ -109,7 +109,7 @@ def test_a_shape_that_would_come_out_otherwise_is_left_to_the_library(monkeypatc
     """A shape that would come out otherwise is left to the library."""
     monkeypatch.setattr("ich25d.studies.frame._pattern", lambda shape, packing: None)
     hu = np.arange(3 * 64, dtype=np.int16).reshape(3, 8, 8)
-    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(b"".join(frame_of(hu, "small")))[:], hu)
+    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame_of(hu, "small"))[:], hu)
 
 
 def test_an_id_never_leaves_the_folder(tmp_path):

@@ -167,7 +167,7 @@ class Gallery:
         if entry is None:
             return None
         try:
-            content = self.sources.content(entry)
+            content = bytes(self.sources.content(entry))
             header = read_header(content, total_size=len(content))
             read_hu(content, header)
         except DicomError:
