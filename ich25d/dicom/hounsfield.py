@@ -38,7 +38,8 @@ def to_hu(
         DICOM PS3.3, C.11.1.1.2 (rescale) and C.7.5.1.1.2 (padding).
     """
     remarks: list[Remark] = []
-    values = _masked(stored, header)
+    # What declares the padding of signed values is held against them later.
+    values = _masked(stored, header, None if header.is_signed and header.padding is not None else out)
     slope, intercept = header.slope, header.intercept
     if slope is None or intercept is None:
         slope, intercept = _guess_rescale(values, header, remarks)
@@ -63,20 +64,21 @@ def to_hu(
     return hu, tuple(remarks)
 
 
-def _masked(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+def _masked(stored: npt.NDArray[Any], header: Header, out: npt.NDArray[np.int16] | None) -> npt.NDArray[Any]:
     """Drop what stands above the stored bits: overlays of old writers, or a sign that wasn't extended.
 
     Returns:
-        `stored` itself where nothing stands above, else a new array; signed unless all bits are taken.
+        `stored` itself where nothing stands above, else a new array or `out`; signed unless all bits are taken.
     """
     unused = header.bits_allocated - header.bits_stored
     if unused == 0:
         return stored
+    place = out.view(stored.dtype) if out is not None and stored.itemsize == out.itemsize else None
     if header.is_signed:
-        values: npt.NDArray[Any] = np.left_shift(stored, unused)
+        values: npt.NDArray[Any] = np.left_shift(stored, unused, out=place)
         values >>= unused
         return values
-    values = np.bitwise_and(stored, (1 << header.bits_stored) - 1)
+    values = np.bitwise_and(stored, (1 << header.bits_stored) - 1, out=place)
     return values.view(f"<i{values.itemsize}")
 
 

@@ -58,15 +58,16 @@ class Notebook:
         # The lock file guards already, and network file systems often can't do SQLite's own locks.
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?nolock=1", uri=True)
         try:
-            self._connection.executescript(_SCHEMA)
+            self._connection.executescript(f"BEGIN; {_SCHEMA}")
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"the builder's notebook must be readable (got {error}) in {path}; remove it to build everything again"
             ) from error
         self._shared: dict[tuple[Any, ...], int] = {}
-        if self.setting("reader_version") != READER_VERSION:
-            self._connection.executescript("DROP TABLE seen; DROP TABLE done; DROP TABLE shared;")
-            self._connection.executescript(_SCHEMA)
+        read_by = self.setting("reader_version")
+        if read_by != READER_VERSION:
+            if read_by is not None:
+                self._connection.executescript(f"DROP TABLE seen; DROP TABLE done; DROP TABLE shared; BEGIN; {_SCHEMA}")
             self.set("reader_version", READER_VERSION)
         if self.setting("privacy") is None:
             offset_s = round(random.SystemRandom().uniform(1e5, 9e5), 3)

@@ -103,14 +103,14 @@ def _data_start(local: bytes, offset: int, name: str) -> int:
     return offset + LOCAL.size + n_name + n_extra
 
 
-def _read_packed(handle: int, offset: int, name: str, n_bytes: int) -> bytes:
+def _read_packed(handle: int, offset: int, name: str, n_bytes: int) -> memoryview:
     """Read the first so many packed bytes of a member, in one go where the local header is as usual."""
     n_front = LOCAL.size + len(name.encode("utf-8", "surrogatepass")) + _EXTRA_GUESS
     block = read_at(handle, offset, n_front + n_bytes)
     start = _data_start(block, offset, name) - offset
-    packed = block[start : start + n_bytes]
+    packed = memoryview(block)[start : start + n_bytes]
     if len(packed) < n_bytes:
-        packed = read_at(handle, offset + start, n_bytes)
+        packed = memoryview(read_at(handle, offset + start, n_bytes))
     if len(packed) < n_bytes:
         raise damaged("the archive ends inside the member")
     return packed
@@ -129,7 +129,7 @@ def read_member_head(handle: int, member: Member, n_bytes: int) -> bytes:
     """
     wanted = min(n_bytes, member.size)
     if member.method == STORED:
-        return _read_packed(handle, member.offset, member.name, wanted)
+        return bytes(_read_packed(handle, member.offset, member.name, wanted))
     # Deflate never makes data longer by more than 5 bytes in 16 kB, so this holds `wanted` bytes but for
     # encoders that flush too often; for those the whole member is read.
     for n_packed in (min(member.packed_size, wanted + wanted // 1024 + 64), member.packed_size):
@@ -153,19 +153,19 @@ def read_member(handle: int, member: Member) -> Content:
     packed = _read_packed(handle, member.offset, member.name, member.packed_size)
     content: Content
     if member.method == STORED:
-        content, is_whole = packed, True
+        content, is_whole = bytes(packed), True
     elif member.packed_size <= ONE_GO_BYTES or _whole_inflater is not None:
         content, is_whole = _inflate_in_one_go(packed, member.size + 1), True
     else:
         content, is_whole = _inflate(packed, member.size + 1)
     if len(content) != member.size or not is_whole:
         raise damaged("the member's length isn't the one the directory says")
-    if int(_inflater.crc32(content)) != member.crc:
+    if int((_whole_inflater or _inflater).crc32(content)) != member.crc:
         raise damaged("the member fails its checksum")
     return content
 
 
-def _inflate_in_one_go(packed: bytes, expected: int) -> Content:
+def _inflate_in_one_go(packed: memoryview, expected: int) -> Content:
     """Inflate raw deflate data into a buffer of the expected size; an end that is missing is an error."""
     if _whole_inflater is not None:
         try:
@@ -179,7 +179,7 @@ def _inflate_in_one_go(packed: bytes, expected: int) -> Content:
         raise damaged("the member's compressed data are damaged") from error
 
 
-def _inflate(packed: bytes, limit: int) -> tuple[bytes, bool]:
+def _inflate(packed: memoryview, limit: int) -> tuple[bytes, bool]:
     """Inflate raw deflate data up to a limit; also say whether they came to their end."""
     stream: Any = _inflater.decompressobj(wbits=-15)
     try:

@@ -66,6 +66,48 @@ def test_hu_are_slope_times_stored_plus_intercept_clipped(
     assert not np.shares_memory(hu, stored)
 
 
+@quick
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bits=st.sampled_from([(np.int16, 16), (np.int16, 12), (np.uint16, 16), (np.uint16, 12), (np.int32, 32)]),
+    slope=st.sampled_from([1.0, 0.5]),
+    intercept=st.sampled_from([-1024.0, 0.0, -8192.0, 40000.0]),
+    padding=st.sampled_from([None, 63536, 3096, 500, 0]),
+)
+def test_lent_memory_changes_nothing(
+    make_header: Callable[..., Header],
+    seed: int,
+    bits: tuple[Any, int],
+    slope: float,
+    intercept: float,
+    padding: int | None,
+) -> None:
+    """HU that go where the caller says are the same; overlays, wrapped air and padding included."""
+    dtype, bits_stored = bits
+    rng = np.random.default_rng(seed)
+    stored = rng.integers(0, 1 << 12, (32, 32)).astype(dtype)
+    stored[:, :4] = rng.choice([3096, 63536, 500, 0]) & 0xFFFF if dtype is np.uint16 else rng.choice([-2000, 500, 0])
+    stored[rng.random(stored.shape) < 0.02] |= 1 << 13
+    stored.setflags(write=False)
+    header = make_header(
+        slope=slope, intercept=intercept, bits_allocated=8 * stored.itemsize, bits_stored=bits_stored,
+        is_signed=dtype is not np.uint16, padding=padding,
+    )  # fmt: skip
+    try:
+        expected, remarks = to_hu(stored, header)
+    except DicomError as error:
+        with pytest.raises(DicomError, match=f"^{error.code}"):
+            to_hu(stored, header, np.empty(stored.shape, np.int16))
+        return
+    memory = np.full((3, *stored.shape), 7, dtype=np.int16)
+    hu, again = to_hu(stored, header, memory[1])
+
+    assert np.shares_memory(hu, memory[1])
+    assert np.array_equal(memory[1], expected)
+    assert again == remarks
+    assert (memory[[0, 2]] == 7).all()
+
+
 def test_bits_above_the_stored_ones_are_dropped(make_header: Callable[..., Header]) -> None:
     """0xF123 holds an overlay above 12 bits: 0x123 = 291; 0x0C18 is -1000 whose sign wasn't extended."""
     header = make_header(**UNSIGNED_12)
