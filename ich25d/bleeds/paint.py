@@ -163,7 +163,7 @@ def _noise(scanned: Float, anatomy: Anatomy, index: int, box: Box) -> Float:
     for down, right in NOISE_FROM:
         y, x = box[0] - top + down, box[1] - left + right
         # Where the donor's box leaves the picture, it is shifted back.
-        y, x = int(np.clip(y, 0, part.shape[0] - rows)), int(np.clip(x, 0, part.shape[1] - columns))
+        y, x = max(0, min(y, part.shape[0] - rows)), max(0, min(x, part.shape[1] - columns))
         donor = np.s_[y : y + rows, x : x + columns]
         take = wanted & quiet[donor]
         np.copyto(result, residual[donor], where=take)

@@ -206,12 +206,12 @@ def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float)
 
 def seen_in_tissue(alpha: Float, contrast_hu: float) -> Bool:
     """Return where blood of a given contrast to brain shows: at least ~8 HU of it, or most of a faint one."""
-    return alpha > float(np.clip(8 / max(abs(contrast_hu), 1e-3), 0.3, 0.6))
+    return alpha > min(max(8 / max(abs(contrast_hu), 1e-3), 0.3), 0.6)
 
 
 def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:
     """Return from which area on a bleed is seen: 28 mm2 in an adult, more where it is faint."""
-    return float(28 * anatomy.scale**2 * np.clip((11 / max(abs(contrast_hu), 1e-3)) ** 2, 1, 8))
+    return 28 * anatomy.scale**2 * min(max((11 / max(abs(contrast_hu), 1e-3)) ** 2, 1), 8)
 
 
 def needed_beside_bone(anatomy: Anatomy, seen: Bool, depth: Float, contrast_hu: float) -> float:
