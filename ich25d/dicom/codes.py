@@ -75,7 +75,7 @@ CODES: dict[str, ReasonCode] = {
     "NO_DECODER": _file("no decoder is installed for this transfer syntax"),
     "BAD_STREAM": _file("compressed pixel data that can't be decoded"),
     "LOSSY": _file("the image went through a lossy compression", refused=False),
-    "BAD_RESCALE": _file("rescale slope or intercept isn't one sensible number"),
+    "BAD_RESCALE": _file("rescale slope or intercept isn't one sensible number, or the Modality LUT no table"),
     "NO_RESCALE": _file("no rescale, and the values don't tell it"),
     "RESCALE_GUESS": _file("rescale was absent and could be told from the values", refused=False),
     "BAD_NUMBER": _file("a whole number was expected; ignored", refused=False),
@@ -84,6 +84,7 @@ CODES: dict[str, ReasonCode] = {
     "ANISO": _file("pixels aren't square", refused=False),
     "NOT_HU": _file("RescaleType isn't HU", refused=False),
     # Pixels.
+    "MODALITY_LUT": _slice("a Modality LUT stands for slope and intercept; applied"),
     "WRAP12": _slice("12-bit values had wrapped round; unwrapped"),
     "NO_NEG_HU": _slice("air was cut off at 0 HU"),
     "PAD_UNDECLARED": _slice("undeclared padding outside the field of view; set to air"),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
@@ -159,6 +160,28 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
     if stored.shape != (header.rows, header.columns):
         raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.NDArray[Any], str]:
+    """Look stored values up in the file's Modality LUT.
+
+    Returns:
+        The table's values, of the shape of `stored`, unsigned; and (0028,3004) Modality LUT Type.
+
+    Raises:
+        DicomError: The table isn't one (`BAD_RESCALE`).
+
+    References:
+        DICOM PS3.3, C.11.1.1.1.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+            kind = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType", ""))
+            return apply_modality_lut(stored, dataset), kind
+    except Exception as error:  # noqa: BLE001  # whatever pydicom raises on a table that isn't one
+        raise DicomError("BAD_RESCALE", f"the Modality LUT must be a table ({type(error).__name__})") from None
 
 
 def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:

@@ -116,6 +116,8 @@ class Header(NamedTuple):
     """(0028,2110) is 01, or the transfer syntax is a lossy one."""
     remarks: tuple[Remark, ...]
     """What was odd and could be lived with."""
+    has_modality_lut: bool = False
+    """(0028,3000) holds a table, and there is no (0028,1052) Rescale Intercept."""
 
 
 @dataclass(frozen=True, slots=True)

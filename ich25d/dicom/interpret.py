@@ -56,7 +56,8 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         bits = _check_bits(bits_allocated, bits_stored, high_bit, pixel_representation, elements)
         if text(burned_in) == "YES":
             raise DicomError("SECONDARY", "an image with burned-in annotation isn't a slice")
-        rescale = _check_rescale(slope, intercept, modality_lut, text(rescale_type), remarks)
+        has_lut = bool(modality_lut) and not intercept
+        rescale = (None, None) if has_lut else _check_rescale(slope, intercept, text(rescale_type), remarks)
         _check_length(elements, meta, shape[0] * shape[1] * bits[0] // 8, total_size, remarks)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=identity[0], series_id=identity[1]) from None
@@ -89,7 +90,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         values.seconds(acquisition_time) if acquisition_time else None, values.whole(temporal_position),
         text(frame_of_reference), meta.transfer_syntax, values.windows(level, width),
         elements.pixel_offset, elements.pixel_length, values.description_flags(series_description),
-        is_lossy, tuple(remarks),
+        is_lossy, tuple(remarks), has_lut,
     )  # fmt: skip
 
 
@@ -168,10 +169,8 @@ def _check_bits(
 
 
 def _check_rescale(
-    slope: bytes | None, intercept: bytes | None, modality_lut: bytes | None, rescale_type: str, remarks: list[Remark]
+    slope: bytes | None, intercept: bytes | None, rescale_type: str, remarks: list[Remark]
 ) -> tuple[float | None, float | None]:
-    if modality_lut is not None and not intercept:
-        raise DicomError("BAD_RESCALE", "a Modality LUT Sequence instead of slope and intercept isn't read")
     if rescale_type and rescale_type not in {"HU", "US"}:
         remarks.append(Remark("NOT_HU", "RescaleType is neither HU nor unspecified"))
     if intercept is None and slope is None:

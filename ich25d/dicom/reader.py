@@ -8,6 +8,7 @@ environment says `ICH25D_PARSER=pydicom`, through pydicom.
 
 import os
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from ich25d.dicom import elements, foreign
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
 from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
-from ich25d.dicom.hounsfield import to_hu
+from ich25d.dicom.hounsfield import looked_up_hu, to_hu
 from ich25d.dicom.interpret import make_header
 from ich25d.errors import DicomError
 
@@ -81,7 +82,10 @@ def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None 
     """
     try:
         stored = _stored(content, header)
-        hu, remarks = to_hu(stored, header, out if out is not None and out.shape == stored.shape else None)
+        if header.has_modality_lut:
+            hu, remarks = looked_up_hu(stored, header, partial(foreign.through_modality_lut, content=bytes(content)))
+        else:
+            hu, remarks = to_hu(stored, header, out if out is not None and out.shape == stored.shape else None)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=header.image_id, series_id=header.series_id) from None
     return Slice(hu, remarks)

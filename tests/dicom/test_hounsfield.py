@@ -204,6 +204,11 @@ def test_absent_rescale_is_guessed_only_from_evidence(make_header: Callable[...,
     with pytest.raises(DicomError, match=r"^NO_RESCALE"):
         to_hu(head(300, 400), make_header(slope=None, intercept=None, is_signed=False))
 
+    skull = head(0, 40)
+    skull[16:32] = np.linspace(500, 1600, 64, dtype=np.uint16)  # HU whose air was cut off: the middle of bone is 1050
+    with pytest.raises(DicomError, match=r"^NO_RESCALE"):
+        to_hu(skull, make_header(slope=None, intercept=None, is_signed=False))
+
 
 def test_monochrome1_is_not_inverted(make_header: Callable[..., Header]) -> None:
     """The photometric interpretation says how to show HU, not what they are."""
