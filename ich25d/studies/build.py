@@ -26,7 +26,7 @@ from ich25d.studies.nothing import nothing_used
 from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
 from ich25d.studies.qc import QcRow, count_refused, write_qc
-from ich25d.studies.reading import build_all
+from ich25d.studies.reading import BYTES_PER_PX, build_all
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import FORMAT, VERSION, read_marker
 from ich25d.studies.tables import Tables, check_match, make_tables
@@ -36,9 +36,6 @@ from ich25d.studies.volume_file import volume_path
 
 COMMIT_S = 5.0
 """So much work at most is done twice after a kill."""
-
-BYTES_PER_PX = 1.0
-"""Compressed bytes a px, from the real scans with the head box, rounded up: for the check of free space."""
 
 MOSTLY = 0.5
 """A call that would drop more than this share of a store is taken for a slip."""
@@ -160,7 +157,9 @@ class _Build:
         return n_bytes is None or (path.is_file() and path.stat().st_size == n_bytes)
 
     def _check_space(self, todo: Sequence[SeriesPlan]) -> None:
-        need = sum(len(series) for series in todo) * int(BYTES_PER_PX * self.parameters["size"] ** 2)
+        need = sum(len(series) for series in todo) * int(
+            BYTES_PER_PX[self.parameters["crop"]] * self.parameters["size"] ** 2
+        )
         free = shutil.disk_usage(self.out).free
         if need > free:
             raise StoreError(f"the disk must have {need / 1e9:.1f} GB free (got {free / 1e9:.1f} GB) in {self.out}")
