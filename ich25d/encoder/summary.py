@@ -32,8 +32,6 @@ class CnnSummary:
 
     def lines(self) -> list[str]:
         """Return what was reached, as a table for people."""
-        if not self.is_first:
-            return []
         lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
         if self.scores:
             lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
