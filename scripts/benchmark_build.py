@@ -1,6 +1,6 @@
 """Measure `build-studies` against the loop that Kagglers write: CPU time a slice, one worker, warm files.
 
-    python scripts/benchmark_build.py DATA/rsna-intracranial-hemorrhage-detection [--repeat 3] [--json]
+    python scripts/benchmark_build.py DATA/rsna-intracranial-hemorrhage-detection [--repeat 5] [--json]
 
 Beside the folder lies the archive of the same name. Only ratios within one run mean anything: the loop and
 the builds take turns, and the best of each counts. The loop reads with pydicom, makes three windows in float,
@@ -75,7 +75,7 @@ def main() -> int:
     """Measure, print, and say by the exit code whether the targets hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     folder, archive = arguments.folder, arguments.folder.with_suffix(".zip")

@@ -119,12 +119,9 @@ def make_tables(
 
 
 def _frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> pd.DataFrame:
-    """Make a table of columns, numbers of the types given and all else text."""
+    """Make a table of columns, numbers of the types given and all else as it is."""
     return pd.DataFrame(
-        {
-            name: np.array(values, dtype=types[name]) if name in types else pd.array(values, dtype="str")
-            for name, values in columns.items()
-        }
+        {name: np.array(values, dtype=types[name]) if name in types else values for name, values in columns.items()}
     )
 
 
