@@ -83,8 +83,9 @@ class Anatomy:
         x = ((np.arange(left, right) - (width - 1) / 2) * dx).astype(np.float32)[None, :]
         y = ((np.arange(top, bottom) - (height - 1) / 2) * dy).astype(np.float32)[:, None]
         cos, sin = np.float32(np.cos(self.midline.angle)), np.float32(np.sin(self.midline.angle))
-        lateral = cos * x + sin * y - np.float32(self.midline.lateral_mm[index])
-        along = cos * y - sin * x - np.float32(self.midline.along_mm)
+        # What is added to a row or a column is added before they make a plane.
+        lateral = (cos * x - np.float32(self.midline.lateral_mm[index])) + sin * y
+        along = (cos * y - np.float32(self.midline.along_mm)) - sin * x
         return lateral, along
 
     def place(self, point: npt.NDArray[np.int16]) -> tuple[float, float, float]:

@@ -135,9 +135,13 @@ class Blob:
             square = np.zeros(nearest.shape, np.float32)
             steep = np.zeros_like(square)
             for axis, radius in zip(part.axes, part.radii_mm, strict=True):
-                along = (axis[0] * dx + axis[1] * dy + axis[2] * dz).astype(np.float32) / np.float32(radius)
-                square += along * along
-                steep += (along / np.float32(radius)) ** 2
+                # The plane itself comes last, and in single precision.
+                across, down = axis[0] * dx / radius, (axis[1] * dy + axis[2] * dz) / radius
+                along = across.astype(np.float32) + down.astype(np.float32)
+                along *= along
+                square += along
+                along *= np.float32(1 / radius**2)
+                steep += along
             np.minimum(nearest, (square - 1) / (2 * np.sqrt(steep) + 0.05), out=nearest)
         return nearest
 

@@ -85,9 +85,11 @@ class Painter:
             Painted HU and labels of the slice in the middle; None when the slab stays as it is.
         """
         of_image = np.array([key], np.uint64)
+        if np.isnan(target).any() or target.any():
+            return None
         bleeding = draw(of_image, self._seed, epoch, "paint")[0] < self._share
-        deceived = draw(of_image, self._seed, epoch, "decoy")[0] < self._decoys
-        if not (bleeding or deceived) or np.isnan(target).any() or target.any():
+        deceived = self._decoys > 0 and draw(of_image, self._seed, epoch, "decoy")[0] < self._decoys
+        if not (bleeding or deceived):
             return None
         anatomy = self.anatomy(series_id)
         if not anatomy.usable:

@@ -125,14 +125,13 @@ class StudyStore:
         out = np.empty((len(wanted), self.size, self.size), dtype=np.int16)
         try:
             volume = self._volume(series_id)
-            start = 0
-            while start < len(wanted):
-                # Runs of neighbours are read in one call.
-                stop = start + 1
-                while stop < len(wanted) and wanted[stop] == wanted[stop - 1] + 1:
-                    stop += 1
-                out[start:stop] = volume[wanted[start] : wanted[stop - 1] + 1]
-                start = stop
+            # A chunk in one block is a slice as it is: inflated in place, in half the time of the library's slicing.
+            is_plain = volume.chunks == volume.blocks == (1, self.size, self.size)
+            for place, index in enumerate(wanted):
+                if is_plain:
+                    volume.schunk.decompress_chunk(index, out[place])
+                else:
+                    out[place] = volume[index]
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"the volume of series {series_id} must be readable (got {type(error).__name__}) in {self.root}; "
