@@ -88,7 +88,8 @@ def looked_up_hu(
     Raises:
         DicomError: No table (`BAD_RESCALE`), or its values are neither HU nor tell their offset (`NO_RESCALE`).
     """
-    looked_up, kind = look_up(_masked(stored, header, None))
+    indices = _masked(stored, header, None)
+    looked_up, kind = look_up(indices)
     values = looked_up.astype(np.uint16)
     plain = header._replace(
         is_signed=False, bits_allocated=16, bits_stored=16, padding=None, padding_limit=None, slope=None, intercept=None
@@ -99,7 +100,7 @@ def looked_up_hu(
         if error.code != "NO_RESCALE" or kind != "HU":
             raise
         hu, remarks = to_hu(values, plain._replace(slope=1.0, intercept=0.0))
-    padded = _padded(stored, _masked(stored, header, None), header)
+    padded = _padded(stored, indices, header)
     if padded is not None:
         hu[padded] = HU_MIN
     return hu, (Remark("MODALITY_LUT", f"a table of type {'HU' if kind == 'HU' else 'other than HU'}"), *remarks)

@@ -15,7 +15,7 @@ from ich25d.errors import DicomError
 from ich25d.studies.listing import MEMBER_MARK, Entry, list_entries, open_file
 from ich25d.studies.zip import Member, read_at, read_member, read_member_head
 
-__all__ = ["MEMBER_MARK", "Content", "Entry", "Sources", "list_entries"]
+__all__ = ["MEMBER_MARK", "Entry", "Sources", "list_entries"]
 
 MAX_HELD_ARCHIVES = 64
 """Archives a process keeps open; beyond them, each read opens its own."""
