@@ -7,7 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_tissue, soft_edge, within
+from ich25d.bleeds.shape import (
+    Layer,
+    Sight,
+    Waves,
+    grid_mm,
+    head_box,
+    needed_area_mm2,
+    seen_in_tissue,
+    soft_edge,
+    within,
+)
 
 Plane = npt.NDArray[np.float32]
 
@@ -96,10 +106,9 @@ class FalxBand:
         lateral, along = anatomy.frame(index, box)
         x, y = grid_mm(anatomy, box)
         off = (along / np.float32(anatomy.midline.half_length_mm) - self.middle_along) / self.half_along
-        profile = np.clip((1 - off * off) * np.float32(tall), 0, 1) ** np.float32(0.5)
+        profile = np.sqrt(np.clip((1 - off * off) * np.float32(tall), 0, 1))
         uneven = np.clip(1 + 0.3 * self.waves.at(x, y, z), 0.4, 1.6)
-        depth = cut(anatomy.depth, index, box)
-        hangs = soft_edge(depth - np.float32(self.reach_mm), 6.0)
+        hangs = soft_edge(anatomy.depth_in(index, box) - np.float32(self.reach_mm), 6.0)
         thickness = np.float32(self.thickness_mm) * profile * uneven * hangs
         # The falx bends; its own path is followed a little.
         across = lateral * self.side
@@ -108,9 +117,12 @@ class FalxBand:
         if alpha.max() < 0.05:
             return None
         blood = self.density.at(x, y, z)
-        need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
-        seen = seen_in_tissue(alpha, self.density.hu - anatomy.brain_hu)
-        return Layer(box, alpha.astype(np.float32), blood, seen, need, in_fluid=False)
+
+        def look() -> Sight:
+            contrast = self.density.hu - anatomy.brain_hu
+            return seen_in_tissue(alpha, contrast), 1.3 * needed_area_mm2(anatomy, contrast)
+
+        return Layer(box, alpha.astype(np.float32), blood, look, in_fluid=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +178,9 @@ class TentBand:
         if alpha.max() < 0.1:
             return None
         blood = self.density.at(x, y, z)
-        need = 1.3 * needed_area_mm2(anatomy, self.density.hu - anatomy.brain_hu)
-        seen = seen_in_tissue(alpha, self.density.hu - anatomy.brain_hu)
-        return Layer(box, alpha, blood, seen, need, in_fluid=False)
+
+        def look() -> Sight:
+            contrast = self.density.hu - anatomy.brain_hu
+            return seen_in_tissue(alpha, contrast), 1.3 * needed_area_mm2(anatomy, contrast)
+
+        return Layer(box, alpha, blood, look, in_fluid=False)

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.shape import (
     Bleed,
-    Box,
     Layer,
+    Sight,
     Waves,
+    along_axis,
     box_around,
-    cut,
     grid_mm,
+    head_box,
     needed_area_mm2,
     seen_in_tissue,
     soft_edge,
@@ -91,10 +92,12 @@ class Blob:
         signed = np.full(bumps.shape, np.float32(1e3))
         for sub in samples:
             here = self._signed_mm(x, y, sub) + bumps
-            alpha += soft_edge(here, self.edge_mm) / len(samples)
+            alpha += soft_edge(here, self.edge_mm)
             np.minimum(signed, here, out=signed)
-        depth = cut(anatomy.depth, index, box)
-        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
+        alpha *= np.float32(1 / len(samples))
+        if alpha.max() < 0.05:
+            return None
+        depth = anatomy.depth_in(index, box)
         room = np.clip((depth - np.float32(self.depth_mm)) / np.float32(1.5), 0, 1)
         alpha *= room * within(anatomy, index, box)
         tone = self.texture.at(x, y, z)
@@ -106,14 +109,18 @@ class Blob:
         rim = None
         if self.rim_mm:
             fade = np.clip(1 - np.maximum(signed, 0) / np.float32(self.rim_mm), 0, 1)
-            rim = np.float32(self.rim_hu) * fade * (1 - alpha) * np.clip((depth - 3) / 3, 0, 1) * (1 - fluid)
+            deep = np.clip((depth - 3) / 3, 0, 1) * (1 - anatomy.fluid_in(index, box))
+            rim = np.asarray(np.float32(self.rim_hu) * fade * (1 - alpha) * deep, np.float32)
         push, push_box = None, None
         if self.push_mm:
             push_box = box_around(anatomy, float(middle[0]), float(middle[1]), reach + 22)
             push = self._push(anatomy, index, push_box, middle, float(np.sqrt(alpha.sum() / np.pi)))
-        seen = seen_in_tissue(alpha, self.hu - anatomy.brain_hu)
-        need = 0.9 * needed_area_mm2(anatomy, self.hu - anatomy.brain_hu)
-        return Layer(box, alpha, blood, seen, need, in_fluid=False, rim_hu=rim, push_mm=push, push_box=push_box)
+
+        def look() -> Sight:
+            contrast = self.hu - anatomy.brain_hu
+            return seen_in_tissue(alpha, contrast), 0.9 * needed_area_mm2(anatomy, contrast)
+
+        return Layer(box, alpha, blood, look, in_fluid=False, rim_hu=rim, push_mm=push, push_box=push_box)
 
     def _push(self, anatomy: Anatomy, index: int, box: Box | None, middle: Vector, radius_px: float) -> Float | None:
         """Return how far tissue gives way, mm (2, h, w): away from the middle, fading with distance."""
@@ -123,7 +130,7 @@ class Blob:
         dx, dy = x[None, :] - np.float32(middle[0]), y[:, None] - np.float32(middle[1])
         length = np.sqrt(dx * dx + dy * dy) + 1e-3
         outward = np.maximum(length - np.float32(radius_px * anatomy.spacing_mm[2]), 0)
-        free = np.clip((cut(anatomy.depth, index, box) - 2) / 10, 0, 1)
+        free = np.clip((anatomy.depth_in(index, box) - 2) / 10, 0, 1)
         amount = np.float32(self.push_mm) * np.exp(-outward / 10) * free * np.clip(length / 4, 0, 1)
         return np.stack([amount * dy / length, amount * dx / length])
 
@@ -131,17 +138,15 @@ class Blob:
         """Return about the distance to the surface of the union, negative inside."""
         nearest = np.full((len(y), len(x)), np.float32(1e3))
         for part in self.parts:
-            dx, dy, dz = x[None, :] - part.centre_mm[0], y[:, None] - part.centre_mm[1], z - part.centre_mm[2]
+            dx, dy, dz = x - part.centre_mm[0], y - part.centre_mm[1], float(z - part.centre_mm[2])
             square = np.zeros(nearest.shape, np.float32)
             steep = np.zeros_like(square)
             for axis, radius in zip(part.axes, part.radii_mm, strict=True):
-                # The plane itself comes last, and in single precision.
-                across, down = axis[0] * dx / radius, (axis[1] * dy + axis[2] * dz) / radius
-                along = across.astype(np.float32) + down.astype(np.float32)
-                along *= along
-                square += along
-                along *= np.float32(1 / radius**2)
-                steep += along
+                far = along_axis(axis, float(radius), dx, dy, dz)
+                far *= far
+                square += far
+                far *= np.float32(1 / radius**2)
+                steep += far
             np.minimum(nearest, (square - 1) / (2 * np.sqrt(steep) + 0.05), out=nearest)
         return nearest
 
@@ -156,11 +161,14 @@ def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.N
     """Draw a voxel of slice `index` that suits one of the sites of this level."""
     s = anatomy.scale
     level = float(anatomy.level_mm[index])
-    box = (0, 0, anatomy.depth.shape[1], anatomy.depth.shape[2])
+    box = head_box(anatomy, index)
+    if box is None:
+        return None
+    top, left, bottom, right = box
     lateral, along = anatomy.frame(index, box)
     side, back = np.abs(lateral) / s, along / s
-    depth = anatomy.depth[index] / np.float32(s)
-    tissue = (depth > 5) & (anatomy.fluid[index] < 90)
+    depth = anatomy.depth_in(index, box) / np.float32(s)
+    tissue = (depth > 5) & (anatomy.fluid[index, top:bottom, left:right] < 90)
     half = anatomy.midline.half_length_mm / s
     sites: list[tuple[str, float, npt.NDArray[np.bool_]]] = []
     if 58 < level < 86:
@@ -185,7 +193,7 @@ def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.N
     name, _, where = sites[int(rng.choice(len(sites), p=chances / chances.sum()))]
     places = np.flatnonzero(where.ravel())
     row, column = divmod(int(places[int(rng.integers(len(places)))]), where.shape[1])
-    return np.array([index, row, column], np.int16), name
+    return np.array([index, top + row, left + column], np.int16), name
 
 
 def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
@@ -202,7 +210,7 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
     biggest = {"deep": 24.0, "lobar": 30.0, "stem": 10.0, "cerebellar": 20.0, "contusion": 16.0}[site]
     radius = float(np.exp(rng.normal(np.log(8.5), 0.55)))
     radius = float(np.clip(radius, 2.6, biggest)) * s
-    _, height, width = anatomy.depth.shape
+    height, width = anatomy.plane_shape
     middle = np.array(
         [
             (int(point[2]) - (width - 1) / 2) * anatomy.spacing_mm[2],
@@ -233,4 +241,4 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         push_mm=float(rng.uniform(0.1, 0.35)) * radius if radius > 6 and rng.random() < 0.8 else 0.0,
         depth_mm=float(rng.choice([-1.5, 0.3, 1.5])) if site == "contusion" else 2.0,
     )
-    return Bleed("intraparenchymal", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
+    return Bleed("intraparenchymal", anatomy, shape, 0, anatomy.n_slices - 1)

@@ -6,8 +6,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Box, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid
+from ich25d.bleeds.anatomy import Anatomy, Box
+from ich25d.bleeds.shape import (
+    Bleed,
+    Layer,
+    Sight,
+    Waves,
+    box_where,
+    grid_mm,
+    head_box,
+    inner,
+    needed_area_mm2,
+    seen_in_fluid,
+)
 from ich25d.bleeds.skull import Float
 
 
@@ -48,10 +59,10 @@ class Cisterns:
         """Return the layer on slice `index`, None where no blood is."""
         z = float(anatomy.slice_position_mm[index])
         chosen = [part for part in self.spreads if abs(z - part.centre[2]) < 1.5 * part.radii[2]]
-        box = head_box(anatomy, index)
-        if not chosen or box is None:
+        head = head_box(anatomy, index)
+        if not chosen or head is None:
             return None
-        lateral, along = anatomy.frame(index, box)
+        lateral, along = anatomy.frame(index, head)
         weight = np.zeros(lateral.shape, np.float32)
         for part in chosen:
             (u, v, w), (a, b, c) = part.centre, part.radii
@@ -61,13 +72,17 @@ class Cisterns:
                 + np.float32(((z - w) / c) ** 2)
             )
             np.maximum(weight, np.float32(part.strength) * np.clip(2.2 * (1.35 - far), 0, 1), out=weight)
-        if weight.max() < 0.1:
+        # Two pixels more, which the ventricle's dilation and the blur may look at.
+        box = box_where(head, weight > 0, 2)
+        if box is None or weight.max() < 0.1:
             return None
+        reached = inner(head, box)
+        weight, lateral, along = weight[reached], lateral[reached], along[reached]
         x, y = grid_mm(anatomy, box)
-        weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.3), 0, 1)
-        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
+        weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - np.float32(0.3)), 0, 1)
+        fluid = anatomy.fluid_in(index, box)
         dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
-        free = fluid * (1 - dry / np.float32(255))
+        free = fluid * (1 - dry * np.float32(1 / 255))
         free *= _outside(anatomy, index, box, lateral, along)
         if self.gain > 1:
             wide = cv2.GaussianBlur(free, (0, 0), 0.7 / anatomy.spacing_mm[2])
@@ -76,9 +91,11 @@ class Cisterns:
             alpha = free * weight
         if alpha.max() < 0.08:
             return None
-        blood = np.full(alpha.shape, self.hu, np.float32)
-        seen = seen_in_fluid(anatomy, alpha, fluid, self.hu)
-        return Layer(box, alpha, blood, seen, needed_area_mm2(anatomy, 20.0), in_fluid=True)
+
+        def look() -> Sight:
+            return seen_in_fluid(anatomy, alpha, fluid, self.hu), needed_area_mm2(anatomy, 20.0)
+
+        return Layer(box, alpha, np.full(alpha.shape, self.hu, np.float32), look, in_fluid=True)
 
 
 def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
@@ -93,7 +110,7 @@ def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Floa
     if not 28 < anatomy.level_mm[index] < 84:
         return np.ones(lateral.shape, np.float32)
     s = anatomy.scale
-    depth = cut(anatomy.depth, index, box)
+    depth = anatomy.depth_in(index, box)
     back = along / np.float32(anatomy.midline.half_length_mm)
     side = np.abs(lateral)
     deep = np.clip((depth - 26 * s) / 4, 0, 1) * np.clip((34 * s - side) / 3, 0, 1)
@@ -104,10 +121,9 @@ def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Floa
     return free
 
 
-def seen_area_mm2(anatomy: Anatomy, shape: Cisterns, index: int) -> float:
-    """Return the area that would be seen on one slice."""
-    layer = shape.layer(anatomy, index)
-    return 0.0 if layer is None else float(layer.seen.sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
+def seen_area_mm2(anatomy: Anatomy, layer: Layer | None) -> float:
+    """Return the area of a layer that would be seen."""
+    return 0.0 if layer is None else float(layer.look()[0].sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
 
 
 def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.int16]) -> tuple[Spread, ...]:
@@ -180,6 +196,8 @@ def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             hu=anatomy.brain_hu + float(rng.uniform(12, 36)),
             gain=float(rng.uniform(1.0, 2.6)),
         )
-        if attempt == 7 or seen_area_mm2(anatomy, shape, near) > 60 * s**2:
-            return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
+        layer = shape.layer(anatomy, near)
+        if attempt == 7 or seen_area_mm2(anatomy, layer) > 60 * s**2:
+            ready = {} if layer is None else {near: layer}
+            return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, ready)
     return None

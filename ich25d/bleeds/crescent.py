@@ -5,16 +5,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.bands import Density, FalxBand, Plane, TentBand, draw_density
 from ich25d.bleeds.shape import (
     Bleed,
-    Box,
     Layer,
+    Sight,
     Waves,
-    cut,
+    box_where,
     grid_mm,
     head_box,
+    inner,
     needed_beside_bone,
     seen_in_tissue,
     soft_edge,
@@ -23,6 +24,9 @@ from ich25d.bleeds.shape import (
 
 FLOOR_RISE = (0.4, 0.65)
 """Distance to bone gained a mm upwards: beside a wall at most the first, over a floor at least the second."""
+
+PUSH_REACH_MM = 9.0
+"""Beyond its ends a crescent moves tissue no farther along the skull than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +65,30 @@ class Crescent:
         """Return the layer on slice `index`, None where the crescent does not reach."""
         z = float(anatomy.slice_position_mm[index])
         tall = 1 - ((z - self.middle_z_mm) / self.half_z_mm) ** 2
-        box = head_box(anatomy, index)
-        if tall <= 0 or box is None:
+        head = head_box(anatomy, index)
+        # Towards the base the layer thins out.
+        low = np.float32(np.clip((118 - anatomy.level_mm[index]) / 25, 0, 1))
+        if tall <= 0 or low <= 0 or head is None:
             return None
-        lateral, along = anatomy.frame(index, box)
-        # Its own half is enough.
-        own = np.flatnonzero((lateral * self.side).max(axis=0) > -1)
-        if len(own) == 0:
-            return None
-        left, right = int(own[0]), int(own[-1]) + 1
-        lateral, along = lateral[:, left:right], along[:, left:right]
-        box = (box[0], box[1] + left, box[2], box[1] + right)
-        x, y = grid_mm(anatomy, box)
+        lateral, along = anatomy.frame(index, head)
         ratio = np.float32(anatomy.midline.half_width_mm / anatomy.midline.half_length_mm)
-        angle = np.arctan2(np.abs(lateral), -along * ratio)
+        angle = cv2.phase(along * -ratio, np.abs(lateral))
         off = (angle - np.float32(self.middle_angle)) / np.float32(self.half_angle)
-        profile = np.clip((1 - off * off) * np.float32(tall), 0, 1) ** np.float32(self.flatness)
+        profile = (1 - off * off) * np.float32(tall)
+        box = box_where(head, (profile > 0) & (lateral * self.side > -1), round(PUSH_REACH_MM / anatomy.spacing_mm[2]))
+        if box is None:
+            return None
+        part = inner(head, box)
+        lateral, along = lateral[part], along[part]
+        x, y = grid_mm(anatomy, box)
+        profile = cv2.pow(np.clip(profile[part], 0, 1), self.flatness)
         uneven = 1 + np.float32(self.unevenness) * self.waves.at(x, y, z)
         thickness = np.float32(self.thickness_mm) * profile * np.clip(uneven, 0.3, 1.7)
-        depth = cut(anatomy.depth, index, box)
+        depth = anatomy.depth_in(index, box)
         across = lateral * self.side
-        # Towards the base the layer thins out, and bone that faces away from the middle (petrous
-        # ridge, clivus) stays bare.
-        low = np.float32(np.clip((118 - anatomy.level_mm[index]) / 25, 0, 1))
-        thickness = np.minimum(thickness, np.float32(0.45) * depth.max()) * low
+        # Bone that faces away from the middle (petrous ridge, clivus) stays bare.
+        deepest = np.float32(anatomy.depth_in(index, head).max())
+        thickness = np.minimum(thickness, np.float32(0.45) * deepest) * low
         rows, columns = _away_from_table(depth, anatomy)
         inward = -(rows * along + columns * lateral) / (np.sqrt(along * along + lateral * lateral) + 1)
         wall = np.clip(inward * 4 - 0.4, 0, 1) if low < 1 else np.float32(1)
@@ -98,10 +102,14 @@ class Crescent:
         if self.push:
             push = _push_from_table(depth, thickness * midline, self.push, anatomy, rows, columns)
         blood = self.density.at(x, y, z)
-        contrast = float(np.abs(blood[alpha > 0.5] - anatomy.brain_hu).mean()) if (alpha > 0.5).any() else 1.0
-        seen = seen_in_tissue(alpha, contrast)
-        need = needed_beside_bone(anatomy, seen, depth, contrast)
-        return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
+
+        def look() -> Sight:
+            full = alpha > 0.5
+            contrast = float(np.abs(blood[full] - anatomy.brain_hu).mean()) if full.any() else 1.0
+            seen = seen_in_tissue(alpha, contrast)
+            return seen, needed_beside_bone(anatomy, seen, depth, contrast)
+
+        return Layer(box, alpha, blood, look, in_fluid=False, push_mm=push)
 
 
 def over_floor(anatomy: Anatomy, index: int, box: Box) -> Plane:
@@ -113,7 +121,7 @@ def over_floor(anatomy: Anatomy, index: int, box: Box) -> Plane:
     below, above = max(index - 1, 0), min(index + 1, anatomy.n_slices - 1)
     if below == above:
         return np.zeros((box[2] - box[0], box[3] - box[1]), np.float32)
-    rise = cut(anatomy.depth, above, box) - cut(anatomy.depth, below, box)
+    rise = anatomy.depth_in(above, box) - anatomy.depth_in(below, box)
     gap = np.float32(anatomy.slice_position_mm[above] - anatomy.slice_position_mm[below])
     steep = cv2.GaussianBlur(rise / gap, (0, 0), 2.0 / anatomy.spacing_mm[2])
     over: Plane = np.clip((steep - FLOOR_RISE[0]) / (FLOOR_RISE[1] - FLOOR_RISE[0]), 0, 1)
@@ -202,4 +210,4 @@ def plan_crescent(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             density=draw_density(anatomy, rng, thickness),
             push=float(rng.uniform(0.4, 0.8)) if thickness > 2.5 and rng.random() < 0.85 else 0.0,
         )
-    return Bleed("subdural", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
+    return Bleed("subdural", anatomy, shape, 0, anatomy.n_slices - 1)

@@ -42,8 +42,7 @@ class Decoy:
             drawn,
             alpha=drawn.alpha * np.float32(self.opacity),
             blood_hu=(self.hu + texture).astype(np.float32),
-            seen=np.zeros_like(drawn.seen),
-            need_mm2=float("inf"),
+            look=lambda: (np.zeros(drawn.alpha.shape, bool), float("inf")),
         )
 
 

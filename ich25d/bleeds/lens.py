@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.shape import (
     Bleed,
     Layer,
+    Sight,
     Waves,
+    along_axis,
     box_around,
-    cut,
     grid_mm,
     needed_beside_bone,
     seen_in_tissue,
@@ -70,10 +71,9 @@ class Lens:
         nearest = np.full(bumps.shape, np.float32(1e3))
         for sub in samples:
             signed = self._signed_mm(x, y, sub) + bumps
-            alpha += soft_edge(signed, self.edge_mm) / len(samples)
+            alpha += soft_edge(signed, self.edge_mm)
             np.minimum(nearest, signed, out=nearest)
-        room = within(anatomy, index, box)
-        alpha *= room
+        alpha *= np.float32(1 / len(samples)) * within(anatomy, index, box)
         if alpha.max() < 0.05:
             return None
         tone = self.texture.at(x, y, z)
@@ -83,31 +83,34 @@ class Lens:
         push = None
         if self.push:
             push = self._push(anatomy, index, box, nearest)
-        contrast = self.hu - anatomy.brain_hu
-        seen = seen_in_tissue(alpha, contrast)
-        need = needed_beside_bone(anatomy, seen, cut(anatomy.depth, index, box), contrast)
-        return Layer(box, alpha, blood, seen, need, in_fluid=False, push_mm=push)
+
+        def look() -> Sight:
+            contrast = self.hu - anatomy.brain_hu
+            seen = seen_in_tissue(alpha, contrast)
+            return seen, needed_beside_bone(anatomy, seen, anatomy.depth_in(index, box), contrast)
+
+        return Layer(box, alpha, blood, look, in_fluid=False, push_mm=push)
 
     def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
         """Return about the distance to the ellipsoid's surface, negative inside."""
-        dx, dy, dz = x[None, :] - self.centre_mm[0], y[:, None] - self.centre_mm[1], z - self.centre_mm[2]
+        dx, dy, dz = x - self.centre_mm[0], y - self.centre_mm[1], float(z - self.centre_mm[2])
         square = np.zeros((len(y), len(x)), np.float32)
         steep = np.zeros_like(square)
         for k, (axis, radius) in enumerate(zip(self.axes, self.radii_mm, strict=True)):
-            part = (axis[0] * dx + axis[1] * dy + axis[2] * dz).astype(np.float32) / np.float32(radius)
+            far = along_axis(axis, float(radius), dx, dy, dz)
             if k == 0:
                 # Outwards the lens goes on to the bone, where the skull leans away from it.
-                part = np.where(part < 0, np.minimum(part + np.float32(14 / radius), 0), part)
-            square += part * part
-            steep += (part / np.float32(radius)) ** 2
+                far = np.maximum(far, 0) + np.minimum(far + np.float32(14 / radius), 0)
+            far *= far
+            square += far
+            far *= np.float32(1 / radius**2)
+            steep += far
         # First-order distance: value over slope of the implicit surface.
-        return ((square - 1) / (2 * np.sqrt(steep) + 1e-3)).astype(np.float32)
+        return np.asarray((square - 1) / (2 * np.sqrt(steep) + 1e-3), np.float32)
 
-    def _push(
-        self, anatomy: Anatomy, index: int, box: tuple[int, int, int, int], signed: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+    def _push(self, anatomy: Anatomy, index: int, box: Box, signed: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return how far tissue gives way, mm (2, h, w): along the normal, fading with distance."""
-        depth = cut(anatomy.depth, index, box)
+        depth = anatomy.depth_in(index, box)
         free = np.clip((depth - 2) / 8, 0, 1)
         thickness = max(float(self.radii_mm[0]) - 2.0, 0.0)
         amount = np.float32(self.push * thickness) * np.exp(-np.maximum(signed, 0) / 16) * free
@@ -117,14 +120,14 @@ class Lens:
 def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: float = 14.0) -> Vector | None:
     """Return the unit vector x, y, z that leads from a point of the inner table into the brain."""
     index, row, column = (int(value) for value in point)
-    n, height, width = anatomy.depth.shape
+    height, width = anatomy.plane_shape
     reach = max(3, round(reach_mm / anatomy.spacing_mm[2]))
-    low, high = max(0, index - 1), min(n, index + 2)
+    low, high = max(0, index - 1), min(anatomy.n_slices, index + 2)
     top, bottom = max(0, row - reach), min(height, row + reach + 1)
     left, right = max(0, column - reach), min(width, column + reach + 1)
-    depth = anatomy.depth[low:high, top:bottom, left:right].astype(np.float32)
-    if depth.shape[1] < 3 or depth.shape[2] < 3:
+    if bottom - top < 3 or right - left < 3:
         return None
+    depth = np.stack([anatomy.depth_in(near, (top, left, bottom, right)) for near in range(low, high)])
     rows: npt.NDArray[np.float32] = np.asarray(np.gradient(depth, anatomy.spacing_mm[1], axis=1))
     columns: npt.NDArray[np.float32] = np.asarray(np.gradient(depth, anatomy.spacing_mm[2], axis=2))
     inside = depth > 0.5
@@ -167,7 +170,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         if rng.random() > chance or abs(normal[2]) > 0.9:
             continue
         index, row, column = (int(value) for value in point)
-        _, height, width = anatomy.depth.shape
+        height, width = anatomy.plane_shape
         x = (column - (width - 1) / 2) * anatomy.spacing_mm[2]
         y = (row - (height - 1) / 2) * anatomy.spacing_mm[1]
         centre = np.array([x, y, anatomy.slice_position_mm[index]])
@@ -188,14 +191,12 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )
-        return whole_range(anatomy, "epidural", shape, float(centre[2]), max(tall, thickness), rng)
+        return whole_range(anatomy, "epidural", shape, float(centre[2]), max(tall, thickness))
     return None
 
 
-def whole_range(
-    anatomy: Anatomy, label: str, shape: Lens, z_mm: float, reach_mm: float, rng: np.random.Generator
-) -> Bleed:
+def whole_range(anatomy: Anatomy, label: str, shape: Lens, z_mm: float, reach_mm: float) -> Bleed:
     """Wrap a shape with the slices it may reach."""
     near = np.flatnonzero(np.abs(anatomy.slice_position_mm - z_mm) <= reach_mm + 2 * anatomy.spacing_mm[0])
     first, last = (int(near[0]), int(near[-1])) if len(near) else (0, anatomy.n_slices - 1)
-    return Bleed(label, anatomy, shape, first, last, int(rng.integers(2**31)))
+    return Bleed(label, anatomy, shape, first, last)

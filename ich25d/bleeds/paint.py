@@ -3,18 +3,19 @@
 The shapes are decided in space once; a slice looks the same whichever slices are asked for with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.blob import plan_blob
 from ich25d.bleeds.cisterns import plan_cisterns
 from ich25d.bleeds.crescent import plan_crescent
 from ich25d.bleeds.lens import plan_lens
-from ich25d.bleeds.shape import Bleed, Box, Layer, trimmed
+from ich25d.bleeds.shape import Bleed, Layer, inner, trimmed
 from ich25d.bleeds.skull import Bool, Float
 from ich25d.bleeds.ventricle import has_ventricle, plan_ventricle
 from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
@@ -58,6 +59,12 @@ TISSUE_FROM_HU = -40.0
 BONE_FROM_HU = 130.0
 BONE_ONLY_HU = 230.0
 """Between these the paint fades out: such a pixel is part bone."""
+
+LEAST_PUSH_MM = 0.2
+"""A bleed that pushes less pushes nothing."""
+
+STILL_PX = 0.03
+"""A pixel that moves less stays as it was scanned."""
 
 
 def plan_bleeds(
@@ -104,32 +111,49 @@ def plan_bleeds(
     return bleeds
 
 
-def _shifts(layers: Sequence[Layer], shape: tuple[int, int]) -> Float | None:
-    """Return the sum of all pushes in mm, float32 (2, H, W); None where nothing moves."""
-    pushes = [layer for layer in layers if layer.push_mm is not None and np.abs(layer.push_mm).max() > 0.2]
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Where the tissue of a slice is pushed to.
+
+    Args:
+        box: top, left, bottom, right of the part that moves.
+        px: Rows and columns that it moves by, float32 (2, h, w).
+    """
+
+    box: Box
+    px: Float
+
+    @property
+    def moves(self) -> Bool:
+        """Which pixels of the box move, bool (h, w)."""
+        moves: Bool = np.abs(self.px).max(axis=0) >= STILL_PX
+        return moves
+
+    def moved(self, plane: Float, interpolation: int) -> Float:
+        """Return the box of a plane (H, W) after the push, float32 (h, w)."""
+        top, left, bottom, right = self.box
+        x = np.arange(left, right, dtype=np.float32)[None, :] - self.px[1]
+        y = np.arange(top, bottom, dtype=np.float32)[:, None] - self.px[0]
+        moved: Float = cv2.remap(plane, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        return moved
+
+
+def _shift(layers: Sequence[Layer], spacing_mm: tuple[float, float, float]) -> Shift | None:
+    """Return the sum of all pushes of a slice; None where nothing moves."""
+    pushes = [
+        (layer.push_box or layer.box, layer.push_mm)
+        for layer in layers
+        if layer.push_mm is not None and max(layer.push_mm.max(), -layer.push_mm.min()) > LEAST_PUSH_MM
+    ]
     if not pushes:
         return None
-    total = np.zeros((2, *shape), np.float32)
-    for layer in pushes:
-        assert layer.push_mm is not None
-        top, left, bottom, right = layer.push_box or layer.box
-        total[:, top:bottom, left:right] += layer.push_mm
-    return total
-
-
-def _moved(plane: Float, shift_px: Float, *, smooth: bool) -> Float:
-    """Return a plane of which every pixel comes from `shift_px` (2, h, w) away."""
-    moving = np.abs(shift_px).max(axis=0) > 0.03
-    rows, columns = np.flatnonzero(moving.any(axis=1)), np.flatnonzero(moving.any(axis=0))
-    if len(rows) == 0:
-        return plane
-    part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-    x = np.float32(columns[0]) + np.arange(columns[-1] - columns[0] + 1, dtype=np.float32)[None, :] - shift_px[1][part]
-    y = np.float32(rows[0]) + np.arange(rows[-1] - rows[0] + 1, dtype=np.float32)[:, None] - shift_px[0][part]
-    kind = cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC
-    result = plane.copy()
-    result[part] = cv2.remap(plane, x, y, kind, borderMode=cv2.BORDER_REPLICATE)
-    return result
+    tops, lefts, bottoms, rights = zip(*(box for box, _ in pushes), strict=True)
+    whole = (min(tops), min(lefts), max(bottoms), max(rights))
+    total = np.zeros((2, whole[2] - whole[0], whole[3] - whole[1]), np.float32)
+    for box, push_mm in pushes:
+        total[:, *inner(whole, box)] += push_mm
+    total /= np.array(spacing_mm[1:], np.float32)[:, None, None]
+    return Shift(whole, total)
 
 
 NOISE_FROM = ((0, 0), (0, 21), (19, -9), (-23, 7), (5, -25), (-14, -17), (31, 13))
@@ -140,98 +164,117 @@ NOISE_REACH = 36
 """Pixels around a layer that `_noise` looks at."""
 
 
-def _noise(scanned: Float, anatomy: Anatomy, index: int, box: Box) -> Float:
-    """Return the scanner's noise in a box of a slice, free of anatomy, float32 (h, w).
+def _noise(scanned: Float, anatomy: Anatomy, index: int, box: Box, blood: Bool) -> Float:
+    """Return the scanner's noise in a box of a slice, free of anatomy where blood is, float32 (h, w).
 
     What a blur takes away is noise only where no edge runs. Elsewhere the noise of a quiet place
     nearby is put in, or the folds of the brain would shine through the clot.
     """
     height, width = scanned.shape
     top, left = max(0, box[0] - NOISE_REACH), max(0, box[1] - NOISE_REACH)
-    around = np.s_[top : min(height, box[2] + NOISE_REACH), left : min(width, box[3] + NOISE_REACH)]
-    part = scanned[around]
-    depth = anatomy.depth[index][around].astype(np.float32)
-    inside = ((depth > 0) & (part < BONE_FROM_HU) & (part > -60)).astype(np.float32)
-    near, wide = _masked_blur(part, inside, 1.2), _masked_blur(part, inside, 3.0)
-    sigma = float(anatomy.noise_hu[index])
-    quiet = (np.abs(near - wide) < 1.2 + 0.5 * sigma) & (inside > 0) & (depth > 1.5)
+    bottom, right = min(height, box[2] + NOISE_REACH), min(width, box[3] + NOISE_REACH)
+    part = scanned[top:bottom, left:right]
+    depth = anatomy.depth_in(index, (top, left, bottom, right))
+    inside = (depth > 0) & (part < BONE_FROM_HU) & (part > -60)
+    mask = inside.astype(np.float32)
+    near, wide = _masked_blur(part, mask, 1.2), _masked_blur(part, mask, 3.0, half=True)
+    sigma = np.float32(anatomy.noise_hu[index])
+    inside &= depth > 1.5
+    quiet = (np.abs(near - wide) < 1.2 + 0.5 * sigma) & inside
     residual = part - wide
     rows, columns = box[2] - box[0], box[3] - box[1]
-    own = np.s_[box[0] - top : box[2] - top, box[1] - left : box[3] - left]
-    result: Float = np.clip((part - near)[own], -1.5 * sigma, 1.5 * sigma) * inside[own]
-    wanted = inside[own] > 0
-    for down, right in NOISE_FROM:
-        y, x = box[0] - top + down, box[1] - left + right
+    own = inner((top, left, bottom, right), box)
+    result: Float = np.clip((part - near)[own], -1.5 * sigma, 1.5 * sigma)
+    result *= mask[own]
+    wanted = (mask[own] > 0) & blood
+    for down, across in NOISE_FROM:
         # Where the donor's box leaves the picture, it is shifted back.
-        y, x = max(0, min(y, part.shape[0] - rows)), max(0, min(x, part.shape[1] - columns))
+        y = max(0, min(own[0].start + down, part.shape[0] - rows))
+        x = max(0, min(own[1].start + across, part.shape[1] - columns))
         donor = np.s_[y : y + rows, x : x + columns]
         take = wanted & quiet[donor]
         np.copyto(result, residual[donor], where=take)
-        wanted &= ~take
+        wanted ^= take
         if not wanted.any():
             break
     return result
 
 
-def _masked_blur(plane: Float, mask: Float, sigma_px: float) -> Float:
-    """Return the mean of the masked pixels around each pixel."""
-    weight = cv2.GaussianBlur(mask, (0, 0), sigma_px)
-    total: Float = cv2.GaussianBlur(plane * mask, (0, 0), sigma_px)
-    total /= np.maximum(weight, 1e-3)
-    return total
+def _masked_blur(plane: Float, mask: Float, sigma_px: float, *, half: bool = False) -> Float:
+    """Return the mean of the masked pixels around each pixel; from every second one where the blur is wide."""
+    total, weight = plane * mask, mask
+    if half:
+        small = (max(1, plane.shape[1] // 2), max(1, plane.shape[0] // 2))
+        total, weight = (cv2.resize(each, small, interpolation=cv2.INTER_AREA) for each in (total, mask))
+        sigma_px /= 2
+    total = cv2.GaussianBlur(total, (0, 0), sigma_px)
+    total /= np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma_px), np.float32(1e-3))
+    if half:
+        total = cv2.resize(total, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(total)
 
 
 def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: int) -> None:
     """Lay one layer over a slice, in place; `scanned` gives the noise, as no tissue was moved in it."""
     top, left, bottom, right = layer.box
     part = plane[top:bottom, left:right]
-    free = np.clip((BONE_ONLY_HU - part) / (BONE_ONLY_HU - BONE_FROM_HU), 0, 1)
+    free = np.clip((BONE_ONLY_HU - part) * np.float32(1 / (BONE_ONLY_HU - BONE_FROM_HU)), 0, 1)
     lift = np.float32(anatomy.tissue_hu[index] - anatomy.brain_hu)
     if layer.rim_hu is not None:
         part += layer.rim_hu * free
     # Next to bone a pixel is brighter than its tissue; blood is added there, not put in its place,
     # or a dark line would be left between the lens and the skull.
-    depth = anatomy.depth[index, top:bottom, left:right].astype(np.float32)
-    glow = np.maximum(part - np.float32(anatomy.tissue_hu[index] + 8), 0) * np.clip(1.3 - depth / 2.2, 0, 1)
-    part += layer.alpha * free * (layer.blood_hu + lift + _noise(scanned, anatomy, index, layer.box) + glow - part)
+    added = _noise(scanned, anatomy, index, layer.box, layer.alpha > 0)
+    added += np.maximum(part - np.float32(anatomy.tissue_hu[index] + 8), 0) * np.clip(
+        1.3 - anatomy.depth_in(index, layer.box) * np.float32(1 / 2.2), 0, 1
+    )
+    added += layer.blood_hu + lift
+    added -= part
+    added *= layer.alpha
+    added *= free
+    part += added
 
 
-def _compose(bleeds: Sequence[Bleed], index: int) -> tuple[list[tuple[Bleed, Layer]], Float | None]:
-    """Return the layers of a slice, those in CSF first, and the shift of tissue in pixels."""
+def _compose(bleeds: Sequence[Bleed], index: int) -> tuple[list[tuple[Bleed, Layer]], Shift | None]:
+    """Return the layers of a slice, those in CSF first, and how they push its tissue."""
     layers = [(bleed, trimmed(layer)) for bleed in bleeds if (layer := bleed.layer(index)) is not None]
     layers.sort(key=lambda item: not item[1].in_fluid)
     if not layers:
         return [], None
-    anatomy = layers[0][0].anatomy
-    shift = _shifts([layer for _, layer in layers], anatomy.depth.shape[1:])
-    if shift is not None:
-        shift /= np.array(anatomy.spacing_mm[1:], np.float32)[:, None, None]
-    return layers, shift
+    return layers, _shift([layer for _, layer in layers], layers[0][0].anatomy.spacing_mm)
 
 
-def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Float | None, shape: tuple[int, int]) -> Bool:
+def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Shift | None, shape: tuple[int, int]) -> Bool:
     """Return where each subtype would be seen on a slice, bool (5, H, W); empty where too little is."""
     masks = np.zeros((N_LABELS - 1, *shape), bool)
     for name_index, name in enumerate(SUBTYPES):
         own = [(bleed, layer) for bleed, layer in layers if bleed.label == name]
         if not own:
             continue
+        need = float("inf")
         for _, layer in own:
             top, left, bottom, right = layer.box
-            mask = np.zeros(shape, np.float32)
-            mask[top:bottom, left:right] = layer.seen
+            seen, need_mm2 = layer.look()
+            need = min(need, need_mm2)
             if layer.in_fluid and shift is not None:
-                mask = _moved(mask, shift, smooth=True)
-            masks[name_index] |= mask > 0.5
+                mask = np.zeros(shape, np.float32)
+                mask[top:bottom, left:right] = seen
+                mask[inner((0, 0, *shape), shift.box)] = shift.moved(mask, cv2.INTER_LINEAR)
+                masks[name_index] |= mask > 0.5
+            else:
+                masks[name_index, top:bottom, left:right] |= seen
         anatomy = own[0][0].anatomy
-        need = min(layer.need_mm2 for _, layer in own)
         if masks[name_index].sum() * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] < need:
             masks[name_index] = False
     return masks
 
 
 def paint(
-    hu: npt.NDArray[np.int16], slice_indices: Sequence[int], bleeds: Sequence[Bleed]
+    hu: npt.NDArray[np.int16],
+    slice_indices: Sequence[int],
+    bleeds: Sequence[Bleed],
+    *,
+    labelled: Container[int] | None = None,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
     """Paint bleeds into some slices of their head; everything was drawn when they were planned.
 
@@ -239,10 +282,11 @@ def paint(
         hu: int16 (k, H, W), the wanted slices as scanned.
         slice_indices: Which slices of the scan they are; may repeat.
         bleeds: What `plan_bleeds` returned for this head.
+        labelled: Which of these slices get labels, for who needs no others; by default all.
 
     Returns:
         The painted slices, int16 (k, H, W), and labels, uint8 (k, 6) in `LABELS` order: 1 where
-        enough of the bleed would be seen on that slice.
+        enough of the bleed would be seen on that slice; 0 on those that get none.
     """
     painted = hu.copy()
     labels = np.zeros((len(hu), N_LABELS), np.uint8)
@@ -258,14 +302,15 @@ def paint(
                 _blend(plane, scanned, layer, anatomy, int(index))
         if shift is not None:
             # A cubic curve swings over at an edge of bone or air; what moves is neither.
-            moved = _moved(np.clip(plane, TISSUE_FROM_HU, BONE_ONLY_HU), shift, smooth=False)
-            still = (np.abs(shift).max(axis=0) < 0.03) | (plane > BONE_FROM_HU) | (moved > BONE_FROM_HU)
-            plane = np.where(still, plane, moved)
+            moved = shift.moved(np.clip(plane, TISSUE_FROM_HU, BONE_ONLY_HU), cv2.INTER_CUBIC)
+            part = plane[inner((0, 0, *plane.shape), shift.box)]
+            np.copyto(part, moved, where=shift.moves & (part <= BONE_FROM_HU) & (moved <= BONE_FROM_HU))
         for _, layer in layers:
             if not layer.in_fluid:
                 _blend(plane, scanned, layer, anatomy, int(index))
         painted[k] = np.rint(plane).astype(np.int16)
-        labels[k, : N_LABELS - 1] = _seen(layers, shift, hu.shape[1:]).any(axis=(1, 2))
+        if labelled is None or index in labelled:
+            labels[k, : N_LABELS - 1] = _seen(layers, shift, anatomy.plane_shape).any(axis=(1, 2))
     labels[:, ANY_INDEX] = labels[:, :ANY_INDEX].max(axis=1)
     return painted, labels
 
@@ -286,5 +331,5 @@ def truth_masks(bleeds: Sequence[Bleed], slice_indices: Sequence[int] | None = N
     planes = []
     for index in wanted:
         layers, shift = _compose(bleeds, int(index))
-        planes.append(_seen(layers, shift, anatomy.depth.shape[1:]))
+        planes.append(_seen(layers, shift, anatomy.plane_shape))
     return np.stack(planes, axis=1)

@@ -1,17 +1,18 @@
 """What a painted bleed is: a shape in a head, and the layer it lays over one slice."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy
+from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.skull import Bool, Float
 
-Box = tuple[int, int, int, int]
-"""top, left, bottom, right in pixels."""
+Sight = tuple[Bool, float]
+"""Where a reader would see a bleed, bool (h, w), and the area in mm2 from which on the slice counts as positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,7 @@ class Layer:
         box: top, left, bottom, right.
         alpha: Share of blood in each pixel, float32 (h, w) in [0, 1].
         blood_hu: HU of the blood, float32 (h, w).
-        seen: Where a reader would see it, bool (h, w).
-        need_mm2: Area of `seen` from which on the slice counts as positive.
+        look: Gives where it would be seen in the box, and from which area on; asked where labels are wanted.
         in_fluid: True where the blood takes the place of CSF (SAH, IVH): such a layer moves along
             when a clot pushes the tissue.
         rim_hu: HU added around the blood (oedema), float32 (h, w), or None.
@@ -34,8 +34,7 @@ class Layer:
     box: Box
     alpha: Float
     blood_hu: Float
-    seen: Bool
-    need_mm2: float
+    look: Callable[[], Sight]
     in_fluid: bool
     rim_hu: Float | None = None
     push_mm: Float | None = None
@@ -47,17 +46,21 @@ def trimmed(layer: Layer) -> Layer:
     touched = layer.alpha > 0.01
     if layer.rim_hu is not None:
         touched |= np.abs(layer.rim_hu) > 0.05
-    rows, columns = np.flatnonzero(touched.any(axis=1)), np.flatnonzero(touched.any(axis=0))
-    if len(rows) == 0:
+    box = box_where(layer.box, touched)
+    if box is None:
         return layer
-    part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-    top, left, _, _ = layer.box
+    part = inner(layer.box, box)
+
+    def look() -> Sight:
+        seen, need_mm2 = layer.look()
+        return seen[part], need_mm2
+
     return replace(
         layer,
-        box=(top + part[0].start, left + part[1].start, top + part[0].stop, left + part[1].stop),
+        box=box,
         alpha=layer.alpha[part],
         blood_hu=layer.blood_hu[part],
-        seen=layer.seen[part],
+        look=look,
         rim_hu=None if layer.rim_hu is None else layer.rim_hu[part],
         push_box=layer.push_box or layer.box,
     )
@@ -80,7 +83,7 @@ class Bleed:
         shape: Form, density and texture.
         first: Lowest slice it may reach.
         last: Highest slice it may reach.
-        seed: Seeds what is drawn a slice.
+        ready: Layers that planning had to draw already, by slice.
     """
 
     label: str
@@ -88,10 +91,12 @@ class Bleed:
     shape: Shape
     first: int
     last: int
-    seed: int
+    ready: Mapping[int, Layer] = field(default_factory=dict)
 
     def layer(self, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where the bleed does not reach."""
+        if index in self.ready:
+            return self.ready[index]
         return self.shape.layer(self.anatomy, index) if self.first <= index <= self.last else None
 
 
@@ -117,19 +122,20 @@ class Waves:
 
     def at(self, x_mm: npt.NDArray[np.floating], y_mm: npt.NDArray[np.floating], z_mm: float) -> Float:
         """Return the field on a grid: x (w,), y (h,), one z; float32 (h, w)."""
-        kx, ky, kz = self.vectors.T
-        across = np.outer(kx, x_mm).astype(np.float32)
-        down = (np.outer(ky, y_mm) + (self.phases + kz * z_mm)[:, None]).astype(np.float32)
+        kx, ky, kz = self.vectors.T[:, :, None]
+        across = (kx * x_mm).astype(np.float32)
+        down = (ky * y_mm + (self.phases[:, None] + kz * z_mm)).astype(np.float32)
         # sin(a + b) = sin a cos b + cos a sin b: one product of real matrices for all waves at once.
         left = np.concatenate([np.sin(down), np.cos(down)])
         right = np.concatenate([np.cos(across), np.sin(across)])
-        field: Float = (left.T @ right) * np.float32(np.sqrt(2 / len(kx)))
+        left *= np.float32(np.sqrt(2 / len(kx)))
+        field: Float = left.T @ right
         return field
 
 
 def grid_mm(anatomy: Anatomy, box: Box) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return x (w,) and y (h,) in mm from the middle of the image, of a box's columns and rows."""
-    _, height, width = anatomy.depth.shape
+    height, width = anatomy.plane_shape
     _, dy, dx = anatomy.spacing_mm
     x = (np.arange(box[1], box[3]) - (width - 1) / 2) * dx
     y = (np.arange(box[0], box[2]) - (height - 1) / 2) * dy
@@ -138,7 +144,7 @@ def grid_mm(anatomy: Anatomy, box: Box) -> tuple[npt.NDArray[np.float32], npt.ND
 
 def box_around(anatomy: Anatomy, x_mm: float, y_mm: float, radius_mm: float) -> Box | None:
     """Return the box of a circle, cut at the image's edge; None where nothing is left."""
-    _, height, width = anatomy.depth.shape
+    height, width = anatomy.plane_shape
     _, dy, dx = anatomy.spacing_mm
     column, row = x_mm / dx + (width - 1) / 2, y_mm / dy + (height - 1) / 2
     reach_x, reach_y = radius_mm / dx, radius_mm / dy
@@ -157,21 +163,73 @@ def head_box(anatomy: Anatomy, index: int) -> Box | None:
     return (top, left, bottom, right) if bottom > top else None
 
 
-def cut(array: npt.NDArray[np.generic], index: int, box: Box) -> Float:
-    """Return a box of one slice of a map as float32."""
-    return array[index, box[0] : box[2], box[1] : box[3]].astype(np.float32)
+def box_where(box: Box, wanted: Bool, margin_px: int = 0) -> Box | None:
+    """Return the smallest box within a box that holds all wanted pixels and a margin; None where none is wanted.
+
+    Args:
+        box: top, left, bottom, right.
+        wanted: Its pixels, bool (h, w).
+        margin_px: Pixels around them, cut at the box.
+    """
+    rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
+    if len(rows) == 0:
+        return None
+    top, left, bottom, right = box
+    return (
+        max(top, top + int(rows[0]) - margin_px),
+        max(left, left + int(columns[0]) - margin_px),
+        min(bottom, top + int(rows[-1]) + 1 + margin_px),
+        min(right, left + int(columns[-1]) + 1 + margin_px),
+    )
+
+
+def inner(box: Box, part: Box) -> tuple[slice, slice]:
+    """Return the rows and columns of an array over `box` that lie over `part`, which lies within it."""
+    top, left, _, _ = box
+    return slice(part[0] - top, part[2] - top), slice(part[1] - left, part[3] - left)
+
+
+def along_axis(
+    axis: npt.NDArray[np.float64],
+    radius_mm: float,
+    x_mm: npt.NDArray[np.floating],
+    y_mm: npt.NDArray[np.floating],
+    z_mm: float,
+) -> Float:
+    """Return how far a grid lies along a half axis of an ellipsoid, in half axes from its middle.
+
+    Args:
+        axis: Unit vector x, y, z.
+        radius_mm: Half the axis.
+        x_mm: Columns from the middle, (w,).
+        y_mm: Rows from the middle, (h,).
+        z_mm: The slice from the middle.
+
+    Returns:
+        float32 (h, w).
+    """
+    # The plane itself comes last, and in single precision.
+    across = (axis[0] * x_mm / radius_mm).astype(np.float32)
+    down = ((axis[1] * y_mm + axis[2] * z_mm) / radius_mm).astype(np.float32)
+    far: Float = across[None, :] + down[:, None]
+    return far
 
 
 def soft_edge(signed_mm: Float, width_mm: float) -> Float:
     """Return 1 inside, 0 outside and a smooth step of a given width where `signed_mm` crosses 0."""
-    step = np.clip(0.5 - signed_mm / np.float32(width_mm), 0, 1)
-    smooth: Float = step * step * (3 - 2 * step)
+    step = signed_mm * np.float32(-1 / width_mm)
+    step += np.float32(0.5)
+    np.clip(step, 0, 1, out=step)
+    smooth: Float = step * step
+    step *= -2
+    step += 3
+    smooth *= step
     return smooth
 
 
 def within(anatomy: Anatomy, index: int, box: Box) -> Float:
     """Return 1 in the intracranial space of a box and one pixel around it, float32."""
-    inside = (cut(anatomy.depth, index, box) > 0).astype(np.uint8)
+    inside = (anatomy.depth_steps[index, box[0] : box[2], box[1] : box[3]] > 0).astype(np.uint8)
     room: Float = cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
     return room
 
@@ -189,7 +247,7 @@ def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float)
     Args:
         anatomy: The head.
         alpha: Share of blood, float32 (h, w).
-        share: `Anatomy.fluid` of the same pixels in [0, 1].
+        share: `Anatomy.fluid_in` of the same pixels.
         blood_hu: HU of the blood.
 
     Returns:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Waves, cut, grid_mm, head_box, needed_area_mm2, seen_in_fluid, soft_edge
+from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, grid_mm, head_box, needed_area_mm2, seen_in_fluid, soft_edge
 from ich25d.bleeds.skull import Bool, Float
 
 
@@ -58,17 +58,19 @@ class Ventricle:
             + (along - np.float32(self.centre[1])) ** 2
             + np.float32((z - self.centre[2]) ** 2)
         )
-        bumps = 2.0 * self.patches.at(x, y, z)
-        weight = soft_edge(far + bumps - np.float32(self.radius_mm), 4.0) * np.float32(self.share)
+        patches = self.patches.at(x, y, z)
+        weight = soft_edge(far + 2 * patches - np.float32(self.radius_mm), 4.0) * np.float32(self.share)
         weight *= soft_edge(np.float32(self.level_mm) - y[:, None], self.level_edge_mm)
-        weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - 0.4), 0, 1)
-        alpha = np.minimum(cut(anatomy.ventricle, index, box) * np.float32(1.2 / 255), 1) * weight * allowed
+        weight *= np.clip(1 + np.float32(self.patchiness) * (patches - np.float32(0.4)), 0, 1)
+        alpha = np.minimum(anatomy.ventricle_in(index, box) * np.float32(1.2), 1) * weight * allowed
         if alpha.max() < 0.1:
             return None
-        fluid = cut(anatomy.fluid, index, box) / np.float32(255)
-        blood = np.full(alpha.shape, self.hu, np.float32)
-        seen = seen_in_fluid(anatomy, alpha, fluid, self.hu)
-        return Layer(box, alpha, blood, seen, 0.8 * needed_area_mm2(anatomy, 20.0), in_fluid=True)
+
+        def look() -> Sight:
+            seen = seen_in_fluid(anatomy, alpha, anatomy.fluid_in(index, box), self.hu)
+            return seen, 0.8 * needed_area_mm2(anatomy, 20.0)
+
+        return Layer(box, alpha, np.full(alpha.shape, self.hu, np.float32), look, in_fluid=True)
 
 
 def is_central(anatomy: Anatomy, index: int, lateral: Float, along: Float) -> Bool:
@@ -106,7 +108,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
     chance = 1.0 if rng.random() < 0.35 else 0.35
     others = [side for side in (-1, 0, 1) if side != own and rng.random() < chance]
     sides = (own, *others)
-    height = anatomy.depth.shape[1]
+    height, _ = anatomy.plane_shape
     level, level_edge, centre, radius = -1e4, 1.0, (0.0, 0.0, z), 1e4
     kind = rng.random()
     if kind < 0.45 and own != 0:
@@ -131,4 +133,4 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         hu=anatomy.brain_hu + float(rng.uniform(16, 40)),
         share=float(rng.uniform(0.75, 1.0)),
     )
-    return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1, int(rng.integers(2**31)))
+    return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1)

@@ -28,7 +28,7 @@ MEMORY_BYTES = 3 * 1024**3
 _SPARED_SHARE, _SPARED_BYTES = 0.1, 20e9
 """Of the disk, so much stays free (the less of the two): the run itself has to be saved there."""
 
-_VOLUMES = ("depth", "fluid", "ventricle")
+_VOLUMES = ("depth_steps", "fluid", "ventricle")
 _ARRAYS = ("slice_position_mm", "boxes", "level_mm", "area_mm2", "ventricle_mm2", "tissue_hu", "noise_hu",
            "table_points")  # fmt: skip
 _NUMBERS = ("scale", "brain_hu", "fluid_hu")
@@ -123,18 +123,14 @@ def from_bytes(content: bytes) -> Anatomy:
         usable=bool(usable),
         spacing_mm=(dz, dy, dx),
         midline=Midline(lateral_mm=packed["lateral_mm"], **{name: numbers[name] for name in _OF_MIDLINE}),
-        depth=volumes["depth"].view(np.float16),
-        fluid=volumes["fluid"],
-        ventricle=volumes["ventricle"],
+        **volumes,
         **fields,
     )
 
 
-def _compressed(volume: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    whole = np.ascontiguousarray(volume)
-    whole = whole.view(np.uint16) if whole.dtype == np.float16 else whole
+def _compressed(volume: npt.NDArray[np.uint16] | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     cparams = {"codec": blosc2.Codec.ZSTD, "clevel": 5, "filters": [blosc2.Filter.SHUFFLE], "nthreads": 1}
-    return np.frombuffer(blosc2.pack_tensor(whole, cparams=cparams), np.uint8)
+    return np.frombuffer(blosc2.pack_tensor(np.ascontiguousarray(volume), cparams=cparams), np.uint8)
 
 
 def _n_bytes(anatomy: Anatomy) -> int:

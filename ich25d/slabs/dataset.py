@@ -93,25 +93,37 @@ class SlabReader:
             rows: Rows of the slice table, shape (B,).
             epoch: Number of the pass, from which painting is drawn; None paints nothing.
         """
-        slabs, targets, painted = [], self._target[rows].copy(), np.zeros(len(rows), bool)
+        targets, painted = self._target[rows].copy(), np.zeros(len(rows), bool)
+        bleeding, deceived = painted, painted
+        slabs = np.empty((len(rows), len(self._slab.neighbours), self._store.size, self._store.size), np.int16)
         keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
+        if self._painter is not None and epoch is not None:
+            bleeding, deceived = self._painter.chosen(targets, keys, epoch)
         for number, row in enumerate(rows):
             code = int(self._series_code[row])
             index = int(row - self._first[code])
-            wanted = self._neighbours_of(code)[index]
+            wanted = self._neighbours_of(code)[index].tolist()
+            slices = sorted(set(wanted))
             series_id = self._series_ids[code]
-            unique, inverse = np.unique(wanted, return_inverse=True)
-            hu = self._store.hu(series_id, unique.tolist())
-            if self._painter is not None and epoch is not None:
+            hu = self._store.hu(series_id, slices)
+            if self._painter is not None and epoch is not None and (bleeding[number] or deceived[number]):
                 result = self._painter.paint(
-                    series_id, index, unique, hu, targets[number], key=int(keys[number]), epoch=epoch
+                    series_id,
+                    index,
+                    slices,
+                    hu,
+                    key=int(keys[number]),
+                    epoch=epoch,
+                    bleeding=bool(bleeding[number]),
+                    deceived=bool(deceived[number]),
                 )
                 if result is not None:
                     hu, targets[number] = result
                     painted[number] = True
-            slabs.append(hu[inverse])
+            for place, slice_index in enumerate(wanted):
+                slabs[number, place] = hu[slices.index(slice_index)]
         return SlabBatch(
-            hu=torch.from_numpy(np.stack(slabs)),
+            hu=torch.from_numpy(slabs),
             target=torch.from_numpy(targets),
             row=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
             key=torch.from_numpy(keys),

@@ -1,6 +1,7 @@
 """Bleeds painted into negative slabs while they are read, each a new one in every pass."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -59,38 +60,51 @@ class Painter:
         settings: dict[str, Any] = {"decoys": self._decoys, "folder": self._folder, "memory_bytes": self._memory_bytes}
         return (partial(Painter, **settings), (self._store, self._share, self._seed))
 
+    def chosen(
+        self, target: npt.NDArray[np.float32], keys: npt.NDArray[np.int64], epoch: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Say which slabs get a bleed and which a decoy; only a known negative gets either.
+
+        Args:
+            target: Labels of the slices in the middle, shape (B, 6); NaN where unknown.
+            keys: The images' own numbers, shape (B,).
+            epoch: Number of the pass.
+
+        Returns:
+            Two of bool, shape (B,).
+        """
+        negative = (target == 0).all(axis=1)
+        drawn = keys.astype(np.uint64)
+        bleeding = negative & (draw(drawn, self._seed, epoch, "paint") < self._share)
+        return bleeding, negative & (draw(drawn, self._seed, epoch, "decoy") < self._decoys)
+
     def paint(
         self,
         series_id: str,
         index: int,
-        indices: npt.NDArray[np.int64],
+        slices: Sequence[int],
         hu: npt.NDArray[np.int16],
-        target: npt.NDArray[np.float32],
         *,
         key: int,
         epoch: int,
+        bleeding: bool,
+        deceived: bool,
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]] | None:
-        """Paint a slab, or leave it.
+        """Paint a slab, or leave it where the head has no room.
 
         Args:
             series_id: The series.
             index: The slice in the middle of the slab.
-            indices: The slices of the slab, rising, without repeats; shape (k,).
+            slices: The slices of the slab, without repeats.
             hu: Their HU, shape (k, H, W), int16.
-            target: Labels of the slice in the middle, shape (6,); only a known negative is painted.
             key: The image's own number.
             epoch: Number of the pass.
+            bleeding: It gets a bleed.
+            deceived: It gets a decoy.
 
         Returns:
             Painted HU and labels of the slice in the middle; None when the slab stays as it is.
         """
-        of_image = np.array([key], np.uint64)
-        if np.isnan(target).any() or target.any():
-            return None
-        bleeding = draw(of_image, self._seed, epoch, "paint")[0] < self._share
-        deceived = self._decoys > 0 and draw(of_image, self._seed, epoch, "decoy")[0] < self._decoys
-        if not (bleeding or deceived):
-            return None
         anatomy = self.anatomy(series_id)
         if not anatomy.usable:
             return None
@@ -100,10 +114,9 @@ class Painter:
         if decoy is None and not bleeds:
             return None
         # First what the patient had before, then the blood over it: its label says that it is seen.
-        slices = indices.tolist()
-        before = hu if decoy is None else paint(hu, slices, [decoy])[0]
-        painted, labels = paint(before, slices, bleeds)
-        return painted, labels[np.searchsorted(indices, index)].astype(np.float32)
+        before = hu if decoy is None else paint(hu, slices, [decoy], labelled=())[0]
+        painted, labels = paint(before, slices, bleeds, labelled=(index,))
+        return painted, labels[slices.index(index)].astype(np.float32)
 
     def anatomy(self, series_id: str) -> Anatomy:
         """Find a series' anatomy, or take the one found before."""

@@ -13,6 +13,8 @@ from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
 from ich25d.bleeds.crescent import over_floor
 from ich25d.bleeds.decoys import KINDS, plan_decoy
 from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
+from ich25d.bleeds.shape import box_where, inner
+from ich25d.bleeds.skull import distance_to_table, intracranial
 from ich25d.labels import ANY_INDEX, SUBTYPES
 
 SIDE, PIXEL, N, DZ = 128, 1.5, 26, 5.5
@@ -219,14 +221,62 @@ def test_a_convexity_subdural_stays_on_its_side(hu, anatomy):
             assert (lateral[mask[index]] * bleeds[0].shape.side > -1).all()
 
 
+def test_labels_are_looked_up_where_asked_for_alone(hu, anatomy):
+    """The slices are painted the same, whichever of them get labels."""
+    for seed in range(6):
+        bleeds = plan_bleeds(anatomy, np.random.default_rng(seed), around_slice=14)
+        wanted = [13, 14, 15]
+        painted, labels = paint(hu[wanted], wanted, bleeds)
+        again, of_one = paint(hu[wanted], wanted, bleeds, labelled=(14,))
+        assert np.array_equal(again, painted)
+        assert np.array_equal(of_one[1], labels[1])
+        assert not of_one[[0, 2]].any()
+
+
+@given(
+    rows=st.lists(st.integers(0, 19), min_size=1, max_size=4),
+    columns=st.lists(st.integers(0, 29), min_size=1, max_size=4),
+    margin=st.integers(0, 40),
+)
+def test_a_box_holds_what_is_wanted_and_stays_in_its_own(rows, columns, margin):
+    """A part of a box indexes the same pixels through either."""
+    box = (5, 7, 25, 37)
+    picture = np.arange(40 * 50).reshape(40, 50)
+    wanted = np.zeros((20, 30), bool)
+    wanted[np.ix_(rows, columns)] = True
+
+    part = box_where(box, wanted, margin)
+
+    assert part is not None
+    top, left, bottom, right = part
+    assert (top, bottom) == (max(5, 5 + min(rows) - margin), min(25, 6 + max(rows) + margin))
+    assert (left, right) == (max(7, 7 + min(columns) - margin), min(37, 8 + max(columns) + margin))
+    assert np.array_equal(picture[5:25, 7:37][inner(box, part)], picture[top:bottom, left:right])
+    assert box_where(box, np.zeros((20, 30), bool), margin) is None
+
+
+def test_depths_are_kept_to_a_256th_of_a_mm(hu, anatomy):
+    """What lies inside the skull stays above 0, and the distances are those of the head's mask."""
+    inside = intracranial(hu, PIXEL)
+    exact = distance_to_table(inside, anatomy.slice_position_mm, PIXEL)
+    assert np.array_equal(anatomy.depth > 0, exact > 0)
+    assert np.abs(anatomy.depth - exact).max() <= 1 / 256
+    assert np.array_equal(anatomy.depth_in(9, (10, 20, 90, 100)), anatomy.depth[9, 10:90, 20:100])
+
+
 def test_a_layer_knows_a_floor_from_a_wall_and_a_roof():
     """Over bone that lies below no layer is drawn, beside a wall and under a roof it is."""
     z = np.arange(9) * 5.0
-    depth = np.zeros((9, 20, 60), np.float16)
+    depth = np.zeros((9, 20, 60), np.float32)
     depth[2:7, :, :20] = (z[2:7] - z[1])[:, None, None]  # a floor under slice 2
     depth[2:7, :, 20:40] = 3.0  # a wall beside all slices
     depth[2:7, :, 40:] = (z[7] - z[2:7])[:, None, None]  # a roof over slice 6
-    skull = cast(Anatomy, SimpleNamespace(depth=depth, slice_position_mm=z, n_slices=9, spacing_mm=(5.0, 1.0, 1.0)))
+    skull = cast(
+        Anatomy,
+        SimpleNamespace(
+            depth_in=lambda index, _: depth[index], slice_position_mm=z, n_slices=9, spacing_mm=(5.0, 1.0, 1.0)
+        ),
+    )
 
     over = over_floor(skull, 3, (0, 0, 20, 60))
 
