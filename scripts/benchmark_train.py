@@ -51,7 +51,7 @@ def main() -> None:
         for series_id in series:
             painter.anatomy(series_id)
     rows = np.random.default_rng(0).permutation(reader.rows_of(series))
-    per_run = options.steps * recipe.train.batch_size * recipe.train.accumulate
+    per_run: int = options.steps * recipe.train.batch_size * recipe.train.accumulate
     rows = np.resize(rows, per_run)
     with joined(choose_device(options.device)) as (processes, device):
         learner, _ = make_learner(recipe, torch.zeros(N_LABELS), device=device, processes=processes, seed=0)
