@@ -119,10 +119,10 @@ def over_floor(anatomy: Anatomy, index: int, box: Box) -> Plane:
     distance alone would fill whole lobes there. Under the vertex the bone lies above, and a layer may well be broad.
     """
     below, above = max(index - 1, 0), min(index + 1, anatomy.n_slices - 1)
-    if below == above:
+    gap = np.float32(anatomy.slice_position_mm[above] - anatomy.slice_position_mm[below])
+    if gap <= 0:  # a single slice, or two passes at one place
         return np.zeros((box[2] - box[0], box[3] - box[1]), np.float32)
     rise = anatomy.depth_in(above, box) - anatomy.depth_in(below, box)
-    gap = np.float32(anatomy.slice_position_mm[above] - anatomy.slice_position_mm[below])
     steep = cv2.GaussianBlur(rise / gap, (0, 0), 2.0 / anatomy.spacing_mm[2])
     over: Plane = np.clip((steep - FLOOR_RISE[0]) / (FLOOR_RISE[1] - FLOOR_RISE[0]), 0, 1)
     return over

@@ -74,7 +74,7 @@ def plan_decoy(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | N
         hu = float(rng.uniform(anatomy.fluid_hu, anatomy.brain_hu - 8))
     if isinstance(form, Blob) and kind == "calcification":
         form = _small(form)
-    return replace(planned, label="", shape=Decoy(form, hu, opacity))
+    return replace(planned, label="", shape=Decoy(form, hu, opacity), ready={})
 
 
 def _small(form: Blob) -> Blob:

@@ -191,12 +191,8 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )
-        return whole_range(anatomy, "epidural", shape, float(centre[2]), max(tall, thickness))
+        # Its own slice is always among those in reach.
+        off_mm = np.abs(anatomy.slice_position_mm - centre[2])
+        reached = np.flatnonzero(off_mm <= max(tall, thickness) + 2 * anatomy.spacing_mm[0])
+        return Bleed("epidural", anatomy, shape, int(reached[0]), int(reached[-1]))
     return None
-
-
-def whole_range(anatomy: Anatomy, label: str, shape: Lens, z_mm: float, reach_mm: float) -> Bleed:
-    """Wrap a shape with the slices it may reach."""
-    near = np.flatnonzero(np.abs(anatomy.slice_position_mm - z_mm) <= reach_mm + 2 * anatomy.spacing_mm[0])
-    first, last = (int(near[0]), int(near[-1])) if len(near) else (0, anatomy.n_slices - 1)
-    return Bleed(label, anatomy, shape, first, last)

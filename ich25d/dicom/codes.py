@@ -146,8 +146,3 @@ CODES: dict[str, ReasonCode] = {
 def is_refusal(code: str) -> bool:
     """Say whether a code refuses what it speaks of."""
     return CODES[code].is_refused
-
-
-def level_of(code: str) -> Level:
-    """Return the level a code speaks of."""
-    return CODES[code].level

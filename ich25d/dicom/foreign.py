@@ -5,6 +5,7 @@ import warnings
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.filereader import read_dataset
@@ -162,11 +163,12 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
-def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.NDArray[Any], str]:
+def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.NDArray[Any], str, int]:
     """Look stored values up in the file's Modality LUT.
 
     Returns:
-        The table's values, of the shape of `stored`, unsigned; and (0028,3004) Modality LUT Type.
+        The table's values, of the shape of `stored`, unsigned; (0028,3004) Modality LUT Type; and the highest value
+        of the whole table.
 
     Raises:
         DicomError: The table isn't one (`BAD_RESCALE`).
@@ -178,8 +180,13 @@ def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
-            kind = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType", ""))
-            return apply_modality_lut(stored, dataset), kind
+            item = dataset.ModalityLUTSequence[0]
+            n_entries, first, _ = (int(number) for number in item.LUTDescriptor)
+            whole = np.arange(first, first + (n_entries or 65_536))
+            # pydicom subtracts the first index in the indices' own type, which must hold the difference.
+            looked_up = apply_modality_lut(stored.astype(np.int64), dataset)
+            highest = int(apply_modality_lut(whole, dataset).max())
+            return looked_up, str(item.get("ModalityLUTType", "")), highest
     except Exception as error:  # noqa: BLE001  # whatever pydicom raises on a table that isn't one
         raise DicomError("BAD_RESCALE", f"the Modality LUT must be a table ({type(error).__name__})") from None
 

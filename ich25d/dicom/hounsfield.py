@@ -70,17 +70,18 @@ def to_hu(
 
 
 def looked_up_hu(
-    stored: npt.NDArray[Any], header: Header, look_up: Callable[[npt.NDArray[Any]], tuple[npt.NDArray[Any], str]]
+    stored: npt.NDArray[Any], header: Header, look_up: Callable[[npt.NDArray[Any]], tuple[npt.NDArray[Any], str, int]]
 ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
     """Turn stored values into HU where a table stands for slope and intercept.
 
     A table's values are never negative, so that air at -1000 HU can only be there with an offset, which is told from
-    the values; without one they are HU when the table says so.
+    the values. They are HU, with air cut off, only when the table says so and ends where HU do. Which of the two holds
+    is a matter of the table, never of one slice: slices that disagree with it are refused.
 
     Args:
         stored: Stored values, shape (rows, columns).
         header: The image's header.
-        look_up: Returns the table's values and its type.
+        look_up: Returns the table's values, its type and its highest value.
 
     Returns:
         As `to_hu`.
@@ -89,7 +90,8 @@ def looked_up_hu(
         DicomError: No table (`BAD_RESCALE`), or its values are neither HU nor tell their offset (`NO_RESCALE`).
     """
     indices = _masked(stored, header, None)
-    looked_up, kind = look_up(indices)
+    looked_up, kind, highest = look_up(indices)
+    is_hu = kind == "HU" and highest <= HU_MAX
     values = looked_up.astype(np.uint16)
     plain = header._replace(
         is_signed=False, bits_allocated=16, bits_stored=16, padding=None, padding_limit=None, slope=None, intercept=None
@@ -97,9 +99,12 @@ def looked_up_hu(
     try:
         hu, remarks = to_hu(values, plain)
     except DicomError as error:
-        if error.code != "NO_RESCALE" or kind != "HU":
+        if error.code != "NO_RESCALE" or not is_hu:
             raise
         hu, remarks = to_hu(values, plain._replace(slope=1.0, intercept=0.0))
+    else:
+        if is_hu:
+            raise DicomError("NO_RESCALE", "the Modality LUT says HU, but the values look like HU with 1024 added")
     padded = _padded(stored, indices, header)
     if padded is not None:
         hu[padded] = HU_MIN

@@ -57,12 +57,12 @@ def tasks_of(
     tasks = []
     series = store.series
     folds = series["fold"].fillna(-1).astype(int)
-    for series_id, fold, content_hash in zip(series["series_id"], folds, series["content_hash"], strict=True):
+    for series_id, fold, file_hash in zip(series["series_id"], folds, series["file_hash"], strict=True):
         if fold not in encoders or known[series_id] == 0:
             continue
         n_copies = features.painted_copies if complete[series_id] and positive[series_id] == 0 else 0
         for copy in range(n_copies + 1):
-            about = [ich25d.__version__, encoders[fold], str(content_hash), list(features.views),
+            about = [ich25d.__version__, encoders[fold], str(file_hash), list(features.views),
                      dataclasses.asdict(slab), series_id, copy, seed if copy else None]  # fmt: skip
             made_from = hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
             tasks.append(Task(series_id, fold, copy, made_from))

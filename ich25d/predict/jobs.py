@@ -29,7 +29,7 @@ class StoredSeries:
     study_id: str
     patient_id: str
     image_ids: tuple[str, ...]
-    content_hash: str
+    file_hash: str
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -216,7 +216,7 @@ def _stored(store: StudyStore) -> list[Job]:
             study_id=str(row.study_id),
             patient_id="" if row.patient_id is None else str(row.patient_id),
             image_ids=tuple(ids[str(row.series_id)]),
-            content_hash=str(row.content_hash),
+            file_hash=str(row.file_hash),
         )
         for row in store.series.itertuples()
     ]
@@ -271,7 +271,7 @@ def _open_store(root: Path) -> tuple[StudyStore, dict[str, npt.NDArray[np.int64]
 def fingerprint(job: Job) -> str:
     """Return what changes when a series' images or their places in the scan do."""
     if isinstance(job, StoredSeries):
-        parts = [str(job.root.resolve()), job.series_id, job.content_hash, *job.image_ids]
+        parts = [str(job.root.resolve()), job.series_id, job.file_hash, *job.image_ids]
     else:
         parts = [job.series_id, *job.image_ids, *map(repr, job.slice_position_mm), *job.images.stamps()]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

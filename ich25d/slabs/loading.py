@@ -18,6 +18,7 @@ import torch
 from ich25d.errors import Ich25dError, TrainingError
 from ich25d.slabs.dataset import SlabBatch, SlabReader
 from ich25d.training.ahead import ahead
+from ich25d.training.memory import leave_cores_to_torch
 
 _PREFETCH = 4
 """Batches read ahead, by each process."""
@@ -65,7 +66,7 @@ class SlabLoader:
                 pin_memory=self._is_pinned,
                 multiprocessing_context="spawn",
                 collate_fn=_as_it_is,
-                worker_init_fn=_ignore_stopping,
+                worker_init_fn=_begin,
                 persistent_workers=True,
             )
 
@@ -169,10 +170,14 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  # torch types this as a list 
     return batch
 
 
-def _ignore_stopping(_: int) -> None:
-    """Let a reading process outlive the signals that ask for a stop: the last step still waits for its batches."""
+def _begin(_: int) -> None:
+    """Let a reading process outlive the signals that ask for a stop: the last step still waits for its batches.
+
+    It reads on one core: torch sees to that for itself alone.
+    """
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    leave_cores_to_torch()
 
 
 @contextmanager

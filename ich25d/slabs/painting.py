@@ -50,7 +50,7 @@ class Painter:
         series = store.series
         columns = (series[name].to_numpy(dtype=float) for name in ("slice_spacing_mm", "pixel_spacing_mm", "scale"))
         self._spacing = dict(zip(series["series_id"], zip(*columns, strict=True), strict=True))
-        self._content_hash = dict(zip(series["series_id"], series["content_hash"], strict=True))
+        self._file_hash = dict(zip(series["series_id"], series["file_hash"], strict=True))
         of_slice = store.slices["series_id"].to_numpy(dtype=object)
         bounds = [0, *(np.flatnonzero(of_slice[1:] != of_slice[:-1]) + 1).tolist(), len(of_slice)]
         self._span = {str(of_slice[first]): (first, end) for first, end in pairwise(bounds) if end > first}
@@ -143,7 +143,7 @@ class Painter:
 
     def _key(self, series_id: str) -> str:
         """Return a name that changes with all that the anatomy is found from."""
-        found_from = [ich25d.__version__, self._content_hash[series_id], self._spacing[series_id]]
+        found_from = [ich25d.__version__, self._file_hash[series_id], self._spacing[series_id]]
         digest = hashlib.blake2b(repr(found_from).encode() + self._position_mm(series_id).tobytes(), digest_size=8)
         return f"{file_key(series_id)}-{digest.hexdigest()}"
 

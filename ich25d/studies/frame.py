@@ -2,7 +2,8 @@
 
 The library appends chunk after chunk to a frame and rewrites its index each time, which costs half of what
 compressing does. Here the chunks are joined once, after a pattern that the library itself wrote for the same shape;
-a shape for which the joined bytes aren't exactly the library's own is left to the library.
+a shape for which the joined bytes aren't exactly the library's own is left to the library. Only a slice of zeros, which
+no head is, has a chunk here where the library keeps a mark.
 """
 
 import struct

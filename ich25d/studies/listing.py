@@ -1,7 +1,7 @@
 """What the user gave, as a list of files: folders walked, zip archives listed in place, single files.
 
 paths -> list_entries -> [Entry], and the rows of what isn't read
-Sources(paths).head(entry) | .content(entry) -> bytes, in any process or thread
+Sources(paths).head(entry) | .content(entry) -> bytes or bytearray, in any process or thread
 """
 
 import os

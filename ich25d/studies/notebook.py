@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ich25d.dicom.header import Header
 from ich25d.errors import StoreError
 from ich25d.studies.index import Indexed, Privacy
 from ich25d.studies.qc import QcRow
@@ -21,8 +22,11 @@ from ich25d.studies.source import Entry
 
 NAME = "build.sqlite"
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Rises when headers or pixels are read differently: what older versions read is then read again."""
+
+READ_BY = [READER_VERSION, *Header._fields]
+"""What a notebook's headers were read by; they are kept without the names of their fields."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -65,10 +69,10 @@ class Notebook:
             ) from error
         self._shared: dict[tuple[Any, ...], int] = {}
         read_by = self.setting("reader_version")
-        if read_by != READER_VERSION:
+        if read_by != READ_BY:
             if read_by is not None:
                 self._connection.executescript(f"DROP TABLE seen; DROP TABLE done; DROP TABLE shared; BEGIN; {_SCHEMA}")
-            self.set("reader_version", READER_VERSION)
+            self.set("reader_version", READ_BY)
         if self.setting("privacy") is None:
             offset_s = round(random.SystemRandom().uniform(1e5, 9e5), 3)
             self.set("privacy", [secrets.token_hex(16), offset_s])

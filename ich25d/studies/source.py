@@ -1,6 +1,6 @@
 """The listed files' bytes: from folders and, in place, from archives; in any process or thread.
 
-Sources(paths).head(entry) | .content(entry) -> bytes
+Sources(paths).head(entry) | .content(entry) -> bytes or bytearray
 """
 
 import os

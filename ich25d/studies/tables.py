@@ -119,9 +119,12 @@ def make_tables(
 
 
 def _frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> pd.DataFrame:
-    """Make a table of columns, numbers of the types given and all else as it is."""
+    """Make a table of columns, numbers of the types given and all else as it is; text even where there is none."""
     return pd.DataFrame(
-        {name: np.array(values, dtype=types[name]) if name in types else values for name, values in columns.items()}
+        {
+            name: np.array(values, dtype=types.get(name, object)) if name in types or not len(values) else values
+            for name, values in columns.items()
+        }
     )
 
 

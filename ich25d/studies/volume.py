@@ -106,7 +106,7 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
 
 
 def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
-    """Return a hash of a slice as its file has it, whatever crop and size; 0 where there is nothing but air.
+    """Return a hash of a slice as its file has it, whatever crop and size; 0 where its rows show nothing but air.
 
     Equal hashes in different series are one image under two names: such series mustn't be split over folds.
     """

@@ -18,7 +18,7 @@ class Volume(NamedTuple):
     """What is known of a volume once it's on disk."""
 
     content_hash: str
-    """Hash of shape and pixels: equal where two series hold the same pixels."""
+    """Hash of shape and of every so many rows: whether two series are the same scan, by another name."""
     file_hash: str
     """SHA-256 of the file."""
     n_bytes: int
@@ -50,7 +50,7 @@ def write_volume(root: Path, series_id: str, hu: npt.NDArray[np.int16], packing:
 def content_hash(hu: npt.NDArray[np.int16]) -> str:
     """Return a hash of a volume's shape and pixels, the same on every machine.
 
-    It names equal series; whether a file is whole is the question of its own hash.
+    It names equal series; whether a file is whole, or still the same, is the question of its own hash.
     """
     digest = hashlib.sha256(repr(hu.shape).encode())
     digest.update(np.ascontiguousarray(hu[:, ::HASHED_ROWS], dtype="<i2").data)

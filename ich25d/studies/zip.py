@@ -1,6 +1,6 @@
 """Members of zip archives read in place: by offset, from any thread or process, nothing unpacked to disk.
 
-    file descriptor + Member -> read_member_head | read_member -> bytes
+    file descriptor + Member -> read_member_head | read_member -> bytes or bytearray
 
 No more is inflated than the directory announced, but for small members, whose excess is bounded by what deflate can
 do. References: PKWARE APPNOTE 6.3.10.

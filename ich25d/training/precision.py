@@ -51,9 +51,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def _prepared(device: torch.device) -> torch.device:
+    leave_cores_to_torch()
     if device.type == "cpu":
         keep_freed_memory()
-        leave_cores_to_torch()
     elif device.type == "cuda" and device.index is not None:
         # What is asked of "the GPU" (its number formats, pinned memory, new streams) is asked of the current one.
         torch.cuda.set_device(device)

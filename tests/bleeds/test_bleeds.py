@@ -1,6 +1,7 @@
 """Laws of the painters, on a small head made of ellipsoids."""
 
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
-from ich25d.bleeds.crescent import over_floor
+from ich25d.bleeds.crescent import Crescent, over_floor
 from ich25d.bleeds.decoys import KINDS, plan_decoy
 from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
 from ich25d.bleeds.shape import box_where, inner
@@ -274,7 +275,10 @@ def test_a_layer_knows_a_floor_from_a_wall_and_a_roof():
     skull = cast(
         Anatomy,
         SimpleNamespace(
-            depth_in=lambda index, _: depth[index], slice_position_mm=z, n_slices=9, spacing_mm=(5.0, 1.0, 1.0)
+            depth_in=lambda index, box: depth[index, box[0] : box[2], box[1] : box[3]],
+            slice_position_mm=z,
+            n_slices=9,
+            spacing_mm=(5.0, 1.0, 1.0),
         ),
     )
 
@@ -282,6 +286,35 @@ def test_a_layer_knows_a_floor_from_a_wall_and_a_roof():
 
     assert over[:, :14].min() > 0.95
     assert over[:, 28:].max() < 0.05
+    assert over_floor(skull, 3, (4, 30, 12, 60)).max() < 0.05
+
+
+def test_two_passes_at_one_place_have_no_floor(hu):
+    """Without a gap nothing is known of what lies below; it was a division by nothing once."""
+    twice = np.repeat(hu, 2, axis=0)
+    doubled = find_anatomy(twice, (DZ, PIXEL, PIXEL), slice_position_mm=np.repeat(np.arange(N) * DZ, 2))
+    assert not over_floor(doubled, 0, (0, 0, SIDE, SIDE)).any()
+    assert np.isfinite(over_floor(doubled, 20, (0, 0, SIDE, SIDE))).all()
+
+
+@pytest.mark.parametrize(("name", "room"), [("subarachnoid", "cisterns"), ("subdural", "crescent")])
+def test_a_smaller_box_draws_the_same(hu, anatomy, monkeypatch, name, room):
+    """What a layer leaves out of its box to be quick changes nothing."""
+    n_drawn = 0
+    for seed in range(8):
+        bleeds = drawn(anatomy, name, seed)
+        if not bleeds or (name == "subdural" and not isinstance(bleeds[0].shape, Crescent)):
+            continue
+        bleeds = [replace(bleed, ready={}) for bleed in bleeds]
+        quick, labels = whole(hu, bleeds)
+        with monkeypatch.context() as patched:
+            patched.setattr(f"ich25d.bleeds.{room}.box_where", lambda box, *_: box)
+            slow, slow_labels = whole(hu, bleeds)
+        n_drawn += int((quick != hu).any())
+        assert np.array_equal(labels, slow_labels)
+        assert np.abs(quick.astype(int) - slow).max() <= (0 if name == "subarachnoid" else 12)
+        assert (quick != slow).mean() < 1e-3
+    assert n_drawn >= 3
 
 
 def test_subarachnoid_blood_is_where_csf_was(hu, anatomy):

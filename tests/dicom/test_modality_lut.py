@@ -18,7 +18,7 @@ SIDE = 64
 def table(entries: list[int], *, first: int = 0, kind: str = "US", bits: int = 16, order: str = "<") -> Sequence:
     """Make a Modality LUT Sequence."""
     item = Dataset()
-    item.LUTDescriptor = [len(entries), first, bits]
+    item.LUTDescriptor = [len(entries) % 65536, first, bits]
     item.ModalityLUTType = kind
     item.add_new("LUTData", "OW", np.array(entries, dtype=f"{order}u2").tobytes())
     return Sequence([item])
@@ -70,6 +70,40 @@ def test_signed_indices_start_at_the_first_one_mapped(read_with: Callable[..., S
     found = read_with(table([24, 1064, 2024], first=-5), stored=stored, PixelPaddingValue=-2000)
 
     assert (found.hu[0, 0], found.hu[30, 30], found.hu[9, 30], found.hu[62, 30]) == (-1000, 40, 1000, -1024)
+
+
+def test_indices_far_from_the_first_one_mapped_do_not_wrap_round(read_with: Callable[..., Slice]) -> None:
+    """The table of all 16-bit numbers is one; metal far above a table's end gets its last entry, not its first."""
+    stored = (picture().astype(np.int32) - 32768).astype(np.int16)
+    whole = np.zeros(65536, int)
+    whole[:3] = 24, 1064, 2024
+    assert read_with(table(whole.tolist(), first=-32768), stored=stored).hu[30, 30] == 40
+
+    stored = picture().astype(np.int16) - 1024
+    stored[30, 30] = 32000
+    found = read_with(table([24, 1064, 4095], first=-1024), stored=stored)
+    assert (found.hu[0, 0], found.hu[29, 29], found.hu[30, 30]) == (-1000, 40, 3071)
+
+
+@pytest.mark.parametrize(
+    ("highest", "codes"),
+    [
+        (4095, ["", "NO_RESCALE"]),  # with 1024 added bone goes so far
+        (2500, ["NO_RESCALE", ""]),  # HU with air cut off
+    ],
+)
+def test_one_table_never_means_two_scales(read_with: Callable[..., Slice], highest: int, codes: list[str]) -> None:
+    """Slices of a series share a table: one that tells another offset than the table is refused."""
+    lut = table([24, 1064, 2024, 300, highest], kind="HU")
+    found = []
+    for stored in (picture(), np.where(picture() == 1, 3, picture()).astype(np.uint16)):
+        try:
+            found.append((read_with(lut, stored=stored).hu[30, 30], ""))
+        except DicomError as error:
+            found.append((0, error.code))
+
+    assert [code for _, code in found] == codes
+    assert [hu for hu, code in found if not code] == ([40] if highest == 4095 else [300])
 
 
 def test_slope_and_intercept_come_first(ct_bytes: Callable[..., bytes]) -> None:

@@ -31,7 +31,7 @@ def write_toy_store(
         series.append(
             {
                 "series_id": name, "study_id": name, "patient_id": name, "fold": number % n_folds,
-                "n_slices": n_slices, "content_hash": volume.content_hash, "slice_spacing_mm": 5.0,
+                "n_slices": n_slices, "slice_spacing_mm": 5.0, **volume._asdict(),
                 "pixel_spacing_mm": 0.5, "scale": 2.0,
             }
         )  # fmt: skip

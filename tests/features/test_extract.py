@@ -37,8 +37,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hu[positive, 10:20, 10:20] += 60
         ids = {"series_id": name, "study_id": f"study{number}", "patient_id": "" if number == 1 else f"p{number}"}
         numbers = {"slice_spacing_mm": 5.0, "pixel_spacing_mm": 0.5, "scale": 2.0}
-        content_hash = write_volume(root, name, hu).content_hash
-        series.append({**ids, **numbers, "fold": number % N_FOLDS, "n_slices": N_SLICES, "content_hash": content_hash})
+        volume = write_volume(root, name, hu)._asdict()
+        series.append({**ids, **numbers, "fold": number % N_FOLDS, "n_slices": N_SLICES, **volume})
         for index in range(N_SLICES):
             labels = {label: int(positive[index] and label in ("subdural", "any")) for label in LABELS}
             place = {"slice_index": index, "slice_position_mm": 5.0 * index}

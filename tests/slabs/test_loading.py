@@ -82,7 +82,7 @@ def test_little_travels_to_a_process(store: StudyStore) -> None:
     n = 20_000
     series = pd.DataFrame(
         {"series_id": ["s"], "n_slices": [n], "slice_spacing_mm": [5.0], "pixel_spacing_mm": [0.5], "scale": [1.0],
-         "content_hash": ["-"]}
+         "content_hash": ["-"], "file_hash": ["-"]}
     )  # fmt: skip
     slices = pd.DataFrame(
         {"image_id": [f"ID_{number:09d}" for number in range(n)], "series_id": "s", "window_level": np.nan,

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 from ich25d.errors import LabelError, StoreError, UsageError
 from ich25d.labels import LABELS, row_id
 from ich25d.studies.build import build_studies
+from ich25d.studies.notebook import READER_VERSION
 from ich25d.studies.source import Sources
 from ich25d.studies.store import StudyStore
 
@@ -117,6 +120,19 @@ def test_a_changed_file_has_its_series_read_again_and_no_other(scans, tmp_path, 
     assert sorted(set(opened)) == sorted(f"patient2/{path.name}" for path in changed)
     assert not np.array_equal(StudyStore.open(tmp_path / "studies").hu("ID_0000000002"), before)
     assert StudyStore.open(tmp_path / "studies").verify() == []
+
+
+@pytest.mark.parametrize("read_by", [3, [READER_VERSION, "image_id"]], ids=["older number", "other fields"])
+def test_what_another_version_read_is_read_again(scans, tmp_path, read_by):
+    """Headers are kept without the names of their fields: other fields make other headers, or none."""
+    build(scans, tmp_path / "studies")
+    before = content_of(tmp_path / "studies")
+    with closing(sqlite3.connect(tmp_path / "studies/build.sqlite")) as notebook:
+        notebook.execute("UPDATE shared SET text = '[1, 2, ' || id || ']'")
+        notebook.execute("UPDATE setting SET value = ? WHERE name = 'reader_version'", (json.dumps(read_by),))
+        notebook.commit()
+    assert build(scans, tmp_path / "studies").n_series_read == 3
+    assert content_of(tmp_path / "studies") == before
 
 
 def test_a_new_series_joins_and_a_missing_one_goes(scans, tmp_path, write_scan):

@@ -2,6 +2,7 @@
 
 import sys
 
+import cv2
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -21,8 +22,14 @@ def test_other_platforms_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert keep_freed_memory() is False
 
 
-def test_numpy_keeps_to_one_thread() -> None:
-    """Every OpenBLAS of the process is limited."""
-    leave_cores_to_torch()
+def test_numpy_and_opencv_keep_to_one_thread() -> None:
+    """Every OpenBLAS of the process is limited, and OpenCV too."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        leave_cores_to_torch()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
     assert all(library["num_threads"] == 1 for library in threadpool_info() if library["prefix"] == "libscipy_openblas")
