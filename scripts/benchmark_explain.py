@@ -19,7 +19,8 @@ import torch
 from scipy.stats import rankdata
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
-from ich25d.bleeds.paint import paint, plan_bleeds, truth_masks
+from ich25d.bleeds.paint import paint, truth_masks
+from ich25d.bleeds.plan import plan_bleeds
 from ich25d.explain.api import Explanation, explain_series
 from ich25d.explain.finding import side_of, slice_thickness_mm
 from ich25d.explain.lesion import density

@@ -138,26 +138,6 @@ def slice_positions(n: int, dz: float, given: npt.ArrayLike | None) -> npt.NDArr
     return np.asarray(given, dtype=np.float64).reshape(n)
 
 
-def estimate_pixel_mm(hu: npt.NDArray[np.int16], *, head_width_mm: float = 150.0) -> float:
-    """Estimate the pixel size from the width of the head, for scans that don't know it.
-
-    Args:
-        hu: int16 (n, H, W).
-        head_width_mm: Outer width of the head; 150 mm is an adult's.
-
-    Returns:
-        mm; 0.8 where no head is seen.
-    """
-    widths = []
-    for plane in hu:
-        body = cv2.morphologyEx((plane > -200).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
-        count, _, stats, _ = cv2.connectedComponentsWithStats(body)
-        if count > 1:
-            best = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-            widths.append(min(stats[best, cv2.CC_STAT_WIDTH], stats[best, cv2.CC_STAT_HEIGHT]))
-    return head_width_mm / float(np.percentile(widths, 95)) if widths else 0.8
-
-
 def _noise(hu: npt.NDArray[np.int16], depth: Float, fluid: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return the standard deviation of the residual noise of each slice, in tissue away from bone."""
     result = np.full(len(hu), np.nan)

@@ -1,9 +1,9 @@
-"""Bleeds into HU slices: which ones, where, and with what labels and masks.
+"""Planned bleeds into HU slices, with their labels and masks.
 
-The shapes are decided in space once; a slice looks the same whichever slices are asked for with it.
+A slice looks the same whichever slices are asked for with it.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,47 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, Box
-from ich25d.bleeds.blob import plan_blob
-from ich25d.bleeds.cisterns import plan_cisterns
-from ich25d.bleeds.crescent import plan_crescent
-from ich25d.bleeds.lens import plan_lens
 from ich25d.bleeds.shape import Bleed, Layer, inner, trimmed
 from ich25d.bleeds.skull import Bool, Float
-from ich25d.bleeds.ventricle import has_ventricle, plan_ventricle
 from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
-
-Planner = Callable[[Anatomy, np.random.Generator, int | None], Bleed | None]
-
-PLANNERS: dict[str, Planner] = {
-    "epidural": plan_lens,
-    "intraparenchymal": plan_blob,
-    "intraventricular": plan_ventricle,
-    "subarachnoid": plan_cisterns,
-    "subdural": plan_crescent,
-}
-"""The painter of each subtype."""
-
-CHANCES: dict[str, float] = {
-    "epidural": 0.12,
-    "intraparenchymal": 0.23,
-    "intraventricular": 0.50,
-    "subarachnoid": 0.23,
-    "subdural": 0.28,
-}
-"""Shares in which each is drawn first. Real ones would leave hardly any epidural (3 % of positive slices);
-the intraventricular is drawn only where the slice shows a ventricle, about every third."""
-
-COMPANIONS: dict[str, tuple[str, ...]] = {
-    "epidural": ("subdural", "subarachnoid", "intraparenchymal"),
-    "intraparenchymal": ("intraventricular", "subarachnoid", "subdural", "intraparenchymal"),
-    "intraventricular": ("intraparenchymal", "subarachnoid"),
-    "subarachnoid": ("subdural", "intraparenchymal", "intraventricular", "subarachnoid"),
-    "subdural": ("subarachnoid", "subdural", "intraparenchymal"),
-}
-"""What comes along with it."""
-
-SECOND = 0.3
-"""Chance of a second bleed."""
 
 TISSUE_FROM_HU = -40.0
 """Nothing in a skull is darker, but air and fat."""
@@ -65,50 +27,6 @@ LEAST_PUSH_MM = 0.2
 
 STILL_PX = 0.03
 """A pixel that moves less stays as it was scanned."""
-
-
-def plan_bleeds(
-    anatomy: Anatomy,
-    rng: np.random.Generator,
-    *,
-    labels: Sequence[str] | None = None,
-    around_slice: int | None = None,
-) -> list[Bleed]:
-    """Decide on one or two bleeds of a head.
-
-    Args:
-        anatomy: The head.
-        rng: Decides everything.
-        labels: Exactly these subtypes, as far as this head has room for them; by default drawn.
-        around_slice: A slice that the bleeds shall reach, or end near.
-
-    Returns:
-        One or two bleeds, or as many as `labels`; none where the head has no room, so check the
-        labels that `paint` returns.
-    """
-    if not anatomy.usable:
-        return []
-    if around_slice is not None and anatomy.area_mm2[around_slice] <= 0:
-        return []
-    if labels is not None:
-        planned = (PLANNERS[label](anatomy, rng, around_slice) for label in labels)
-        return [bleed for bleed in planned if bleed is not None]
-    bleeds: list[Bleed] = []
-    chances = np.array([CHANCES[label] for label in SUBTYPES])
-    if around_slice is not None and not has_ventricle(anatomy)[around_slice]:
-        chances[SUBTYPES.index("intraventricular")] = 0
-    for _ in range(6):
-        first = str(rng.choice(SUBTYPES, p=chances / chances.sum()))
-        bleed = PLANNERS[first](anatomy, rng, around_slice)
-        if bleed is None:
-            continue
-        bleeds.append(bleed)
-        if rng.random() < SECOND:
-            second = PLANNERS[str(rng.choice(COMPANIONS[first]))](anatomy, rng, around_slice)
-            if second is not None:
-                bleeds.append(second)
-        break
-    return bleeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,3 +223,23 @@ def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_
             break
     result: Float = np.sqrt(out)
     return result
+
+
+def estimate_pixel_mm(hu: npt.NDArray[np.int16], *, head_width_mm: float = 150.0) -> float:
+    """Estimate the pixel size from the width of the head, for scans that don't know it.
+
+    Args:
+        hu: int16 (n, H, W).
+        head_width_mm: Outer width of the head; 150 mm is an adult's.
+
+    Returns:
+        mm; 0.8 where no head is seen.
+    """
+    widths = []
+    for plane in hu:
+        body = cv2.morphologyEx((plane > -200).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+        count, _, stats, _ = cv2.connectedComponentsWithStats(body)
+        if count > 1:
+            best = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            widths.append(min(stats[best, cv2.CC_STAT_WIDTH], stats[best, cv2.CC_STAT_HEIGHT]))
+    return head_width_mm / float(np.percentile(widths, 95)) if widths else 0.8

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ich25d
-from ich25d.bleeds.paint import paint, plan_bleeds
+from ich25d.bleeds.paint import paint
+from ich25d.bleeds.plan import plan_bleeds
 from ich25d.config import FeaturesConfig, SlabConfig
 from ich25d.features.table import targets
 from ich25d.labels import LABELS

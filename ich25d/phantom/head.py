@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import find_anatomy
-from ich25d.bleeds.paint import paint, plan_bleeds, truth_masks
+from ich25d.bleeds.paint import paint, truth_masks
+from ich25d.bleeds.plan import plan_bleeds
 from ich25d.labels import N_LABELS, SUBTYPES
 from ich25d.phantom.cortex import Folds, find_surface, make_folds, paint_cortex
 from ich25d.phantom.deep import paint_cerebellum, paint_cisterns, paint_dura, paint_nuclei, paint_ventricles

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from ich25d.bleeds.paint import COMPANIONS
+from ich25d.bleeds.plan import COMPANIONS
 from ich25d.labels import SUBTYPES
 from ich25d.phantom.dicom import FAMILIES, SIGNED_EXPLICIT, UNSIGNED_EXPLICIT, UNSIGNED_IMPLICIT, PixelFamily
 

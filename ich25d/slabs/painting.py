@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 import ich25d
-from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.decoys import plan_decoy
-from ich25d.bleeds.paint import paint, plan_bleeds
+from ich25d.bleeds.paint import paint
+from ich25d.bleeds.plan import plan_bleeds
+from ich25d.bleeds.skull import estimate_pixel_mm
 from ich25d.files import file_key
 from ich25d.slabs.anatomies import MEMORY_BYTES, Anatomies
 from ich25d.slabs.augment import draw

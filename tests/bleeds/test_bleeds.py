@@ -10,12 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ich25d.bleeds.anatomy import Anatomy, estimate_pixel_mm, find_anatomy
+from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.crescent import Crescent, over_floor
 from ich25d.bleeds.decoys import KINDS, plan_decoy
-from ich25d.bleeds.paint import PLANNERS, paint, plan_bleeds, truth_masks
+from ich25d.bleeds.paint import paint, truth_masks
+from ich25d.bleeds.plan import PLANNERS, plan_bleeds
 from ich25d.bleeds.shape import box_where, inner
-from ich25d.bleeds.skull import distance_to_table, intracranial
+from ich25d.bleeds.skull import distance_to_table, estimate_pixel_mm, intracranial
 from ich25d.labels import ANY_INDEX, SUBTYPES
 
 SIDE, PIXEL, N, DZ = 128, 1.5, 26, 5.5
