@@ -94,7 +94,7 @@ class SlabReader:
             epoch: Number of the pass, from which painting is drawn; None paints nothing.
         """
         targets, painted = self._target[rows].copy(), np.zeros(len(rows), bool)
-        bleeding, deceived = painted, painted
+        bleeding = deceived = np.zeros_like(painted)
         slabs = np.empty((len(rows), len(self._slab.neighbours), self._store.size, self._store.size), np.int16)
         keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
         if self._painter is not None and epoch is not None:
