@@ -1,6 +1,7 @@
 """Subdural blood along the falx and the tentorium, and how dense subdural blood is."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -70,6 +71,12 @@ def draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: float
     return Density(float(hu), texture, float(uneven), float(layered), float(level))
 
 
+def sight_of_band(anatomy: Anatomy, alpha: Plane, hu: float) -> Sight:
+    """Return where a band of blood of some HU would be seen, and from which area on."""
+    contrast = hu - anatomy.brain_hu
+    return seen_in_tissue(alpha, contrast), 1.3 * needed_area_mm2(anatomy, contrast)
+
+
 @dataclass(frozen=True, slots=True)
 class FalxBand:
     """A thin layer on one side of the falx.
@@ -117,11 +124,7 @@ class FalxBand:
         if alpha.max() < 0.05:
             return None
         blood = self.density.at(x, y, z)
-
-        def look() -> Sight:
-            contrast = self.density.hu - anatomy.brain_hu
-            return seen_in_tissue(alpha, contrast), 1.3 * needed_area_mm2(anatomy, contrast)
-
+        look = partial(sight_of_band, anatomy, alpha, self.density.hu)
         return Layer(box, alpha.astype(np.float32), blood, look, in_fluid=False)
 
 
@@ -178,9 +181,5 @@ class TentBand:
         if alpha.max() < 0.1:
             return None
         blood = self.density.at(x, y, z)
-
-        def look() -> Sight:
-            contrast = self.density.hu - anatomy.brain_hu
-            return seen_in_tissue(alpha, contrast), 1.3 * needed_area_mm2(anatomy, contrast)
-
+        look = partial(sight_of_band, anatomy, alpha, self.density.hu)
         return Layer(box, alpha, blood, look, in_fluid=False)
