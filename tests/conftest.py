@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from ich25d import progress
 
@@ -37,7 +38,12 @@ def shared_data() -> Path:
 def real_data(shared_data: Path) -> Path:
     """The real data unpacked once beside the checkout: RSNA's folders and zip, and dicom/."""
     target = Path(os.environ.get("ICH25D_UNPACKED", ROOT.parent / "data"))
-    subprocess.run([sys.executable, str(shared_data / "unpack"), str(target), "--zip"], check=True, capture_output=True)
+    target.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(shared_data / "unpack"), str(target), "--zip"]
+    with FileLock(target / ".unpack.lock"):  # each of pytest's processes asks for the data, and unpacking isn't shared
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr}")
     return target
 
 
