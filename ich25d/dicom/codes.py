@@ -63,7 +63,7 @@ CODES: dict[str, ReasonCode] = {
     "BAD_TAG": _file("an attribute that must be one number isn't"),
     "BAD_UID": _file("an identifier is absent or holds characters that no identifier has"),
     "NO_SERIES_UID": _file("series or study UID is absent; the next level stands in", refused=False),
-    "MULTIFRAME": _file("an enhanced CT of many frames"),
+    "MULTIFRAME": _file("an enhanced CT whose frames can't be told apart"),
     "SECONDARY": _file("a secondary capture, screen save or burned-in image"),
     "NOT_GRAY": _file("a colour image"),
     "SHAPE": _file("Rows, Columns or frames don't fit the pixel data or are out of range"),

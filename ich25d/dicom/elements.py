@@ -121,6 +121,8 @@ class Elements:
     """The bytes end inside an element."""
     is_float: bool = False
     """The pixels are Float or Double Float Pixel Data."""
+    frame: int = 0
+    """The frame that this is said of, from 1; 0 for the whole file."""
 
 
 def read_meta(head: bytes, total_size: int) -> Meta:

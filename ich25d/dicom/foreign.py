@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
@@ -45,6 +46,8 @@ _NUMBERS = {
     *("padding", "padding_limit"),
 }
 """Values of VR US: their bytes come the other way round in a big-endian file."""
+_STREAM_BYTES = 66_000
+"""So far a stream is searched for the size that it declares."""
 _SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)", re.DOTALL)
 
 
@@ -125,7 +128,7 @@ def pinned_decoder(transfer_syntax: str) -> str | None:
 
 
 def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
-    """Decode the stored values of one image.
+    """Decode the stored values of one image: of a file of many, the header's frame.
 
     Returns:
         Stored values, shape (rows, columns), of the integer type that the header declares.
@@ -135,12 +138,14 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
             damage (`BAD_STREAM`).
     """
     plugin, syntax = "", header.transfer_syntax
+    frame = _frame(content, header) if header.frame and header.pixel_length < 0 else None
     if syntax in DECODERS:
         name, _ = DECODERS[syntax]
         plugin = pinned_decoder(syntax) or ""
         if not plugin:
             raise DicomError("NO_DECODER", f"no decoder for {name} ({syntax}); pip install 'ich25d[codecs]'")
-        size = _stream_size(content[header.pixel_offset :], syntax)
+        stream = content[header.pixel_offset : header.pixel_offset + _STREAM_BYTES] if frame is None else frame
+        size = _stream_size(stream[:_STREAM_BYTES], syntax)
         if size is not None and size != (header.rows, header.columns):
             raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
     elif syntax not in NATIVE:
@@ -149,10 +154,11 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(content), force=True)
+            dataset = pydicom.dcmread(BytesIO(content), force=True) if frame is None else _one_image(frame, header)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
+            which = header.frame - 1 if header.frame and frame is None else None
+            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin, index=which)
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     # The border around one foreign file; pylibjpeg-rle panics with a class that is no Exception.
@@ -189,6 +195,31 @@ def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.
             return looked_up, str(item.get("ModalityLUTType", "")), highest
     except Exception as error:  # noqa: BLE001  # whatever pydicom raises on a table that isn't one
         raise DicomError("BAD_RESCALE", f"the Modality LUT must be a table ({type(error).__name__})") from None
+
+
+def _frame(content: bytes, header: Header) -> bytes:
+    """Return the compressed stream of one frame."""
+    file = BytesIO(content)
+    file.seek(header.pixel_offset)
+    try:
+        return get_frame(file, header.frame - 1, number_of_frames=header.n_frames)
+    except Exception as error:  # noqa: BLE001  # whatever pydicom raises on fragments that are no frames
+        detail = f"the file's fragments don't tell frame {header.frame} ({type(error).__name__})"
+        raise DicomError("BAD_STREAM", detail) from None
+
+
+def _one_image(frame: bytes, header: Header) -> pydicom.Dataset:
+    """Return a frame as an image of its own: parsing its whole file again would take longer than decoding it."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.Rows, dataset.Columns = header.rows, header.columns
+    dataset.BitsAllocated, dataset.BitsStored = header.bits_allocated, header.bits_stored
+    dataset.HighBit = header.high_bit
+    dataset.PixelRepresentation, dataset.SamplesPerPixel = int(header.is_signed), header.samples_per_pixel
+    dataset.PhotometricInterpretation = header.photometric or "MONOCHROME2"
+    dataset.PixelData = encapsulate([frame], has_bot=False)
+    dataset["PixelData"].is_undefined_length = True
+    return dataset
 
 
 def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:

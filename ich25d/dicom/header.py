@@ -65,7 +65,7 @@ class Header(NamedTuple):
     photometric: str
     """(0028,0004)."""
     n_frames: int
-    """(0028,0008), 1 when absent."""
+    """(0028,0008) Frames of the file, 1 when absent."""
     slope: float | None
     """(0028,1053) Rescale Slope, HU a stored step."""
     intercept: float | None
@@ -118,6 +118,8 @@ class Header(NamedTuple):
     """What was odd and could be lived with."""
     has_modality_lut: bool = False
     """(0028,3000) holds a table, and there is no (0028,1052) Rescale Intercept."""
+    frame: int = 0
+    """Number of this image among the file's frames, from 1; 0 where the file is one image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from ich25d.dicom.header import Header, Remark
 from ich25d.errors import DicomError
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-_MULTIFRAME_CT = {f"{CT_IMAGE}.1": "Enhanced CT", f"{CT_IMAGE}.2": "Legacy Converted Enhanced CT"}
+_MULTIFRAME_CT = frozenset({f"{CT_IMAGE}.1", f"{CT_IMAGE}.2"})  # Enhanced CT, Legacy Converted Enhanced CT
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -24,12 +24,13 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     """Check the raw values and turn them into a header.
 
     Args:
-        elements: What the walk up to the pixels found.
+        elements: What the walk up to the pixels found; of one frame, where the file has many.
         meta: The file meta information.
         total_size: Size in bytes of what `pixel_offset` counts in.
 
     Raises:
         DicomError: The image can't be used; `code` says why. It carries the image's ids where there are any.
+            `MULTIFRAME` when these are the elements of a file of many frames.
     """
     (
         image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast,
@@ -44,7 +45,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     identity = (text(image_id), text(series_id))
     kind = text(sop_class) or text(meta.sop_class)
     types = values.image_types(image_type)
-    if elements.is_cut and kind in {"", CT_IMAGE}:
+    if elements.is_cut and kind in {"", CT_IMAGE, *_MULTIFRAME_CT}:
         detail = f"the file ends inside its header (at byte {total_size})"
         raise DicomError("TRUNCATED", detail, image_id=identity[0], series_id=identity[1])
     _check_kind(kind, text(modality), elements, identity, has_own_kind=bool(sop_class))
@@ -52,7 +53,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         if elements.pixel_offset < 0 and not elements.is_float:
             raise DicomError("NO_PIXELS", "the file holds no pixel data")
         image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
-        shape = _check_shape(rows, columns, samples_per_pixel, text(photometric), n_frames)
+        shape = _check_shape(rows, columns, samples_per_pixel, text(photometric), None if elements.frame else n_frames)
         bits = _check_bits(bits_allocated, bits_stored, high_bit, pixel_representation, elements)
         if text(burned_in) == "YES":
             raise DicomError("SECONDARY", "an image with burned-in annotation isn't a slice")
@@ -81,7 +82,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     return Header(
         image_uid, series_uid, study_uid, text(patient_id), kind, values.code_string(modality), types,
         shape[0], shape[1], bits[0], bits[1], bits[2], bits[3],
-        1, text(photometric), 1,
+        1, text(photometric), (values.whole(n_frames) if elements.frame else None) or 1,
         rescale[0], rescale[1], values.u16(padding), values.u16(padding_limit),
         origin_numbers,
         cosines, _spacing(pixel_spacing, remarks), location,
@@ -90,7 +91,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         values.seconds(acquisition_time) if acquisition_time else None, values.whole(temporal_position),
         text(frame_of_reference), meta.transfer_syntax, values.windows(level, width),
         elements.pixel_offset, elements.pixel_length, values.description_flags(series_description),
-        is_lossy, tuple(remarks), has_lut,
+        is_lossy, tuple(remarks), has_lut, elements.frame,
     )  # fmt: skip
 
 
@@ -101,10 +102,9 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
     """
     code = detail = ""
     if kind in _MULTIFRAME_CT:
-        code, detail = (
-            "MULTIFRAME",
-            f"{_MULTIFRAME_CT[kind]} images with many frames aren't read; split them into single ones",
-        )
+        if elements.frame:
+            return
+        code, detail = "MULTIFRAME", "the file holds many frames; this call is for one"
     elif kind.startswith(_SECONDARY) and kind[len(_SECONDARY) :][:1] in {"", "."}:
         code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
     elif kind == _DIRECTORY:

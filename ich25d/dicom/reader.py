@@ -1,35 +1,52 @@
 """One DICOM file: bytes in, header and int16 HU out, or a `DicomError` with the reason.
 
     first bytes -> read_header -> Header -> read_hu(whole file) -> Slice
+    first bytes -> read_headers -> a Header a frame, where a file holds many
 
-Both are pure. Little-endian files go through the hand parser and numpy; the rest, and everything when the
+All are pure. Little-endian files go through the hand parser and numpy; the rest, and everything when the
 environment says `ICH25D_PARSER=pydicom`, through pydicom.
 """
 
 import os
 import zlib
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom import elements, foreign
-from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
+from ich25d.dicom.frames import split_frames
 from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
 from ich25d.dicom.hounsfield import looked_up_hu, to_hu
 from ich25d.dicom.interpret import make_header
 from ich25d.errors import DicomError
 
-__all__ = ["HEAD_BYTES", "MAX_FILE_BYTES", "Header", "NeedMore", "Remark", "Slice", "read_header", "read_hu"]
+__all__ = [
+    "HEAD_BYTES", "MAX_FILE_BYTES", "Header", "NeedMore", "Remark", "Slice", "read_header", "read_headers", "read_hu",
+]  # fmt: skip
 
 HEAD_BYTES = 4096
 """How many bytes to offer `read_header` first: nearly every CT header fits."""
 MAX_FILE_BYTES = 256 * 2**20
 """A single CT image is at most 8 MB; ten times that is no CT image."""
+MAX_FRAMES_BYTES = 2**30
+"""A file of many frames is read whole."""
 FORCE_PYDICOM = os.environ.get("ICH25D_PARSER") == "pydicom"
 """Leave everything to pydicom; looked at once a process, since asking costs as much as a tag."""
 _MAX_INFLATED = 64 * 2**20
+
+
+class _Walk(NamedTuple):
+    """A walk over a file's header."""
+
+    found: Elements
+    meta: Meta
+    data: bytes
+    """What was walked over: the file's first bytes, or the inflated data set of the deflated syntax."""
+    size: int
+    """Bytes of the file, or of that data set."""
 
 
 def read_header(head: bytes, *, total_size: int) -> Header:
@@ -44,10 +61,69 @@ def read_header(head: bytes, *, total_size: int) -> Header:
 
     Raises:
         NeedMore: `head` ends before the header does; come back with more.
-        DicomError: The file can't be used; `code` is its reason code.
+        DicomError: The file can't be used; `code` is its reason code: `MULTIFRAME` where it holds many images.
     """
     if total_size > MAX_FILE_BYTES:
-        raise DicomError("TOO_BIG", f"a file must be at most {MAX_FILE_BYTES} bytes (got {total_size})")
+        raise _too_big(MAX_FILE_BYTES, total_size)
+    walk = _walk(head, total_size)
+    return make_header(walk.found, walk.meta, walk.size)
+
+
+def read_headers(head: bytes, *, total_size: int) -> list[Header | DicomError]:
+    """Read and check what the header of one file says of each image in it: of one, or of an enhanced CT's frames.
+
+    Args:
+        head: The first bytes of the file, or all of them.
+        total_size: Size of the whole file in bytes.
+
+    Returns:
+        The headers; of many frames the reason in place of a header where one of them can't be used.
+
+    Raises:
+        NeedMore: `head` ends before the header does; come back with more.
+        DicomError: Nothing of the file can be used; `code` is its reason code.
+    """
+    if total_size > MAX_FRAMES_BYTES:
+        raise _too_big(MAX_FRAMES_BYTES, total_size)
+    try:
+        walk = _walk(head, total_size)
+    except NeedMore as more:
+        if more.n_bytes > MAX_FILE_BYTES:
+            raise _too_big(MAX_FILE_BYTES, total_size) from None
+        raise
+    try:
+        header = make_header(walk.found, walk.meta, walk.size)
+    except DicomError as error:
+        if error.code == "MULTIFRAME":
+            return _frame_headers(walk, error)
+        raise
+    if total_size > MAX_FILE_BYTES:
+        raise _too_big(MAX_FILE_BYTES, total_size)
+    return [header]
+
+
+def _too_big(limit: int, size: int) -> DicomError:
+    return DicomError("TOO_BIG", f"a file must be at most {limit} bytes (got {size})")
+
+
+def _frame_headers(walk: _Walk, whole: DicomError) -> list[Header | DicomError]:
+    """Return a header or a reason for every frame; `whole` carries the file's ids."""
+    headers: list[Header | DicomError] = []
+    try:
+        for frame in split_frames(walk.found, walk.data, walk.meta):
+            try:
+                headers.append(make_header(frame, walk.meta, walk.size))
+            except DicomError as error:
+                headers.append(error)
+        if isinstance(headers[0], DicomError) and all(isinstance(header, DicomError) for header in headers):
+            raise headers[0]  # what is wrong with all of them is wrong with the file
+    except DicomError as error:
+        raise DicomError(error.code, error.detail, image_id=whole.image_id, series_id=whole.series_id) from None
+    return headers
+
+
+def _walk(head: bytes, total_size: int) -> _Walk:
+    """Walk a file's header up to its pixels."""
     meta = elements.read_meta(head, total_size)
     syntax = meta.transfer_syntax
     if syntax == DEFLATED:
@@ -63,7 +139,7 @@ def read_header(head: bytes, *, total_size: int) -> Header:
             found = elements.read_elements(head, meta.start, total_size, is_explicit=syntax != IMPLICIT)
         except elements.Unfamiliar:
             found = foreign.read_elements(head, meta, total_size)
-    return make_header(found, meta, total_size)
+    return _Walk(found, meta, head, total_size)
 
 
 def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None = None) -> Slice:
@@ -71,7 +147,7 @@ def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None 
 
     Args:
         content: The whole file.
-        header: What `read_header` gave for it.
+        header: What `read_header` gave for it, or `read_headers` for one of its frames.
         out: Memory to write into, int16; left alone unless its shape is the image's.
 
     Returns:

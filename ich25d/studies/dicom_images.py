@@ -9,26 +9,26 @@ import numpy.typing as npt
 
 from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
 from ich25d.dicom.geometry import patient_axes
-from ich25d.dicom.header import Header, Remark
-from ich25d.dicom.reader import read_header, read_hu
+from ich25d.dicom.header import Header, Remark, Slice
+from ich25d.dicom.reader import read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
 from ich25d.errors import DicomError
 from ich25d.studies.index import Indexed
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
-from ich25d.studies.source import Entry, Sources
+from ich25d.studies.source import Sources
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DicomImages:
-    """Slices in DICOM files or archive members."""
+    """Slices in DICOM files or archive members, or in frames of such."""
 
     sources: Sources
     images: tuple[Indexed, ...]
-    copies: dict[int, tuple[Entry, ...]]
-    """Further files that claim to be the same image, by slice."""
+    copies: dict[int, tuple[Indexed, ...]]
+    """Further ones that claim to be the same image, by slice."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -37,21 +37,21 @@ class DicomImages:
         self, index: int, out: npt.NDArray[np.int16] | None = None
     ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Read one slice; files that claim to be copies of it are held against it."""
-        image = self.images[index]
-        header = image.header()
-        slice_ = read_hu(self.sources.content(image.entry), header, out)
+        header = self.images[index].header()
+        slice_ = self._read(self.images[index], header, out)
         for copy in self.copies.get(index, ()):
-            content = self.sources.content(copy)
-            other = read_hu(content, read_header(bytes(content), total_size=len(content)))
-            if not np.array_equal(other.hu, slice_.hu):
+            if not np.array_equal(self._read(copy, copy.header()).hu, slice_.hu):
                 raise DicomError(
                     "DUP_UID_DIFF", "files of one SOPInstanceUID hold different pixels; none can be the right one"
                 )
         return slice_.hu, (*header.remarks, *slice_.remarks)
 
+    def _read(self, image: Indexed, header: Header, out: npt.NDArray[np.int16] | None = None) -> Slice:
+        return read_hu(self.sources.content(image.entry, keep=header.frame > 0), header, out)
+
     def source(self, index: int) -> str:
-        """Path or archive member of one slice."""
-        return self.images[index].entry.source
+        """Path or archive member of one slice, with the number of its frame."""
+        return self.images[index].source
 
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the first slice."""
@@ -60,8 +60,9 @@ class DicomImages:
 
     def stamps(self) -> list[str]:
         """Name, size and stamp of each file."""
-        entries = [image.entry for image in self.images] + [entry for group in self.copies.values() for entry in group]
-        return [f"{entry.root}|{entry.source}|{entry.size}|{entry.stamp}" for entry in entries]
+        images = [*self.images, *(copy for group in self.copies.values() for copy in group)]
+        named = ((image.entry, image.source) for image in images)
+        return [f"{entry.root}|{source}|{entry.size}|{entry.stamp}" for entry, source in named]
 
     @property
     def is_native(self) -> bool:
@@ -86,11 +87,10 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
         headers = [image.header() for image in group]
         ordering = order_series(headers)
         for refused in ordering.refusals:
-            header, entry = headers[refused.member], group[refused.member].entry
-            level = "slice"
-            qc.append(QcRow(entry.source, header.image_id, header.series_id, level, refused.code, refused.detail))
+            header, source = headers[refused.member], group[refused.member].source
+            qc.append(QcRow(source, header.image_id, header.series_id, "slice", refused.code, refused.detail))
         n_refused += len(ordering.refusals)
-        copies = {kept: tuple(group[k].entry for k in others) for kept, *others in ordering.copies}
+        copies = {kept: tuple(group[k] for k in others) for kept, *others in ordering.copies}
         for ordered in ordering.series:
             plans.append(_plan_of(ordered, headers, group, copies, sources))
             qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
@@ -125,7 +125,7 @@ def _plan_of(
     ordered: OrderedSeries,
     headers: Sequence[Header],
     group: Sequence[Indexed],
-    copies: dict[int, tuple[Entry, ...]],
+    copies: dict[int, tuple[Indexed, ...]],
     sources: Sources,
 ) -> SeriesPlan:
     members = [headers[member] for member in ordered.members]

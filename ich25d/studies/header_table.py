@@ -4,13 +4,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ich25d.progress import bar
-from ich25d.studies.index import Indexed, Privacy, index_entries, shared_attributes
+from ich25d.studies.index import Indexed, Privacy, frame_source, index_entries, shared_attributes
 from ich25d.studies.notebook import NAME
 from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.source import Sources, list_entries
@@ -45,12 +46,12 @@ def kept_headers(root: Path, slices: pd.DataFrame) -> pd.DataFrame | None:
                 int(number): shared_attributes(text)
                 for number, text in connection.execute("SELECT id, text FROM shared")
             }
-            seen = connection.execute("SELECT source, shared FROM seen WHERE shared IS NOT NULL").fetchall()
+            seen = connection.execute("SELECT source, frame, shared FROM seen WHERE shared IS NOT NULL").fetchall()
         finally:
             connection.close()
     except (sqlite3.Error, ValueError):
         return None
-    of_source = {source: shared[int(number)] for source, number in seen if int(number) in shared}
+    of_source = {frame_source(source, frame): shared[int(number)] for source, frame, number in seen if number in shared}
     return _by_series(slices, of_source)
 
 
@@ -71,7 +72,7 @@ def read_headers(
     Raises:
         UsageError: A source doesn't exist.
     """
-    wanted = set(slices["source"])
+    wanted = {name for source in slices["source"] for name in (source, source.rpartition("#")[0])}
     entries = [entry for entry in list_entries(sources, only)[0] if shown_source(entry.source) in wanted]
     chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
     workers = n_workers(workers)
@@ -82,9 +83,9 @@ def read_headers(
         for chunk, result in map_series(read, chunks, workers, in_process=workers == 1 or len(chunks) < 3):
             if isinstance(result, Exception):
                 raise result
-            for entry, found in zip(chunk, result, strict=True):
-                if isinstance(found, Indexed):
-                    of_source[shown_source(entry.source)] = shared_attributes(found.shared)
+            for image in chain.from_iterable(result):
+                if isinstance(image, Indexed):
+                    of_source[shown_source(image.source)] = shared_attributes(image.shared)
             advance(len(chunk))
     return _by_series(slices, of_source)
 

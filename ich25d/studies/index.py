@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ich25d.dicom.header import Header, NeedMore, Remark
-from ich25d.dicom.reader import HEAD_BYTES, read_header
+from ich25d.dicom.reader import HEAD_BYTES, read_headers
 from ich25d.errors import DicomError
 from ich25d.studies.qc import QcRow
 from ich25d.studies.source import Entry, Sources
@@ -23,7 +23,7 @@ _RSNA_PATIENT = re.compile(r"ID_[0-9a-f]{8}")
 
 _OWN = (
     "image_id", "origin_mm", "slice_location", "instance_number", "acquisition_time", "pixel_offset",
-    "pixel_length", "window", "remarks",
+    "pixel_length", "window", "remarks", "frame",
 )  # fmt: skip
 _FIELDS = Header._fields
 _SHARED = tuple(name for name in _FIELDS if name not in _OWN)
@@ -32,7 +32,7 @@ _in_order = operator.itemgetter(*((_SHARED + _OWN).index(name) for name in _FIEL
 _PATIENT, _STUDY, _FLAGS, _SYNTAX = (
     _SHARED.index(name) for name in ("patient_id", "study_id", "description_flags", "transfer_syntax")
 )
-_TIME, _REMARKS = _OWN.index("acquisition_time"), _OWN.index("remarks")
+_TIME, _REMARKS, _FRAME = (_OWN.index(name) for name in ("acquisition_time", "remarks", "frame"))
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 """Made once: with options, `json.dumps` makes an encoder a call."""
@@ -63,12 +63,22 @@ class Indexed(NamedTuple):
         """Unpack the header."""
         own = marshal.loads(self.own)
         if own[_REMARKS]:
-            own = (*own[:_REMARKS], tuple(Remark(*remark) for remark in own[_REMARKS]))
+            own = (*own[:_REMARKS], tuple(Remark(*remark) for remark in own[_REMARKS]), *own[_REMARKS + 1 :])
         return Header._make(_in_order((*self.shared, *own)))
 
     def identity(self) -> tuple[str, str]:
         """Return SOPInstanceUID and StudyInstanceUID."""
         return marshal.loads(self.own)[0], self.shared[_STUDY]
+
+    @property
+    def frame(self) -> int:
+        """Number of the frame in its file, from 1; 0 where the file is one image."""
+        return int(marshal.loads(self.own)[_FRAME])
+
+    @property
+    def source(self) -> str:
+        """Where it is, in words: the path, and `#` and the number of a frame."""
+        return frame_source(self.entry.source, self.frame)
 
     @property
     def transfer_syntax(self) -> str:
@@ -89,6 +99,11 @@ class Indexed(NamedTuple):
     def from_texts(cls, entry: Entry, shared: str, own: str) -> "Indexed":
         """Make an image of the index from its two texts."""
         return cls(entry, _parse_shared(shared), marshal.dumps(_tuples(json.loads(own))))
+
+
+def frame_source(source: str, frame: int) -> str:
+    """Return the name of an image's source: the file's, and `#` and the frame's number where the file has many."""
+    return f"{source}#{frame}" if frame else source
 
 
 def shared_attributes(shared: tuple[Any, ...] | str) -> dict[str, Any]:
@@ -135,8 +150,8 @@ def _tuples(value: Any) -> Any:  # noqa: ANN401  # any field of a header
     return tuple([_tuples(item) for item in value]) if isinstance(value, list) else value
 
 
-def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) -> list[Indexed | QcRow]:
-    """Read the headers of files: for each either its place in the index or the row of its refusal.
+def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) -> list[list[Indexed | QcRow]]:
+    """Read the headers of files: for each image in each either its place in the index or the row of its refusal.
 
     Only the first kilobytes of a file are read (of an archive member: inflated), and more only where the
     header is longer.
@@ -144,23 +159,29 @@ def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) 
     return [_index_entry(entry, sources, privacy) for entry in entries]
 
 
-def _index_entry(entry: Entry, sources: Sources, privacy: Privacy) -> Indexed | QcRow:
+def _index_entry(entry: Entry, sources: Sources, privacy: Privacy) -> list[Indexed | QcRow]:
     n_bytes = HEAD_BYTES
     try:
         while True:
             head = sources.head(entry, n_bytes)
             try:
-                header = read_header(head, total_size=entry.size)
+                headers = read_headers(head, total_size=entry.size)
             except NeedMore as more:
                 if len(head) >= entry.size or more.n_bytes <= n_bytes:
                     raise DicomError("TRUNCATED", "the file ends before its header does") from None
                 n_bytes = min(more.n_bytes, entry.size)
             else:
-                return pack(entry, header, privacy)
+                return [_placed(entry, header, frame, privacy) for frame, header in enumerate(headers, start=1)]
     except DicomError as error:
-        return refusal(entry.source, error, level="file")
+        return [refusal(entry.source, error, level="file")]
     except RecursionError:
-        return refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")
+        return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
+
+
+def _placed(entry: Entry, header: Header | DicomError, frame: int, privacy: Privacy) -> Indexed | QcRow:
+    if isinstance(header, DicomError):
+        return refusal(frame_source(entry.source, frame), header, level="slice")
+    return pack(entry, header, privacy)
 
 
 def refusal(source: str, error: DicomError, *, level: str, image_id: str = "", series_id: str = "") -> QcRow:

@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from ich25d.studies.source import Entry
 
 NAME = "build.sqlite"
 
-READER_VERSION = 4
+READER_VERSION = 5
 """Rises when headers or pixels are read differently: what older versions read is then read again."""
 
 READ_BY = [READER_VERSION, *Header._fields]
@@ -32,9 +32,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS seen (
-    root INTEGER NOT NULL, source TEXT NOT NULL, stamp TEXT NOT NULL,
+    root INTEGER NOT NULL, source TEXT NOT NULL, frame INTEGER NOT NULL, stamp TEXT NOT NULL,
     shared INTEGER, text TEXT NOT NULL,
-    PRIMARY KEY (root, source)) WITHOUT ROWID;
+    PRIMARY KEY (root, source, frame)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS done (
     series_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, n_bytes INTEGER, text TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -103,29 +103,34 @@ class Notebook:
         self._connection.commit()
         self._connection.close()
 
-    def seen(self, entry: Entry) -> Indexed | QcRow | None:
-        """Return what a file was when last looked at, or None when it's new or has changed since."""
+    def seen(self, entry: Entry) -> list[Indexed | QcRow] | None:
+        """Return what the images of a file were when last looked at, or None when it's new or has changed since."""
         if not self._knows_files:
             return None
-        row = self._connection.execute(
+        rows = self._connection.execute(
             "SELECT seen.stamp, shared.text, seen.text FROM seen LEFT JOIN shared ON shared.id = seen.shared"
-            " WHERE root = ? AND source = ?",
+            " WHERE root = ? AND source = ? ORDER BY frame",
             (entry.root, _text(entry.source)),
-        ).fetchone()
-        if row is None or row[0] != _stamp(entry):
+        ).fetchall()
+        if not rows or rows[0][0] != _stamp(entry):
             return None
-        if row[1] is None:
-            return QcRow(**json.loads(row[2]))
-        return Indexed.from_texts(entry, row[1], row[2])
+        return [
+            QcRow(**json.loads(text)) if shared is None else Indexed.from_texts(entry, shared, text)
+            for _, shared, text in rows
+        ]
 
-    def note_seen(self, entry: Entry, found: Indexed | QcRow) -> None:
-        """Keep what a file is."""
-        shared = None if isinstance(found, QcRow) else self._shared_id(found)
-        text = json.dumps(asdict(found)) if isinstance(found, QcRow) else found.own_text()
-        self._connection.execute(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
-            (entry.root, _text(entry.source), _stamp(entry), shared, text),
-        )
+    def note_seen(self, entry: Entry, found: Sequence[Indexed | QcRow]) -> None:
+        """Keep what the images of a file are."""
+        key = (entry.root, _text(entry.source))
+        if self._knows_files:  # there may have been more images in it
+            self._connection.execute("DELETE FROM seen WHERE root = ? AND source = ?", key)
+        has_frames = len(found) > 1 or (isinstance(found[0], Indexed) and found[0].frame > 0)
+        for frame, image in enumerate(found, start=int(has_frames)):
+            shared = None if isinstance(image, QcRow) else self._shared_id(image)
+            text = json.dumps(asdict(image)) if isinstance(image, QcRow) else image.own_text()
+            self._connection.execute(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", (*key, frame, _stamp(entry), shared, text)
+            )
 
     def _shared_id(self, found: Indexed) -> int:
         known = self._shared.get(found.shared)

@@ -36,7 +36,7 @@ class Plan:
     qc: list[QcRow] = field(default_factory=list)
     """Refusals of files, and remarks on series."""
     n_seen: int = 0
-    """Files, archive members and table rows looked at."""
+    """Files, archive members and table rows looked at; a file of many frames counts once a frame."""
     n_refused: int = 0
     """Those refused before their pixels were read."""
     n_not_dicom: int = 0
@@ -68,8 +68,9 @@ def make_plan(
     privacy = notebook.privacy if notebook else Privacy(secrets.token_bytes(16), 0.0)
     indexed: list[Indexed] = []
     n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
-    plan = Plan([], list(rows), n_seen=len(entries) + len(rows) - n_doubles)
+    plan = Plan([], list(rows), n_seen=len(rows) - n_doubles)
     for found in _index(entries, opened, privacy, workers, notebook):
+        plan.n_seen += 1
         if isinstance(found, Indexed):
             indexed.append(found)
         else:
@@ -105,14 +106,14 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
 def _index(
     entries: Sequence[Entry], sources: Sources, privacy: Privacy, workers: int, notebook: Notebook | None
 ) -> Iterator[Indexed | QcRow]:
-    """Yield what every file is, from the notebook where it hasn't changed."""
+    """Yield what every image in every file is, from the notebook where the file hasn't changed."""
     fresh: list[Entry] = []
     for entry in entries:
         known = notebook.seen(entry) if notebook else None
         if known is None:
             fresh.append(entry)
         else:
-            yield known
+            yield from known
     workers = n_workers(workers)
     in_process = workers == 1 or len(fresh) < WORTH_STARTING
     read = partial(index_entries, sources=sources, privacy=privacy)
@@ -123,7 +124,7 @@ def _index(
             for entry, found in zip(chunk, result, strict=True):
                 if notebook:
                     notebook.note_seen(entry, found)
-                yield found
+                yield from found
             if notebook:
                 notebook.commit()
             advance(len(chunk))

@@ -35,6 +35,7 @@ class Sources:
         self._archives: dict[str, int] = {}
         self._prefixes: dict[int, str] = {}
         self._lock = threading.Lock()
+        self._kept: tuple[Entry, Content] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Sources, (self.paths,))
@@ -61,13 +62,25 @@ class Sources:
         """
         return bytes(self._read(entry, min(n_bytes, entry.size)))
 
-    def content(self, entry: Entry) -> Content:
+    def content(self, entry: Entry, *, keep: bool = False) -> Content:
         """Return a file's content; a member's CRC is checked.
+
+        Args:
+            entry: The file.
+            keep: Hold the content until another file is read: this one is asked for again, a frame at a time.
 
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
         """
-        return self._read(entry, None)
+        kept = self._kept
+        if keep and kept is not None and kept[0] == entry:
+            return kept[1]
+        self._kept = None  # or two would be in memory for a while
+        content = self._read(entry, None)
+        if keep:
+            content = bytes(content)  # what decodes frames would copy anything else at every frame
+            self._kept = entry, content
+        return content
 
     def _read(self, entry: Entry, n_bytes: int | None) -> Content:
         read = self._read_file if entry.offset < 0 else self._read_member

@@ -1,0 +1,172 @@
+"""Enhanced CT: a file of many frames, told apart into what a file of each frame would say.
+
+What a single image says in attributes of its own stands here in functional groups: an item a frame, and one item for
+what all frames share.
+
+References:
+    DICOM PS3.3, A.38 (Enhanced CT), A.70 (Legacy Converted Enhanced CT), C.7.6.16 (functional groups).
+"""
+
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from ich25d.dicom import values
+from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, WANTED, Elements, Meta
+from ich25d.errors import DicomError
+
+MAX_FRAMES = 5000
+"""More frames than that in a file are damage; a long thin scan has 600."""
+MAX_ITEMS_A_FRAME = 64
+"""More sequence items a frame than that are an attack on memory: real ones have 10 to 20."""
+_ITEM_MARKS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+
+_SHARED, _PER_FRAME = 0x52009229, 0x52009230
+_CONTRAST, _CONTRAST_USE, _ADMINISTERED = 0x00180012, 0x00189341, 0x00189342
+_CONTENT = 0x00209111
+_UNASSIGNED = (0x00209170, 0x00209171)
+
+_PLACES: dict[str, tuple[int, int]] = {
+    "origin": (0x00209113, 0x00200032),  # Plane Position
+    "directions": (0x00209116, 0x00200037),  # Plane Orientation
+    "pixel_spacing": (0x00289110, 0x00280030),  # Pixel Measures
+    "thickness": (0x00289110, 0x00180050),
+    "intercept": (0x00289145, 0x00281052),  # Pixel Value Transformation
+    "slope": (0x00289145, 0x00281053),
+    "rescale_type": (0x00289145, 0x00281054),
+    "level": (0x00289132, 0x00281050),  # Frame VOI LUT
+    "width": (0x00289132, 0x00281051),
+    "image_type": (0x00189329, 0x00089007),  # CT Image Frame Type
+    "kernel": (0x00189314, 0x00181210),  # CT Reconstruction
+    "kvp": (0x00189325, 0x00180060),  # CT X-Ray Details
+    "acquisition_number": (_CONTENT, 0x00209156),  # Frame Content
+    "temporal_position": (_CONTENT, 0x00209128),
+    "acquisition_time": (_CONTENT, 0x00189074),
+}
+"""Wanted element -> the functional group that holds it, and its tag there."""
+
+_LEFT_OVER = (
+    "kernel", "kvp", "contrast", "acquisition_number", "acquisition_time", "temporal_position", "slice_location",
+)  # fmt: skip
+"""What a conversion of single images may have left as it was, in a group of unassigned attributes."""
+
+_SLOT = {name: slot for slot, name in enumerate(WANTED)}
+_TAG = {name: group << 16 | element for name, (group, element) in WANTED.items()}
+_DATE_LENGTH = len("YYYYMMDD")
+
+
+def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
+    """Tell the frames of a file apart.
+
+    Args:
+        whole: What the walk up to the pixels found.
+        data: The bytes that were walked over.
+        meta: The file meta information.
+
+    Returns:
+        For every frame the elements that a file of its own would have. Its id is the file's, `#`, and the frame's
+        number from 1. Uncompressed pixels are divided evenly; compressed frames share the place of the pixel data.
+
+    Raises:
+        DicomError: There isn't an item of functional groups for every frame (`MULTIFRAME`), or the pixel data holds
+            more frames (`SHAPE`).
+    """
+    n_frames = values.whole(whole.values[_SLOT["n_frames"]]) or 0
+    if not 1 <= n_frames <= MAX_FRAMES:
+        raise DicomError("MULTIFRAME", f"NumberOfFrames must be 1 to {MAX_FRAMES} (got {n_frames})")
+    head = data[: whole.pixel_offset] if whole.pixel_offset >= 0 else data
+    if max(map(head.count, _ITEM_MARKS)) > MAX_ITEMS_A_FRAME * (n_frames + 16):
+        raise DicomError("MULTIFRAME", f"sequences must have at most {MAX_ITEMS_A_FRAME} items a frame")
+    n_bytes = _frame_bytes(whole)
+    if n_bytes and whole.pixel_length >= (n_frames + 1) * n_bytes:
+        held = whole.pixel_length // n_bytes
+        raise DicomError("SHAPE", f"pixel data holds {held} frames (NumberOfFrames says {n_frames})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = _values_of_frames(whole.values, _read_groups(head, meta))
+    # The border around one foreign file, as in foreign.py.
+    except Exception as error:  # noqa: BLE001
+        raise DicomError("MULTIFRAME", f"functional groups can't be parsed ({type(error).__name__})") from None
+    if len(found) != n_frames:
+        raise DicomError("MULTIFRAME", f"every frame must have functional groups (got {len(found)} for {n_frames})")
+    return [_frame_of(whole, of_frame, number, n_bytes) for number, of_frame in enumerate(found, start=1)]
+
+
+def _read_groups(head: bytes, meta: Meta) -> Dataset:
+    file = BytesIO(head)
+    file.seek(meta.start)
+    wanted: list[Any] = [_CONTRAST, _SHARED, _PER_FRAME]
+    is_implicit, is_little = meta.transfer_syntax == IMPLICIT, meta.transfer_syntax != BIG_ENDIAN
+    return read_dataset(
+        file, is_implicit, is_little, stop_when=lambda tag, _vr, _length: tag >= 0x7FE00000, specific_tags=wanted
+    )
+
+
+def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[list[bytes | None]]:
+    common = list(of_file)
+    for name in ("origin", "slice_location"):
+        common[_SLOT[name]] = None  # said of the whole file they say nothing of a frame
+    if _items(groups, _CONTRAST):
+        common[_SLOT["contrast"]] = b"YES"  # unless the frames' own use of it says no
+    for shared in _items(groups, _SHARED)[:1]:
+        _overlay(common, shared)
+    found = []
+    for item in _items(groups, _PER_FRAME):
+        of_frame = common.copy()
+        _overlay(of_frame, item)
+        found.append(of_frame)
+    return found
+
+
+def _overlay(found: list[bytes | None], item: Dataset) -> None:
+    """Set the values that an item of functional groups gives."""
+    for left_over in (of for group in _UNASSIGNED for of in _items(item, group)[:1]):
+        for name in _LEFT_OVER:
+            if _TAG[name] in left_over:
+                found[_SLOT[name]] = _raw(left_over, _TAG[name])
+    for name, (group, tag) in _PLACES.items():
+        for macro in _items(item, group)[:1]:
+            if tag in macro:
+                found[_SLOT[name]] = _raw(macro, tag)
+    uses = _items(item, _CONTRAST_USE)
+    if uses:
+        is_given = any(str(use[_ADMINISTERED].value) == "YES" for use in uses if _ADMINISTERED in use)
+        found[_SLOT["contrast"]] = b"YES" if is_given else b"NO"
+
+
+def _items(dataset: Dataset, tag: int) -> Sequence[Dataset]:
+    return (dataset[tag].value or ()) if tag in dataset else ()
+
+
+def _raw(dataset: Dataset, tag: int) -> bytes:
+    """Return a value as the text that single images have: theirs are never binary, and their times have no date."""
+    raw: Any = dataset.get_item(tag)
+    if raw.VR in {"US", "UL"} or tag in {0x00209156, 0x00209128}:  # implicit files don't say the VR
+        value = dataset[tag].value
+        return b"" if value is None else str(value).encode()
+    value = raw.value
+    text: bytes = value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
+    return text[_DATE_LENGTH:].split(b"+")[0].split(b"-")[0] if tag == _PLACES["acquisition_time"][1] else text
+
+
+def _frame_bytes(whole: Elements) -> int:
+    """Return the bytes of an uncompressed frame; 0 where the header doesn't say them."""
+    sizes = (values.u16(whole.values[_SLOT[name]]) or 0 for name in ("rows", "columns", "bits_allocated"))
+    rows, columns, bits = sizes
+    return rows * columns * bits // 8
+
+
+def _frame_of(whole: Elements, of_frame: list[bytes | None], number: int, n_bytes: int) -> Elements:
+    image_id = values.text(whole.values[_SLOT["image_id"]])
+    of_frame[_SLOT["image_id"]] = f"{image_id}#{number}".encode() if image_id else None
+    of_frame[_SLOT["instance_number"]] = str(number).encode()
+    offset, length = whole.pixel_offset, whole.pixel_length
+    if length >= 0:
+        before = (number - 1) * n_bytes
+        offset, length = offset + before, min(n_bytes, max(0, length - before))
+    return Elements(of_frame, offset, length, whole.is_cut, whole.is_float, number)

@@ -1,0 +1,254 @@
+"""Frames of an enhanced CT are read as the single images that they could have been."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from enhanced_ct import GROUPS, join, to_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileDataset
+
+from ich25d.dicom import reader
+from ich25d.dicom.codes import CODES
+from ich25d.dicom.frames import MAX_FRAMES
+from ich25d.dicom.reader import HEAD_BYTES, Header, NeedMore, read_header, read_headers, read_hu
+from ich25d.errors import DicomError
+
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+RLE = "1.2.840.10008.1.2.5"
+MakeDataset = Callable[..., FileDataset]
+
+OF_THE_FILE = {"image_id", "sop_class", "n_frames", "frame", "instance_number", "pixel_offset", "pixel_length"}
+"""Fields in which a frame's header differs from a single image's."""
+
+
+def images_of(
+    make_dataset: MakeDataset, n: int = 3, syntax: str = EXPLICIT, *, shape: tuple[int, int] = (6, 8), **changes: Any
+) -> list[FileDataset]:
+    """Return n single images of noise that differ in all that frames may differ in."""
+    rng = np.random.default_rng(n)
+    return [
+        make_dataset(
+            rng.integers(0, 2000, shape).astype(np.int16), syntax,
+            **{
+                "ImagePositionPatient": [-125, -115, 5.0 * k], "ConvolutionKernel": "H30s", "KVP": 120,
+                "SliceThickness": 5, "AcquisitionNumber": 4 + k, "TemporalPositionIdentifier": 1 + k,
+                "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "AcquisitionTime": f"10203{k}.5", "RescaleType": "HU",
+                "RescaleIntercept": -1024 + k, "PixelSpacing": [0.5, 0.5], "WindowCenter": 40 + k, "WindowWidth": 80,
+            } | changes,
+        )
+        for k in range(n)
+    ]  # fmt: skip
+
+
+def headers_of(content: bytes) -> list[Header]:
+    """Read the headers of a file whose frames are all of use."""
+    found = read_headers(content, total_size=len(content))
+    assert all(isinstance(header, Header) for header in found)
+    return [header for header in found if isinstance(header, Header)]
+
+
+def alike(header: Header) -> dict[str, Any]:
+    """Return what must be the same of a frame and of the image that it was."""
+    return {name: value for name, value in header._asdict().items() if name not in OF_THE_FILE}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 5),
+    shared=st.sets(st.sampled_from(sorted(GROUPS))),
+    syntax=st.sampled_from([EXPLICIT, IMPLICIT, DEFLATED, BIG_ENDIAN]),
+    by_pydicom=st.booleans(),
+)
+def test_a_frame_is_read_as_the_image_that_it_was(make_dataset, n, shared, syntax, by_pydicom) -> None:
+    """Whichever groups the frames share, in every plain syntax, by both parsers: one image, one frame, equal HU."""
+    images = images_of(make_dataset, n, syntax)
+    for image in images:  # a group that is shared says the same of all
+        for group in shared:
+            for name in GROUPS[group].values():
+                setattr(image, name, images[0][name].value)
+    content = to_bytes(join(images, shared))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "FORCE_PYDICOM", by_pydicom)
+        frames = headers_of(content)
+        assert len(frames) == n
+        for k, (frame, image) in enumerate(zip(frames, images, strict=True), start=1):
+            alone = to_bytes(image)
+            header = read_header(alone, total_size=len(alone))
+            assert alike(frame) == alike(header)
+            assert (frame.image_id, frame.frame, frame.n_frames) == (f"{header.image_id}#{k}", k, n)
+            assert frame.instance_number == k
+            np.testing.assert_array_equal(read_hu(content, frame).hu, read_hu(alone, header).hu)
+
+
+@pytest.mark.parametrize("syntax", [RLE, "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"])
+def test_compressed_frames_are_decoded_one_by_one(make_dataset: MakeDataset, syntax: str) -> None:
+    """Lossless compression changes no HU, in any order of asking."""
+    images = images_of(make_dataset, 4, shape=(64, 70))
+    content, plain = to_bytes(join(images, (), syntax)), to_bytes(join(images))
+    for frame, expected in reversed(list(zip(headers_of(content), headers_of(plain), strict=True))):
+        np.testing.assert_array_equal(read_hu(content, frame).hu, read_hu(plain, expected).hu)
+
+
+def test_a_stream_of_another_size_is_refused(make_dataset: MakeDataset) -> None:
+    """The frame's own stream is held against the header, not the first one's."""
+    content = to_bytes(join(images_of(make_dataset, 2), (), "1.2.840.10008.1.2.4.80"))
+    frame = headers_of(content)[1]
+    with pytest.raises(DicomError, match=r"^SHAPE: the stream holds \(6, 8\) px"):
+        read_hu(content, frame._replace(rows=7))
+    with pytest.raises(DicomError, match=r"^BAD_STREAM: the file's fragments don't tell frame 3"):
+        read_hu(content, frame._replace(frame=3))
+
+
+def test_headers_need_no_pixels(make_dataset: MakeDataset) -> None:
+    """The first kilobytes of a long file are enough, and asking for more comes to an end."""
+    content = to_bytes(join(images_of(make_dataset, 40)))
+    asked = [HEAD_BYTES]
+    found = None
+    while found is None:
+        try:
+            found = read_headers(content[: asked[-1]], total_size=len(content))
+        except NeedMore as more:
+            asked.append(more.n_bytes)
+    assert found == headers_of(content)
+    assert asked == sorted(set(asked))
+    assert len(asked) < 5
+    assert asked[-1] <= len(content)
+
+
+def test_an_image_of_its_own_is_one_header(make_dataset: MakeDataset) -> None:
+    """An ordinary file has one image, without a number."""
+    content = to_bytes(make_dataset())
+    assert read_headers(content, total_size=len(content)) == [read_header(content, total_size=len(content))]
+    assert headers_of(content)[0].frame == 0
+
+
+def test_a_frame_says_more_than_what_all_share(make_dataset: MakeDataset) -> None:
+    """A group in both places counts where it stands nearer to the frame; the whole file's position says nothing."""
+    whole = join(images_of(make_dataset, 2), GROUPS.keys() - {"PlanePositionSequence"})
+    macro = Dataset()
+    macro.RescaleSlope, macro.RescaleIntercept = 2, -500
+    whole.PerFrameFunctionalGroupsSequence[1].PixelValueTransformationSequence = [macro]
+    del whole.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+    whole.ImagePositionPatient = [1, 2, 3]
+    first, second = headers_of(to_bytes(whole))
+    assert (first.slope, first.intercept, second.slope, second.intercept) == (1, -1024, 2, -500)
+    assert (first.origin_mm, second.origin_mm) == (None, (-125, -115, 5))
+
+
+@pytest.mark.parametrize(
+    ("agent", "uses", "expected"),
+    [
+        (False, (), False),
+        (True, (), True),
+        (True, ("NO",), False),
+        (True, ("NO", "YES"), True),
+        (False, ("YES",), True),
+    ],
+)
+def test_contrast_is_what_the_frame_says_of_it(make_dataset: MakeDataset, agent, uses, expected) -> None:
+    """An agent in the file means contrast, unless the frame says that it wasn't given."""
+    whole = join(images_of(make_dataset, 2))
+    if agent:
+        whole.ContrastBolusAgentSequence = [Dataset()]
+        whole.ContrastBolusAgentSequence[0].CodeMeaning = "Iohexol"
+    for answer in uses:
+        use = Dataset()
+        use.ContrastBolusAgentAdministered = answer
+        shared = whole.SharedFunctionalGroupsSequence[0]
+        shared.ContrastBolusUsageSequence = [*shared.get("ContrastBolusUsageSequence", ()), use]
+    assert [header.contrast for header in headers_of(to_bytes(whole))] == [expected, expected]
+
+
+def test_what_a_conversion_left_over_is_read(make_dataset: MakeDataset) -> None:
+    """A converted file keeps unassigned attributes by their old names; identifiers among them don't count."""
+    whole = join(images_of(make_dataset, 2, ConvolutionKernel=None, KVP=None, AcquisitionNumber=None))
+    whole.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.2"
+    shared, own = Dataset(), Dataset()
+    shared.ConvolutionKernel, shared.KVP, shared.SOPInstanceUID, shared.Rows = "J40s", 100, "ID_other", 3
+    own.SliceLocation, own.AcquisitionNumber = 12.5, 7
+    whole.SharedFunctionalGroupsSequence[0].UnassignedSharedConvertedAttributesSequence = [shared]
+    whole.PerFrameFunctionalGroupsSequence[1].UnassignedPerFrameConvertedAttributesSequence = [own]
+    first, second = headers_of(to_bytes(whole))
+    assert (first.kernel, first.kvp, first.rows, first.image_id) == ("J40S", 100, 6, "ID_000012eaf#1")
+    assert (first.slice_location, second.slice_location) == (None, 12.5)
+    assert (first.acquisition_number, second.acquisition_number) == (None, 7)
+
+
+def refusal(content: bytes) -> DicomError:
+    """Return why a whole file is refused."""
+    with pytest.raises(DicomError) as caught:
+        read_headers(content, total_size=len(content))
+    assert CODES[caught.value.code].is_refused
+    return caught.value
+
+
+def test_frames_that_cannot_be_told_apart_are_refused_as_a_file(make_dataset: MakeDataset) -> None:
+    """Groups, frames and pixels must agree in number; the reason carries the file's ids."""
+    cases = []
+    for n_frames in (0, 3, MAX_FRAMES + 1, ""):
+        whole = join(images_of(make_dataset, 2))
+        whole.NumberOfFrames = n_frames
+        cases.append((whole, "MULTIFRAME"))
+    for name in ("NumberOfFrames", "PerFrameFunctionalGroupsSequence"):
+        whole = join(images_of(make_dataset, 2))
+        delattr(whole, name)
+        cases.append((whole, "MULTIFRAME"))
+    whole = join(images_of(make_dataset, 2))
+    whole.PixelData *= 2
+    cases.append((whole, "SHAPE"))
+    whole = join(images_of(make_dataset, 2))
+    whole.PerFrameFunctionalGroupsSequence[0].FrameVOILUTSequence = [Dataset() for _ in range(3000)]
+    cases.append((whole, "MULTIFRAME"))
+    for whole, code in cases:
+        error = refusal(to_bytes(whole))
+        assert (error.code, error.image_id, error.series_id) == (code, "ID_000012eaf", "ID_0ab5820b2a")
+
+
+def test_what_is_wrong_with_every_frame_is_one_refusal(make_dataset: MakeDataset) -> None:
+    """A colour file isn't refused once a frame."""
+    error = refusal(to_bytes(join(images_of(make_dataset, 3, PhotometricInterpretation="RGB"))))
+    assert (error.code, error.image_id) == ("NOT_GRAY", "ID_000012eaf")
+
+
+def test_a_frame_alone_may_be_refused(make_dataset: MakeDataset) -> None:
+    """What is wrong with one frame, or cut off at the file's end, costs no other."""
+    content = to_bytes(join(images_of(make_dataset, 3)))
+    cut = content[:-10]
+    found = read_headers(cut, total_size=len(cut))
+    assert [getattr(header, "code", "") for header in found] == ["", "", "TRUNCATED"]
+    assert found[2].image_id == "ID_000012eaf#3"
+    whole = join(images_of(make_dataset, 3))
+    whole.PerFrameFunctionalGroupsSequence[0].PixelValueTransformationSequence[0].RescaleSlope = 0
+    content = to_bytes(whole)
+    found = read_headers(content, total_size=len(content))
+    assert [getattr(header, "code", "") for header in found] == ["BAD_RESCALE", "", ""]
+
+
+def test_a_file_of_many_frames_may_be_large(make_dataset: MakeDataset) -> None:
+    """What is too big for an image isn't for 600 of them; beyond the limit nothing is parsed."""
+    content = to_bytes(join(images_of(make_dataset, 2)))
+    assert len(read_headers(content, total_size=2**29)) == 2
+    with pytest.raises(DicomError, match=r"^TOO_BIG"):
+        read_headers(content, total_size=2**31)
+    single = to_bytes(make_dataset())
+    with pytest.raises(DicomError, match=r"^TOO_BIG"):
+        read_headers(single, total_size=2**29)
+
+
+@settings(max_examples=150, deadline=None)
+@given(damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12))
+def test_damage_is_a_reason_and_never_a_traceback(make_dataset, damage) -> None:
+    """Any bytes of a header may be wrong: headers, reasons, or a wish for more bytes come of it."""
+    content = bytearray(to_bytes(join(images_of(make_dataset, 3))))
+    for place, byte in damage:
+        content[128 + int(place * (len(content) - 128))] = byte
+    try:
+        found = read_headers(bytes(content), total_size=len(content))
+    except DicomError as error:
+        assert CODES[error.code].is_refused  # noqa: PT017  # either outcome is right
+        return
+    assert len(found) >= 1
