@@ -229,6 +229,19 @@ def test_what_the_files_do_not_say_is_not_claimed(tmp_path: Path, visit: Any) ->
     assert page.locator("#heat").count() == 0
 
 
+def test_the_table_of_labels_fits_on_every_screen(tmp_path: Path, visit: Any) -> None:
+    """Its last column, the way to a label's peak, isn't cut off beside the picture; all labels stand out in bold."""
+    study_page(_series(probability=np.full((N, 6), 0.999), series_probability=np.full(6, 0.999))).write(
+        tmp_path / "study.html"
+    )
+    page = visit(tmp_path / "study.html")
+    page.wait_for_selector("#stage[data-ready]")
+    for width in (390, 700, 1000, 1121, 1280, 1345, 1440, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        cut = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('.labels').parentElement)"
+        assert page.evaluate(cut) <= 0, width
+
+
 def test_the_operating_point_switches(study: Any) -> None:
     """Words, marks, line and strokes follow the chosen point: at .92 a slice of .92 counts, at .95 a scan doesn't."""
     level = "document.querySelector('.of-any .threshold').getAttribute('d')"
