@@ -16,7 +16,7 @@ from ich25d.phantom.head import PhantomHead, make_head
 
 WINDOWS = (("brain 40/80", 40, 80), ("subdural 80/200", 80, 200))
 SIDE, GAP, TEXT = 240, 6, 30
-SEEDS = {"epidural": 3, "intraparenchymal": 3, "intraventricular": 3, "subarachnoid": 3, "subdural": 4}
+SEEDS = {"epidural": 7, "intraparenchymal": 6, "intraventricular": 7, "subarachnoid": 0, "subdural": 4}
 """Heads whose bleed can be seen in one slice; most need several, as in life."""
 
 
