@@ -15,7 +15,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
-from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, NATIVE, UNDEFINED, WANTED, Elements, Meta
+from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, WANTED, Elements, Meta
 from ich25d.dicom.header import Header, NeedMore
 from ich25d.errors import DicomError
 
@@ -61,7 +61,13 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
     found: list[tuple[int, int]] = []
     is_explicit = meta.transfer_syntax != IMPLICIT
 
+    n_elements = 0
+
     def is_at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        nonlocal n_elements
+        n_elements += 1
+        if n_elements > MAX_ELEMENTS:
+            raise DicomError("UNREADABLE", f"a header must have at most {MAX_ELEMENTS} elements")
         if tag in {0x7FE00008, 0x7FE00009, 0x7FE00010}:
             found.append((int(tag), length))
         return bool(found)
@@ -74,6 +80,8 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
             dataset = read_dataset(file, not is_explicit, meta.transfer_syntax != BIG_ENDIAN, stop_when=is_at_pixels)
             elements = _gather(dataset, swap=meta.transfer_syntax == BIG_ENDIAN)
             elements.is_cut = _ends_short(dataset, total_size)
+    except DicomError:
+        raise
     # The border around one foreign file: 20,000 damaged copies of one CT raised nine classes of exception.
     except Exception as error:  # noqa: BLE001
         if len(data) < total_size:
@@ -157,8 +165,7 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
             dataset = pydicom.dcmread(BytesIO(content), force=True) if frame is None else _one_image(frame, header)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-            which = header.frame - 1 if header.frame and frame is None else None
-            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin, index=which)
+            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     # The border around one foreign file; pylibjpeg-rle panics with a class that is no Exception.
@@ -202,7 +209,9 @@ def _frame(content: bytes, header: Header) -> bytes:
     file = BytesIO(content)
     file.seek(header.pixel_offset)
     try:
-        return get_frame(file, header.frame - 1, number_of_frames=header.n_frames)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return get_frame(file, header.frame - 1, number_of_frames=header.n_frames)
     except Exception as error:  # noqa: BLE001  # whatever pydicom raises on fragments that are no frames
         detail = f"the file's fragments don't tell frame {header.frame} ({type(error).__name__})"
         raise DicomError("BAD_STREAM", detail) from None

@@ -7,27 +7,33 @@ References:
     DICOM PS3.3, A.38 (Enhanced CT), A.70 (Legacy Converted Enhanced CT), C.7.6.16 (functional groups).
 """
 
+import struct
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset, read_sequence
 
 from ich25d.dicom import values
-from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, WANTED, Elements, Meta
+from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, WANTED, Elements, Meta
 from ich25d.errors import DicomError
 
-MAX_FRAMES = 5000
+MAX_FRAMES = 10_000
 """More frames than that in a file are damage; a long thin scan has 600."""
-MAX_ITEMS_A_FRAME = 64
-"""More sequence items a frame than that are an attack on memory: real ones have 10 to 20."""
+MAX_GROUP_BYTES, MAX_HEAD_BYTES = 2**14, 2**25
+"""More bytes of functional groups a frame, or of header in all, are an attack on memory: real ones take 1 to 5 kB."""
+MAX_ITEMS_A_FRAME, MAX_ITEMS = 256, 400_000
+"""So are more sequence items: a frame has 10 to 20, and two more for every image that it was derived from."""
 _ITEM_MARKS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _CONTRAST, _CONTRAST_USE, _ADMINISTERED = 0x00180012, 0x00189341, 0x00189342
+_PRESENTATION = 0x00089205
 _CONTENT = 0x00209111
+_CONCATENATION_OFFSET = 0x00209228
 _UNASSIGNED = (0x00209170, 0x00209171)
 
 _PLACES: dict[str, tuple[int, int]] = {
@@ -49,6 +55,9 @@ _PLACES: dict[str, tuple[int, int]] = {
 }
 """Wanted element -> the functional group that holds it, and its tag there."""
 
+_BINARY = frozenset({0x00209156, 0x00209128})
+"""Those of them that are no text."""
+
 _LEFT_OVER = (
     "kernel", "kvp", "contrast", "acquisition_number", "acquisition_time", "temporal_position", "slice_location",
 )  # fmt: skip
@@ -57,6 +66,8 @@ _LEFT_OVER = (
 _SLOT = {name: slot for slot, name in enumerate(WANTED)}
 _TAG = {name: group << 16 | element for name, (group, element) in WANTED.items()}
 _DATE_LENGTH = len("YYYYMMDD")
+_FILE_STEP = 100_000
+"""What a file's instance number counts beside its frames' numbers."""
 
 
 def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
@@ -72,14 +83,18 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
         number from 1. Uncompressed pixels are divided evenly; compressed frames share the place of the pixel data.
 
     Raises:
-        DicomError: There isn't an item of functional groups for every frame (`MULTIFRAME`), or the pixel data holds
-            more frames (`SHAPE`).
+        DicomError: There isn't an item of functional groups for every frame (`MULTIFRAME`), the pixel data holds
+            more frames (`SHAPE`), or colours (`NOT_GRAY`).
     """
+    if meta.transfer_syntax == DEFLATED:  # each frame would inflate them all
+        raise DicomError("MULTIFRAME", "frames of the deflated transfer syntax aren't read")
     n_frames = values.whole(whole.values[_SLOT["n_frames"]]) or 0
     if not 1 <= n_frames <= MAX_FRAMES:
         raise DicomError("MULTIFRAME", f"NumberOfFrames must be 1 to {MAX_FRAMES} (got {n_frames})")
     head = data[: whole.pixel_offset] if whole.pixel_offset >= 0 else data
-    if max(map(head.count, _ITEM_MARKS)) > MAX_ITEMS_A_FRAME * (n_frames + 16):
+    if len(head) > min(MAX_GROUP_BYTES * (n_frames + 64), MAX_HEAD_BYTES):
+        raise DicomError("MULTIFRAME", f"a header must have at most {MAX_GROUP_BYTES} bytes a frame (got {len(head)})")
+    if max(map(head.count, _ITEM_MARKS)) > min(MAX_ITEMS_A_FRAME * (n_frames + 16), MAX_ITEMS):
         raise DicomError("MULTIFRAME", f"sequences must have at most {MAX_ITEMS_A_FRAME} items a frame")
     n_bytes = _frame_bytes(whole)
     if n_bytes and whole.pixel_length >= (n_frames + 1) * n_bytes:
@@ -88,19 +103,25 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = _values_of_frames(whole.values, _read_groups(head, meta))
+            groups = _read_groups(head, meta)
+            found = _values_of_frames(whole.values, groups)
+            presentation = _text(groups, _PRESENTATION)
+            offset = int(_text(groups, _CONCATENATION_OFFSET) or 0)
     # The border around one foreign file, as in foreign.py.
     except Exception as error:  # noqa: BLE001
         raise DicomError("MULTIFRAME", f"functional groups can't be parsed ({type(error).__name__})") from None
+    if presentation not in {"", "MONOCHROME"}:
+        raise DicomError("NOT_GRAY", "Pixel Presentation must be MONOCHROME: else stored values may be colours")
     if len(found) != n_frames:
         raise DicomError("MULTIFRAME", f"every frame must have functional groups (got {len(found)} for {n_frames})")
-    return [_frame_of(whole, of_frame, number, n_bytes) for number, of_frame in enumerate(found, start=1)]
+    file_number = (values.whole(whole.values[_SLOT["instance_number"]]) or 0) * _FILE_STEP + offset
+    return [_frame_of(whole, of_frame, number, n_bytes, file_number) for number, of_frame in enumerate(found, start=1)]
 
 
 def _read_groups(head: bytes, meta: Meta) -> Dataset:
     file = BytesIO(head)
     file.seek(meta.start)
-    wanted: list[Any] = [_CONTRAST, _SHARED, _PER_FRAME]
+    wanted: list[Any] = [_PRESENTATION, _CONTRAST, _CONCATENATION_OFFSET, _SHARED, _PER_FRAME]
     is_implicit, is_little = meta.transfer_syntax == IMPLICIT, meta.transfer_syntax != BIG_ENDIAN
     return read_dataset(
         file, is_implicit, is_little, stop_when=lambda tag, _vr, _length: tag >= 0x7FE00000, specific_tags=wanted
@@ -125,46 +146,54 @@ def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[
 
 def _overlay(found: list[bytes | None], item: Dataset) -> None:
     """Set the values that an item of functional groups gives."""
-    for left_over in (of for group in _UNASSIGNED for of in _items(item, group)[:1]):
-        for name in _LEFT_OVER:
-            if _TAG[name] in left_over:
-                found[_SLOT[name]] = _raw(left_over, _TAG[name])
-    for name, (group, tag) in _PLACES.items():
+    places = [(name, group, _TAG[name]) for group in _UNASSIGNED for name in _LEFT_OVER]
+    places += [(name, group, tag) for name, (group, tag) in _PLACES.items()]
+    for name, group, tag in places:
         for macro in _items(item, group)[:1]:
-            if tag in macro:
-                found[_SLOT[name]] = _raw(macro, tag)
+            value = _raw(macro, tag) if tag in macro else b""
+            if value:
+                found[_SLOT[name]] = value
     uses = _items(item, _CONTRAST_USE)
     if uses:
-        is_given = any(str(use[_ADMINISTERED].value) == "YES" for use in uses if _ADMINISTERED in use)
-        found[_SLOT["contrast"]] = b"YES" if is_given else b"NO"
+        found[_SLOT["contrast"]] = b"YES" if any(_text(use, _ADMINISTERED) == "YES" for use in uses) else b"NO"
 
 
 def _items(dataset: Dataset, tag: int) -> Sequence[Dataset]:
-    return (dataset[tag].value or ()) if tag in dataset else ()
+    value: Any = dataset[tag].value if tag in dataset else None
+    if isinstance(value, bytes):  # a UN, as who doesn't know a sequence writes it, is implicit (PS3.5, 6.2.2)
+        value = read_sequence(BytesIO(value), True, True, len(value), "iso8859")  # pydicom's own order
+    return value or ()
+
+
+def _text(dataset: Dataset, tag: int) -> str:
+    """Return a value as text; empty where it is absent or not what its VR says."""
+    try:
+        value = dataset[tag].value if tag in dataset else None
+    except (ValueError, TypeError, BytesLengthException, struct.error):
+        return ""
+    return "" if value is None else str(value).strip()
 
 
 def _raw(dataset: Dataset, tag: int) -> bytes:
-    """Return a value as the text that single images have: theirs are never binary, and their times have no date."""
+    """Return a value as single images have it: numbers as text, and times without a date."""
+    if tag in _BINARY:
+        return _text(dataset, tag).encode()
     raw: Any = dataset.get_item(tag)
-    if raw.VR in {"US", "UL"} or tag in {0x00209156, 0x00209128}:  # implicit files don't say the VR
-        value = dataset[tag].value
-        return b"" if value is None else str(value).encode()
-    value = raw.value
-    text: bytes = value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
-    return text[_DATE_LENGTH:].split(b"+")[0].split(b"-")[0] if tag == _PLACES["acquisition_time"][1] else text
+    value: bytes = raw.value if isinstance(raw.value, bytes) else b""
+    return value[_DATE_LENGTH:].split(b"+")[0].split(b"-")[0] if tag == _PLACES["acquisition_time"][1] else value
 
 
 def _frame_bytes(whole: Elements) -> int:
     """Return the bytes of an uncompressed frame; 0 where the header doesn't say them."""
-    sizes = (values.u16(whole.values[_SLOT[name]]) or 0 for name in ("rows", "columns", "bits_allocated"))
-    rows, columns, bits = sizes
-    return rows * columns * bits // 8
+    names = ("rows", "columns", "bits_allocated", "samples_per_pixel")
+    rows, columns, bits, samples = (values.u16(whole.values[_SLOT[name]]) or 0 for name in names)
+    return rows * columns * bits // 8 * (samples or 1)
 
 
-def _frame_of(whole: Elements, of_frame: list[bytes | None], number: int, n_bytes: int) -> Elements:
+def _frame_of(whole: Elements, of_frame: list[bytes | None], number: int, n_bytes: int, file_number: int) -> Elements:
     image_id = values.text(whole.values[_SLOT["image_id"]])
     of_frame[_SLOT["image_id"]] = f"{image_id}#{number}".encode() if image_id else None
-    of_frame[_SLOT["instance_number"]] = str(number).encode()
+    of_frame[_SLOT["instance_number"]] = str(file_number + number).encode()
     offset, length = whole.pixel_offset, whole.pixel_length
     if length >= 0:
         before = (number - 1) * n_bytes

@@ -83,7 +83,7 @@ class Header(NamedTuple):
     slice_location: float | None
     """(0020,1041) mm."""
     instance_number: int | None
-    """(0020,0013)."""
+    """(0020,0013); of a frame, the file's and its own counted on."""
     acquisition_number: int | None
     """(0020,0012)."""
     series_number: int | None

@@ -169,20 +169,22 @@ def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None 
 
 def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
     """Return the stored values, shape (rows, columns), without a copy where they lie in the file as they are."""
-    syntax = header.transfer_syntax
-    if syntax == DEFLATED:
+    syntax, order = header.transfer_syntax, "<"
+    if header.frame and syntax == BIG_ENDIAN:
+        order = ">"  # pydicom would want, and swap, all frames for each
+    elif syntax == DEFLATED:
         whole = bytes(content)
         content = _inflate(whole[elements.read_meta(whole, len(whole)).start :])
         if FORCE_PYDICOM:
             return foreign.decode(whole, header)
-    elif FORCE_PYDICOM or syntax not in {IMPLICIT, EXPLICIT}:
+    elif syntax not in {IMPLICIT, EXPLICIT} or (FORCE_PYDICOM and not header.frame):
         return foreign.decode(bytes(content), header)
-    kind = ("<i" if header.is_signed else "<u") + str(header.bits_allocated // 8)
+    kind = f"{order}{'i' if header.is_signed else 'u'}{header.bits_allocated // 8}"
     n_pixels = header.rows * header.columns
     if header.pixel_offset + n_pixels * header.bits_allocated // 8 > len(content):
         raise DicomError("CHANGED", "the file is shorter than when its header was read")
     stored = np.frombuffer(content, dtype=kind, count=n_pixels, offset=header.pixel_offset)
-    return stored.reshape(header.rows, header.columns)
+    return stored.reshape(header.rows, header.columns).astype(kind.replace(">", "="), copy=False)
 
 
 def _inflate(deflated: bytes) -> bytes:

@@ -6,6 +6,7 @@ Sources(paths).head(entry) | .content(entry) -> bytes or bytearray
 import os
 import stat
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["MEMBER_MARK", "Entry", "Sources", "list_entries"]
 
 MAX_HELD_ARCHIVES = 64
 """Archives a process keeps open; beyond them, each read opens its own."""
+MAX_KEPT_BYTES = 2**30
+"""Contents that a process holds while it reads them frame by frame; the newest is held whatever its size."""
 
 
 class Sources:
@@ -35,7 +38,7 @@ class Sources:
         self._archives: dict[str, int] = {}
         self._prefixes: dict[int, str] = {}
         self._lock = threading.Lock()
-        self._kept: tuple[Entry, Content] | None = None
+        self._kept: OrderedDict[Entry, bytes] = OrderedDict()
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Sources, (self.paths,))
@@ -47,10 +50,11 @@ class Sources:
         self.close()
 
     def close(self) -> None:
-        """Close the archives; the next read opens them again. No read may be under way."""
+        """Close the archives and let go of what is kept; the next read opens them again. No read may be under way."""
         with self._lock:
             handles = list(self._archives.values())
             self._archives.clear()
+            self._kept.clear()
         for handle in handles:
             os.close(handle)
 
@@ -67,19 +71,28 @@ class Sources:
 
         Args:
             entry: The file.
-            keep: Hold the content until another file is read: this one is asked for again, a frame at a time.
+            keep: Hold the content, and that of others that were read so, until a file is read without, or all of
+                them are too many: they are asked for again, a frame at a time.
 
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
         """
-        kept = self._kept
-        if keep and kept is not None and kept[0] == entry:
-            return kept[1]
-        self._kept = None  # or two would be in memory for a while
-        content = self._read(entry, None)
-        if keep:
-            content = bytes(content)  # what decodes frames would copy anything else at every frame
-            self._kept = entry, content
+        if not keep:
+            if self._kept:
+                with self._lock:
+                    self._kept.clear()
+            return self._read(entry, None)
+        with self._lock:
+            kept = self._kept.get(entry)
+            if kept is not None:
+                self._kept.move_to_end(entry)
+                return kept
+            room = MAX_KEPT_BYTES - entry.size
+            while self._kept and sum(other.size for other in self._kept) > room:
+                self._kept.popitem(last=False)
+        content = bytes(self._read(entry, None))  # what decodes frames would copy anything else at every frame
+        with self._lock:
+            self._kept[entry] = content
         return content
 
     def _read(self, entry: Entry, n_bytes: int | None) -> Content:

@@ -11,9 +11,10 @@ import pytest
 from enhanced_ct import join, to_bytes
 
 from ich25d.cli.app import app
+from ich25d.studies import source as source_module
 from ich25d.studies.build import BuildSummary, build_studies
 from ich25d.studies.header_table import kept_headers, read_headers
-from ich25d.studies.source import Sources
+from ich25d.studies.source import Sources, list_entries
 from ich25d.studies.store import StudyStore
 
 RLE = "1.2.840.10008.1.2.5"
@@ -118,7 +119,7 @@ def test_a_copy_is_named_and_an_impostor_refuses_both(tmp_path, singles):
 
 
 def test_a_file_is_read_once_for_all_its_frames(tmp_path, singles, monkeypatch):
-    """Reading a frame must not read the file of all of them again; another file ends its being held."""
+    """Reading a frame must not read the file of all of them again, also where it is held against a copy."""
     write_joined(singles, tmp_path / "many/frames", [0, 1, 2, 3, 4])
     n_reads = []
     read = Sources._read_file
@@ -130,6 +131,46 @@ def test_a_file_is_read_once_for_all_its_frames(tmp_path, singles, monkeypatch):
     monkeypatch.setattr(Sources, "_read_file", counted)
     build(tmp_path / "many", tmp_path / "studies")
     assert n_reads.count(None) == 1
+    shutil.copy(tmp_path / "many/frames", tmp_path / "many/copy")
+    n_reads.clear()
+    build(tmp_path / "many", tmp_path / "again")
+    assert n_reads.count(None) == 2
+
+
+def test_what_is_kept_is_bounded_and_let_go(tmp_path, monkeypatch):
+    """Contents of many frames are held up to a limit, until an ordinary file is read or all is closed."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() * 100)
+    entries, _ = list_entries([tmp_path])
+    monkeypatch.setattr(source_module, "MAX_KEPT_BYTES", 250)
+    sources = Sources([tmp_path])
+    for _ in range(2):
+        for entry in entries:
+            assert sources.content(entry, keep=True) == entry.source.encode() * 100
+            assert sum(map(len, sources._kept.values())) <= 250
+    assert len(sources._kept) == 2
+    assert sources.content(entries[0]) == b"a" * 100
+    assert not sources._kept
+    sources.content(entries[0], keep=True)
+    sources.close()
+    assert not sources._kept
+
+
+def test_two_files_at_the_same_places_are_two_scans(tmp_path, singles):
+    """Frames of two files of one series, pass after pass, aren't shuffled into each other."""
+    for number in (1, 2):
+        images = [pydicom.dcmread(path) for path in singles]
+        whole = join(images)
+        whole.SOPInstanceUID, whole.InstanceNumber = f"ID_{number}", number
+        (tmp_path / "many").mkdir(exist_ok=True)
+        pixels = np.frombuffer(whole.PixelData, np.int16) + np.int16(number)
+        whole.PixelData = pixels.tobytes()
+        (tmp_path / f"many/{number}").write_bytes(to_bytes(whole))
+    summary = build(tmp_path / "many", tmp_path / "studies")
+    assert (summary.n_used, summary.n_series, summary.remarks["SPLIT_INSTANCE"]) == (10, 2, 2)
+    slices = StudyStore.open(tmp_path / "studies").slices
+    for _, part in slices.groupby("series_id"):
+        assert part["source"].str.split("#").str[0].nunique() == 1
 
 
 def test_attributes_of_frames_are_found_again(tmp_path, singles):
