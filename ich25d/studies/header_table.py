@@ -3,17 +3,14 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ich25d.progress import bar
-from ich25d.studies.index import Indexed, Privacy, frame_source, index_entries, shared_attributes
+from ich25d.studies.index import Indexed, Privacy, frame_source, shared_attributes
+from ich25d.studies.indexing import index_files
 from ich25d.studies.notebook import NAME
-from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.source import Sources, list_entries
 
 ATTRIBUTES: tuple[str, ...] = (
@@ -21,9 +18,6 @@ ATTRIBUTES: tuple[str, ...] = (
     "intercept", "padding", "image_type", "directions", "kvp", "contrast", "kernel", "thickness_mm",
 )  # fmt: skip
 """Attributes of `dicom.header.Header` that say how an image was made, and nothing of whom or when."""
-
-CHUNK = 512
-"""Files a task."""
 
 
 def kept_headers(root: Path, slices: pd.DataFrame) -> pd.DataFrame | None:
@@ -74,19 +68,13 @@ def read_headers(
     """
     wanted = {name for source in slices["source"] for name in (source, source.rpartition("#")[0])}
     entries = [entry for entry in list_entries(sources, only)[0] if shown_source(entry.source) in wanted]
-    chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
-    workers = n_workers(workers)
     # Pseudonyms made here go nowhere: identifying attributes aren't among those that are kept.
-    read = partial(index_entries, sources=Sources(tuple(sources)), privacy=Privacy(b"0" * 16, 0.0))
+    privacy = Privacy(b"0" * 16, 0.0)
     of_source: dict[str, dict[str, Any]] = {}
-    with bar("headers", len(entries), "files") as advance:
-        for chunk, result in map_series(read, chunks, workers, in_process=workers == 1 or len(chunks) < 3):
-            if isinstance(result, Exception):
-                raise result
-            for image in chain.from_iterable(result):
-                if isinstance(image, Indexed):
-                    of_source[shown_source(image.source)] = shared_attributes(image.shared)
-            advance(len(chunk))
+    for _, found, _ in index_files(entries, Sources(tuple(sources)), privacy, workers):
+        for image in found:
+            if isinstance(image, Indexed):
+                of_source[shown_source(image.source)] = shared_attributes(image.shared)
     return _by_series(slices, of_source)
 
 

@@ -3,26 +3,17 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from ich25d.dicom.codes import is_refusal
-from ich25d.progress import bar
 from ich25d.studies.dicom_images import plan_dicom
 from ich25d.studies.image_series import PlannedImages, plan_images
-from ich25d.studies.index import Indexed, Privacy, index_entries
+from ich25d.studies.index import Indexed, Privacy
+from ich25d.studies.indexing import CHUNK, index_files
 from ich25d.studies.notebook import Notebook
-from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.source import Entry, Sources, list_entries
-
-CHUNK = 256
-"""Files a task of indexing."""
-
-WORTH_STARTING = 8 * CHUNK
-"""Below this many files, headers are read sooner than processes start."""
 
 _DOUBLE = "the series, or an image of it, is in an earlier source too; the earlier one is kept"
 
@@ -114,23 +105,11 @@ def _index(
             fresh.append(entry)
         else:
             yield from known
-    workers = n_workers(workers)
-    in_process = workers == 1 or len(fresh) < WORTH_STARTING
-    read = partial(index_entries, sources=sources, privacy=privacy)
-    with bar("headers", len(fresh), "files") as advance:
-        for chunk, result in map_series(read, _chunks(fresh), workers, in_process=in_process):
-            if isinstance(result, Exception):
-                raise result
-            for entry, found in zip(chunk, result, strict=True):
-                if notebook:
-                    notebook.note_seen(entry, found)
-                yield from found
-            if notebook:
-                notebook.commit()
-            advance(len(chunk))
-
-
-def _chunks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    rest = iter(entries)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
+    for count, (entry, found, is_final) in enumerate(index_files(fresh, sources, privacy, workers), start=1):
+        if notebook and is_final:
+            notebook.note_seen(entry, found)
+        if notebook and count % CHUNK == 0:
+            notebook.commit()
+        yield from found
+    if notebook:
+        notebook.commit()

@@ -83,13 +83,17 @@ def lost_rows(series: Series, indices: Iterable[int], error: Exception) -> list[
         indices: Which slices.
         error: What came instead of them.
     """
-    if isinstance(error, WorkerLostError):
-        code, detail = "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
-    elif isinstance(error, TaskTimeoutError):
-        code, detail = "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
-    elif isinstance(error, StoreError):
-        code, detail = "READ_FAILED", f"the store's volume can't be read: {error}"
-    else:
-        code, detail = "READ_FAILED", f"reading raised {type(error).__name__}"
+    code, detail = reason_of(error)
     source = series.images.source if isinstance(series, SeriesPlan) else lambda _: ""
     return [QcRow(source(index), series.image_ids[index], series.series_id, "slice", code, detail) for index in indices]
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return the reason code of what came instead of a result, and a sentence."""
+    if isinstance(error, WorkerLostError):
+        return "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
+    if isinstance(error, TaskTimeoutError):
+        return "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
+    if isinstance(error, StoreError):
+        return "READ_FAILED", f"the store's volume can't be read: {error}"
+    return "READ_FAILED", f"reading raised {type(error).__name__}"
