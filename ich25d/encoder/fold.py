@@ -26,7 +26,7 @@ from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
-from ich25d.training.interrupt import Interrupted
+from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.order import epoch_order, part_of_process, steps_in_epoch
@@ -125,13 +125,11 @@ class FoldTraining:
             while course.epoch < epochs:
                 self._epoch(log, stop)
                 self._save()
-                self._validate(log)
+                self._validate(log, stop)
                 course.epoch, course.step_in_epoch = course.epoch + 1, 0
                 course.loss_sum, course.loss_steps = 0.0, 0
                 self._save()
-                if stop() and self._processes.count == 1 and course.epoch < epochs:
-                    raise Interrupted
-            return self._finish(log)
+            return self._finish(log, stop)
 
     def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
         """Do what is left of this pass."""
@@ -221,7 +219,7 @@ class FoldTraining:
         positive, known = self._processes.sum_of_all(torch.stack([self.shown.positive, self.shown.known]), self._device)
         return positive, known
 
-    def _validate(self, log: RunLog) -> None:
+    def _validate(self, log: RunLog, stop: Callable[[], bool]) -> None:
         """Score the averaged model on the held-out slices, and keep its weights if they are to be kept."""
         course, train = self._course, self._recipe.train
         self._processes.share_buffers(self._learner.averaged)
@@ -230,7 +228,7 @@ class FoldTraining:
         found: dict[str, Any] = {}
         worst: list[dict[str, Any]] = []
         if len(self.rows.validated):
-            logit = self._predict(self._learner.averaged, self.rows.validated, "validation") + shift.numpy()
+            logit = self._predict(self._learner.averaged, self.rows.validated, "validation", stop) + shift.numpy()
             found = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
             worst = worst_cases(self._store.slices, self.rows.validated, logit, self._target)
         log.write(
@@ -251,19 +249,22 @@ class FoldTraining:
                 export_weights(averaged, shift, self._folder / WEIGHTS_FILE)
         course.seconds = 0.0
 
-    def _predict(self, model: nn.Module, rows: npt.NDArray[np.int64], title: str) -> npt.NDArray[np.float64]:
-        with bar(f"fold {self._fold} {title}", len(rows), "slices") as advance:
+    def _predict(
+        self, model: nn.Module, rows: npt.NDArray[np.int64], title: str, stop: Callable[[], bool]
+    ) -> npt.NDArray[np.float64]:
+        with bar(f"fold {self._fold} {title}", len(rows), "slices") as show:
+            advance = until_stopped(show, stop) if self._processes.count == 1 else show
             return predict_rows(
                 model, self._loader, rows, self._recipe.slab, self._device,
                 batch_size=2 * self._recipe.train.batch_size, processes=self._processes, advance=advance,
             )  # fmt: skip
 
-    def _finish(self, log: RunLog) -> dict[str, Any]:
+    def _finish(self, log: RunLog, stop: Callable[[], bool]) -> dict[str, Any]:
         """Predict the held-out series with the weights on disk, and describe the fold."""
         self._processes.wait()
         path = self._folder / WEIGHTS_FILE
         load_weights(self._model, path, None)
-        logit = self._predict(self._model, self.rows.held_out, "out of fold")
+        logit = self._predict(self._model, self.rows.held_out, "out of fold", stop)
         if self._processes.is_first:
             write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit)
             log.write("end", self._learner.step, kept_epoch=self._course.kept_epoch)

@@ -25,7 +25,7 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        remark("stopping after this step; once more stops at once and loses what came after the last checkpoint")
+        remark("stopping after this batch; once more stops at once and loses what came after the last checkpoint")
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # signals go to the main thread alone
@@ -36,3 +36,18 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def until_stopped(advance: Callable[[int], None], stop: Callable[[], bool]) -> Callable[[int], None]:
+    """Wrap what counts units of work that is done again when it's begun again: a wish to stop ends it there.
+
+    Raises:
+        Interrupted: From the function that is returned, after a unit.
+    """
+
+    def count(n_units: int) -> None:
+        advance(n_units)
+        if stop():
+            raise Interrupted
+
+    return count

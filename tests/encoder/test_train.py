@@ -31,7 +31,7 @@ from ich25d.training.runlog import read_log
 
 
 def _stop_after(monkeypatch: pytest.MonkeyPatch, n_steps: int) -> None:
-    """Press Ctrl-C during the n-th step."""
+    """Press Ctrl-C during the n-th step of training, or batch of validation or of what was held out."""
     steps = iter(range(10_000))
 
     @contextmanager
@@ -81,11 +81,11 @@ def test_the_kept_weights_made_the_out_of_fold_logits(toy_store: Path, recipe: R
     np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("n_steps", [1, 3, 4])
+@pytest.mark.parametrize("n_steps", [1, 3, 4, 6, 10, 12])
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int
 ) -> None:
-    """Stopped within a pass, at its end, in the next one: weights and logits are the same to the bit."""
+    """Stopped in a pass, at its end, in validation, in the next one and its own, in predicting: the same bits."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train_cnn(toy_store, recipe, whole, fold=0, device="cpu")
 
