@@ -92,7 +92,7 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
     if not 1 <= n_frames <= MAX_FRAMES:
         raise DicomError("MULTIFRAME", f"NumberOfFrames must be 1 to {MAX_FRAMES} (got {n_frames})")
     head = data[: whole.pixel_offset] if whole.pixel_offset >= 0 else data
-    if len(head) > min(MAX_GROUP_BYTES * (n_frames + 64), MAX_HEAD_BYTES):
+    if len(head) > min(MAX_GROUP_BYTES * (n_frames + 512), MAX_HEAD_BYTES):
         raise DicomError("MULTIFRAME", f"a header must have at most {MAX_GROUP_BYTES} bytes a frame (got {len(head)})")
     if max(map(head.count, _ITEM_MARKS)) > min(MAX_ITEMS_A_FRAME * (n_frames + 16), MAX_ITEMS):
         raise DicomError("MULTIFRAME", f"sequences must have at most {MAX_ITEMS_A_FRAME} items a frame")

@@ -252,7 +252,7 @@ def test_frames_that_cannot_be_told_apart_are_refused_as_a_file(make_dataset: Ma
     whole.PerFrameFunctionalGroupsSequence[0].FrameVOILUTSequence = [Dataset() for _ in range(5000)]
     cases.append((whole, "MULTIFRAME"))
     whole = join(images_of(make_dataset, 2))
-    whole.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].add_new(0x00091010, "OB", bytes(2**21))
+    whole.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].add_new(0x00091010, "OB", bytes(2**24))
     cases.append((whole, "MULTIFRAME"))
     cases.append((join(images_of(make_dataset, 2, DEFLATED)), "MULTIFRAME"))
     for presentation in ("COLOR", "MIXED", "TRUE_COLOR"):
