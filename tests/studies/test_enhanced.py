@@ -10,7 +10,6 @@ import pydicom
 import pytest
 from enhanced_ct import join, to_bytes
 
-from ich25d.cli.app import app
 from ich25d.studies import source as source_module
 from ich25d.studies.build import BuildSummary, build_studies
 from ich25d.studies.header_table import kept_headers, read_headers
@@ -182,12 +181,3 @@ def test_attributes_of_frames_are_found_again(tmp_path, singles):
     assert kept is not None
     assert len(kept) == 1
     pd.testing.assert_frame_equal(kept, read_headers([tmp_path / "many"], slices))
-
-
-def test_eda_takes_the_source_of_frames(tmp_path, singles):
-    """Pictures that need a file of their own fall back on the store."""
-    write_joined(singles, tmp_path / "many/frames", [0, 1, 2, 3, 4])
-    build(tmp_path / "many", tmp_path / "studies")
-    arguments = ["eda", str(tmp_path / "studies"), "--source", str(tmp_path / "many"), "--out", str(tmp_path / "eda")]
-    app(arguments, standalone_mode=False)
-    assert (tmp_path / "eda/index.html").is_file()
