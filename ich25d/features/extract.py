@@ -124,7 +124,7 @@ def extract_oof_features(
         seed: Seed of the painted bleeds.
 
     Raises:
-        UsageError: No labelled series is in a finished fold.
+        UsageError: No labelled series is in a finished fold, or one is in a fold whose encoder didn't hold it out.
         ModelError: A fold is damaged, or not even one slab fits into the device's memory.
         TrainingError: An encoder gives embeddings that don't fit into 16 bits.
     """
@@ -140,6 +140,7 @@ def extract_oof_features(
             f"a labelled series must be in a finished fold (got folds {sorted(run.folds)} of {cnn_run}, "
             f"{len(store.series)} series in {store.root}); finish `ich25d train-cnn`"
         )
+    _check_held_out(tasks, cnn_run, store.root)
     (out / JSON_FILE).unlink(missing_ok=True)  # unfinished until the tables are written again
     made = {task.name: found for task in tasks if (found := _made(out, task)) is not None}
     _embed_all([task for task in tasks if task.name not in made], store, cnn_run, features, out, device, seed, made)
@@ -148,6 +149,26 @@ def extract_oof_features(
     shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
     write_tables(out, slices, dim=_dim(out, there[0]), views=features.views, encoder=shas, size=run.slab.size)
     return FeatureStore.open(out)
+
+
+def _check_held_out(tasks: Sequence[Task], cnn_run: Path, root: Path) -> None:
+    """Refuse a store whose folds were dealt otherwise: an encoder would embed, as unseen, what it was trained on."""
+    held_out: dict[int, set[str]] = {}
+    for fold in {task.fold for task in tasks}:
+        path = cnn_run / f"fold{fold}" / "oof.parquet"
+        try:
+            held_out[fold] = set(pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str))
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"a finished fold must say what it held out (got {type(error).__name__}) in {path}; "
+                "train this fold again"
+            ) from error
+    wrong = sorted({task.series_id for task in tasks if task.series_id not in held_out[task.fold]})
+    if wrong:
+        raise UsageError(
+            f"every series must have been held out by its fold's encoder (got {len(wrong)} that weren't, e.g. "
+            f"{wrong[0]}) in {root}; give the study store that {cnn_run} was trained on, with the same folds"
+        )
 
 
 def _embed_all(
