@@ -121,6 +121,8 @@ def predict(
     """
     if out.is_dir():
         raise UsageError(f"--out must be a CSV file (got the folder {out})")
+    if any((out.parent / name).exists() for name in ("store.json", "build.sqlite")):
+        raise UsageError(f"--out mustn't lie in a study store: its qc.csv would be replaced (got {out}); name another")
     wanted = None if sample is None else read_sample(sample)
     network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
     asked = None if wanted is None else set(wanted)

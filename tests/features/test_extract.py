@@ -165,6 +165,15 @@ def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None
         extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
 
 
+def test_refuses_folds_that_the_cnn_did_not_have(studies: Path, cnn: Path, tmp_path: Path) -> None:
+    """A series dealt into another fold would be embedded, as unseen, by an encoder that was trained on it."""
+    store = StudyStore.open(studies)
+    store.series.loc[store.series["series_id"] == "ID_s4", "fold"] = 2
+    with pytest.raises(UsageError, match=r"held out by its fold's encoder \(got 1 that weren't, e.g. ID_s4\)"):
+        extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_halves_the_batch_until_it_fits(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same features in smaller batches, remembered for the next series; not even one is a sentence."""
     encoder = load_encoder(cnn, 0)

@@ -178,6 +178,15 @@ def test_a_single_slice_is_predicted(walk: Walk, tmp_path: Path) -> None:
     assert _table(tmp_path / "s.csv").index.tolist() == ids
 
 
+def test_a_store_is_no_place_for_predictions(walk: Walk) -> None:
+    """Its own qc.csv would be replaced: refused before anything is read or written."""
+    before = (walk.store / "qc.csv").read_bytes()
+    with pytest.raises(UsageError, match="--out mustn't lie in a study store"):
+        predict((walk.store,), walk.cnn, walk.store / "submission.csv", device="cpu")
+    assert (walk.store / "qc.csv").read_bytes() == before
+    assert not (walk.store / "submission.csv").exists()
+
+
 @pytest.mark.real
 def test_the_real_sample_is_answered(walk: Walk, real_data: Path, tmp_path: Path) -> None:
     """Five real test series: id for id, from the folder and from the archive alike."""
