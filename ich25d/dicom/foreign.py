@@ -152,8 +152,8 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         plugin = pinned_decoder(syntax) or ""
         if not plugin:
             raise DicomError("NO_DECODER", f"no decoder for {name} ({syntax}); pip install 'ich25d[codecs]'")
-        stream = content[header.pixel_offset : header.pixel_offset + _STREAM_BYTES] if frame is None else frame
-        size = _stream_size(stream[:_STREAM_BYTES], syntax)
+        start = header.pixel_offset
+        size = _stream_size(content[start : start + _STREAM_BYTES] if frame is None else frame, syntax)
         if size is not None and size != (header.rows, header.columns):
             raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
     elif syntax not in NATIVE:

@@ -1,12 +1,12 @@
 """CT files built in memory, and headers built by hand."""
 
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from enhanced_ct import to_bytes
 from pydicom.dataset import FileDataset, FileMetaDataset
 
 from ich25d.dicom.header import Header
@@ -81,15 +81,6 @@ def make_dataset() -> Callable[..., FileDataset]:
 @pytest.fixture(scope="session")
 def write() -> Callable[..., bytes]:
     """Write a data set as a file in memory."""
-
-    def to_bytes(dataset: FileDataset) -> bytes:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        target = BytesIO()
-        pydicom.dcmwrite(
-            target, dataset, implicit_vr=syntax == IMPLICIT, little_endian=syntax != BIG_ENDIAN, force_encoding=True
-        )
-        return target.getvalue()
-
     return to_bytes
 
 
