@@ -6,15 +6,16 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ich25d.errors import Ich25dError
+from ich25d.errors import Ich25dError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+_OWNER = ".ich25d"
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
 
 
@@ -120,3 +121,37 @@ def inside(root: Path, relative: str) -> Path:
     if Path(relative).is_absolute() or not joined.is_relative_to(root.resolve()):
         raise Ich25dError(f"paths inside a folder must stay in it (got {relative!r} in {root})")
     return joined
+
+
+def check_folder(out: Path, command: str, names: Sequence[str]) -> None:
+    """Check that a command may fill a folder: nothing that it would replace is another's.
+
+    Args:
+        out: The folder; it needn't be there.
+        command: The command that fills it, as `report`.
+        names: Files that the command replaces.
+
+    Raises:
+        UsageError: It's a file, a study store or a model directory, or such a file stands in it that this command
+            hasn't written.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out must be a folder (got the file {out})")
+    for name in ("store.json", "build.sqlite", "model.json"):
+        if (out / name).exists():
+            kind = "model directory" if name == "model.json" else "study store"
+            raise UsageError(f"--out must be a folder of its own (got the {kind} {out}); name another")
+    mark = out / _OWNER
+    if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace").strip() == command:
+        return
+    there = [name for name in names if (out / name).exists()]
+    if there:
+        raise UsageError(
+            f"--out must hold nothing that {command} would replace, but what it wrote itself (got {', '.join(there)} "
+            f"in {out}); name another folder"
+        )
+
+
+def claim_folder(out: Path, command: str) -> None:
+    """Make a folder and note in it which command fills it, for `check_folder`."""
+    write_text(out / _OWNER, command + "\n")

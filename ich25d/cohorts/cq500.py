@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, case_lines, cases_section, cases_table, settle
-from ich25d.cohorts.cq500_predict import QC_FILE, Predicted, predict_studies, stacked
+from ich25d.cohorts.cq500_predict import CHOICE_FILE, QC_FILE, STUDIES_FILE, Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare_level
@@ -21,11 +21,11 @@ from ich25d.evaluate.figures import interval, short
 from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.inputs import find_thresholds
 from ich25d.evaluate.level import Level, make_level
-from ich25d.evaluate.output import write_paper
+from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_paper
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.paper import Paper, Section, measure_level
 from ich25d.evaluate.scores import Measure
-from ich25d.files import write_json, write_text
+from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
@@ -154,6 +154,7 @@ def evaluate_cq500(
     """
     if (predictions is None) == (not sources) or (sources and model is None):
         raise UsageError("cq500 takes --model RUN and SOURCE..., or --predictions CSV")
+    check_folder(out, "cq500", (*FILES, STUDIES_FILE, CHOICE_FILE, QC_FILE))
     read = read_reads(reads)
     found: Predicted | None = None
     if predictions is not None:
@@ -192,10 +193,11 @@ def evaluate_cq500(
     if (odd := cases_section(cases)) is not None:
         paper.sections.append(odd)
     more = {"cq500": pd.DataFrame(summary.rows()), "studies": cases_table(cases)}
+    claim_folder(out, "cq500")
     paper.remarks += write_paper(paper, out, more=more, figures=figures)
     summary.remarks = paper.remarks
-    write_json(out / "evaluation.json", summary.to_dict())
-    write_text(out / "evaluation.txt", "\n".join(summary.lines()) + "\n")
+    write_json(out / SCORES_FILE, summary.to_dict())
+    write_text(out / TEXT_FILE, "\n".join(summary.lines()) + "\n")
     return summary
 
 

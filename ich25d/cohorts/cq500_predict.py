@@ -12,7 +12,7 @@ import pandas as pd
 from ich25d.cohorts.cases import ABSENT, ALL_REFUSED, JUDGED, UNREADABLE, Case, counted
 from ich25d.cohorts.reads import name_in
 from ich25d.errors import UsageError
-from ich25d.files import replacing
+from ich25d.files import claim_folder, replacing
 from ich25d.labels import LABELS
 from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Jobs, find_jobs, fingerprint
@@ -98,6 +98,7 @@ def predict_studies(
     for row in qc[len(found.qc) :]:
         if is_refused(row):
             found.rows[next(name for name, plan in chosen.items() if plan.series_id == row.series_id)].append(row)
+    claim_folder(out, "cq500")
     _write_choice(plans, found.rows, out)
     write_qc(out / QC_FILE, qc)
     names = [name for name in chosen if name in done]

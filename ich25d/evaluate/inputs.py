@@ -1,6 +1,7 @@
 """Predictions and labels, joined: what an evaluation compares, slice by slice and series by series."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import ModelError, SubmissionError, UsageError
+from ich25d.evaluate.groups import GROUPS, first_wrong, grouped, is_own, resampled_as, series_probabilities
 from ich25d.labels import LABELS
 from ich25d.studies.labelfile import read_labels
+from ich25d.studies.qc import QcRow
 from ich25d.studies.series_target import series_targets
 from ich25d.training.thresholds import RULES, Thresholds, read_thresholds
 
-_GROUPS = ("series_id", "patient_id")
+_FORMS = "a CSV with ID,Label, or a parquet with image_id and the six labels"
 _MAX_JSON_BYTES = 16 * 1024**2
 
 
@@ -40,6 +43,10 @@ class Joined:
     """Shape (M, 6); None where no table says which slices are one series."""
     series_probability: npt.NDArray[np.float64] | None = None
     series_patient: npt.NDArray[np.object_] | None = None
+    label_rows: tuple[QcRow, ...] = ()
+    """What reading the labels gave rise to."""
+    has_own_tables: bool = False
+    """Whether the tables beside the predictions are theirs."""
     n_not_predicted: int = 0
     """Labelled images without a prediction."""
     n_not_labelled: int = 0
@@ -72,34 +79,49 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
         )
     remarks = []
     if rows:
-        remarks.append(f"{len(rows)} remarks on the labels, as {rows[0].code}: {rows[0].detail}")
+        n = "1 remark" if len(rows) == 1 else f"{len(rows)} remarks"
+        remarks.append(f"{n} on the labels, in qc.csv, as {rows[0].code}: {rows[0].detail}")
     if len(table) < len(known):
         remarks.append(f"{len(known) - len(table)} labelled images have no prediction and are left out")
     if len(table) < len(predicted):
         remarks.append(f"{len(predicted) - len(table)} predicted images have no label and are left out")
-    table = _grouped(table, predictions, studies)
-    resampled = next((name for name in ("patient_id", "series_id") if _complete(table, name)), "image_id")
-    if resampled != "patient_id":
-        remarks.append(
-            f"no table says whose slices these are: intervals resample {resampled.removesuffix('_id')}s, too narrowly; "
-            "give a table of image_id, series_id, patient_id"
-        )
-    whose = table[resampled] if resampled != "image_id" else table.index.to_series()
+    table = grouped(table, predictions, studies)
+    resampled, whose, more = resampled_as(table)
+    own = is_own(predictions, predicted)
     joined = Joined(
         slice_target=table[[f"{label}_truth" for label in LABELS]].to_numpy(dtype=np.float64, na_value=np.nan),
         slice_probability=table[list(LABELS)].to_numpy(dtype=np.float64),
-        slice_patient=whose.to_numpy(dtype=object),
+        slice_patient=whose,
         slice_id=table.index.to_numpy(dtype=object),
-        resampled=resampled.removesuffix("_id"),
+        resampled=resampled,
+        label_rows=tuple(rows),
+        has_own_tables=own,
         n_not_predicted=len(known) - len(table),
         n_not_labelled=len(predicted) - len(table),
-        remarks=remarks,
+        remarks=[*remarks, *more],
     )
-    if _complete(table, "series_id"):
-        _add_series(joined, table, predictions)
-    else:
-        remarks.append("no table says which slices make a series: no scores of series")
+    _add_series(joined, table, predictions)
     return joined
+
+
+def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
+    """Add the level of series, of the images whose series is known."""
+    series = table["series_id"].to_numpy(dtype=object)
+    known = series != ""
+    if not known.any():
+        joined.remarks.append("no table says which slices make a series: no scores of series")
+        return
+    if not known.all():
+        joined.remarks.append(f"{int((~known).sum())} images are of no known series: left out of the scores of series")
+    joined.slice_series = series
+    by_series = table[known].groupby("series_id", sort=True)
+    joined.series_target = series_targets(joined.slice_target[known], by_series.ngroup().to_numpy())
+    found, said = series_probabilities(by_series[list(LABELS)].max(), predictions, own=joined.has_own_tables)
+    joined.remarks.append(f"series: {said}")
+    joined.series_id = found.index.to_numpy(dtype=object)
+    joined.series_probability = found.to_numpy(dtype=np.float64)
+    whose = pd.Series(joined.slice_patient[known]).groupby(series[known], sort=True).first()
+    joined.series_patient = whose.to_numpy(dtype=object)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -109,87 +131,55 @@ def read_predictions(path: Path) -> pd.DataFrame:
         path: A CSV with ID,Label, or a parquet table with image_id and the six labels.
 
     Returns:
-        Index image_id; the six labels, and series_id and patient_id where the table has them.
+        Index image_id; the six labels, and series_id, study_id and patient_id where the table has them.
 
     Raises:
         SubmissionError: It isn't there, or isn't such a table.
     """
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path).set_index("image_id")
+            table = pd.read_parquet(path)
+            _need(path, table, ("image_id", *LABELS))
+            table = table.assign(image_id=table["image_id"].astype(str)).set_index("image_id")
         else:
-            table = _wide(pd.read_csv(path, dtype={"ID": str}, encoding="utf-8-sig"))
-        kept = table[[*LABELS, *(name for name in _GROUPS if name in table)]]
+            table = pd.read_csv(path, dtype={"ID": str}, encoding="utf-8-sig")
+            _need(path, table, ("ID", "Label"))
+            table = _wide(table, path)
+        kept = table[[*LABELS, *(name for name in GROUPS if name in table)]]
         values = kept[list(LABELS)].to_numpy(dtype=np.float64)
     except OSError as error:
         raise SubmissionError(
             f"predictions must be a readable file (got {error.strerror or error}) in {path}"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SubmissionError(
-            f"predictions must be a table ID,Label or a parquet with image_id and six labels "
-            f"(got {type(error).__name__}: {error}) in {path}"
-        ) from error
+    except (ValueError, TypeError) as error:
+        raise SubmissionError(f"predictions must be {_FORMS} (got {error}) in {path}") from error
     if kept.index.has_duplicates:
         twice = kept.index[kept.index.duplicated()]
         raise SubmissionError(f"an image must be predicted once (got {len(twice)} twice, as {twice[0]!r}) in {path}")
-    if not ((values >= 0) & (values <= 1)).all():
-        raise SubmissionError(
-            f"probabilities must lie in 0 to 1, six an image (got others) in {path}; check-submission says where"
-        )
+    if wrong := first_wrong(kept.index.tolist(), values):
+        raise SubmissionError(f"probabilities must lie in 0 to 1, six an image (got {wrong}) in {path}")
     return kept
 
 
-def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    """Turn six rows an image into six columns; a pair that comes twice raises ValueError."""
-    parts = table["ID"].str.rpartition("_")
-    if not parts[2].isin(LABELS).all():
-        raise ValueError(f"id {table['ID'][~parts[2].isin(LABELS)].iloc[0]!r}")
+def _need(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    if missing := [name for name in columns if name not in table]:
+        shown = ", ".join(map(str, table.columns[:8]))
+        raise SubmissionError(
+            f"predictions must be {_FORMS} (got the columns {shown}, without {', '.join(missing)}) in {path}"
+        )
+
+
+def _wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Turn six rows an image into six columns."""
+    parts = table["ID"].fillna("").str.rpartition("_")
+    if (wrong := ~parts[2].isin(LABELS)).any():
+        raise SubmissionError(
+            f"an id must be an image's and one of the six labels (got {table['ID'][wrong].iloc[0]!r}) in {path}"
+        )
+    if (twice := table["ID"].duplicated()).any():
+        raise SubmissionError(f"an id must come once (got {table['ID'][twice].iloc[0]!r} again) in {path}")
     long = pd.DataFrame({"image_id": parts[0], "label": parts[2], "value": table["Label"].astype(float)})
-    return long.pivot(index="image_id", columns="label", values="value")[list(LABELS)]
-
-
-def _grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.DataFrame:
-    """Add series_id and patient_id from the table that has them."""
-    beside = predictions.with_name("predictions.parquet")
-    source = studies or (beside if beside.is_file() and beside != predictions else None)
-    if source is None:
-        return table
-    path = source / "slices.parquet" if source.is_dir() else source
-    try:
-        groups = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-        groups = groups.drop_duplicates("image_id").set_index("image_id")
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"a table of slices must hold image_id, series_id and patient_id (got {type(error).__name__}) in {path}"
-        ) from error
-    found = groups[[name for name in _GROUPS if name in groups]]
-    return table.drop(columns=[name for name in found if name in table]).join(found)
-
-
-def _complete(table: pd.DataFrame, name: str) -> bool:
-    return name in table and bool(table[name].notna().all()) and bool((table[name] != "").all())
-
-
-def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
-    """Add the level of series: truth and, without a table of series beside the predictions, maximum over slices."""
-    by_series = table.groupby("series_id", sort=True)
-    joined.slice_series = table["series_id"].to_numpy(dtype=object)
-    joined.series_target = series_targets(joined.slice_target, by_series.ngroup().to_numpy())
-    largest = by_series[list(LABELS)].max()
-    beside = predictions.with_name("studies.csv")
-    if beside.is_file():
-        own = pd.read_csv(beside, dtype={"series_id": str})
-        if {"series_id", *LABELS} <= set(own.columns):
-            own = own.drop_duplicates("series_id").set_index("series_id")[list(LABELS)]
-            largest = own.reindex(largest.index).fillna(largest)
-            joined.remarks.append("series: the probabilities of studies.csv")
-    else:
-        joined.remarks.append("series: the largest probability of their slices")
-    joined.series_id = largest.index.to_numpy(dtype=object)
-    joined.series_probability = largest.to_numpy(dtype=np.float64)
-    whose = by_series["patient_id"].first() if joined.resampled == "patient" else pd.Series(largest.index)
-    joined.series_patient = whose.to_numpy(dtype=object)
+    return long.pivot(index="image_id", columns="label", values="value").reindex(columns=list(LABELS))
 
 
 def _some(table: pd.DataFrame) -> str:

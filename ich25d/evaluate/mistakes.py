@@ -60,7 +60,7 @@ def find_mistakes(level: Level, *, shown: int = SHOWN) -> list[Mistake]:
         for kind, rows in kinds:
             seen: set[str] = set()
             for row in rows.tolist():
-                series = str(level.series_id[row])
+                series = str(level.series_id[row]) or str(level.case_id[row])
                 if series in seen:
                     continue
                 seen.add(series)

@@ -12,7 +12,8 @@ from ich25d.evaluate.paper import Paper
 from ich25d.evaluate.tables import tables_of, write_tables
 from ich25d.studies.store import StudyStore
 
-PAGE_FILE, TABLES_FOLDER, FIGURES_FOLDER = "index.html", "tables", "figures"
+FILES = PAGE_FILE, SCORES_FILE, TEXT_FILE = "index.html", "evaluation.json", "evaluation.txt"
+QC_FILE, TABLES_FOLDER, FIGURES_FOLDER = "qc.csv", "tables", "figures"
 
 
 def write_paper(

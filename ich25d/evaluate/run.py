@@ -14,13 +14,14 @@ from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.inputs import Joined, find_thresholds, join
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.mistakes import find_mistakes
-from ich25d.evaluate.output import write_paper
+from ich25d.evaluate.output import FILES, QC_FILE, SCORES_FILE, TEXT_FILE, write_paper
 from ich25d.evaluate.paper import LevelPaper, Paper, measure_level
 from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.table import comparison_table, level_table, point_table
-from ich25d.files import write_json, write_text
+from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
+from ich25d.studies.qc import count_refused, write_qc
 from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
@@ -41,14 +42,16 @@ class Evaluation:
     thresholds: str
     """Where the thresholds are from."""
     n_not_predicted: int
+    refusals: dict[str, int]
+    """Labels that were refused, by code; `qc.csv` has them."""
     paper: Paper
     """Curves, operating points, subgroups and what else a paper shows."""
     remarks: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when labelled images have no prediction."""
-        return 1 if self.n_not_predicted else 0
+        """0, or 1 when labelled images have no prediction, or labels were refused."""
+        return 1 if self.n_not_predicted or self.refusals else 0
 
     def lines(self) -> list[str]:
         """Say it for people."""
@@ -59,7 +62,8 @@ class Evaluation:
             lines += point_table(part)
         lines += comparison_table(self.paper)
         drawn = " and ".join(f"{name}: {scores.replicates}" for name, scores in self._levels().items())
-        covered = f"{LEVEL:.0%} intervals from resamplings of {self.resampled}s ({drawn})"
+        drawn_of = self.resampled if self.resampled == "series" else f"{self.resampled}s"
+        covered = f"{LEVEL:.0%} intervals from resamplings of {drawn_of} ({drawn})"
         lines += ["", covered, f"thresholds: {self.thresholds}", *self.remarks]
         return [*lines, f"written to {self.out}"]
 
@@ -75,6 +79,7 @@ class Evaluation:
             },
             "thresholds": self.thresholds,
             "n_not_predicted": self.n_not_predicted,
+            "refusals": self.refusals,
             "remarks": self.remarks,
             "slice": self.slices.to_dict(),
             "series": None if self.series is None else self.series.to_dict(),
@@ -103,7 +108,8 @@ def evaluate(
     Args:
         predictions: A submission CSV, or the `predictions.parquet` beside it.
         labels: The truth, in Kaggle's long form or one column a label.
-        out: Folder for `index.html`, `evaluation.json`, `evaluation.txt`, `tables/` and `figures/`.
+        out: Folder for `index.html`, `evaluation.json`, `evaluation.txt`, `qc.csv` (labels refused or odd),
+            `tables/` and `figures/`.
         model: The model directory whose thresholds were chosen on validation, or a JSON file of thresholds. Without
             one, decisions are made at 1 / (1 + beta^2), 0.5 and 0.2: thresholds chosen on the labels at hand flatter;
             and operating points aren't reported.
@@ -126,6 +132,7 @@ def evaluate(
     """
     if not all(0 < share < 1 for share in prevalences):
         raise UsageError(f"a prevalence must lie between 0 and 1 (got {list(prevalences)})")
+    check_folder(out, "evaluate", (*FILES, QC_FILE))
     thresholds, chosen = find_thresholds(model)
     joined = join(predictions, labels, studies)
     other = None if against is None else join(against, labels, studies)
@@ -145,16 +152,19 @@ def evaluate(
         paper.remarks += more
     if store is not None:
         paper.mistakes = find_mistakes(parts[0].level)
+    claim_folder(out, "evaluate")
     paper.remarks += write_paper(paper, out, store=store, figures=figures)
     rule = "1 / (1 + beta^2), as no thresholds chosen on validation were given"
     if chosen:
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     found = Evaluation(
         predictions, labels, out, parts[0].level.scores, parts[1].level.scores if len(parts) > 1 else None,
-        joined.resampled, rule, joined.n_not_predicted, paper, paper.remarks,
+        joined.resampled, rule, joined.n_not_predicted, dict(sorted(count_refused(joined.label_rows).items())),
+        paper, paper.remarks,
     )  # fmt: skip
-    write_json(out / "evaluation.json", found.to_dict())
-    write_text(out / "evaluation.txt", "\n".join(found.lines()) + "\n")
+    write_qc(out / QC_FILE, joined.label_rows)
+    write_json(out / SCORES_FILE, found.to_dict())
+    write_text(out / TEXT_FILE, "\n".join(found.lines()) + "\n")
     return found
 
 
@@ -229,7 +239,9 @@ def _flow(joined: Joined, predictions: Path, studies: Path | None) -> Flow:
     if joined.resampled != "image":
         name = "patients judged" if joined.resampled == "patient" else "series that are resampled"
         steps.append((name, len(set(joined.slice_patient.tolist()))))
-    tables = [("predictions", predictions.with_name("qc.csv"))]
+    tables = []
+    if joined.has_own_tables:
+        tables.append(("predictions", predictions.with_name("qc.csv")))
     if studies is not None and studies.is_dir():
         tables.append(("study store", studies / "qc.csv"))
     return Flow(tuple(steps), reasons_of(tables))

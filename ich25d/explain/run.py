@@ -22,6 +22,7 @@ from ich25d.explain.output import (
 )
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
 from ich25d.explain.point import choose_point, read_points
+from ich25d.files import check_folder, claim_folder
 from ich25d.labels import LABELS
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import fingerprint
@@ -111,8 +112,7 @@ def explain(
         ModelError: The model directory is damaged, unfinished or foreign.
         StoreError: A study store is of another size or crop than the model's.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out must be a folder (got the file {out})")
+    check_folder(out, "explain", (FINDINGS_FILE, QC_FILE, PAGE_FILE))
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
     network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
@@ -126,6 +126,7 @@ def explain(
     n_resumed = len(done)
     if n_resumed:
         remark(f"{n_resumed} of {len(jobs)} series were explained by an earlier call")
+    claim_folder(out, "explain")
     todo = [job for job in jobs if job.series_id not in done]
     with bar("explain", sum(len(job) for job in todo), "slices") as advance:
         for job, read, result in explain_jobs(network, todo, labels=labels, point=chosen, workers=workers):

@@ -193,6 +193,7 @@ def find_jobs(
                 f"--crop {store.marker['crop']}) in {root}; build another, or predict from its sources"
             )
         found.series += _stored(store)
+        found.qc += [row for row in store.qc() if row.level != "label"]
         found.n_seen += len(store.slices)
     rest = [path for path in sources if path not in stores]
     if rest or images:

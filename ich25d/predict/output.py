@@ -12,12 +12,11 @@ import pandas as pd
 
 from ich25d.files import replacing
 from ich25d.labels import LABELS
+from ich25d.predict.beside import QC_FILE, SERIES_FILE, write_slices
 from ich25d.predict.jobs import Job
 from ich25d.predict.parts import Part
-from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, write_submission
-from ich25d.studies.qc import QcRow, safe_cell, write_qc
-
-SLICES_FILE, SERIES_FILE, QC_FILE = "predictions.parquet", "studies.csv", "qc.csv"
+from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
+from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 
 _AT_ONCE = 4096  # images a write
 Floats = npt.NDArray[np.float64]
@@ -42,7 +41,7 @@ def write_outputs(
     sample: Path | None,
     wanted: Sequence[str] | None,
 ) -> Written:
-    """Write all files, the CSV last: where it stands, the others are those that belong to it.
+    """Write all files; the CSV is checked first and put in its place last, after the tables that belong to it.
 
     Args:
         out: The CSV.
@@ -53,7 +52,7 @@ def write_outputs(
         wanted: Its image ids, in its order; None answers every predicted image.
 
     Raises:
-        SubmissionError: The CSV wouldn't be sound; the old one stays.
+        SubmissionError: The CSV wouldn't be sound; the old files stay.
     """
     ids = [image for _, part in done for image in part.image_ids]
     row_of = {image: row for row, image in enumerate(ids)}
@@ -65,12 +64,12 @@ def write_outputs(
     ]
     everything = (*qc, *rows)
     probability = _stack([part.probability for _, part in done])
-    with replacing(out.with_name(SLICES_FILE)) as path:
-        _slice_table(done, ids, probability, everything, by_prior, prior).to_parquet(path, index=False)
-    _write_series(out.with_name(SERIES_FILE), done, everything)
-    write_qc(out.with_name(QC_FILE), everything)
     answered = list(row_of) if wanted is None else list(wanted)
-    n_images = write_submission(out, _answers(answered, row_of, probability, prior), sample)
+    with replacing(out) as csv:
+        n_images = fill_submission(csv, _answers(answered, row_of, probability, prior), sample, out)
+        write_slices(out, _slice_table(done, ids, probability, everything, by_prior, prior))
+        _write_series(out.with_name(SERIES_FILE), done, everything)
+        write_qc(out.with_name(QC_FILE), everything)
     return Written(n_images, len(by_prior), everything)
 
 
@@ -130,14 +129,17 @@ def _slice_table(
 def _write_series(path: Path, done: Sequence[tuple[Job, Part]], qc: Sequence[QcRow]) -> None:
     """Write a row a series: ids, number of slices, probabilities of the whole scan, remarks and refused slices."""
     remarks: defaultdict[str, set[str]] = defaultdict(set)
+    refused: defaultdict[str, set[str]] = defaultdict(set)
     for row in qc:
         if row.series_id and (row.level == "series" or not row.image_id):
             remarks[row.series_id].add(row.code)
+        elif is_refused(row) and row.code != "DUP_UID_SAME":  # the other copy of such an image is used
+            refused[row.series_id].add(row.image_id)
     rows = []
     for job, part in done:
         found = sorted(remarks[job.series_id])
-        if len(part.image_ids) < len(job):
-            found.append(f"{len(job) - len(part.image_ids)} slices unreadable")
+        if n := len(refused[job.series_id]):
+            found.append(f"{n} {'slice' if n == 1 else 'slices'} refused")
         ids = [safe_cell(text) for text in (job.series_id, job.study_id, job.patient_id)]
         values = part.series_probability.clip(LOWEST, HIGHEST)
         rows.append([*ids, len(part.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(found)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ich25d.errors import UsageError
+from ich25d.predict.beside import check_out
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import Job, Read, fingerprint
 from ich25d.predict.network import Network
@@ -119,10 +119,7 @@ def predict(
         SubmissionError: The sample can't be read as one.
         StoreError: A study store is of another size or crop than the model's.
     """
-    if out.is_dir():
-        raise UsageError(f"--out must be a CSV file (got the folder {out})")
-    if any((out.parent / name).exists() for name in ("store.json", "build.sqlite")):
-        raise UsageError(f"--out mustn't lie in a study store: its qc.csv would be replaced (got {out}); name another")
+    check_out(out, [*sources, *images, *([] if sample is None else [sample])])
     wanted = None if sample is None else read_sample(sample)
     network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
     asked = None if wanted is None else set(wanted)

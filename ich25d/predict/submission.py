@@ -209,12 +209,24 @@ def _shown(text: str) -> str:
 def write_submission(
     path: Path, answers: Iterable[tuple[Sequence[str], npt.NDArray[np.floating[Any]]]], sample: Path | None = None
 ) -> int:
-    """Write a submission; it takes the place of an old one only when it is sound.
+    """Write a submission; it takes the place of an old one only when it is sound. `fill_submission` says the rest."""
+    with replacing(path) as part:
+        return fill_submission(part, answers, sample, path)
+
+
+def fill_submission(
+    part: Path,
+    answers: Iterable[tuple[Sequence[str], npt.NDArray[np.floating[Any]]]],
+    sample: Path | None,
+    shown: Path,
+) -> int:
+    """Write a submission into a temporary file and check it.
 
     Args:
-        path: The CSV.
+        part: The file.
         answers: Image ids and their probabilities, shape (n, 6) in the order of `LABELS`, part by part.
         sample: The sample submission that it must match.
+        shown: What the file is to be, for the message.
 
     Returns:
         Images written.
@@ -223,24 +235,23 @@ def write_submission(
         SubmissionError: A probability isn't a number, or what was written doesn't pass `check_submission`.
     """
     n_images = 0
-    with replacing(path) as part:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(",".join(HEADER) + "\n")
-            for image_ids, probability in answers:
-                if not np.isfinite(probability).all():
-                    raise SubmissionError(
-                        f"probabilities must be numbers (got NaN or infinity for {image_ids[0]!r} or after)"
-                    )
-                clipped = np.clip(probability.astype(np.float64), LOWEST, HIGHEST).tolist()
-                n_images += len(clipped)
-                file.writelines(
-                    f"{image}_{label},{value:.{DIGITS}g}\n"
-                    for image, row in zip(image_ids, clipped, strict=True)
-                    for label, value in zip(LABELS, row, strict=True)
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(HEADER) + "\n")
+        for image_ids, probability in answers:
+            if not np.isfinite(probability).all():
+                raise SubmissionError(
+                    f"probabilities must be numbers (got NaN or infinity for {image_ids[0]!r} or after)"
                 )
-        report = check_submission(part, sample)
-        if report.exit_code:
-            raise SubmissionError(
-                "\n".join([f"what was to be {path} isn't sound; nothing was replaced", *report.lines()[1:]])
+            clipped = np.clip(probability.astype(np.float64), LOWEST, HIGHEST).tolist()
+            n_images += len(clipped)
+            file.writelines(
+                f"{image}_{label},{value:.{DIGITS}g}\n"
+                for image, row in zip(image_ids, clipped, strict=True)
+                for label, value in zip(LABELS, row, strict=True)
             )
+    report = check_submission(part, sample)
+    if report.exit_code:
+        raise SubmissionError(
+            "\n".join([f"what was to be {shown} isn't sound; nothing was replaced", *report.lines()[1:]])
+        )
     return n_images

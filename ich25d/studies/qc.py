@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ich25d.dicom.codes import is_refusal
+from ich25d.dicom.codes import CODES, is_refusal
+from ich25d.errors import UsageError
 from ich25d.files import replacing
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
@@ -87,3 +88,23 @@ def write_qc(path: Path, rows: Iterable[QcRow]) -> None:
         writer.writerow(HEADER)
         for row in sorted(rows):
             writer.writerow([safe_cell(getattr(row, name)) for name in HEADER])
+
+
+def read_qc(path: Path) -> list[QcRow]:
+    """Read a `qc.csv` that `write_qc` wrote.
+
+    Raises:
+        UsageError: It isn't there, or isn't such a table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise UsageError(f"a table of refusals must be a readable CSV (got {cause}) in {path}") from error
+    if not found or tuple(found[0]) != HEADER or any(len(row) != len(HEADER) for row in found):
+        raise UsageError(f"a table of refusals must have the columns {','.join(HEADER)} (got others) in {path}")
+    rows = [QcRow(*row) for row in found[1:]]
+    if unknown := sorted({row.code for row in rows} - set(CODES)):
+        raise UsageError(f"codes of refusals must be known ones (got {unknown}) in {path}")
+    return rows

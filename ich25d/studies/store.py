@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import StoreError
+from ich25d.errors import StoreError, UsageError
+from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.verify import verify_store
 from ich25d.studies.volume_file import volume_path
 
@@ -138,6 +139,17 @@ class StudyStore:
                 "build-studies makes it again"
             ) from error
         return out
+
+    def qc(self) -> list[QcRow]:
+        """Read the refusals and remarks that building the store gave rise to.
+
+        Raises:
+            StoreError: Their table isn't there or is damaged.
+        """
+        try:
+            return read_qc(self.root / "qc.csv")
+        except UsageError as error:
+            raise StoreError(f"{error}; build the store again") from error
 
     def verify(self) -> list[str]:
         """Check every file against its hash and return what is wrong, a sentence each."""

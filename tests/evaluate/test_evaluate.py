@@ -185,14 +185,14 @@ def test_what_cannot_be_compared_is_refused(files: tuple[Path, Path, Path], tmp_
     with pytest.raises(SubmissionError, match="readable file"):
         read_predictions(tmp_path / "none.csv")
     (tmp_path / "bad.csv").write_text("ID,Label\nID_a_blood,0.5\n")
-    with pytest.raises(SubmissionError, match="table ID,Label"):
+    with pytest.raises(SubmissionError, match=r"one of the six labels \(got 'ID_a_blood'\)"):
         read_predictions(tmp_path / "bad.csv")
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
     with pytest.raises(SubmissionError, match="parquet"):
         read_predictions(tmp_path / "bad.parquet")
     incomplete = csv.read_text().splitlines()[:-1]
     (tmp_path / "short.csv").write_text("\n".join(incomplete) + "\n")
-    with pytest.raises(SubmissionError, match="0 to 1, six an image"):
+    with pytest.raises(SubmissionError, match=r"0 to 1, six an image \(got nan for 'ID_095', any\)"):
         read_predictions(tmp_path / "short.csv")
     twice = pd.read_parquet(parquet)
     pd.concat([twice, twice.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
@@ -203,3 +203,93 @@ def test_what_cannot_be_compared_is_refused(files: tuple[Path, Path, Path], tmp_
         find_thresholds(tmp_path)
     with pytest.raises(UsageError, match="table of slices"):
         join(csv, labels, labels)
+
+
+def test_a_table_brings_its_own_patients_whatever_it_is_called(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """Beside another prediction's tables too: series and patients are its own, and that one's studies.csv isn't."""
+    _, parquet, labels = files
+    renamed = parquet.rename(parquet.with_name("first.parquet"))
+    alone = evaluate(renamed, labels, tmp_path / "a", replicates=20, figures=False)
+    other = table.assign(image_id=table["image_id"] + "x", patient_id="Q", **dict.fromkeys(LABELS, 0.5))
+    other.to_parquet(parquet)
+    series = pd.DataFrame({"series_id": sorted(set(table["series_id"])), **dict.fromkeys(LABELS, 0.25)})
+    series.to_csv(parquet.with_name("studies.csv"), index=False)
+    beside = evaluate(renamed, labels, tmp_path / "b", replicates=20, figures=False)
+
+    for found in (alone, beside):
+        assert (found.resampled, found.slices.n_patients) == ("patient", 6)
+        assert found.series is not None
+    assert alone.series.overall["score"].value == beside.series.overall["score"].value
+    assert any("no predictions.parquet with these numbers" in text for text in beside.remarks)
+
+
+def test_tables_beside_a_csv_are_taken_for_its_own_only_if_their_numbers_are(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """Ids of series and patients hold for any prediction; probabilities of series, and refusals, for their own alone."""
+    csv, parquet, labels = files
+    own = csv.rename(parquet.with_name("submission.csv"))
+    series = pd.DataFrame({"series_id": sorted(set(table["series_id"]))[1:], **dict.fromkeys(LABELS, 0.25)})
+    series.to_csv(parquet.with_name("studies.csv"), index=False)
+    parquet.with_name("qc.csv").write_text("source,image_id,series_id,level,code,detail\na.dcm,,,file,TRUNCATED,cut\n")
+    before = evaluate(own, labels, tmp_path / "a", replicates=20, figures=False)
+    parquet_table = pd.read_parquet(parquet)
+    parquet_table.assign(subdural=parquet_table["subdural"] / 2).to_parquet(parquet)
+    after = evaluate(own, labels, tmp_path / "b", replicates=20, figures=False)
+
+    assert any("probabilities of studies.csv; for 1 that it doesn't hold" in text for text in before.remarks)
+    assert any("largest probability" in text for text in after.remarks)
+    assert before.resampled == after.resampled == "patient"
+    pages = [(tmp_path / name / "index.html").read_text() for name in ("a", "b")]
+    assert ["TRUNCATED" in page for page in pages] == [True, False]
+
+
+def test_what_names_no_patient_is_drawn_by_what_stands_in(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """An image without a file, as an id of the sample that was answered by the prior, costs the others nothing."""
+    _, parquet, labels = files
+    frame = pd.read_parquet(parquet).assign(study_id=table["series_id"])
+    frame.loc[:0, ["series_id", "patient_id", "study_id"]] = ""
+    frame.loc[frame["patient_id"] == "P1", "patient_id"] = ""
+    frame.to_parquet(parquet)
+    found = join(parquet, labels)
+    frame.assign(patient_id="", study_id="").to_parquet(parquet)
+    by_series = join(parquet, labels)
+
+    assert found.resampled == "patient"
+    assert len(set(found.slice_patient)) == 5 + 2 + 1  # patients, the sixth's two studies, the lonely image
+    assert len(found.series_id) == N_SERIES
+    assert any(text.startswith("16 images name no patient: the study") for text in found.remarks)
+    assert any(text.startswith("1 images name neither") for text in found.remarks)
+    assert (by_series.resampled, len(set(by_series.slice_patient))) == ("series", N_SERIES + 1)
+
+
+def test_a_refused_label_is_written_down(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """As in every other command: exit code 1, and a table that says what."""
+    csv, _, labels = files
+    labels.write_text(labels.read_text().replace("ID_003_any,0", "ID_003_any,").replace("ID_003_any,1", "ID_003_any,"))
+    found = evaluate(csv, labels, tmp_path / "eval", replicates=20, figures=False)
+
+    assert found.exit_code == 1
+    assert sum(found.refusals.values()) == 1
+    assert "ID_003" in (tmp_path / "eval" / "qc.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "No columns"),
+        ("image,any\na,1\n", r"the columns image, any, without ID, Label"),
+        ("ID,Label\nID_a_any,0.5\nID_a_any,0.6\n", r"once \(got 'ID_a_any' again\)"),
+        ("ID,Label\nID_a_any,x\n", "could not convert string to float: 'x'"),
+        ("series_id,subdural\nS0,1.5\n", "ID, Label"),
+    ],
+)
+def test_predictions_of_another_form_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    """What stands there is named, not what a library called it."""
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(SubmissionError, match=message):
+        read_predictions(tmp_path / "p.csv")

@@ -62,10 +62,11 @@ def test_zip_store_and_folder_agree(walk: Walk, tmp_path: Path) -> None:
 
 def test_reading_in_processes_gives_the_same(walk: Walk, tmp_path: Path) -> None:
     """Two reading processes and a thread of this one write the same CSV."""
-    predict((walk.test,), walk.rnn, tmp_path / "a.csv", sample=walk.sample, device="cpu", workers=2)
-    predict((walk.test,), walk.rnn, tmp_path / "b.csv", sample=walk.sample, device="cpu")
+    csv = [tmp_path / name / "submission.csv" for name in ("processes", "thread")]
+    predict((walk.test,), walk.rnn, csv[0], sample=walk.sample, device="cpu", workers=2)
+    predict((walk.test,), walk.rnn, csv[1], sample=walk.sample, device="cpu")
 
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert csv[0].read_bytes() == csv[1].read_bytes()
 
 
 def test_unreadable_and_absent_images_get_the_prior(walk: Walk, tmp_path: Path) -> None:
@@ -192,9 +193,10 @@ def test_the_real_sample_is_answered(walk: Walk, real_data: Path, tmp_path: Path
     """Five real test series: id for id, from the folder and from the archive alike."""
     root = real_data / "rsna-intracranial-hemorrhage-detection"
     sample = root / "stage_2_sample_submission.csv"
-    summary = predict((root / "stage_2_test",), walk.cnn, tmp_path / "a.csv", sample=sample, device="cpu")
+    csv = [tmp_path / name / "submission.csv" for name in ("folder", "archive")]
+    summary = predict((root / "stage_2_test",), walk.cnn, csv[0], sample=sample, device="cpu")
     archive = real_data / "rsna-intracranial-hemorrhage-detection.zip"
-    predict((archive,), walk.cnn, tmp_path / "b.csv", only=("*stage_2_test/*",), sample=sample, device="cpu")
+    predict((archive,), walk.cnn, csv[1], only=("*stage_2_test/*",), sample=sample, device="cpu")
 
     assert (summary.exit_code, summary.n_series, summary.n_answered) == (0, 5, 190)
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert csv[0].read_bytes() == csv[1].read_bytes()

@@ -21,7 +21,13 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-WHOLE = {"index.html", "worklist.csv", "qc.csv", *(f"studies/ID_{number:010d}.html" for number in (21, 22, 23))}
+WHOLE = {
+    ".ich25d",
+    "index.html",
+    "worklist.csv",
+    "qc.csv",
+    *(f"studies/ID_{number:010d}.html" for number in (21, 22, 23)),
+}
 
 
 @pytest.mark.parametrize("kind", ["cnn", "rnn"])

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
 from ich25d.errors import UsageError
+from ich25d.files import check_folder, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
 from ich25d.progress import remark
 from ich25d.studies.labelfile import read_labels
-from ich25d.studies.qc import HEADER, QcRow
+from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import LevelCounts, positive_series
 from ich25d.view.eda.output import STYLE, Output
 from ich25d.view.eda.plots import find_painter
@@ -20,6 +20,7 @@ from ich25d.view.eda.rows import LabelRows, labelled_slices, rows_of_store, rows
 from ich25d.view.eda.section_labels import add_along_scan, add_counts, add_oddities, add_together
 from ich25d.view.eda.summary import EdaSummary
 
+PAGE_FILE = "index.html"
 NO_PLOTS = "Figures as PNG need matplotlib (not installed); pip install 'ich25d[plots]'."
 
 _LEAD = (
@@ -59,8 +60,7 @@ def explore(
     for path in (labels, *sources):
         if path is not None and not path.exists():
             raise UsageError(f"a source must exist (got {path})")
-    if (out / "store.json").exists() or (out.exists() and not out.is_dir()):
-        raise UsageError(f"--out must be a folder of its own (got {out}); name another")
+    check_folder(out, "eda", (PAGE_FILE,))
     painter = find_painter()
     if painter is None:
         remark(NO_PLOTS)
@@ -74,6 +74,7 @@ def _explore_labels(path: Path, output: Output) -> EdaSummary:
     table, oddities = read_labels(path)
     rows = rows_of_table(path, table)
     del table
+    claim_folder(output.out, "eda")
     page = _page(f"Labels of {path.name}", "The labels alone")
     said = [] if output.painter else [NO_PLOTS]
     _add_overview(page, rows, oddities, {}, said)
@@ -94,7 +95,7 @@ def _explore_store(
     from ich25d.view.eda.shortcut import find_shortcut
 
     store = StudyStore.open(studies)
-    qc = _read_qc(store.root / "qc.csv")
+    qc = store.qc()
     said = [] if output.painter else [NO_PLOTS]
     table, oddities = None, [row for row in qc if row.level == "label"]
     place = "the store's labels"
@@ -112,6 +113,7 @@ def _explore_store(
         origin = "from all headers, read again"
     if headers is None:
         origin = "from the store's tables alone, since its build.sqlite is gone (--source reads the headers again)"
+    claim_folder(output.out, "eda")
     attributes = attribute_table(store.series, store.slices, headers)
     positive = positive_series(rows)
     patient = store.series.set_index("series_id")[["patient_id", "study_id"]]
@@ -171,13 +173,6 @@ def _add_labels(
     return levels
 
 
-def _read_qc(path: Path) -> list[QcRow]:
-    if not path.is_file():
-        return []
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return [QcRow(*row) for row in table[list(HEADER)].to_numpy().tolist()]
-
-
 def _finish(
     page: Page,
     output: Output,
@@ -198,9 +193,9 @@ def _finish(
         if names
     ]
     page.section("Files beside this page", *parts)
-    page.write(output.out / "index.html")
+    page.write(output.out / PAGE_FILE)
     return EdaSummary(
-        page=output.out / "index.html",
+        page=output.out / PAGE_FILE,
         n_images=len(rows),
         n_series=0 if rows.series is None else int(rows.series.max(initial=-1)) + 1,
         n_refused=sum(CODES[row.code].is_refused for row in oddities),

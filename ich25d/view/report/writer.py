@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ich25d.errors import UsageError
 from ich25d.explain.api import explain_read
 from ich25d.explain.point import read_points
-from ich25d.files import file_key, write_json
+from ich25d.files import check_folder, claim_folder, file_key, write_json
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
@@ -37,13 +36,12 @@ class ReportWriter:
         heat: Explain the series that are flagged: heat maps, places and sizes.
 
     Raises:
-        UsageError: `out` is a file.
+        UsageError: `out` is a file, or holds what isn't a report's.
         ModelError: The thresholds can't be read.
     """
 
     def __init__(self, out: Path, model: Path, *, heat: bool = True) -> None:
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"a report must be a folder (got the file {out})")
+        check_folder(out, "report", (INDEX_FILE, TABLE_FILE, QC_FILE))
         self.out = out
         self.points = read_points(model)
         self.model = model.resolve().name
@@ -64,7 +62,8 @@ class ReportWriter:
             if row.series_id:
                 found[row.series_id].append(row)
         self._remarks = {series: tuple(rows) for series, rows in found.items()}
-        (self.out / PAGES).mkdir(parents=True, exist_ok=True)
+        claim_folder(self.out, "report")
+        (self.out / PAGES).mkdir(exist_ok=True)
 
     def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
         """Write the page of a series that was read and predicted."""

@@ -1,0 +1,177 @@
+"""Whose slices these are and which make a series; and whether what lies beside predictions is theirs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ich25d.errors import SubmissionError, UsageError
+from ich25d.labels import LABELS
+
+GROUPS = ("series_id", "study_id", "patient_id")
+
+_TOLERANCE = 2e-6
+"""A CSV holds six significant digits, the table beside it all of them."""
+
+
+def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
+    """Say whether the tables beside predictions are theirs: predictions.parquet there holds the same numbers.
+
+    Args:
+        predictions: The file that was read.
+        predicted: What it holds, index image_id.
+    """
+    beside = predictions.with_name("predictions.parquet")
+    if not beside.is_file():
+        return False
+    if beside.samefile(predictions):
+        return True
+    try:
+        there = pd.read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
+        there = there.reindex(predicted.index)  # raises where an id stands twice
+        wanted = predicted[list(LABELS)].to_numpy(dtype=np.float64)
+        return bool(np.allclose(there.to_numpy(dtype=np.float64), wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.DataFrame:
+    """Fill in series_id, study_id and patient_id, "" where nothing tells them.
+
+    The first that tells a column of any image tells it of all: `studies`; the predictions' own columns; the
+    predictions.parquet beside them, also another prediction's, since whose an image is doesn't depend on what was said
+    of it. They aren't mixed: a hospital's patients have another pseudonym in each.
+
+    Args:
+        table: Index image_id, perhaps with those columns.
+        predictions: The file it was read from.
+        studies: A study store, or a CSV or parquet table with image_id and those columns.
+
+    Raises:
+        UsageError: `studies` is no such table.
+    """
+    tables = [] if studies is None else [_read(studies)]
+    tables.append(table[[name for name in GROUPS if name in table]])
+    beside = predictions.with_name("predictions.parquet")
+    if beside.is_file() and not beside.samefile(predictions):
+        tables.append(_read(beside))
+    found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
+    for one in tables:
+        for name, column in one.reindex(table.index).items():
+            if (found[name] == "").all():
+                found[name] = column.fillna("").astype(str)
+    return table.drop(columns=[name for name in GROUPS if name in table]).join(found)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table of slices; an image that comes twice counts once."""
+    path = path / "slices.parquet" if path.is_dir() else path
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or "no such table"
+        raise UsageError(
+            f"a table of slices must be a readable CSV or parquet, or a study store (got {cause}) in {path}"
+        ) from error
+    if "image_id" not in table or not {"series_id", "patient_id"} & set(table):
+        raise UsageError(
+            f"a table of slices must hold image_id, and series_id or patient_id (got the columns "
+            f"{', '.join(map(str, table.columns[:8]))}) in {path}"
+        )
+    table = table.assign(image_id=table["image_id"].astype(str)).drop_duplicates("image_id").set_index("image_id")
+    return table[[name for name in GROUPS if name in table]]
+
+
+def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], list[str]]:
+    """Choose what is drawn together in the intervals: the patient, else what stands in.
+
+    Args:
+        table: Index image_id, with series_id, study_id and patient_id, "" where unknown.
+
+    Returns:
+        What that is (patient, series or image), its name for each row, and remarks.
+    """
+    whose, level = table["patient_id"].to_numpy(dtype=object).copy(), np.zeros(len(table), dtype=np.int64)
+    for rank, name in enumerate(("study_id", "series_id", None), start=1):
+        told = table.index.to_numpy(dtype=object) if name is None else table[name].to_numpy(dtype=object)
+        blank = whose == ""
+        # Marked by its kind: a series might be called as another's patient is.
+        whose[blank] = [f"{name or 'image'} {one}" if one else "" for one in told[blank]]
+        level[blank & (whose != "")] = rank
+    n = np.bincount(level, minlength=4).tolist()
+    if n[0] or n[1]:
+        remarks = []
+        if n[1]:
+            remarks.append(f"{n[1]} images name no patient: the study stands in for the intervals")
+        if n[2] or n[3]:
+            remarks.append(
+                f"{n[2] + n[3]} images name neither patient nor study: each is drawn by itself or its series"
+            )
+        return "patient", whose, remarks
+    what = "series" if n[2] else "image"
+    return what, whose, [
+        f"no table says whose slices these are: intervals resample {what if what == 'series' else 'images'}, too "
+        "narrowly; give a table of image_id, series_id, patient_id with --studies"
+    ]  # fmt: skip
+
+
+def series_probabilities(largest: pd.DataFrame, predictions: Path, *, own: bool) -> tuple[pd.DataFrame, str]:
+    """Return six probabilities a series: those of studies.csv beside its predictions, else the largest of its slices.
+
+    Args:
+        largest: The largest probability of its slices, index series_id, columns the labels.
+        predictions: The file of predictions.
+        own: Whether the tables beside it are its own.
+
+    Returns:
+        The same table, filled, and what it holds, for a remark.
+
+    Raises:
+        SubmissionError: studies.csv is theirs, but not a table of probabilities.
+    """
+    beside = predictions.with_name("studies.csv")
+    if not beside.is_file():
+        return largest, "the largest probability of their slices"
+    if not own:
+        return largest, (
+            "the largest probability of their slices: no predictions.parquet with these numbers says that studies.csv "
+            f"belongs to {predictions.name}"
+        )
+    table = _read_series(beside)
+    absent = [name for name in largest.index if name not in table.index]
+    found = table.reindex(largest.index)
+    found = found.fillna(largest)
+    more = f"; for {len(absent)} that it doesn't hold, the largest of their slices" if absent else ""
+    return found, f"the probabilities of studies.csv{more}"
+
+
+def _read_series(path: Path) -> pd.DataFrame:
+    """Read studies.csv: index series_id, six probabilities."""
+    try:
+        table = pd.read_csv(path, dtype={"series_id": str}, encoding="utf-8-sig")
+        table = table.drop_duplicates("series_id").set_index("series_id")[list(LABELS)].astype(np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        raise SubmissionError(
+            f"studies.csv must hold series_id and the six labels as numbers (got others) in {path}"
+        ) from error
+    _check_range(table, path)
+    return table
+
+
+def _check_range(table: pd.DataFrame, path: Path) -> None:
+    wrong = first_wrong(table.index.tolist(), table[list(LABELS)].to_numpy(dtype=np.float64))
+    if wrong:
+        raise SubmissionError(f"probabilities must lie in 0 to 1 (got {wrong}) in {path}")
+
+
+def first_wrong(ids: Sequence[object], probability: npt.NDArray[np.float64]) -> str:
+    """Name the first probability that isn't one, with its place and how many there are; "" where all are."""
+    wrong = ~((probability >= 0) & (probability <= 1))
+    if not wrong.any():
+        return ""
+    row, column = (int(place[0]) for place in np.nonzero(wrong))
+    n = int(wrong.sum())
+    more = f", and {n - 1} more" if n > 1 else ""
+    return f"{probability[row, column]:g} for {ids[row]!r}, {LABELS[column]}{more}"
