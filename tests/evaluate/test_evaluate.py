@@ -228,7 +228,7 @@ def test_a_table_brings_its_own_patients_whatever_it_is_called(
 def test_tables_beside_a_csv_are_taken_for_its_own_only_if_their_numbers_are(
     table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
-    """Ids of series and patients hold for any prediction; probabilities of series, and refusals, for their own alone."""
+    """Whose an image is holds for any prediction; probabilities of series, and refusals, for their own alone."""
     csv, parquet, labels = files
     own = csv.rename(parquet.with_name("submission.csv"))
     series = pd.DataFrame({"series_id": sorted(set(table["series_id"]))[1:], **dict.fromkeys(LABELS, 0.25)})

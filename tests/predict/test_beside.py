@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toy_walk import SIZE, Walk, write_sample, write_series
 
 from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.run import evaluate
@@ -14,7 +15,6 @@ from ich25d.predict.run import predict
 from ich25d.studies.build import build_studies
 from ich25d.studies.qc import HEADER, QcRow, read_qc, write_qc
 from ich25d.view.report.run import report
-from toy_walk import SIZE, Walk, write_sample, write_series
 
 
 def _content(folder: Path) -> dict[str, bytes]:
