@@ -73,3 +73,14 @@ class TrainingError(Ich25dError):
 
 class SubmissionError(Ich25dError):
     """A CSV that isn't what the competition takes."""
+
+
+def cause_of(error: Exception) -> str:
+    """Say in words for users why a file couldn't be read: what the machine said, not what a class is called."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are no UTF-8"
+    if isinstance(error, KeyError):
+        return f"no {error.args[0]!r}" if error.args else "something missing"
+    return str(error).partition("\n")[0][:200] or type(error).__name__

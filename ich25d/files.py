@@ -155,3 +155,16 @@ def check_folder(out: Path, command: str, names: Sequence[str]) -> None:
 def claim_folder(out: Path, command: str) -> None:
     """Make a folder and note in it which command fills it, for `check_folder`."""
     write_text(out / _OWNER, command + "\n")
+
+
+def check_there(*, sources: Sequence[Path] = (), images: Sequence[Path] = (), labels: Path | None = None) -> None:
+    """Check that what is to be read is there, and name what isn't by its part.
+
+    Raises:
+        UsageError: A path doesn't exist.
+    """
+    named = [("a source", sources), ("a table of images (--images)", images)]
+    for what, paths in (*named, ("a label table (--labels)", () if labels is None else (labels,))):
+        for path in paths:
+            if not path.exists():
+                raise UsageError(f"{what} must exist (got {path})")

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, silence elsewhere."""
+"""What is said to people: progress on stderr, a bar with rate and time left on a terminal; remarks; counts."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,6 +25,11 @@ def remark(text: str) -> None:
     """Print one line for people on stderr, unless `--quiet` was given."""
     if not _quiet:
         print(text, file=sys.stderr, flush=True)
+
+
+def many(n: int, one: str, more: str = "") -> str:
+    """Count things: `1 image`, `2,917 images`; `more` where an s isn't enough."""
+    return f"{n:,} {one if n == 1 else more or one + 's'}"
 
 
 class Advance(Protocol):

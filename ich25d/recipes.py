@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ich25d.config import UNKNOWN_LABEL, Recipe, WindowConfig
 from ich25d.errors import ConfigError
 from ich25d.labels import LABELS
+from ich25d.progress import many
 
 
 def find_recipe(path: Path) -> Path:
@@ -61,7 +62,7 @@ def check_recipe(content: dict[str, Any], place: str) -> Recipe:
         return TypeAdapter(Recipe).validate_python(content)
     except ValidationError as error:
         lines = [_sentence(item) for item in error.errors()]
-        raise ConfigError(f"{len(lines)} mistake(s) in {place}:\n" + "\n".join(lines)) from None
+        raise ConfigError(f"{many(len(lines), 'mistake')} in {place}:\n" + "\n".join(lines)) from None
 
 
 def write_recipe(recipe: Recipe) -> str:

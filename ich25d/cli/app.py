@@ -61,7 +61,7 @@ def main() -> None:
     except Ich25dError as error:
         _refuse(str(error))
     except OSError as error:
-        sentence = sentence_for(error)
+        sentence = sentence_for(error, sys.argv[1] if len(sys.argv) > 1 else "")
         if sentence is None:
             raise
         _refuse(sentence)

@@ -58,7 +58,7 @@ def synth(
     out: Annotated[Path, typer.Option(help="The folder to make, in the competition's layout.")],
     studies: Annotated[int, typer.Option(min=1, help="Heads to make.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed makes the same heads.")] = 0,
-    workers: Workers = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw; 0 is one a core.")] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-_AGAIN = "run the same command again (train-cnn, where it had begun: with --resume)"
+_AGAIN = "run the same command again"
 _ROOM = ("the disk must have room", f"make room, then {_AGAIN}")
 _ACCESS = (
     "files must be readable and folders writable",
@@ -36,8 +36,12 @@ _RULES: dict[int, tuple[str, str]] = {
 """By errno: the rule, and the cure."""
 
 
-def sentence_for(error: OSError) -> str | None:
+def sentence_for(error: OSError, command: str = "") -> str | None:
     """Say what the machine refused, where, and what to do.
+
+    Args:
+        error: What was raised.
+        command: The command that ran, as `train-cnn`.
 
     Returns:
         One line; None where no user or disk is at fault: a connection, a child process, a file of this package.
@@ -49,4 +53,5 @@ def sentence_for(error: OSError) -> str | None:
     if where and Path(where).is_relative_to(Path(__file__).parents[1]):
         return None
     place = f" in {where}" if where else ""
-    return f"{rule[0]} (got {os.strerror(error.errno or 0)!r}){place}; {rule[1]}"
+    cure = rule[1] + (" (with --resume, where it had begun)" if command == "train-cnn" and _AGAIN in rule[1] else "")
+    return f"{rule[0]} (got {os.strerror(error.errno or 0)!r}){place}; {cure}"

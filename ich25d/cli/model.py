@@ -116,7 +116,7 @@ def predict(
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
     begin(quiet)
     from ich25d.predict.run import predict as run
-    from ich25d.progress import remark
+    from ich25d.progress import many, remark
 
     watcher = None
     if report is not None:
@@ -135,7 +135,7 @@ def predict(
         watcher=watcher,
     )
     if watcher is not None:
-        remark(f"{watcher.index}: {watcher.n_pages} studies, {watcher.n_flagged} flagged")
+        remark(f"{watcher.index}: {many(watcher.n_pages, 'study', 'studies')}, {watcher.n_flagged} flagged")
     end(summary, as_json)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import LabelError, SubmissionError
+from ich25d.errors import LabelError, SubmissionError, cause_of
 from ich25d.labels import LABELS
 
 READERS = ("R1", "R2", "R3")
@@ -69,7 +69,7 @@ def read_reads(path: Path) -> Reads:
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise LabelError(f"reads must be a readable CSV (got {type(error).__name__}) in {path}") from error
+        raise LabelError(f"reads must be a readable CSV (got {cause_of(error)}) in {path}") from error
     columns = [f"{reader}:{COLUMNS[label]}" for reader in READERS for label in LABELS]
     if absent := [name for name in ("name", *columns) if name not in table]:
         raise LabelError(f"reads must have the columns name and R1:ICH to R3:SAH (got none of {absent[:3]}) in {path}")
@@ -95,7 +95,7 @@ def read_study_probabilities(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise SubmissionError(f"predictions must be a readable CSV (got {type(error).__name__}) in {path}") from error
+        raise SubmissionError(f"predictions must be a readable CSV (got {cause_of(error)}) in {path}") from error
     table = table.rename(columns={short: label for label, short in COLUMNS.items()})
     if absent := [name for name in ("name", *LABELS) if name not in table]:
         raise SubmissionError(

@@ -4,7 +4,7 @@ The order is that of the image positions projected on the slices' normal, from t
 depends on the images alone, not on the order in which they come.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,6 +16,7 @@ from ich25d.dicom import geometry
 from ich25d.dicom.grouping import Refusal, group_by_series, refuse_kinds, remove_copies
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.split import split_passes
+from ich25d.progress import many
 
 __all__ = ["OrderedSeries", "Ordering", "Refusal", "order_series"]
 
@@ -173,13 +174,16 @@ def _volumes(
     passes: list[list[int]] = [members]
     if n_places < len(members):
         found = split_passes(headers, members, places)
-        n_doubles = len(members) - n_places
+        n_shared = sum(count > 1 for count in Counter(places).values())
         if found is None:
-            detail = f"{n_doubles} positions are taken more than once and nothing tells the images apart; all are kept"
+            detail = f"{many(n_shared, 'position')} taken more than once, nothing tells the images apart; all are kept"
             remarks = (*remarks, Remark("DUP_POSITION", detail))
         else:
             passes, code = found
-            remarks = (*remarks, Remark(code, f"{n_doubles} images share a position; split into {len(passes)} passes"))
+            remarks = (
+                *remarks,
+                Remark(code, f"{len(members)} images at {many(n_places, 'position')}; split into {len(passes)} passes"),
+            )
     volumes = []
     for part in passes:
         along = np.array([of_member[member] for member in part])

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import SubmissionError, UsageError
+from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.labels import LABELS
+from ich25d.progress import many
 
 GROUPS = ("series_id", "study_id", "patient_id")
 
@@ -71,9 +72,8 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
     except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or "no such table"
         raise UsageError(
-            f"a table of slices must be a readable CSV or parquet, or a study store (got {cause}) in {path}"
+            f"a table of slices must be a readable CSV or parquet, or a study store (got {cause_of(error)}) in {path}"
         ) from error
     if "image_id" not in table or not {"series_id", "patient_id"} & set(table):
         raise UsageError(
@@ -104,10 +104,10 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
     if n[0] or n[1]:
         remarks = []
         if n[1]:
-            remarks.append(f"{n[1]} images name no patient: the study stands in for the intervals")
+            remarks.append(f"{many(n[1], 'image')} without a patient: the study stands in for the intervals")
         if n[2] or n[3]:
             remarks.append(
-                f"{n[2] + n[3]} images name neither patient nor study: each is drawn by itself or its series"
+                f"{many(n[2] + n[3], 'image')} with neither patient nor study: each is drawn by itself or its series"
             )
         return "patient", whose, remarks
     what = "series" if n[2] else "image"

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import ModelError, SubmissionError, UsageError
+from ich25d.errors import ModelError, SubmissionError, UsageError, cause_of
 from ich25d.evaluate.groups import GROUPS, first_wrong, grouped, is_own, resampled_as, series_probabilities
 from ich25d.labels import LABELS
+from ich25d.progress import many
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_target import series_targets
@@ -79,12 +80,11 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
         )
     remarks = []
     if rows:
-        n = "1 remark" if len(rows) == 1 else f"{len(rows)} remarks"
-        remarks.append(f"{n} on the labels, in qc.csv, as {rows[0].code}: {rows[0].detail}")
+        remarks.append(f"{many(len(rows), 'remark')} on the labels, in qc.csv, as {rows[0].code}: {rows[0].detail}")
     if len(table) < len(known):
-        remarks.append(f"{len(known) - len(table)} labelled images have no prediction and are left out")
+        remarks.append(f"{many(len(known) - len(table), 'labelled image')} without a prediction, left out")
     if len(table) < len(predicted):
-        remarks.append(f"{len(predicted) - len(table)} predicted images have no label and are left out")
+        remarks.append(f"{many(len(predicted) - len(table), 'predicted image')} without a label, left out")
     table = grouped(table, predictions, studies)
     resampled, whose, more = resampled_as(table)
     own = is_own(predictions, predicted)
@@ -112,7 +112,9 @@ def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
         joined.remarks.append("no table says which slices make a series: no scores of series")
         return
     if not known.all():
-        joined.remarks.append(f"{int((~known).sum())} images are of no known series: left out of the scores of series")
+        joined.remarks.append(
+            f"{many(int((~known).sum()), 'image')} of no known series, left out of the scores of series"
+        )
     joined.slice_series = series
     by_series = table[known].groupby("series_id", sort=True)
     joined.series_target = series_targets(joined.slice_target[known], by_series.ngroup().to_numpy())
@@ -148,11 +150,11 @@ def read_predictions(path: Path) -> pd.DataFrame:
         kept = table[[*LABELS, *(name for name in GROUPS if name in table)]]
         values = kept[list(LABELS)].to_numpy(dtype=np.float64)
     except OSError as error:
-        raise SubmissionError(
-            f"predictions must be a readable file (got {error.strerror or error}) in {path}"
-        ) from error
+        raise SubmissionError(f"predictions must be a readable file (got {cause_of(error)}) in {path}") from error
+    except pd.errors.EmptyDataError as error:
+        raise SubmissionError(f"predictions must be {_FORMS} (got an empty file) in {path}") from error
     except (ValueError, TypeError) as error:
-        raise SubmissionError(f"predictions must be {_FORMS} (got {error}) in {path}") from error
+        raise SubmissionError(f"predictions must be {_FORMS} (got {cause_of(error)}) in {path}") from error
     if kept.index.has_duplicates:
         twice = kept.index[kept.index.duplicated()]
         raise SubmissionError(f"an image must be predicted once (got {len(twice)} twice, as {twice[0]!r}) in {path}")
@@ -171,6 +173,8 @@ def _need(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 def _wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Turn six rows an image into six columns."""
+    if table.empty:
+        raise SubmissionError(f"predictions must hold rows (got none under the column names) in {path}")
     parts = table["ID"].fillna("").str.rpartition("_")
     if (wrong := ~parts[2].isin(LABELS)).any():
         raise SubmissionError(
@@ -183,7 +187,7 @@ def _wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _some(table: pd.DataFrame) -> str:
-    return f"{len(table)} images, as {', '.join(map(repr, table.index[:3]))}"
+    return f"{many(len(table), 'image')}, as {', '.join(map(repr, table.index[:3]))}"
 
 
 def find_thresholds(model: Path | None) -> tuple[dict[str, Thresholds], bool]:

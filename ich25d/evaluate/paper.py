@@ -19,9 +19,9 @@ NO_THRESHOLDS = (
     "no operating points: their thresholds must have been chosen on validation, before these cases were seen; "
     "--model names a model that has them"
 )
-OLD_THRESHOLDS = (
+NOT_CHOSEN = (
     "no operating points: the model has no thresholds for a sensitivity of .95 and a specificity of .90 at this level; "
-    "train-rnn and train-cnn write them when called again"
+    "its held-out cases had too few positives or negatives to choose any"
 )
 
 
@@ -82,7 +82,7 @@ class Paper:
     @property
     def why_no_points(self) -> str:
         """Why a level has no operating points, where it has none."""
-        return OLD_THRESHOLDS if self.has_model else NO_THRESHOLDS
+        return NOT_CHOSEN if self.has_model else NO_THRESHOLDS
 
     def point_remarks(self) -> list[str]:
         """Say where operating points are missing, and why."""

@@ -80,7 +80,7 @@ def comparison_table(paper: Paper) -> list[str]:
             if found.level == level:
                 test = Measure(found.delong.value, found.delong.low, found.delong.high)
                 cells = [_cell(test, 4), _cell(found.resampled, 4), _cell(found.log_loss, 4)]
-                lines.append(_row(found.label, f"{found.delong.p:.3g}", *cells))
+                lines.append(_row(found.label, "-" if math.isnan(found.delong.p) else f"{found.delong.p:.3g}", *cells))
     return lines
 
 

@@ -1,6 +1,6 @@
 """A model that explains as well as it predicts; `from ich25d import load_model` gives one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +12,14 @@ from ich25d.errors import UsageError
 from ich25d.explain.api import Explanation, explain_read
 from ich25d.explain.point import OperatingPoint, choose_point, read_points
 from ich25d.predict.api import Model
+from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Job, Read, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs
+from ich25d.progress import remark
 from ich25d.studies.nothing import nothing_used
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, is_refused
 from ich25d.studies.volume import Crop
 from ich25d.training.precision import choose_device
 
@@ -38,7 +40,8 @@ class ExplainingModel(Model):
     ) -> Iterator[Explanation]:
         """Explain every series of a source, or one series that is an array, one after the other.
 
-        An explanation holds heat maps of about 0.8 MB a slice: they come one by one, and aren't kept.
+        An explanation holds heat maps of about 0.8 MB a slice: they come one by one as they are asked for, and aren't
+        kept. What can't be explained is said on stderr.
 
         Args:
             source: A folder, DICOM file, zip archive or study store, or several of them; or HU of one series, whole
@@ -63,17 +66,29 @@ class ExplainingModel(Model):
             position = np.asarray(slice_position_mm, dtype=np.float64)
             job = array_job(source, position, pixel_spacing_mm=pixel_spacing_mm)
             read = read_job(job, crop=cast(Crop, network.crop), size=network.size)
-            yield replace(explain_read(network, read, labels=labels, point=chosen), series_id=job.series_id)
-            return
+            return iter([replace(explain_read(network, read, labels=labels, point=chosen), series_id=job.series_id)])
         if slice_position_mm is not None or pixel_spacing_mm is not None:
             raise UsageError("positions and spacing are for arrays; files bring their own")
         paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
-        if not found.series:
-            raise nothing_used(found.n_seen, found.qc)
-        for _, _, result in explain_jobs(network, found.series, labels=labels, point=chosen, workers=workers):
-            if isinstance(result, Explanation):
-                yield result
+        jobs, qc = without_doubles(found)
+        if not jobs:
+            raise nothing_used(found.n_seen, qc)
+        return _explanations(explain_jobs(network, jobs, labels=labels, point=chosen, workers=workers), qc)
+
+
+def _explanations(
+    results: Iterable[tuple[Job, Read | None, Explanation | tuple[QcRow, ...]]], qc: Sequence[QcRow]
+) -> Iterator[Explanation]:
+    """Yield what is explained, and say what isn't."""
+    for row in filter(is_refused, qc):
+        remark(f"{row.source or row.series_id} isn't explained: {row.code}, {row.detail}")
+    for job, _, result in results:
+        if isinstance(result, Explanation):
+            yield result
+        else:
+            why = next((f"{row.code}, {row.detail}" for row in result if is_refused(row)), "no slice could be read")
+            remark(f"series {job.series_id} isn't explained: {why}")
 
 
 def load_model(run: str | Path, *, device: str = "auto") -> ExplainingModel:

@@ -19,6 +19,7 @@ from ich25d.pages.number import number_text
 from ich25d.pages.page import Page
 from ich25d.pages.picture import gallery, picture
 from ich25d.pages.table import table
+from ich25d.progress import many
 
 PICTURES_FOLDER = "pictures"
 
@@ -82,7 +83,7 @@ def write_page(
     )
     page = Page(
         "Where the model sees blood",
-        subtitle=f"{len(pairs)} findings in {len(series)} series",
+        subtitle=f"{many(len(pairs), 'finding')} in {len(series)} series",
         lead=_lead(point, labels),
         wide=True,
     )

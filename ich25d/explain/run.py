@@ -26,7 +26,7 @@ from ich25d.files import check_folder, claim_folder
 from ich25d.labels import LABELS
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import fingerprint
-from ich25d.progress import bar, remark
+from ich25d.progress import bar, many, remark
 from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, write_qc
 
@@ -54,7 +54,7 @@ class ExplainSummary:
         """Say it for people."""
         labels = ", ".join(f"{label} {count}" for label, count in self.by_label.items()) or "none"
         lines = [
-            f"{self.out / FINDINGS_FILE}: {self.n_findings} findings in {self.n_series} series ({labels})",
+            f"{self.out / FINDINGS_FILE}: {many(self.n_findings, 'finding')} in {self.n_series} series ({labels})",
             f"{self.out / PAGE_FILE} shows them; heat maps are in {self.out / HEAT_FOLDER}. Sizes are estimates.",
             f"operating point: {self.operating_point}"
             if self.operating_point != "none"

@@ -135,6 +135,11 @@ def extract_oof_features(
             f"got size {store.size}, crop {store.marker['crop']}) in {store.root}"
         )
     tasks = tasks_of(store, {fold: str(entry["sha256"]) for fold, entry in run.folds.items()}, run.slab, features, seed)
+    if not store.slices["any"].notna().any():
+        raise UsageError(
+            f"the study store must have labels (got none for {len(store.series)} series) in {store.root}; run "
+            "build-studies again with --labels"
+        )
     if not tasks:
         raise UsageError(
             f"a labelled series must be in a finished fold (got folds {sorted(run.folds)} of {cnn_run}, "

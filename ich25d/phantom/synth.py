@@ -21,7 +21,7 @@ from ich25d.phantom.head import FULL_SIZE, PhantomHead, make_head
 from ich25d.phantom.roster import StudyOrder, plan_studies
 from ich25d.phantom.scanner import field_of_view
 from ich25d.phantom.traits import draw_traits
-from ich25d.progress import bar
+from ich25d.progress import bar, many
 
 FORM = 1
 """Version of the heads: another one makes other heads from the same seed."""
@@ -88,7 +88,7 @@ class SynthSummary:
         """Say it for people."""
         kinds = ", ".join(f"{name} {count}" for name, count in self.n_positive.items())
         return [
-            f"{self.n_studies} studies, {self.n_images} slices in {self.out}"
+            f"{many(self.n_studies, 'study', 'studies')}, {many(self.n_images, 'slice')} in {self.out}"
             + (f" ({self.n_kept} studies were there)" if self.n_kept else ""),
             f"studies that bleed: {kinds}; slices: {self.slice_share:.0%}",
             f"labels  {self.train_labels}",

@@ -7,6 +7,7 @@ for series in model.predict("study/"):
 print(series.series_id, dict(zip(series.labels, series.series_probability)))
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
+from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Job, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.output import flags_of
@@ -138,21 +140,24 @@ class Model:
             position = np.asarray(slice_position_mm, dtype=np.float64)
             job: Job = array_job(source, position, image_ids=image_ids, pixel_spacing_mm=pixel_spacing_mm)
             part = predict_read(network, read_job(job, crop=cast(Crop, network.crop), size=network.size))
-            return Prediction((_typed(job, part),), ())
+            return Prediction((_typed(job, part, ()),), ())
         if slice_position_mm is not None or image_ids is not None or pixel_spacing_mm is not None:
             raise UsageError("positions, ids and spacing are for arrays; files bring their own")
         paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         done: dict[str, SeriesPrediction] = {}
-        refused = list(found.qc)
-        for job, result in predict_jobs(found.series, network, workers=workers):
+        jobs, refused = without_doubles(found)
+        said: defaultdict[str, list[QcRow]] = defaultdict(list)
+        for row in refused:
+            said[row.series_id].append(row)
+        for job, result in predict_jobs(jobs, network, workers=workers):
             if isinstance(result, Part):
-                done[job.series_id] = _typed(job, result)
+                done[job.series_id] = _typed(job, result, said[job.series_id])
             else:
                 refused += result
         if not done:
             raise nothing_used(found.n_seen, refused, "readable head CT series")
-        ordered = tuple(done[job.series_id] for job in found.series if job.series_id in done)
+        ordered = tuple(done[job.series_id] for job in jobs if job.series_id in done)
         return Prediction(ordered, tuple(refused))
 
 
@@ -170,8 +175,10 @@ def load_model(run: str | Path, *, device: str = "auto") -> Model:
     return Model(load_network(Path(run), choose_device(device)))
 
 
-def _typed(job: Job, part: Part) -> SeriesPrediction:
-    flags = flags_of(part.qc)
+def _typed(job: Job, part: Part, said: Sequence[QcRow]) -> SeriesPrediction:
+    """Put a part into the form for users, with the rows that the headers gave rise to."""
+    rows = (*said, *part.qc)
+    flags = flags_of(rows)
     return SeriesPrediction(
         series_id=job.series_id,
         study_id=job.study_id,
@@ -181,5 +188,5 @@ def _typed(job: Job, part: Part) -> SeriesPrediction:
         probability=part.probability,
         series_probability=part.series_probability,
         flags=tuple(flags.get(image, "") for image in part.image_ids),
-        remarks=part.qc,
+        remarks=rows,
     )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ich25d.dicom.header import Remark
 from ich25d.errors import StoreError, UsageError
+from ich25d.files import check_there
 from ich25d.studies.plan import make_plan
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
@@ -180,9 +181,7 @@ def find_jobs(
     """
     if not sources and not images:
         raise UsageError("there must be something to read; name folders, files, archives, a study store or --images")
-    for path in (*sources, *images):
-        if not path.exists():
-            raise UsageError(f"a source must exist (got {path})")
+    check_there(sources=sources, images=images)
     stores = [path for path in sources if (path / "store.json").is_file()]
     found = Jobs([])
     for root in stores:

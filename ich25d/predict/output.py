@@ -16,6 +16,7 @@ from ich25d.predict.beside import QC_FILE, SERIES_FILE, write_slices
 from ich25d.predict.jobs import Job
 from ich25d.predict.parts import Part
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
+from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 
 _AT_ONCE = 4096  # images a write
@@ -139,7 +140,7 @@ def _write_series(path: Path, done: Sequence[tuple[Job, Part]], qc: Sequence[QcR
     for job, part in done:
         found = sorted(remarks[job.series_id])
         if n := len(refused[job.series_id]):
-            found.append(f"{n} {'slice' if n == 1 else 'slices'} refused")
+            found.append(f"{many(n, 'slice')} refused")
         ids = [safe_cell(text) for text in (job.series_id, job.study_id, job.patient_id)]
         values = part.series_probability.clip(LOWEST, HIGHEST)
         rows.append([*ids, len(part.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(found)])

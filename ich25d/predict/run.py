@@ -13,7 +13,7 @@ from ich25d.predict.output import Written, write_outputs
 from ich25d.predict.parts import Part, Parts, kept_parts
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.submission import read_sample
-from ich25d.progress import bar, remark
+from ich25d.progress import bar, many, remark
 from ich25d.studies.nothing import nothing_used
 from ich25d.studies.qc import QcRow, count_refused
 
@@ -58,9 +58,10 @@ class PredictSummary:
 
     def lines(self) -> list[str]:
         """Say it for people."""
-        lines = [f"{self.out}: {self.n_answered} images, {6 * self.n_answered} rows; {self.n_series} series"]
+        lines = [f"{self.out}: {many(self.n_answered, 'image')}, {6 * self.n_answered:,} rows; {self.n_series} series"]
         if self.n_by_prior:
-            lines.append(f"{self.n_by_prior} images of the sample had no prediction and got the training data's shares")
+            n = many(self.n_by_prior, "image")
+            lines.append(f"{n} of the sample without a prediction, answered by the training data's shares")
         if self.n_resumed:
             lines.append(f"{self.n_resumed} series were there from an unfinished run")
         if self.n_not_wanted:

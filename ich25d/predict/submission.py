@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.errors import SubmissionError
+from ich25d.errors import SubmissionError, cause_of
 from ich25d.files import replacing
 from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import many
 
 HEADER = ("ID", "Label")
 """The first line."""
@@ -58,8 +59,8 @@ class CheckReport:
     def lines(self) -> list[str]:
         """Say it for people."""
         if not self.counts:
-            return [f"{self.file}: sound; {self.n_images} images, {self.n_rows} rows"]
-        found = [f"{self.file}: {sum(self.counts.values())} problems in {self.n_rows} rows"]
+            return [f"{self.file}: sound; {many(self.n_images, 'image')}, {many(self.n_rows, 'row')}"]
+        found = [f"{self.file}: {many(sum(self.counts.values()), 'problem')} in {many(self.n_rows, 'row')}"]
         for problem, count in self.counts.items():
             examples = "; ".join(self.examples[problem])
             found.append(f"  {count:>8}  {problem}" + (f": {examples}" if examples else ""))
@@ -199,7 +200,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise SubmissionError(f"a submission must be a readable file (got {error.strerror}) in {path}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SubmissionError(f"a submission must be a CSV in UTF-8 (got {type(error).__name__}) in {path}") from error
+        raise SubmissionError(f"a submission must be a CSV in UTF-8 (got {cause_of(error)}) in {path}") from error
 
 
 def _shown(text: str) -> str:

@@ -185,7 +185,6 @@ def _open(out: Path) -> None:
         raise UsageError(
             f"--out must be a new folder or a sequence model's directory (got {out}, with other files in it)"
         )
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _kind(out: Path) -> str:

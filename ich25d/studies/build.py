@@ -16,7 +16,7 @@ import pandas as pd
 
 from ich25d.dicom.codes import is_refusal
 from ich25d.errors import StoreError, UsageError
-from ich25d.files import replacing, sha256_file, write_json
+from ich25d.files import check_there, replacing, sha256_file, write_json
 from ich25d.progress import bar, remark
 from ich25d.studies.build_summary import BuildSummary
 from ich25d.studies.claim import claimed, opened_notebook
@@ -79,9 +79,7 @@ def build_studies(
         raise UsageError("there must be something to read; name folders, files, archives or --images")
     if crop not in get_args(Crop):
         raise UsageError(f"--crop must be one of {', '.join(get_args(Crop))} (got {crop!r})")
-    for path in (*sources, *images, *([labels] if labels else [])):
-        if not path.exists():
-            raise UsageError(f"a source must exist (got {path})")
+    check_there(sources=sources, images=images, labels=labels)
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
     with claimed(out), opened_notebook(out, parameters) as notebook:

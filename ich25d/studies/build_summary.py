@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.dicom.codes import CODES
+from ich25d.progress import many
 
 RSNA_SLICES = 752_803
 """Slices of the RSNA 2019 training set, for the projection of a store's size."""
@@ -56,8 +57,9 @@ class BuildSummary:
     def lines(self) -> list[str]:
         """Say it for people."""
         said = [
-            f"{self.out}: {self.n_used:,} slices of {self.n_series:,} series and {self.n_patients:,} patients at "
-            f"{self.size} px (crop {self.crop}), {self.n_labelled:,} slices with labels",
+            f"{self.out}: {many(self.n_used, 'slice')} of {self.n_series:,} series and "
+            f"{many(self.n_patients, 'patient')} at {self.size} px (crop {self.crop}), "
+            f"{many(self.n_labelled, 'slice')} with labels",
             f"seen {self.n_seen:,} = used {self.n_used:,} + refused {self.n_refused:,} + "
             f"no DICOM {self.n_not_dicom:,}; series read {self.n_series_read:,}, "
             f"unchanged {max(0, self.n_series - self.n_series_read):,}",

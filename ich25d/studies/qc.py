@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ich25d.dicom.codes import CODES, is_refusal
-from ich25d.errors import UsageError
+from ich25d.errors import UsageError, cause_of
 from ich25d.files import replacing
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
@@ -100,8 +100,7 @@ def read_qc(path: Path) -> list[QcRow]:
         with path.open(encoding="utf-8", newline="") as file:
             found = list(csv.reader(file))
     except (OSError, ValueError, csv.Error) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise UsageError(f"a table of refusals must be a readable CSV (got {cause}) in {path}") from error
+        raise UsageError(f"a table of refusals must be a readable CSV (got {cause_of(error)}) in {path}") from error
     if not found or tuple(found[0]) != HEADER or any(len(row) != len(HEADER) for row in found):
         raise UsageError(f"a table of refusals must have the columns {','.join(HEADER)} (got others) in {path}")
     rows = [QcRow(*row) for row in found[1:]]

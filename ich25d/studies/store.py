@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import StoreError, UsageError
+from ich25d.errors import StoreError, UsageError, cause_of
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.verify import verify_store
 from ich25d.studies.volume_file import volume_path
@@ -46,7 +46,7 @@ def read_marker(root: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"store.json must be readable JSON (got {type(error).__name__}) in {root}; build it again"
+            f"store.json must be readable JSON (got {cause_of(error)}) in {root}; build it again"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f"store.json must be that of a study store (got another format) in {root}")
@@ -95,7 +95,7 @@ class StudyStore:
             series = pd.read_parquet(root / "series.parquet")
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"the tables must be readable (got {type(error).__name__}) in {root}; build it again"
+                f"the tables must be readable (got {cause_of(error)}) in {root}; build it again"
             ) from error
         return cls(root, marker, slices, series)
 

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
-from ich25d.errors import LabelError
+from ich25d.errors import LabelError, cause_of
 
 _SEPARATORS = ",;\t|"
 _PARQUET = (".parquet", ".pq")
@@ -49,8 +49,9 @@ def read_table(path: Path) -> TableFile:
             return TableFile(pa.feather.read_table(path), [])
         return _read_csv(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, csv.Error) as error:
-        what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise LabelError(f"a table must be readable CSV, parquet or feather (got: {what}) in {path.name}") from error
+        raise LabelError(
+            f"a table must be readable CSV, parquet or feather (got {cause_of(error)}) in {path.name}"
+        ) from error
 
 
 def _read_csv(path: Path) -> TableFile:

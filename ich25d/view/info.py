@@ -1,5 +1,6 @@
 """`ich25d info`: what is installed, and what a store or a model directory holds."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -7,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,8 @@ def describe(path: Path | None, *, verify: bool = False) -> Description:
         damage = store.verify() if verify else []
     elif (path / "model.json").is_file():
         parts["model"], damage = _model(path, verify)
+    elif (path / "config.toml").is_file() and not verify:
+        parts["unfinished run"] = {"folder": str(path), **_unfinished(path)}
     else:
         raise UsageError(f"info takes a study store or a model directory (got neither in {str(path)!r})")
     if verify:
@@ -147,7 +151,8 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
     for name, value in content.items():
         if isinstance(value, dict):
             facts |= {f"{name}.{key}": item for key, item in value.items() if isinstance(item, str | int | float)}
-    facts |= _figures(path, content)
+    folds = content.get("folds")
+    facts |= _figures(path, content) | _unfinished(path, folds if isinstance(folds, dict) and folds else ("",))
     for name in ("comparison.json", "encoder/model.json", "MODEL_CARD.md", "report.html"):
         if (path / name).is_file():
             facts[name] = "there"
@@ -160,6 +165,25 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
             elif sha256_file(file) != wanted:
                 damage.append(f"{name} has another SHA-256 than model.json says")
     return facts, damage
+
+
+def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
+    """Say how far the folds of a training got that model.json doesn't name, and how to go on."""
+    facts: dict[str, Any] = {}
+    for log in sorted(path.glob("fold*/metrics.jsonl")):
+        if log.parent.name.removeprefix("fold") in finished:
+            continue
+        last: dict[str, Any] = {}
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):  # a kill may have cut the last line
+                last |= json.loads(line)
+        facts[f"{log.parent.name}, unfinished"] = (
+            f"logged to step {last.get('step', 0)} of {last.get('total_steps', '?')}"
+        )
+    if facts or not finished:
+        sequence = (path / "features").is_dir()
+        facts["to go on"] = "the same train-rnn" if sequence else "the same train-cnn with --resume"
+    return facts
 
 
 def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:

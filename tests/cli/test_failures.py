@@ -49,8 +49,10 @@ def test_says_rule_place_and_cure(
     said = capsys.readouterr().err
     assert said.startswith(rule)
     assert " in runs/cnn/fold0/last.pt; " in said
-    assert "train-cnn, where it had begun: with --resume" in said
+    assert said.endswith("run the same command again (with --resume, where it had begun)\n")
     assert said.count("\n") == 1
+    assert run(monkeypatch, "predict") == 2
+    assert capsys.readouterr().err.endswith("run the same command again\n")
 
 
 @pytest.mark.parametrize(

@@ -262,8 +262,8 @@ def test_what_names_no_patient_is_drawn_by_what_stands_in(
     assert found.resampled == "patient"
     assert len(set(found.slice_patient)) == 5 + 2 + 1  # patients, the sixth's two studies, the lonely image
     assert len(found.series_id) == N_SERIES
-    assert any(text.startswith("16 images name no patient: the study") for text in found.remarks)
-    assert any(text.startswith("1 images name neither") for text in found.remarks)
+    assert any(text.startswith("16 images without a patient: the study") for text in found.remarks)
+    assert any(text.startswith("1 image with neither") for text in found.remarks)
     assert (by_series.resampled, len(set(by_series.slice_patient))) == ("series", N_SERIES + 1)
 
 
@@ -281,7 +281,8 @@ def test_a_refused_label_is_written_down(files: tuple[Path, Path, Path], tmp_pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "No columns"),
+        ("", "got an empty file"),
+        ("ID,Label\n", "must hold rows"),
         ("image,any\na,1\n", r"the columns image, any, without ID, Label"),
         ("ID,Label\nID_a_any,0.5\nID_a_any,0.6\n", r"once \(got 'ID_a_any' again\)"),
         ("ID,Label\nID_a_any,x\n", "could not convert string to float: 'x'"),

@@ -163,6 +163,9 @@ def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None
     store.series["fold"] = 7
     with pytest.raises(UsageError, match="a labelled series must be in a finished fold"):
         extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
+    store.slices[list(LABELS)] = pd.NA
+    with pytest.raises(UsageError, match=r"must have labels \(got none for \d+ series\).*again with --labels"):
+        extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
 
 
 def test_refuses_folds_that_the_cnn_did_not_have(studies: Path, cnn: Path, tmp_path: Path) -> None:

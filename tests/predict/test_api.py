@@ -1,10 +1,12 @@
 """A model loaded once answers for files and arrays alike, with typed results."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from toy_walk import N_SLICES, SIDE, Walk, toy_hu
+from toy_walk import N_SLICES, SIDE, SIZE, Walk, toy_hu, write_series
 
 from ich25d import load_model
 from ich25d.errors import ModelError, UsageError
@@ -12,6 +14,7 @@ from ich25d.labels import LABELS
 from ich25d.predict.api import Model
 from ich25d.predict.run import predict
 from ich25d.predict.submission import check_submission
+from ich25d.studies.build import build_studies
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,38 @@ def test_wrong_calls_are_refused(model: Model, walk: Walk, tmp_path: Path) -> No
             model.predict(*arguments, **options)
     with pytest.raises(ModelError, match=r"model\.json"):
         load_model(tmp_path)
+
+
+def test_a_series_says_what_its_headers_gave_rise_to(
+    model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its remarks are those of the tables, also from a store; images in two sources count once."""
+    ids = write_series(tmp_path / "in", 21, 9)
+    (tmp_path / "in" / f"{ids[4]}.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 64)
+    build_studies((tmp_path / "in",), tmp_path / "store", size=SIZE, folds=2)
+    (found,), (stored,) = model.predict(tmp_path / "in"), model.predict(tmp_path / "store")
+    twice = model.predict([tmp_path / "in", tmp_path / "store"])
+
+    assert {row.code for row in found.remarks} == {row.code for row in stored.remarks} >= {"GAP_HOLE", "GAP_MIXED"}
+    assert len(twice) == 1
+    assert "DUP_UID_SAME" in {row.code for row in twice.refused}
+    assert len(list(model.explain(tmp_path / "in", labels=["any"]))) == 1
+    assert f"{ids[4]}.dcm isn't explained: UNREADABLE" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="must exist"):
+        model.explain(tmp_path / "none")  # at once, not when the first is asked for
+
+
+def test_the_readmes_lines_run(
+    walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they stand there, on a study and a model of one's own."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (block,) = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "load_model" in text]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "rnn").symlink_to(walk.rnn)
+    (tmp_path / "study").symlink_to(walk.test)
+    exec(compile(block, "README.md", "exec"), {})  # our own text
+
+    assert check_submission(tmp_path / "submission.csv").n_images == 3 * N_SLICES
+    assert capsys.readouterr().out.count("ID_0000000021") == 2

@@ -1,6 +1,7 @@
 """`ich25d info` says what a store and a model directory hold, with figures, and lives with a directory that is odd."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,21 @@ def test_odd_directories(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text('{"all": 3}')
 
     assert describe(tmp_path).parts["model"]["kind"] == "encoder"
+
+
+def test_an_interrupted_training_says_how_to_go_on(walk: Walk, tmp_path: Path) -> None:
+    """With how far each fold got, also beside finished ones."""
+    run = shutil.copytree(walk.cnn, tmp_path / "run")
+    log = '{"event": "begin", "step": 0, "total_steps": 340}\n{"event": "step", "step": 50}\n{"event": "st'
+    (run / "fold7").mkdir()
+    (run / "fold7" / "metrics.jsonl").write_text(log)
+    beside = describe(run).parts["model"]
+    (run / "model.json").unlink()
+    alone = describe(run).parts["unfinished run"]
+
+    for facts in (beside, alone):
+        assert facts["fold7, unfinished"] == "logged to step 50 of 340"
+        assert facts["to go on"] == "the same train-cnn with --resume"
+    assert "fold0, unfinished" in alone
+    assert "fold0, unfinished" not in beside
+    assert not any("unfinished" in name for name in describe(walk.cnn).parts["model"])

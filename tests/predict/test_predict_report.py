@@ -106,6 +106,16 @@ def test_pages_lost_since_are_written_without_predicting_again(
     assert _files(out) == WHOLE
 
 
+def test_pages_of_an_earlier_report_are_named(walk: Walk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another source into the same folder: its index doesn't lead to the old pages, which stay."""
+    write_series(tmp_path / "in", 31)
+    for source in (walk.test, tmp_path / "in"):
+        report((source,), walk.cnn, tmp_path / "report", device="cpu", heat=False)
+
+    assert "also holds 3 pages of an earlier report" in capsys.readouterr().err
+    assert len(list((tmp_path / "report" / "studies").iterdir())) == 4
+
+
 def test_what_was_refused_is_in_the_index(walk: Walk, tmp_path: Path, visit: Any) -> None:
     """A series without a readable slice has a row and its reason; a file of a hostile name can't run."""
     source = tmp_path / "in"

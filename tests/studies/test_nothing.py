@@ -38,7 +38,7 @@ def broken(tmp_path: Path) -> Path:
     "command",
     [
         lambda source, out, _: build_studies((source,), out, workers=1),
-        lambda source, out, model: predict((source,), model(), out, device="cpu"),
+        lambda source, out, model: predict((source,), model(), out / "s.csv", device="cpu"),
         lambda source, out, model: report((source,), model(), out, device="cpu"),
         lambda source, out, model: explain((source,), model(), out, device="cpu"),
     ],

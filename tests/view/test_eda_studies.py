@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,23 @@ def test_headers_come_from_the_notebook_or_the_files(studies: Path, scans: Path)
     assert "transfer_syntax" not in alone
     parts = alone.loc["ID_0000000001", ["bits_stored", "representation", "intercept"]]
     assert parts.tolist() == ["12", "unsigned", "-1024"]
+
+
+def test_sources_that_are_not_the_stores_are_refused(studies: Path, scans: Path, tmp_path: Path) -> None:
+    """Nothing of them would be shown; some of them is said."""
+    other = tmp_path / "in"
+    other.mkdir()
+    with pytest.raises(UsageError, match=r"got no file; the store's are called '.*\.dcm'"):
+        explore(studies, tmp_path / "eda", sources=[other])
+    (other / "other.dcm").write_bytes(b"DICM")
+    with pytest.raises(UsageError, match=r"got 1 files, as 'other\.dcm'"):
+        explore(studies, tmp_path / "eda", sources=[other])
+    with pytest.raises(UsageError, match="--only picks files of --source"):
+        explore(studies, tmp_path / "eda", only=["*"])
+    assert not (tmp_path / "eda").exists()
+    shutil.copy(next(scans.rglob("*.dcm")), other)
+    explore(studies, tmp_path / "eda", sources=[other])
+    assert "--source holds 1 of the store" in (tmp_path / "eda" / "index.html").read_text()
 
 
 def test_labels_of_other_images_are_refused(studies: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
 from ich25d.errors import UsageError
-from ich25d.files import check_folder, claim_folder
+from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
 from ich25d.progress import remark
@@ -57,9 +57,9 @@ def explore(
         raise UsageError("eda takes a study store or --labels (got neither)")
     if studies is None and sources:
         raise UsageError("--source belongs to a study store (got none)")
-    for path in (labels, *sources):
-        if path is not None and not path.exists():
-            raise UsageError(f"a source must exist (got {path})")
+    if only and not sources:
+        raise UsageError("--only picks files of --source (got no --source)")
+    check_there(sources=sources, labels=labels)
     check_folder(out, "eda", (PAGE_FILE,))
     painter = find_painter()
     if painter is None:
@@ -113,6 +113,9 @@ def _explore_store(
         origin = "from all headers, read again"
     if headers is None:
         origin = "from the store's tables alone, since its build.sqlite is gone (--source reads the headers again)"
+    gallery = Gallery(store, rows, sources, only)
+    if sources:
+        said += gallery.check_sources()
     claim_folder(output.out, "eda")
     attributes = attribute_table(store.series, store.slices, headers)
     positive = positive_series(rows)
@@ -131,7 +134,6 @@ def _explore_store(
     add_shortcut(page, output, shortcut)
     add_hu(page, output, count_hu(store, rows))
     add_remarks(page, output, qc)
-    gallery = Gallery(store, rows, sources, only)
     row = gallery.shown_row()
     gallery.add_classes(page, output)
     gallery.add_windowing(page, output, row)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ich25d.dicom.header import Header
 from ich25d.dicom.reader import read_header, read_hu
-from ich25d.errors import DicomError
+from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page
 from ich25d.studies.headbox import Box
@@ -71,6 +71,22 @@ class Gallery:
         self.sources = Sources(tuple(sources))
         entries = list_entries(sources, only)[0] if sources else []
         self.entries: dict[str, Entry] = {shown_source(entry.source): entry for entry in entries}
+
+    def check_sources(self) -> list[str]:
+        """Return a remark where the sources lack some of the store's files.
+
+        Raises:
+            UsageError: They hold none of them.
+        """
+        names = {str(source) for source in self.source_of}
+        n = sum(name in self.entries or name.rpartition("#")[0] in self.entries for name in names)  # a file's frames
+        if not n:
+            have = f"{len(self.entries)} files, as {min(self.entries)!r}" if self.entries else "no file"
+            raise UsageError(
+                f"--source must be what the store was built from (got {have}; the store's are called "
+                f"{min(names)!r} and the like)"
+            )
+        return [f"--source holds {n:,} of the store's {len(names):,} files."] if n < len(names) else []
 
     def add_classes(self, page: Page, output: Output) -> None:
         """Add a gallery a class, and one of slices without a bleed."""

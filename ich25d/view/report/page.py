@@ -15,6 +15,7 @@ from ich25d.pages.page import Page, facts, remarks, render
 from ich25d.pages.picture import gallery, picture
 from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
+from ich25d.progress import many
 from ich25d.slabs.window import window_hu
 from ich25d.view.report.curves import draw_curves
 from ich25d.view.report.findings import findings_note, findings_table
@@ -63,7 +64,7 @@ def asset(name: str) -> str:
 
 
 def _subtitle(series: ShownSeries) -> str:
-    parts = [f"series {series.series_id}", f"{len(series)} slices"]
+    parts = [f"series {series.series_id}", many(len(series), "slice")]
     distance = series.distance_mm()
     if distance is not None and len(distance) > 1:
         parts.append(f"{distance.max():.0f} mm")

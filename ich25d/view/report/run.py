@@ -8,6 +8,7 @@ from typing import Any
 from ich25d.predict.gather import gather
 from ich25d.predict.parts import kept_parts
 from ich25d.predict.run import predict_all
+from ich25d.progress import many
 from ich25d.studies.qc import count_refused
 from ich25d.view.report.writer import ReportWriter
 
@@ -31,7 +32,7 @@ class ReportSummary:
 
     def lines(self) -> list[str]:
         """Say it for people."""
-        lines = [f"{self.index}: {self.n_pages} studies, {self.n_flagged} flagged"]
+        lines = [f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged"]
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.n_refused} series have no page; the index says why")

@@ -15,6 +15,7 @@ from ich25d.files import replacing
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.page import Page, facts, render
 from ich25d.pages.table import table
+from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.view.report.findings import SHORT
 from ich25d.view.report.page import asset
@@ -101,7 +102,11 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
     """
     ordered = by_urgency(rows)
     n_studies = len({row.study for row in ordered})
-    counted = f"{len(ordered)} series" if n_studies == len(ordered) else f"{n_studies} studies, {len(ordered)} series"
+    counted = (
+        f"{len(ordered)} series"
+        if n_studies == len(ordered)
+        else f"{many(n_studies, 'study', 'studies')}, {len(ordered)} series"
+    )
     page = Page("Worklist", subtitle=f"{counted}, the most urgent first", wide=True)
     page.style(asset("worklist.css"))
     page.lead = facts(

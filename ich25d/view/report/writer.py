@@ -15,6 +15,7 @@ from ich25d.files import check_folder, claim_folder, file_key, write_json
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
 from ich25d.predict.network import Network
 from ich25d.predict.parts import Part
+from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, write_qc
 from ich25d.studies.volume import Crop
 from ich25d.view.report.findings import findings_texts
@@ -101,6 +102,10 @@ class ReportWriter:
         write_qc(self.out / QC_FILE, qc)
         write_worklist_csv(self.out / TABLE_FILE, rows, point=self.points[0])
         worklist_page(rows, files, points=self.points, model=self.model).write(self.index)
+        named = {row.page for row in rows}
+        n_old = sum(f"{PAGES}/{path.name}" not in named for path in (self.out / PAGES).glob("*.html"))
+        if n_old:
+            remark(f"{self.out / PAGES} also holds {many(n_old, 'page')} of an earlier report, not in the index")
         shutil.rmtree(self.out / _ROWS, ignore_errors=True)
 
     def _row(self, shown: ShownSeries, page: str) -> Row:
