@@ -261,7 +261,8 @@ def _finish(headers: Sequence[Header], volume: _Volume, series_id: str, study_id
         n_inversions = _inversions([number for number in numbers if number is not None])
         if n_inversions:
             remarks.append(Remark("INSTANCE_ORDER", f"{n_inversions} pairs are numbered against their positions"))
-    patients = sorted({headers[member].patient_id for member in volume.members})
+    # Images without a patient, the tag lost, sort last.
+    patients = sorted({headers[member].patient_id for member in volume.members}, key=lambda name: (not name, name))
     return OrderedSeries(
         series_id, study_id, patients[0], tuple(volume.members), position_mm, volume.tilt_deg if n > 1 else None,
         spacing, gaps.is_regular and spacing is not None, volume.order_key, tuple(dict.fromkeys(remarks)),

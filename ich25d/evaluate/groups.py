@@ -41,9 +41,9 @@ def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
 def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.DataFrame:
     """Fill in series_id, study_id and patient_id, "" where nothing tells them.
 
-    The first that tells a column of any image tells it of all: `studies`; the predictions' own columns; the
+    What tells a column of most images tells it of all: `studies`, the predictions' own columns, or the
     predictions.parquet beside them, also another prediction's, since whose an image is doesn't depend on what was said
-    of it. They aren't mixed: a hospital's patients have another pseudonym in each.
+    of it; the first of those that tell as many. They aren't mixed: a hospital's patient has another pseudonym in each.
 
     Args:
         table: Index image_id, perhaps with those columns.
@@ -61,8 +61,9 @@ def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.
     found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
     for one in tables:
         for name, column in one.reindex(table.index).items():
-            if (found[name] == "").all():
-                found[name] = column.fillna("").astype(str)
+            told = column.fillna("").astype(str)
+            if (told != "").sum() > (found[name] != "").sum():
+                found[name] = told
     return table.drop(columns=[name for name in GROUPS if name in table]).join(found)
 
 

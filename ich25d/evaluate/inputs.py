@@ -18,6 +18,9 @@ from ich25d.studies.qc import QcRow
 from ich25d.studies.series_target import series_targets
 from ich25d.training.thresholds import RULES, Thresholds, read_thresholds
 
+_LEAST_MATCH = 0.1
+"""Below this share of the fewer ids that meet, predictions and labels are of other images, or spell their ids apart."""
+
 _FORMS = "a CSV with ID,Label, or a parquet with image_id and the six labels"
 _MAX_JSON_BYTES = 16 * 1024**2
 
@@ -67,16 +70,16 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
     Raises:
         SubmissionError: The predictions can't be read as such.
         LabelError: The labels can't.
-        UsageError: No image is in both.
+        UsageError: Hardly any image is in both.
     """
     predicted = read_predictions(predictions)
     truth, rows = read_labels(labels)
     known = truth[truth.notna().any(axis=1)]
     table = predicted.join(known.add_suffix("_truth"), how="inner")
-    if table.empty:
+    if len(table) < _LEAST_MATCH * min(len(predicted), len(known)) or table.empty:
         raise UsageError(
-            f"predictions and labels must share images (got {_some(predicted)} in {predictions} and {_some(known)} in "
-            f"{labels})"
+            f"predictions and labels must be of the same images (got {len(table)} in both, of {_some(predicted)} in "
+            f"{predictions} and {_some(known)} in {labels})"
         )
     remarks = []
     if rows:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ich25d.errors import UsageError
 from ich25d.explain.api import Explanation, explain_read
 from ich25d.explain.point import OperatingPoint, choose_point, read_points
-from ich25d.predict.api import Model
+from ich25d.predict.api import Model, paths_of
 from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Job, Read, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
@@ -63,13 +63,12 @@ class ExplainingModel(Model):
         if isinstance(source, np.ndarray):
             if slice_position_mm is None:
                 raise UsageError("an array needs slice_position_mm, shape (n,), mm from caudal to cranial (got None)")
-            position = np.asarray(slice_position_mm, dtype=np.float64)
-            job = array_job(source, position, pixel_spacing_mm=pixel_spacing_mm)
+            job = array_job(source, slice_position_mm, pixel_spacing_mm=pixel_spacing_mm)
             read = read_job(job, crop=cast(Crop, network.crop), size=network.size)
             return iter([replace(explain_read(network, read, labels=labels, point=chosen), series_id=job.series_id)])
         if slice_position_mm is not None or pixel_spacing_mm is not None:
             raise UsageError("positions and spacing are for arrays; files bring their own")
-        paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+        paths = paths_of(source)
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         jobs, qc = without_doubles(found)
         if not jobs:

@@ -137,13 +137,12 @@ class Model:
         if isinstance(source, np.ndarray):
             if slice_position_mm is None:
                 raise UsageError("an array needs slice_position_mm, shape (n,), mm from caudal to cranial (got None)")
-            position = np.asarray(slice_position_mm, dtype=np.float64)
-            job: Job = array_job(source, position, image_ids=image_ids, pixel_spacing_mm=pixel_spacing_mm)
+            job: Job = array_job(source, slice_position_mm, image_ids=image_ids, pixel_spacing_mm=pixel_spacing_mm)
             part = predict_read(network, read_job(job, crop=cast(Crop, network.crop), size=network.size))
             return Prediction((_typed(job, part, ()),), ())
         if slice_position_mm is not None or image_ids is not None or pixel_spacing_mm is not None:
             raise UsageError("positions, ids and spacing are for arrays; files bring their own")
-        paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+        paths = paths_of(source)
         found = find_jobs(paths, only=only, size=network.size, crop=network.crop, workers=workers or 1)
         done: dict[str, SeriesPrediction] = {}
         jobs, refused = without_doubles(found)
@@ -159,6 +158,18 @@ class Model:
             raise nothing_used(found.n_seen, refused, "readable head CT series")
         ordered = tuple(done[job.series_id] for job in jobs if job.series_id in done)
         return Prediction(ordered, tuple(refused))
+
+
+def paths_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return a source, or several, as paths.
+
+    Raises:
+        UsageError: It's neither.
+    """
+    several = [source] if isinstance(source, str | Path) else source
+    if not isinstance(several, Sequence) or not all(isinstance(path, str | Path) for path in several):
+        raise UsageError(f"a source must be a path, paths or an array of HU (got {type(source).__name__})")
+    return [Path(path) for path in several]
 
 
 def load_model(run: str | Path, *, device: str = "auto") -> Model:

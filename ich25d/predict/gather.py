@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ich25d.errors import UsageError
 from ich25d.predict.jobs import Job, Jobs, find_jobs
 from ich25d.predict.network import Network, load_network
 from ich25d.studies.nothing import nothing_used
@@ -56,8 +57,13 @@ def gather(
 
 
 def without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
-    """Leave out series whose images other sources hold as well, as a store and the files it was made from."""
+    """Leave out series whose images other sources hold as well, as a store and the files it was made from.
+
+    Raises:
+        UsageError: Two stores, or a store and files, call different series alike.
+    """
     seen: set[str] = set()
+    names: set[str] = set()
     jobs, qc = [], list(found.qc)
     for job in found.series:
         twice = seen.intersection(job.image_ids)
@@ -65,6 +71,12 @@ def without_doubles(found: Jobs) -> tuple[list[Job], list[QcRow]]:
             detail = f"{len(twice)} of its images are in another source as well; the first source is used"
             qc.append(QcRow("", "", job.series_id, "series", "DUP_UID_SAME", detail))
             continue
+        if job.series_id in names:
+            raise UsageError(
+                f"a series must have a name of its own among all sources (got {job.series_id!r} twice, with different "
+                "images); predict the sources one by one"
+            )
+        names.add(job.series_id)
         seen.update(job.image_ids)
         jobs.append(job)
     return jobs, qc

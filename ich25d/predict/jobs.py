@@ -105,7 +105,7 @@ class ArrayImages:
 
 def array_job(
     hu: npt.NDArray[np.integer[Any]],
-    slice_position_mm: npt.NDArray[np.float64],
+    slice_position_mm: npt.ArrayLike,
     *,
     image_ids: Sequence[str] | None = None,
     pixel_spacing_mm: tuple[float, float] | None = None,
@@ -123,7 +123,10 @@ def array_job(
     Raises:
         UsageError: Shapes, numbers or ids that can't be a series.
     """
-    position = np.asarray(slice_position_mm, dtype=np.float64)
+    try:
+        position = np.asarray(slice_position_mm, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"slice_position_mm must be numbers, mm (got {slice_position_mm!r})") from None
     if hu.ndim != 3 or len(hu) == 0 or position.shape != (len(hu),):
         raise UsageError(
             f"a series must be HU of shape (n, rows, columns) and n positions (got {hu.shape}, {position.shape})"
@@ -131,6 +134,8 @@ def array_job(
     if hu.dtype.kind not in "iu" or not np.isfinite(position).all():
         raise UsageError(f"HU must be whole numbers and positions finite, in mm (got {hu.dtype}, {position.tolist()})")
     ids = [f"slice_{index:04d}" for index in range(len(hu))] if image_ids is None else [str(name) for name in image_ids]
+    if pixel_spacing_mm is not None:
+        pixel_spacing_mm = _spacing(pixel_spacing_mm)
     if len(ids) != len(hu) or len(set(ids)) != len(ids):
         raise UsageError(f"image ids must be one a slice, each once (got {len(ids)} for {len(hu)} slices)")
     order = np.argsort(position, kind="stable")
@@ -154,6 +159,16 @@ def array_job(
         windows=(None,) * len(hu),
         images=ArrayImages(clipped),
     )
+
+
+def _spacing(spacing: npt.ArrayLike) -> tuple[float, float]:
+    try:
+        pair = np.asarray(spacing, dtype=np.float64)
+    except (TypeError, ValueError):
+        pair = np.zeros(0)
+    if pair.shape != (2,) or not (np.isfinite(pair) & (pair > 0)).all():
+        raise UsageError(f"pixel_spacing_mm must be the distances of rows and of columns, above 0 mm (got {spacing!r})")
+    return float(pair[0]), float(pair[1])
 
 
 def find_jobs(

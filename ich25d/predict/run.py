@@ -15,7 +15,7 @@ from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import bar, many, remark
 from ich25d.studies.nothing import nothing_used
-from ich25d.studies.qc import QcRow, count_refused
+from ich25d.studies.qc import QcRow, count_refused, settled
 
 
 class Watcher(Protocol):
@@ -129,7 +129,7 @@ def predict(
         raise nothing_used(n_seen, qc, f"series with images of the sample beside {len(jobs)} of others")
     with kept_parts(out, network.stamp) as parts:
         done, more, n_resumed = predict_all(chosen, network, parts, workers, qc, watcher)
-        qc += more
+        qc = settled([*qc, *more])
         if not done and wanted is None:
             raise nothing_used(n_seen, qc, "readable series")
         if watcher is not None:

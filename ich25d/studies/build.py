@@ -25,7 +25,7 @@ from ich25d.studies.notebook import Done, Notebook
 from ich25d.studies.nothing import nothing_used
 from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
-from ich25d.studies.qc import QcRow, count_refused, write_qc
+from ich25d.studies.qc import QcRow, count_refused, settled, write_qc
 from ich25d.studies.reading import BYTES_PER_PX, build_all
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.store import FORMAT, VERSION, read_marker
@@ -59,7 +59,8 @@ def build_studies(
     The finished store holds what this call names, no more. Series whose files haven't changed aren't read again.
 
     Args:
-        sources: Folders, DICOM files and zip archives, read in place.
+        sources: Folders, DICOM files and zip archives, read in place; named in the order of the last call, so that
+            nothing is read again.
         out: The store's folder.
         only: Globs that files and archive members must match, any of them.
         labels: Label table.
@@ -141,7 +142,7 @@ class _Build:
             (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, {}, []) for series_id in order),
             labels=table, own_labels=own_labels, n_folds=folds, seed=seed,
         )  # fmt: skip
-        qc = [*self.plan.qc, *label_qc, *tables.qc]
+        qc = settled([*self.plan.qc, *label_qc, *tables.qc])
         if not is_unchanged:
             self._write(tables, qc, inputs, folds, seed)
         return self._summary(tables, qc, len(todo))

@@ -1,7 +1,7 @@
 """DICOM as a source of series: indexed images in, plans of series in scan order out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from ich25d.dicom.header import Header, Remark, Slice
 from ich25d.dicom.reader import read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
 from ich25d.errors import DicomError
-from ich25d.studies.index import Indexed
+from ich25d.studies.index import Indexed, Scan
+from ich25d.studies.own_series import own_series
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.source import Sources
@@ -81,10 +82,11 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
         The plans, rows of refusals and remarks, and how many images were refused.
     """
     plans: list[SeriesPlan] = []
-    qc: list[QcRow] = []
     n_refused = 0
+    qc: list[QcRow] = []
+    names, said = own_series(images)
     for group in _studies(images):
-        headers = [image.header() for image in group]
+        headers = [_named(image.header(), names) for image in group]
         ordering = order_series(headers)
         for refused in ordering.refusals:
             header, source = headers[refused.member], group[refused.member].source
@@ -94,7 +96,17 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
         for ordered in ordering.series:
             plans.append(_plan_of(ordered, headers, group, copies, sources))
             qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
+    there = {plan.series_id for plan in plans}
+    qc += [row for row in said if row.series_id in there]
     return plans, qc, n_refused
+
+
+def _named(header: Header, names: Mapping[Scan, str]) -> Header:
+    """Give a header the name that its series has here."""
+    if not names:
+        return header
+    scan = Scan(header.series_id, header.study_id, header.patient_id)
+    return header._replace(series_id=names.get(scan, header.series_id))
 
 
 def _studies(images: Sequence[Indexed]) -> list[list[Indexed]]:

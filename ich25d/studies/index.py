@@ -29,8 +29,8 @@ _FIELDS = Header._fields
 _SHARED = tuple(name for name in _FIELDS if name not in _OWN)
 _take_own, _take_shared = (operator.itemgetter(*map(_FIELDS.index, names)) for names in (_OWN, _SHARED))
 _in_order = operator.itemgetter(*((_SHARED + _OWN).index(name) for name in _FIELDS))
-_PATIENT, _STUDY, _FLAGS, _SYNTAX = (
-    _SHARED.index(name) for name in ("patient_id", "study_id", "description_flags", "transfer_syntax")
+_PATIENT, _STUDY, _SERIES, _FLAGS, _SYNTAX = (
+    _SHARED.index(name) for name in ("patient_id", "study_id", "series_id", "description_flags", "transfer_syntax")
 )
 _TIME, _REMARKS, _FRAME = (_OWN.index(name) for name in ("acquisition_time", "remarks", "frame"))
 
@@ -47,6 +47,15 @@ class Privacy(NamedTuple):
     """Key of the patients' pseudonyms."""
     clock_offset_s: float
     """Added to acquisition times, which only tell passes of one scan apart."""
+
+
+class Scan(NamedTuple):
+    """What tells a series apart: an identifier alone may be in two studies, and in two patients, after anonymising."""
+
+    series_id: str
+    study_id: str
+    patient_id: str
+    """Empty where the file names none."""
 
 
 class Indexed(NamedTuple):
@@ -69,6 +78,10 @@ class Indexed(NamedTuple):
     def identity(self) -> tuple[str, str]:
         """Return SOPInstanceUID and StudyInstanceUID."""
         return marshal.loads(self.own)[0], self.shared[_STUDY]
+
+    def scan(self) -> Scan:
+        """Return what a series is told apart by."""
+        return Scan(self.shared[_SERIES], self.shared[_STUDY], self.shared[_PATIENT])
 
     @property
     def frame(self) -> int:

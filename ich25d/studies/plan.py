@@ -1,5 +1,6 @@
 """Which series there are, before a pixel is read: sources come in, plans of series in scan order go out."""
 
+import dataclasses
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from ich25d.studies.image_series import PlannedImages, plan_images
 from ich25d.studies.index import Indexed, Privacy
 from ich25d.studies.indexing import CHUNK, index_files
 from ich25d.studies.notebook import Notebook
+from ich25d.studies.own_series import free_name
 from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series_plan import SeriesPlan
 from ich25d.studies.source import Entry, Sources, list_entries
 
-_DOUBLE = "the series, or an image of it, is in an earlier source too; the earlier one is kept"
+_DOUBLE = "an image of the series is in an earlier source too; the earlier one is kept"
+_TAKEN = "a series of an earlier source has this name already"
 
 
 @dataclass(slots=True)
@@ -80,18 +83,24 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
     """Add the series of a table of images, but for those that hold an image that is there already."""
     plan.n_seen += planned.n_seen
     plan.n_refused += planned.n_refused
-    plan.qc += planned.qc
     names = {series.series_id for series in plan.series}
     known = {image_id for series in plan.series for image_id in series.image_ids}
+    renamed: dict[str, str] = {}
     for series in planned.series:
-        if known.isdisjoint(series.image_ids) and series.series_id not in names:
-            plan.series.append(series)
+        if known.isdisjoint(series.image_ids):
+            name = free_name(series.series_id, names)
+            names.add(name)
+            if name != series.series_id:  # tables made by hand number their series from 1
+                renamed[series.series_id] = name
+                plan.qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", _TAKEN))
+            plan.series.append(dataclasses.replace(series, series_id=name))
             continue
         plan.n_refused += len(series)
         plan.qc += [
             QcRow(series.images.source(index), image_id, series.series_id, "slice", "DUP_UID_SAME", _DOUBLE)
             for index, image_id in enumerate(series.image_ids)
         ]
+    plan.qc += [dataclasses.replace(row, series_id=renamed.get(row.series_id, row.series_id)) for row in planned.qc]
 
 
 def _index(

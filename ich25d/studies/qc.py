@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ich25d.dicom.codes import CODES, is_refusal
@@ -107,3 +107,18 @@ def read_qc(path: Path) -> list[QcRow]:
     if unknown := sorted({row.code for row in rows} - set(CODES)):
         raise UsageError(f"codes of refusals must be known ones (got {unknown}) in {path}")
     return rows
+
+
+def settled(rows: Iterable[QcRow]) -> list[QcRow]:
+    """Return rows in which no copy is called that of a used image where the pixels showed the copies to differ.
+
+    Headers alone call a copy DUP_UID_SAME; that the image itself is refused, as DUP_UID_DIFF, shows later.
+    """
+    found = list(rows)
+    differ = {row.image_id: row.detail for row in found if row.code == "DUP_UID_DIFF"}
+    return [
+        replace(row, code="DUP_UID_DIFF", detail=differ[row.image_id])
+        if row.code == "DUP_UID_SAME" and row.image_id and row.image_id in differ
+        else row
+        for row in found
+    ]

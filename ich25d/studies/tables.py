@@ -36,8 +36,10 @@ SERIES_COLUMNS = (
 )  # fmt: skip
 """Columns of series.parquet before the fold."""
 
-ANONYMOUS_SHARE = 0.2
-"""A patient who owns more than this share of ten or more studies is no patient but a placeholder."""
+ANONYMOUS_SHARE = 0.5
+"""A patient who owns more than this share of ten or more studies is no patient but a placeholder. Not less: a patient
+with many follow-ups who counted as none would be in several folds, while a placeholder that counts as a patient only
+makes one fold large."""
 
 
 class Tables(NamedTuple):
@@ -84,7 +86,8 @@ def make_tables(
     Args:
         done: Rows of each series, in the order wanted.
         labels: The label table, indexed by image id, six Int8 columns; None without one.
-        own_labels: Six labels an image, from image tables that bring their own; they are preferred.
+        own_labels: Six labels an image, from image tables that bring their own; the label table is preferred, being
+            named on purpose.
         n_folds: Number of folds.
         seed: Seed of the folds.
     """
@@ -145,14 +148,17 @@ def _join_labels(
 ) -> tuple[pd.DataFrame, list[QcRow]]:
     joined = pd.DataFrame(dict.fromkeys(LABELS, pd.NA), index=pd.Index(slices["image_id"]), dtype="Int8")
     qc: list[QcRow] = []
-    if own_labels:
-        own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")
-        joined = joined.fillna(own.reindex(joined.index))
+    own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")
+    own = own.reindex(joined.index)
     if labels is not None:
         joined = joined.fillna(labels.reindex(joined.index)[list(LABELS)].astype("Int8"))
+        replaced = joined.index[((joined != own) & joined.notna() & own.notna()).any(axis=1)]
+        qc += _listed(list(replaced), "L_REPLACED", "labels that the label table changes")
         stored = set(joined.index)
         no_image = [image_id for image_id in labels.index if image_id not in stored]
         qc += _listed(no_image, "L_NO_IMAGE", "labels without an image")
+    joined = joined.fillna(own)
+    if labels is not None:
         alone = joined.index[joined.isna().all(axis=1)]
         qc += _listed(list(alone), "NO_LABEL", "images without labels")
     for label in LABELS:

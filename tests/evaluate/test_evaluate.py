@@ -180,7 +180,7 @@ def test_what_cannot_be_compared_is_refused(files: tuple[Path, Path, Path], tmp_
     csv, parquet, labels = files
     other = tmp_path / "other.csv"
     other.write_text("ID,Label\n" + "".join(f"{row},0.5\n" for row in row_ids(["ID_else"])))
-    with pytest.raises(UsageError, match="must share images"):
+    with pytest.raises(UsageError, match=r"of the same images \(got 0 in both"):
         join(other, labels)
     with pytest.raises(SubmissionError, match="readable file"):
         read_predictions(tmp_path / "none.csv")
@@ -294,3 +294,24 @@ def test_predictions_of_another_form_are_refused(tmp_path: Path, content: str, m
     (tmp_path / "p.csv").write_text(content)
     with pytest.raises(SubmissionError, match=message):
         read_predictions(tmp_path / "p.csv")
+
+
+def test_a_store_that_knows_fewer_images_does_not_take_patients_away(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """What the predictions say themselves holds, where it says more."""
+    _, parquet, labels = files
+    some = table[["image_id", "series_id", "patient_id"]].iloc[: 3 * N_SLICES].assign(patient_id="other")
+    some.to_csv(tmp_path / "some.csv", index=False)
+    found = join(parquet, labels, tmp_path / "some.csv")
+
+    assert (found.resampled, len(set(found.slice_patient)), len(found.series_id)) == ("patient", 6, N_SERIES)
+
+
+def test_ids_that_hardly_meet_are_refused(table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Spelled otherwise but for a few: a score of three images would pass for one of all."""
+    csv, _, labels = files
+    text = labels.read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join([*text[:19], *(line.replace("ID_", "id-") for line in text[19:])]))
+    with pytest.raises(UsageError, match=r"of the same images \(got 3 in both, of 96 images"):
+        join(csv, tmp_path / "other.csv")

@@ -11,6 +11,8 @@ from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.run import evaluate
 from ich25d.explain.run import explain
 from ich25d.predict import output
+from ich25d.predict.gather import without_doubles
+from ich25d.predict.jobs import Jobs, StoredSeries
 from ich25d.predict.run import predict
 from ich25d.studies.build import build_studies
 from ich25d.studies.qc import HEADER, QcRow, read_qc, write_qc
@@ -138,3 +140,11 @@ def test_refusals_are_read_as_they_were_written(tmp_path: Path) -> None:
             read_qc(tmp_path / "bad.csv")
     with pytest.raises(UsageError, match="No such file"):
         read_qc(tmp_path / "none.csv")
+
+
+def test_stores_that_call_different_series_alike_are_refused() -> None:
+    """Pages, heat maps and tables go by the series' name; two stores may both have numbered theirs from 1."""
+    jobs = [StoredSeries(Path(name), "1", "", "", (f"ID_{name}",), "") for name in "ab"]
+    with pytest.raises(UsageError, match=r"a name of its own among all sources \(got '1' twice"):
+        without_doubles(Jobs(list(jobs)))
+    assert without_doubles(Jobs([jobs[0], jobs[0]]))[0] == [jobs[0]]

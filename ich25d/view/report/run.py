@@ -9,7 +9,7 @@ from ich25d.predict.gather import gather
 from ich25d.predict.parts import kept_parts
 from ich25d.predict.run import predict_all
 from ich25d.progress import many
-from ich25d.studies.qc import count_refused
+from ich25d.studies.qc import count_refused, settled
 from ich25d.view.report.writer import ReportWriter
 
 
@@ -85,7 +85,7 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     with kept_parts(writer.index, network.stamp) as parts:
         done, more, _ = predict_all(jobs, network, parts, workers, qc, writer)
-        qc += more
+        qc = settled([*qc, *more])
         writer.finish(network, jobs, done, qc)
     refusals = count_refused(qc)
     return ReportSummary(

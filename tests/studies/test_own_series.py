@@ -1,0 +1,91 @@
+"""A name a series: where several studies or patients use one SeriesInstanceUID, none is lost and none is mixed."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich25d.phantom.dicom import dicom_bytes
+from ich25d.studies.build import build_studies
+from ich25d.studies.plan import make_plan
+
+N = 5
+
+
+def _write(folder: Path, scan: int, *, study: str, patient: str, series: str = "1.2.3") -> list[str]:
+    folder.mkdir(exist_ok=True)
+    ids = [f"ID_{scan}{index:08d}" for index in range(N)]
+    for index, name in enumerate(ids):
+        hu = np.arange(1024, dtype=np.int16).reshape(32, 32) + 10 * scan + index  # a constant image would be refused
+        content = dicom_bytes(
+            hu, image_id=name, series_id=series, study_id=study, patient_id=patient, origin_mm=(0.0, 0.0, 5.0 * index)
+        )
+        (folder / f"{name}.dcm").write_bytes(content)
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("second", "n_patients"),
+    [
+        ({"study": "1.9", "patient": "ID_bbbbbbbb"}, 2),
+        ({"study": "1.9", "patient": "ID_aaaaaaaa"}, 1),
+        ({"study": "1.8", "patient": "ID_bbbbbbbb"}, 2),
+    ],
+    ids=["study and patient", "study", "patient"],
+)
+def test_scans_that_share_a_series_uid_are_told_apart(tmp_path: Path, second: dict[str, str], n_patients: int) -> None:
+    """Every file in one row, every volume its own; whatever the order of files; a second call reads nothing."""
+    ids = [
+        _write(tmp_path / "in", 1, study="1.8", patient="ID_aaaaaaaa"),
+        _write(tmp_path / "in", 2, **second),
+    ]
+    built = build_studies((tmp_path / "in",), tmp_path / "store", size=32, crop="none", workers=1)
+    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet")
+    again = build_studies((tmp_path / "in",), tmp_path / "store", size=32, crop="none", workers=1)
+
+    assert (built.n_seen, built.n_used, built.n_refused, built.n_series, built.n_patients) == (10, 10, 0, 2, n_patients)
+    assert slices.groupby("series_id")["image_id"].apply(list).tolist() == ids
+    assert sorted(slices["series_id"].unique()) == ["1.2.3", "1.2.3@2"]
+    assert built.remarks["DUP_SERIES_UID"] == 2
+    assert again.n_series_read == 0
+    folders = [tmp_path / "in" / f"{name}.dcm" for name in (*ids[1], *ids[0])]
+    assert {one.series_id: one.image_ids for one in make_plan(folders).series} == {
+        "1.2.3": tuple(ids[0]), "1.2.3@2": tuple(ids[1])
+    }  # fmt: skip
+
+
+def test_an_image_without_a_patient_belongs_to_the_only_one(tmp_path: Path) -> None:
+    """A tag that was lost in some files doesn't tear a scan apart."""
+    ids = _write(tmp_path / "in", 1, study="1.8", patient="ID_aaaaaaaa")
+    path = tmp_path / "in" / f"{ids[2]}.dcm"
+    path.write_bytes(
+        dicom_bytes(
+            np.zeros((32, 32), dtype=np.int16), image_id=ids[2], series_id="1.2.3", study_id="1.8", patient_id="",
+            origin_mm=(0.0, 0.0, 10.0),
+        )
+    )  # fmt: skip
+    (series,) = make_plan((tmp_path / "in",)).series
+
+    assert series.image_ids == tuple(ids)
+    assert series.patient_id == "ID_aaaaaaaa"
+
+
+def test_series_of_two_tables_may_be_called_alike(tmp_path: Path) -> None:
+    """Both number theirs from 1, and no image is in both."""
+    tables = []
+    for name in "ab":
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = ["image_id,path,series,patient,position,windows"]
+        for index in range(N):
+            cv2.imwrite(str(folder / f"{index}.png"), np.full((16, 16), 40 * index, dtype=np.uint8))
+            rows.append(f"{name}{index},{index}.png,1,{name},{5 * index},brain")
+        tables.append(folder / "images.csv")
+        tables[-1].write_text("\n".join(rows) + "\n")
+    plan = make_plan((), (), tables)
+
+    assert [(one.series_id, one.image_ids[0]) for one in plan.series] == [("1", "a0"), ("1@2", "b0")]
+    assert (plan.n_seen, plan.n_refused) == (2 * N, 0)
+    assert [row.series_id for row in plan.qc if row.code == "DUP_SERIES_UID"] == ["1@2"]
