@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import StoreError, UsageError, cause_of
+from ich25d.files import sha256_file
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.verify import verify_store
 from ich25d.studies.volume_file import volume_path
@@ -76,6 +77,7 @@ class StudyStore:
         self.size = int(marker["size"])
         """Side of the stored slices in px."""
         self._n_slices = dict(zip(series["series_id"], series["n_slices"], strict=True))
+        self._hashes = dict(zip(series["series_id"], series["file_hash"], strict=True))
         self._local = threading.local()
 
     @classmethod
@@ -107,7 +109,8 @@ class StudyStore:
 
         Args:
             series_id: Which series.
-            indices: Slice indices in any order, repeats allowed; None is the whole series.
+            indices: Slice indices in any order, repeats allowed; None is the whole series, whose file is then checked
+                against its hash: of a flipped bit, decompression alone may make other HU.
 
         Returns:
             HU, shape (k, size, size), int16, in the order asked for.
@@ -125,6 +128,8 @@ class StudyStore:
             raise StoreError(f"slice indices must lie in 0 .. {n_slices - 1} (got {wanted}) in series {series_id}")
         out = np.empty((len(wanted), self.size, self.size), dtype=np.int16)
         try:
+            if indices == slice(None) and sha256_file(volume_path(self.root, series_id)) != self._hashes[series_id]:
+                raise ValueError("a file that has changed since it was written")
             volume = self._volume(series_id)
             # A chunk in one block is a slice as it is: inflated in place, in half the time of the library's slicing.
             is_plain = volume.chunks == volume.blocks == (1, self.size, self.size)
@@ -135,7 +140,7 @@ class StudyStore:
                     out[place] = volume[index]
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
-                f"the volume of series {series_id} must be readable (got {type(error).__name__}) in {self.root}; "
+                f"the volume of series {series_id} must be readable (got {cause_of(error)}) in {self.root}; "
                 "build-studies makes it again"
             ) from error
         return out

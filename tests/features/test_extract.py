@@ -44,8 +44,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place = {"slice_index": index, "slice_position_mm": 5.0 * index}
             window = {"window_level": np.nan, "window_width": np.nan}
             slices.append({"image_id": f"ID_{number}_{index}", **ids, **place, **window, **labels})
-    series.append({**series[0], "series_id": "ID_test", "patient_id": "pt"})
-    write_volume(root, "ID_test", rng.integers(0, 60, (N_SLICES, SIZE, SIZE)).astype(np.int16))
+    volume = write_volume(root, "ID_test", rng.integers(0, 60, (N_SLICES, SIZE, SIZE)).astype(np.int16))._asdict()
+    series.append({**series[0], "series_id": "ID_test", "patient_id": "pt", **volume})
     for index in range(N_SLICES):
         unknown = dict.fromkeys(LABELS, None)
         slices.append({**slices[index], "image_id": f"t{index}", "series_id": "ID_test", "patient_id": "pt", **unknown})

@@ -48,10 +48,14 @@ def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Except
         assert found.image_ids == tuple(name for index, name in enumerate(plan.image_ids) if index not in bad)
 
 
-def test_a_damaged_volume_costs_its_series_alone(walk: Walk, tmp_path: Path) -> None:
-    """The others are predicted; exit code 1, and its images are accounted for."""
+@pytest.mark.parametrize("flipped", [False, True], ids=["overwritten", "one bit"])
+def test_a_damaged_volume_costs_its_series_alone(walk: Walk, tmp_path: Path, flipped: bool) -> None:
+    """The others are predicted; exit code 1, and its images are accounted for; also where it can still be opened."""
     store = shutil.copytree(walk.store, tmp_path / "store")
-    volume_path(store, "ID_0000000002").write_bytes(b"damaged")
+    path = volume_path(store, "ID_0000000002")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if flipped else b"damaged")
     summary = predict((store,), walk.cnn, tmp_path / "s.csv", device="cpu")
 
     assert (summary.n_series, summary.exit_code) == (5, 1)
