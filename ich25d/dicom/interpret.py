@@ -17,7 +17,8 @@ MAX_SIDE = 2048
 _LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{last}" for last in ("50", "51", "81", "91", "203")
 )  # JPEG, near-lossless JPEG-LS, JPEG 2000 and HTJ2K
-_GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
+GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
+"""Matches what may identify an image: nothing that a path, a table or a submission would stumble over."""
 
 
 def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
@@ -125,7 +126,7 @@ def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remar
         ("SeriesInstanceUID", series_id),
         ("StudyInstanceUID", study_id),
     ):
-        if identifier and not _GOOD_ID(identifier):
+        if identifier and not GOOD_ID(identifier):
             raise DicomError("BAD_UID", f"{name} must be 1 to 80 letters, digits, dots, dashes or underscores")
     if not series_id or not study_id:
         remarks.append(

@@ -6,6 +6,8 @@ Every windowed distribution of head CT names them otherwise; DICOM's own keyword
 import ast
 import math
 import re
+from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ _PATH_KEYS = (
 )  # fmt: skip
 ORIGIN_KEYS = [f"imagepositionpatient{index}" for index in range(3)]
 DIRECTION_KEYS = [f"imageorientationpatient{index}" for index in range(6)]
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+# A mark behind a letter or digit is a hyphen: `IM-0012` is the twelfth.
+_LOOSE_NUMBER = re.compile(r"(?:(?<![\w.])[-+])?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"([-+]?\d*,\d+)\s*[A-Za-z]*")
 _CHANNEL_RANKS = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2}
 
 
@@ -119,18 +123,117 @@ def _channel_rank(tag: str) -> int:
 
 
 def numbers_of(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a table holds
-    """Return the finite numbers of a cell: one, a list, or the text of either."""
-    if isinstance(cell, (int, float)):
+    """Return the finite numbers of a cell: one, a list, or the text of either.
+
+    In a text, commas separate; where semicolons, bars or slashes do, they are decimal commas.
+
+    Raises:
+        ValueError: A text holds something with digits that isn't a number.
+    """
+    if isinstance(cell, (int, float, Decimal)):
         return (float(cell),) if math.isfinite(cell) else ()
     if isinstance(cell, (list, tuple)):
         return tuple(number for item in cell for number in numbers_of(item))
     if not isinstance(cell, str):
         return ()
-    return tuple(float(number) for number in _NUMBER.findall(cell))
+    text = _plain(cell).strip("[](){} ")
+    if not _has_digit(text):
+        return ()
+    has_marks = re.search(r"[;|/\\]", text) is not None
+    parts = [part.strip(" \t\n'\"") for part in re.split(r"[;|/\\]" if has_marks else r"[,\s]+", text)]
+    return tuple(_parsed(part, has_commas=has_marks) for part in parts if _has_digit(part))
+
+
+def number_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table holds
+    """Return the one number of a cell, None where it holds none; `2,5` is 2.5.
+
+    Words around it don't matter: `5 mm`, `slice_012`.
+
+    Raises:
+        ValueError: It holds several numbers, or may be read in two ways.
+    """
+    if cell is None:
+        return None
+    if isinstance(cell, str) and not (text := _plain(cell)).startswith(("[", "(", "{")):
+        comma = _DECIMAL_COMMA.fullmatch(text)
+        numbers = tuple(float(one) for one in ([comma[1].replace(",", ".")] if comma else _LOOSE_NUMBER.findall(text)))
+    else:
+        numbers = numbers_of(cell)
+    if len(numbers) > 1 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a cell must hold one number (got {cell!r})")
+    return numbers[0] if numbers else None
+
+
+def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table holds
+    """Return the size of a pixel out of one number, or of the same twice, as `[0.488, 0.488]`.
+
+    Raises:
+        ValueError: It holds two, or may be read in two ways.
+    """
+    try:
+        return number_of(cell)
+    except ValueError:
+        numbers = set(numbers_of(cell))
+        if len(numbers) != 1:
+            raise
+        return numbers.pop()
+
+
+def windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
+    """Pair the levels of one cell with the widths of another; nothing where both are empty.
+
+    Raises:
+        ValueError: They aren't as many, a width isn't above 0, or they may be read in two ways, as `40,5` and `80,5`.
+    """
+    if isinstance(levels, str) and isinstance(widths, str):
+        return _windows_of_texts(levels, widths)
+    return _windows_of(levels, widths)
+
+
+def _windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
+    readings = set()
+    for read in (numbers_of, _one_number):
+        try:
+            found = read(levels), read(widths)
+        except ValueError:
+            continue
+        if len(found[0]) == len(found[1]) and all(width > 0 for width in found[1]):
+            readings.add(tuple(zip(*found, strict=True)))
+    if len(readings) != 1:
+        raise ValueError(f"levels and widths must make pairs in one way (got {levels!r} and {widths!r})")
+    return readings.pop()
+
+
+_windows_of_texts = lru_cache(maxsize=1024)(_windows_of)
+"""Most rows of a CSV have the same windows."""
+
+
+def _one_number(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a table holds
+    number = number_of(cell)
+    return () if number is None else (number,)
+
+
+def _plain(text: str) -> str:
+    """Take off spaces and quotes, and write the minus of typesetters as that of programs."""
+    return text.strip(" \t\n'\"").replace("\u2212", "-")
+
+
+def _has_digit(text: str) -> bool:
+    return re.search(r"\d", text) is not None
+
+
+def _parsed(text: str, *, has_commas: bool) -> float:
+    """Read one number, and nothing beside it."""
+    number = float(text.replace(",", ".") if has_commas and text.count(",") == 1 and "." not in text else text)
+    if not math.isfinite(number):
+        raise ValueError(f"a number must be finite (got {text!r})")
+    return number
 
 
 def named_windows(cell: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
     """Read windows out of one cell: names and level/width pairs, as `brain,80/200` or `[[40, 80], [80, 200]]`.
+
+    Two numbers alone, `[40, 80]`, are one pair.
 
     Raises:
         ValueError: It can't be read so.
@@ -140,25 +243,42 @@ def named_windows(cell: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever 
             try:
                 cell = ast.literal_eval(cell.strip())
             except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
-                raise ValueError(cell) from error
+                raise ValueError(f"windows must be a list that ends (got {cell!r})") from error
         else:
             cell = [part for part in re.split(r"[,;+| ]+", cell) if part]
-    windows = []
-    for item in cell or []:
-        if isinstance(item, str) and item.lower() in NAMED_WINDOWS:
-            windows.append(NAMED_WINDOWS[item.lower()])
-        else:
-            level, width = item.split("/") if isinstance(item, str) else item
-            windows.append((float(level), float(width)))
+    if not isinstance(cell, (list, tuple)):
+        raise ValueError(f"windows must be names or pairs (got {cell!r})")
+    is_pair = len(cell) == 2 and all(isinstance(item, (int, float)) for item in cell)
+    windows = tuple(_window(item) for item in ([cell] if is_pair else cell))
     if not windows or any(width <= 0 or not math.isfinite(level + width) for level, width in windows):
-        raise ValueError(cell)
-    return tuple(windows)
+        raise ValueError(f"windows must have widths above 0 HU (got {cell!r})")
+    return windows
+
+
+def _window(item: Any) -> Window:  # noqa: ANN401  # whatever a table holds
+    """Read one window: a name, `40/80` or a pair."""
+    if isinstance(item, str) and item.lower() in NAMED_WINDOWS:
+        return NAMED_WINDOWS[item.lower()]
+    parts = item.split("/") if isinstance(item, str) else item
+    if not isinstance(parts, (list, tuple)) or len(parts) != 2:
+        raise ValueError(f"a window must be a name or a pair (got {item!r})")
+    try:
+        return float(parts[0]), float(parts[1])
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"a window must be two numbers (got {item!r})") from error
 
 
 def text_of(cell: Any) -> str:  # noqa: ANN401  # whatever a table holds
-    """Return a cell as an id: whole numbers without the .0 that missing neighbours give them."""
+    """Return a cell as an id: whole numbers without the .0 that missing neighbours give them.
+
+    Raises:
+        ValueError: It is infinite.
+    """
     if cell is None or cell != cell:  # noqa: PLR0124  # NaN
         return ""
-    if isinstance(cell, float) and cell == int(cell):
-        return str(int(cell))
+    if isinstance(cell, float):
+        if math.isinf(cell):
+            raise ValueError(f"an id must be finite (got {cell})")
+        if cell == int(cell):
+            return str(int(cell))
     return str(cell).strip()

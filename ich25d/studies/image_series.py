@@ -1,11 +1,11 @@
 """Image tables as a source of series: rows of pictures in, plans of series in scan order out."""
 
 import stat
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from ich25d.errors import DicomError
 from ich25d.labels import LABELS
 from ich25d.studies.image_table import ImageRow, read_image_rows
 from ich25d.studies.images import Picture, picture_shape, read_image_hu
-from ich25d.studies.index import Privacy, pseudonym
+from ich25d.studies.index import Privacy, Scan, pseudonym
+from ich25d.studies.own_series import free_name
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series_plan import SeriesPlan
 
 UNKNOWN_SHAPE = (0, 0)
 """Rows and columns of a plan whose pictures weren't opened yet; `TableImages.shape` tells them."""
+_SHARED = "{} scans of different studies or patients have this series id in the table"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +105,7 @@ class PlannedImages(NamedTuple):
 def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
     """Group the rows of a table of images into series in scan order.
 
+    A series is what has one patient, study and series in the table; see `_named` for what it is called.
     No picture is opened. The rules of order are DICOM's; where the table has a position and no orientation,
     slices lie across it, and where it has an index alone, that is the order, from the feet to the head.
 
@@ -116,9 +119,12 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
     found = read_image_rows(table)
     labels = {} if found.labels is None else dict(_labels_of(found.labels))
     studies: defaultdict[str, list[ImageRow]] = defaultdict(list)
-    for row in found.rows:
+    named, shared = _named(found.rows, privacy)
+    for row in named:
         studies[row.study_id].append(row)
     series: list[SeriesPlan] = []
+    names = {row.series_id for row in named}
+    given: set[str] = set()
     qc = list(found.qc)
     n_refused = sum(row.level != "label" for row in found.qc)
     for _, rows in sorted(studies.items()):
@@ -130,10 +136,14 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
         n_refused += len(ordering.refusals)
         for ordered in ordering.series:
             members = [rows[member] for member in ordered.members]
-            qc += [QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks]
+            # `1#2`, the second pass of series 1, may be what another series is called.
+            is_pass = ordered.series_id != members[0].series_id
+            name = free_name(ordered.series_id, names | given) if is_pass else ordered.series_id
+            given.add(name)
+            qc += [QcRow("", "", name, "series", *remark) for remark in ordered.remarks]
             series.append(
                 SeriesPlan(
-                    series_id=ordered.series_id,
+                    series_id=name,
                     study_id=ordered.study_id,
                     patient_id=ordered.patient_id,
                     image_ids=tuple(row.image_id for row in members),
@@ -155,7 +165,79 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                     orientation=patient_axes(members[0].directions),
                 )
             )
+    qc += [row for row in shared if row.series_id in given]
     return PlannedImages(series, qc, len(found.rows) + sum(row.level != "label" for row in found.qc), n_refused)
+
+
+def _named(rows: Sequence[ImageRow], privacy: Privacy) -> tuple[list[ImageRow], list[QcRow]]:
+    """Give every row the names of its study and series.
+
+    An id that several studies or patients share is that of the first by study and image id; the others get `@2`,
+    `@3`. Patients don't count in that order: their pseudonyms differ from call to call.
+
+    Returns:
+        The rows, and a remark for each series that shares its id.
+    """
+    scans = _scans(rows, privacy)
+    first: dict[Scan, str] = {}
+    of_study: dict[tuple[str, str], str] = {}
+    for row, scan in zip(rows, scans, strict=True):
+        first[scan] = min(first.get(scan, row.image_id), row.image_id)
+        of_study[scan[1:]] = min(of_study.get(scan[1:], row.image_id), row.image_id)
+    studies = _unique({study: (study[0], ("", image_id)) for study, image_id in of_study.items()})
+    series = _unique({scan: (scan.series_id, (scan.study_id, image_id)) for scan, image_id in first.items()})
+    n_sharing = Counter(scan.series_id for scan in first)
+    qc = [
+        QcRow("", "", series[scan], "series", "DUP_SERIES_UID", _SHARED.format(n))
+        for scan in first
+        if (n := n_sharing[scan.series_id]) > 1
+    ]
+    named = [
+        row._replace(patient_id=scan.patient_id, study_id=studies[scan[1:]], series_id=series[scan])
+        for row, scan in zip(rows, scans, strict=True)
+    ]
+    return named, qc
+
+
+def _unique(wanted: Mapping[Any, tuple[str, tuple[str, str]]]) -> dict[Any, str]:
+    """Give each key a name of its own, out of the one it wants and its rank among those that want the same."""
+    taken = {name for name, _ in wanted.values()}
+    names: dict[Any, str] = {}
+    before: set[str] = set()
+    for key, (name, _) in sorted(wanted.items(), key=lambda item: item[1]):
+        names[key] = free_name(name, taken) if name in before else name
+        before.add(name)
+        taken.add(names[key])
+    return names
+
+
+def _scans(rows: Sequence[ImageRow], privacy: Privacy) -> list[Scan]:
+    """Return the scan of each row; an empty patient or study is the only one that its series names elsewhere.
+
+    Where a row names its patient alone, the first image id stands in for the series: patients stay hidden.
+    """
+    patients: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    studies: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    alone: dict[str, str] = {}
+    for row in rows:
+        patients[row.study_id, row.series_id].add(row.patient_id)
+        studies[row.patient_id, row.series_id].add(row.study_id)
+        if not (row.study_id or row.series_id):
+            alone[row.patient_id] = min(alone.get(row.patient_id, row.image_id), row.image_id)
+    hidden = {name: first for name, first in alone.items() if pseudonym(name, privacy.key) != name}
+    scans = []
+    for row in rows:
+        patient_id = row.patient_id or _only(patients[row.study_id, row.series_id])
+        study_id = row.study_id or (_only(studies[row.patient_id, row.series_id]) if row.series_id else "")
+        series_id = row.series_id or study_id or hidden.get(patient_id, patient_id)
+        scans.append(Scan(series_id, study_id or series_id, patient_id))
+    return scans
+
+
+def _only(names: set[str]) -> str:
+    """Return the one name there is beside the empty one, else nothing."""
+    (name,) = names - {""} if len(names - {""}) == 1 else {""}
+    return name
 
 
 def _spacing(row: ImageRow) -> tuple[float, float] | None:

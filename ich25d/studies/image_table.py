@@ -6,14 +6,26 @@ Such tables come with every windowed distribution of head CT, each with names of
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ich25d.errors import LabelError, UsageError
-from ich25d.studies.image_columns import DIRECTION_KEYS, ORIGIN_KEYS, ImageColumns, named_windows, numbers_of, text_of
+from ich25d.dicom.interpret import GOOD_ID
+from ich25d.errors import DicomError, LabelError, UsageError
+from ich25d.studies.image_columns import (
+    DIRECTION_KEYS,
+    ORIGIN_KEYS,
+    ImageColumns,
+    named_windows,
+    number_of,
+    numbers_of,
+    spacing_of,
+    text_of,
+    windows_of,
+)
 from ich25d.studies.images import Picture, Window
 from ich25d.studies.labelfile import labels_of_wide, wide_columns
 from ich25d.studies.qc import QcRow
@@ -23,7 +35,10 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class ImageRow(NamedTuple):
-    """One slice of the table, its pictures in the order of the columns."""
+    """One slice of the table, its pictures in the order of the columns.
+
+    Of patient, study and series at least one is there; the others may be empty.
+    """
 
     image_id: str
     patient_id: str
@@ -52,8 +67,9 @@ class ImageRows(NamedTuple):
 def read_image_rows(table: Path) -> ImageRows:
     """Read a table of images.
 
-    Needed: windows, and something that names image, picture or both. Everything else is used where it's there;
-    the README's section on image tables lists the names of the columns.
+    Needed: windows, something that names image, picture or both, and something that names series, study or
+    patient. Everything else is used where it's there. The README's section "Tables of images" says what columns may be
+    called and how windows are written; `COLUMN_KEYS` has every name.
 
     Args:
         table: CSV, parquet or feather; its folder is where the pictures' paths start.
@@ -69,8 +85,8 @@ def read_image_rows(table: Path) -> ImageRows:
     qc = [QcRow(table.name, "", "", "file", "BAD_TABLE", "a line with too few or too many cells") for _ in bad_lines]
     rows = []
     for number, row in enumerate(reader.rows(), 1):
-        if isinstance(row, str):
-            qc.append(QcRow(f"{table.name}:{number}", "", "", "slice", "BAD_TABLE", row))
+        if isinstance(row, DicomError):
+            qc.append(QcRow(f"{table.name}:{number}", "", "", "slice", row.code, row.detail))
         else:
             rows.append(row)
     rows, more = _single(rows)
@@ -113,7 +129,7 @@ class _Reader:
         self.interned: dict[tuple[Window, ...], tuple[Window, ...]] = {}
         self.stems: dict[str, list[str]] | None = None
 
-    def rows(self) -> Iterator[ImageRow | str]:
+    def rows(self) -> Iterator[ImageRow | DicomError]:
         """Yield each row, or why it can't be used."""
         chosen = self.columns.select(self.found.used())
         for batch in chosen.to_batches(max_chunksize=10_000):
@@ -121,30 +137,36 @@ class _Reader:
             for number in range(batch.num_rows):
                 yield self._row({name: column[number] for name, column in cells.items()})
 
-    def _row(self, cells: dict[str, Any]) -> ImageRow | str:
-        def text(what: str) -> str:
-            return text_of(cells.get(self.found.names.get(what, "")))
+    def _row(self, cells: dict[str, Any]) -> ImageRow | DicomError:
+        try:
+            return self._image(cells)
+        except DicomError as error:
+            return error
 
-        windows, reason = self._windows(cells)
-        if not windows:
-            return reason
-        pictures = self._pictures(cells, windows, text("image"))
+    def _image(self, cells: dict[str, Any]) -> ImageRow:
+        windows = self._windows(cells)
+        named, series_id, study_id, patient_id = (
+            self._id(cells, what) for what in ("image", "series", "study", "patient")
+        )
+        pictures = self._pictures(cells, windows, named)
         if not pictures:
-            return "the row names no picture, and none is called as its image"
-        image_id = text("image") or Path(pictures[0].path).stem
-        study_id, series_id, patient_id = text("study"), text("series"), text("patient")
+            raise DicomError("BAD_TABLE", "the row names no picture, and none is called as its image")
+        image_id = re.sub(r"\.dcm$", "", named, flags=re.IGNORECASE) or Path(pictures[0].path).stem  # as labels do
+        if not GOOD_ID(image_id):
+            raise DicomError(
+                "BAD_UID",
+                "an image id must be 1 to 80 letters A to Z, digits or . _ # -; give such in a column image_id",
+            )
         if not (study_id or series_id or patient_id):
-            return "a row must name its series, study or patient"
-        series_id = series_id or study_id or patient_id
-        position = self._number(cells, "position")
-        index = self._number(cells, "index")
+            raise DicomError("BAD_TABLE", "a row must name its series, study or patient")
+        position, index = self._number(cells, "position"), self._number(cells, "index")
         origin, directions = self._geometry(cells)
         if origin is None and position is not None:
             origin = (0.0, 0.0, position)
         return ImageRow(
             image_id=image_id,
             patient_id=patient_id,
-            study_id=study_id or series_id,
+            study_id=study_id,
             series_id=series_id,
             pictures=pictures,
             origin_mm=origin,
@@ -153,42 +175,71 @@ class _Reader:
             pixel_spacing_mm=self._number(cells, "spacing"),
         )
 
+    def _id(self, cells: dict[str, Any], what: str) -> str:
+        name = self.found.names.get(what, "")
+        try:
+            return text_of(cells.get(name))
+        except ValueError:
+            raise DicomError("BAD_UID", f"{name} must be a text or a finite number") from None
+
     def _number(self, cells: dict[str, Any], what: str) -> float | None:
-        numbers = numbers_of(cells.get(self.found.names.get(what, "")))
-        return numbers[0] if numbers else None
+        name = self.found.names.get(what, "")
+        try:
+            return spacing_of(cells.get(name)) if what == "spacing" else number_of(cells.get(name))
+        except ValueError:
+            raise _not_a_number(name) from None
 
     def _geometry(self, cells: dict[str, Any]) -> tuple[tuple[float, float, float] | None, tuple[float, ...] | None]:
         """Return origin and directions where the table has them whole, in one column or in several."""
         found = []
         for whole, parts in (("imagepositionpatient", ORIGIN_KEYS), ("imageorientationpatient", DIRECTION_KEYS)):
-            numbers = numbers_of(cells.get(self.found.keys.get(whole, "")))
-            if len(numbers) != len(parts):
-                numbers = tuple(
-                    number for key in parts for number in numbers_of(cells.get(self.found.keys.get(key, "")))[:1]
-                )
+            numbers = self._listed(cells, whole, len(parts)) or self._parts(cells, parts)
             found.append(numbers if len(numbers) == len(parts) else None)
         origin, directions = found
         return (None if origin is None or directions is None else (origin[0], origin[1], origin[2])), directions
 
-    def _windows(self, cells: dict[str, Any]) -> tuple[dict[str, tuple[Window, ...]], str]:
-        """Return tag -> windows of that file's channels, or nothing and the reason."""
+    def _listed(self, cells: dict[str, Any], key: str, n: int) -> tuple[float, ...]:
+        """Return the n numbers of one cell, or none."""
+        name = self.found.keys.get(key, "")
+        try:
+            numbers = numbers_of(cells.get(name))
+        except ValueError:
+            numbers = (0.0,)
+        if len(numbers) not in (0, n):
+            raise DicomError("BAD_TABLE", f"{name} must be {n} numbers, as [-125.0, -120.5, 30]")
+        return numbers
+
+    def _parts(self, cells: dict[str, Any], keys: Sequence[str]) -> tuple[float, ...]:
+        """Return the numbers of several cells, as many as are there."""
+        numbers = []
+        for name in (self.found.keys[key] for key in keys if key in self.found.keys):
+            try:
+                numbers.append(number_of(cells.get(name)))
+            except ValueError:
+                raise _not_a_number(name) from None
+        return tuple(number for number in numbers if number is not None)
+
+    def _windows(self, cells: dict[str, Any]) -> dict[str, tuple[Window, ...]]:
+        """Return tag -> windows of that file's channels."""
         if "windows" in self.found.keys:
             try:
-                listed = named_windows(cells[self.found.keys["windows"]])
+                return {"": self._intern(named_windows(cells[self.found.keys["windows"]]))}
             except ValueError:
-                return {}, "windows must be names or level/width pairs, as 'brain,40/80'"
-            return {"": self._intern(listed)}, ""
+                detail = "windows must be names or level/width pairs, as 'brain,40/80' or [[40, 80], [600, 2800]]"
+                raise DicomError("BAD_TABLE", detail) from None
         found: dict[str, tuple[Window, ...]] = {}
         for tag, (level_name, width_name) in self.found.window_columns.items():
-            levels, widths = numbers_of(cells[level_name]), numbers_of(cells[width_name])
-            if len(levels) != len(widths) or any(width <= 0 for width in widths):
-                return {}, "a window must have a level and a width above 0, HU"
-            if levels:
+            try:
+                windows = windows_of(cells[level_name], cells[width_name])
+            except ValueError:
+                detail = f"{level_name} and {width_name} must be a level and a width above 0, HU, or lists as [40, 600]"
+                raise DicomError("BAD_TABLE", detail) from None
+            if windows:
                 home = tag if tag in self.found.path_columns else ""
-                found[home] = (*found.get(home, ()), *zip(levels, widths, strict=True))
+                found[home] = (*found.get(home, ()), *windows)
         if not found:
-            return {}, "a row must say the windows of its pictures"
-        return {tag: self._intern(windows) for tag, windows in found.items()}, ""
+            raise DicomError("BAD_TABLE", "a row must say the windows of its pictures")
+        return {tag: self._intern(windows) for tag, windows in found.items()}
 
     def _intern(self, windows: tuple[Window, ...]) -> tuple[Window, ...]:
         return self.interned.setdefault(windows, windows)
@@ -217,3 +268,7 @@ class _Reader:
                         self.stems.setdefault(base, []).append(path.replace(os.sep, "/"))
         paths = self.stems.get(stem, [])
         return paths[0] if len(paths) == 1 else ""
+
+
+def _not_a_number(column: str) -> DicomError:
+    return DicomError("BAD_TABLE", f"{column} must be one number, as 2.5 or 2,5")

@@ -1,13 +1,13 @@
 """Windowed pictures back to HU: PNG and JPEG of one slice come in, int16 HU go out.
 
 A window shows level +- width / 2 as black to white, so inside it the grey value tells the HU; what is black
-or white in a narrow window is looked up in the next wider one.
+or white in a narrow window is looked up in the next wider one. A PNG of 16 bits keeps all of them.
 """
 
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,11 +31,14 @@ _SUBSAMPLED_MARGIN = 9
 _DARK = 32  # grey steps
 _AIR_BELOW_HU = -200
 """What is darker than that in a head is air; fat ends at -150."""
+_HALF_STEP = 0.5 / 257
+"""Half the step of 16 bits: so near to its end a pixel is black or white, whatever resizing rounded off."""
 _GREY_NOISE = 2.0  # mean difference of the channels of a grey picture kept as colour, grey steps
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
-Grey = npt.NDArray[np.uint8]
+Grey = npt.NDArray[Any]
+"""0 to 255: uint8, or float32 in steps of 1/257 where the file has 16 bits."""
 Hu = npt.NDArray[np.float32]
 
 
@@ -52,7 +55,7 @@ class _Decoded(NamedTuple):
     """A picture as it was decoded."""
 
     channels: tuple[Grey, ...]
-    """One a window, shape (rows, columns) each, 0 to 255."""
+    """One a window, shape (rows, columns) each."""
     windows: tuple[Window, ...]
     is_jpeg: bool
     is_subsampled: bool
@@ -145,15 +148,15 @@ def _decode(content: bytes, windows: tuple[Window, ...]) -> _Decoded:
     if pixels is None:
         raise DicomError("BAD_STREAM", "the picture can't be decoded")
     if pixels.dtype == np.uint16:
-        pixels = np.round(pixels / 257.0).astype(np.uint8)
-    if pixels.dtype != np.uint8:
+        pixels = pixels / np.float32(257)  # one scale for both depths; 65,535 is 255 exactly
+    elif pixels.dtype != np.uint8:
         raise DicomError("BAD_STREAM", f"grey values must have 8 or 16 bits (got {pixels.dtype})")
     is_jpeg = content[:3] == _JPEG
     is_subsampled = False
     if is_jpeg and pixels.ndim == 3:
         sampling = _jpeg_frame(content)[7::3]  # horizontal and vertical factor of each component
         is_subsampled = sampling[0] > max(sampling[1:], default=0)
-    return _Decoded(_channels(np.asarray(pixels, dtype=np.uint8), len(windows)), windows, is_jpeg, is_subsampled)
+    return _Decoded(_channels(np.asarray(pixels), len(windows)), windows, is_jpeg, is_subsampled)
 
 
 def _channels(pixels: Grey, n_windows: int) -> tuple[Grey, ...]:
@@ -165,7 +168,7 @@ def _channels(pixels: Grey, n_windows: int) -> tuple[Grey, ...]:
         if n_windows < len(found) == 4:
             found = found[:3]  # opacity says nothing
         if n_windows == 1:
-            spread = [np.abs(found[0].astype(np.int16) - other).mean() for other in found[1:3]]
+            spread = [np.abs(found[0].astype(np.float32) - other).mean() for other in found[1:3]]
             if max(spread, default=0) < _GREY_NOISE:
                 found = found[:1]
     if len(found) != n_windows:
@@ -190,10 +193,10 @@ def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
         hu = curve_of(windows, kind).nearest(greys)
         # Colours at half resolution stray further; the HU found keeps the edge of bone from being taken for air.
         limit = _SUBSAMPLED_MARGIN if kind == "subsampled" else margin
-        is_black = (greys[widest] <= limit) & (hu < _table(windows[widest])[_DARK])
+        is_black = (greys[widest] <= limit) & (hu < _hu_at(_DARK, windows[widest]))
     else:
         hu = _narrowest(windows, greys, margin)
-        is_black = np.max(greys, axis=0) <= margin
+        is_black = np.max(greys, axis=0) <= margin + _HALF_STEP
     bottom = windows[widest][0] - windows[widest][1] / 2
     hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = AIR_HU
     return hu
@@ -202,28 +205,34 @@ def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
 def _narrowest(windows: Sequence[Window], greys: Sequence[Grey], margin: int) -> Hu:
     """Take each pixel from the narrowest window in which it isn't saturated."""
     order = sorted(range(len(windows)), key=lambda index: -windows[index][1])
-    hu = np.asarray(_table(windows[order[0]])[greys[order[0]]])
+    hu = _shown_hu(greys[order[0]], windows[order[0]])
+    low, high = margin + _HALF_STEP, 255 - margin - _HALF_STEP
     for index in order[1:]:
-        grey, table = greys[index], _table(windows[index])
-        black, white = margin, 255 - margin
+        grey, window = greys[index], windows[index]
         # Saturated: the wider window tells the value, but no other than the saturation allows.
-        np.minimum(hu, table[black], out=hu, where=grey <= black)
-        np.maximum(hu, table[white], out=hu, where=grey >= white)
-        inside = (grey > black) & (grey < white)
-        hu[inside] = table[grey[inside]]
+        np.minimum(hu, _hu_at(margin, window), out=hu, where=grey <= low)
+        np.maximum(hu, _hu_at(255 - margin, window), out=hu, where=grey >= high)
+        inside = (grey > low) & (grey < high)
+        hu[inside] = _shown_hu(grey[inside], window)
     return hu
 
 
-def _table(window: Window) -> Hu:
-    """Return the HU of each of 256 grey values."""
+def _shown_hu(grey: Grey, window: Window) -> Hu:
+    """Return the HU that a window shows as these greys."""
+    if grey.dtype == np.uint8:
+        return np.asarray(_hu_at(np.arange(256), window)[grey])
+    return np.asarray(_hu_at(grey, window))
+
+
+def _hu_at(grey: Any, window: Window) -> Any:  # noqa: ANN401  # a number gives a number, an array an array
     level, width = window
-    return (level - width / 2 + np.arange(256) * (width / 255)).astype(np.float32)
+    return np.float32(level - width / 2 + np.asarray(grey, dtype=np.float64) * (width / 255))
 
 
 def _resized(grey: Grey, rows: int, columns: int) -> Grey:
     if grey.shape == (rows, columns):
         return grey
-    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=grey.dtype)
 
 
 def _touching_border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

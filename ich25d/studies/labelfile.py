@@ -4,6 +4,7 @@ Nothing is averaged, filled in or guessed: an image whose labels are incomplete 
 refused by name.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,14 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     columns, bad_lines = read_table(path)
     rows = [_line_row(path, line) for line in bad_lines[:_LISTED_LINES]]
     keys = {column_key(name): name for name in reversed(columns.column_names)}
-    long_id = next((keys[key] for key in _LONG_ID_KEYS if key in keys), None)
+    long_id = _first_filled(columns, keys, _LONG_ID_KEYS)
     long_value = next((keys[key] for key in _LONG_VALUE_KEYS if key in keys), None)
     if wide := wide_columns(columns.column_names):
-        image_id = next((keys[key] for key in IMAGE_ID_KEYS if key in keys), None)
+        image_id = _first_filled(columns, keys, IMAGE_ID_KEYS)
         if image_id is None:
-            raise LabelError(f"a label table must have a column image_id (got {columns.column_names}) in {path.name}")
+            raise LabelError(
+                f"a label table must have a column image_id with ids (got {columns.column_names}) in {path.name}"
+            )
         labels, more = labels_of_wide(columns, image_id, wide, path.name)
     elif long_id is not None and long_value is not None:
         labels, more = _labels_of_long(_text(columns[long_id]), _text(columns[long_value]), path)
@@ -84,6 +87,20 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
         example = f"; e.g. {more[0].image_id}: {more[0].detail}" if more else ""
         raise LabelError(f"a label table must hold an image that can be used (got none) in {path.name}{example}")
     return labels, rows + more
+
+
+def _first_filled(columns: pa.Table, keys: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    """Return the name of the first column wanted that says something; an empty one of a better name is passed over."""
+    names = (keys[key] for key in wanted if key in keys)
+    return next((name for name in names if not _is_blank(columns[name])), None)
+
+
+def _is_blank(column: Any) -> bool:  # noqa: ANN401  # pyarrow has no types
+    # The head tells of nearly every table; only where it's empty is the rest looked at.
+    parts = (column.slice(0, 1000), column)
+    return len(column) > 0 and all(
+        text.strip().lower() in _EMPTY_CELLS for part in parts for text in pc.unique(_text(part)).to_pylist()
+    )
 
 
 def wide_columns(names: list[str]) -> dict[str, str]:
@@ -112,15 +129,17 @@ def labels_of_wide(
         As `read_labels`.
     """
     image_codes, image_ids = _numbered(_clean_ids(_text(columns[image_id])))
-    values = [_values(_text(columns[names[label]])) if label in names else None for label in LABELS]
-    if values[ANY_INDEX] is None:
-        subtypes = np.stack([value[0] for value in values if value is not None])
-        derived = np.where((subtypes < 0).any(axis=0), _MISSING, subtypes.max(axis=0)).astype(np.int8)
-        values[ANY_INDEX] = (derived, "")
+    texts = [_text(columns[names[label]]) for label in LABELS if label in names]
+    values = [_values(text) for text in texts]
+    if len(values) < N_LABELS:  # without `any`, the last
+        subtypes = np.stack(values)
+        values.append(np.where((subtypes < 0).any(axis=0), _MISSING, subtypes.max(axis=0)).astype(np.int8))
     cells = np.concatenate([image_codes.astype(np.int64) * N_LABELS + index for index in range(N_LABELS)])
-    given = np.concatenate([value[0] for value in values if value is not None])
-    bad = next((value[1] for value in values if value is not None and value[1]), "")
-    return _checked(cells, given, image_ids, bad, place)
+
+    def text_at(index: int) -> str:
+        return str(texts[index // len(columns)][index % len(columns)].as_py())
+
+    return _checked(cells, np.concatenate(values), image_ids, text_at, place)
 
 
 def _is_long_row(cells: list[str]) -> bool:
@@ -131,7 +150,7 @@ def _labels_of_long(ids: Any, values: Any, path: Path) -> tuple[pd.DataFrame, li
     """Check the labels of Kaggle's long form; both columns as pyarrow text."""
     ids = pc.utf8_trim_whitespace(ids)
     lowered = pc.utf8_lower(ids)
-    given, bad = _values(values)
+    given = _values(values)
     parts, of_label, rows_of = [], [], []
     is_known = np.zeros(len(ids), dtype=bool)
     for index, label in enumerate(LABELS):
@@ -150,12 +169,19 @@ def _labels_of_long(ids: Any, values: Any, path: Path) -> tuple[pd.DataFrame, li
     joined = pa.chunked_array([chunk for part in parts for chunk in part.chunks], type=ids.type)
     image_codes, image_ids = _numbered(_clean_ids(joined))
     cells = image_codes.astype(np.int64) * N_LABELS + np.concatenate(of_label)
-    labels, checked = _checked(cells, given[np.concatenate(rows_of)], image_ids, bad, path.name)
+    rows = np.concatenate(rows_of)
+    labels, checked = _checked(
+        cells, given[rows], image_ids, lambda index: str(values[int(rows[index])].as_py()), path.name
+    )
     return labels, more + checked
 
 
 def _checked(
-    cells: npt.NDArray[np.int64], given: npt.NDArray[np.int8], image_ids: npt.NDArray[np.object_], bad: str, place: str
+    cells: npt.NDArray[np.int64],
+    given: npt.NDArray[np.int8],
+    image_ids: npt.NDArray[np.object_],
+    text_at: Callable[[int], str],
+    place: str,
 ) -> tuple[pd.DataFrame, list[QcRow]]:
     """Put values into a grid of images and labels, and refuse images whose labels don't hold.
 
@@ -163,7 +189,7 @@ def _checked(
         cells: Image number x 6 + label number, a value; shape (n,).
         given: 0, 1, `_MISSING` or `_BAD`; shape (n,).
         image_ids: Id of each image number.
-        bad: A value that is no label, to show.
+        text_at: Tells how a value stands in the table, to show it.
         place: Name of the file.
     """
     shape = (len(image_ids), N_LABELS)
@@ -181,9 +207,14 @@ def _checked(
     is_alone = ~has_subtype & (grid[:, ANY_INDEX] == 1)
     is_double = (zeros + ones + empty + odd > 1).any(axis=1)
     refused = np.zeros(len(image_ids), dtype=bool)
-    rows: list[QcRow] = []
+    bad_rows = np.flatnonzero(given == _BAD)
+    bad_images, firsts = np.unique(cells[bad_rows] // N_LABELS, return_index=True)
+    rows = [
+        QcRow(place, str(image_ids[image]), "", "label", "L_VALUE", f"labels must be 0 or 1 (got {text_at(at)[:40]!r})")
+        for image, at in zip(bad_images.tolist(), bad_rows[firsts].tolist(), strict=True)
+    ]
+    refused |= is_odd
     for code, is_so, detail in (
-        ("L_VALUE", is_odd, f"labels must be 0 or 1 (got {bad[:40]!r})"),
         ("L_CONFLICT", is_conflict, "one label is both 0 and 1"),
         ("L_MISSING", is_missing & ~is_unlabelled, "all six labels must be given"),
         ("L_MISSING", is_unlabelled, "no label is given"),
@@ -233,12 +264,10 @@ def _numbered(ids: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.object_]]
     return codes, np.asarray(encoded.dictionary.to_pylist(), dtype=object)
 
 
-def _values(column: Any) -> tuple[npt.NDArray[np.int8], str]:  # noqa: ANN401  # pyarrow has no types
-    """Return 0, 1, `_MISSING` or `_BAD` for each cell, and an example of the last."""
+def _values(column: Any) -> npt.NDArray[np.int8]:  # noqa: ANN401  # pyarrow has no types
+    """Return 0, 1, `_MISSING` or `_BAD` for each cell."""
     codes, texts = _numbered(column)
-    known = np.array([_value(text) for text in texts], dtype=np.int8)
-    bad = next((str(text) for text in texts if _value(text) == _BAD), "")
-    return known[codes], bad
+    return np.array([_value(text) for text in texts], dtype=np.int8)[codes]
 
 
 def _value(text: str) -> int:

@@ -16,6 +16,7 @@ _CURES: dict[str, str] = {
     **dict.fromkeys(("NOT_AXIAL", "LOCALIZER", "CONTRAST", "PERFUSION"), _PLAIN),
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),
     **dict.fromkeys(("ZIP_ENCRYPTED", "ZIP_METHOD", "ZIP_NESTED"), "unpack the archive and name the folder"),
+    **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct what it says; qc.csv of a store names every such row"),
     "MULTIFRAME": "have it split into single images",
     "NO_ACCESS": "change its permissions",
     "NO_DECODER": "pip install 'ich25d[codecs]'",

@@ -57,18 +57,19 @@ class WindowCurve:
         size = int(np.prod(self.sides, dtype=np.float64))
         self.table = np.full(size, _UNKNOWN, dtype=np.int16) if size <= _MAX_TABLE else None
 
-    def nearest(self, greys: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def nearest(self, greys: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
         """Return the HU of each pixel, shape (rows, columns).
 
         Args:
-            greys: One a window, shape (rows, columns) each.
+            greys: One a window, shape (rows, columns) each, 0 to 255; uint8, or float32 where a file has 16 bits.
         """
         seen = list(greys)
         if self.is_colour:
             luma, *colours = np.moveaxis(_luma_chroma(np.stack(greys, axis=-1)), -1, 0)
             seen = [luma, *(colour // _COLOUR_STEP for colour in colours)]
         shape = seen[0].shape
-        if self.table is None:
+        # A table has a place for whole greys alone.
+        if self.table is None or any(grey.dtype != np.uint8 for grey in greys):
             points = np.stack([grey.ravel() for grey in seen], axis=-1) * self.units
             return np.asarray(self.hu[self.tree.query(points)[1]].reshape(shape))
         keys = np.ravel_multi_index([grey.astype(np.int32) for grey in seen], self.sides).ravel()

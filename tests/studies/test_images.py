@@ -44,7 +44,12 @@ def head(side: int = 128, seed: int = 0) -> Hu:
     return cv2.GaussianBlur(hu + noise, (0, 0), 0.8)
 
 
-def write(path: Path, *channels: npt.NDArray[np.uint8], params: list[int] | None = None) -> Picture:
+def shown_16(hu: Hu, level: float, width: float) -> npt.NDArray[np.uint16]:
+    """Show HU in a window with 65,536 greys."""
+    return np.round(np.clip((hu - level) / width + 0.5, 0, 1) * 65535).astype(np.uint16)
+
+
+def write(path: Path, *channels: npt.NDArray[np.unsignedinteger], params: list[int] | None = None) -> Picture:
     """Write a picture of one channel, or of three in the order red, green, blue."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = channels[0] if len(channels) == 1 else np.dstack(channels[::-1])
@@ -93,6 +98,57 @@ def test_png_is_right_within_half_a_grey_step(
             assert abs(got - truth) <= 2800 / 510 + 0.5
         else:
             assert got == -1024 if truth < 0 else got == 2000
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.floats(-1020, 2990), min_size=4, max_size=4),
+    st.sampled_from([(1000.0, 4050.0), (1024.0, 4096.0), (500.0, 8000.0)]),
+)
+def test_16_bits_are_right_within_1_hu_in_a_wide_window(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], window: tuple[float, float]
+) -> None:
+    """Alone, beside a narrow window of 8 or 16 bits, and as a channel; air around a head is told apart elsewhere."""
+    folder = tmp_path_factory.mktemp("deep")
+    hu = np.array(values).reshape(2, 2)
+    wide = shown_16(hu, *window)
+    write(folder / "wide.png", wide)
+    write(folder / "brain.png", shown(hu, *BRAIN))
+    write(folder / "brain16.png", shown_16(hu, *BRAIN))
+    write(folder / "rgb.png", wide, shown_16(hu, *BONE), shown_16(hu, *BRAIN))
+    whole, brain, deep = (
+        Picture("wide.png", (window,)), Picture("brain.png", (BRAIN,)), Picture("brain16.png", (BRAIN,))
+    )  # fmt: skip
+    rgb = Picture("rgb.png", (window, BONE, BRAIN))
+
+    for pictures in ([whole], [whole, brain], [deep, whole], [rgb]):
+        assert np.abs(read_image_hu(folder, pictures).hu - hu).max() <= 1
+
+
+def test_saturation_of_16_bits_is_that_of_16_bits(tmp_path: Path) -> None:
+    """65,534 of 65,535 isn't white yet: it is 80 HU, though a wider window says more; enlarged, white stays white."""
+    brain = np.array([[65534, 65535, 1, 0]], np.uint16)
+    bone = shown_16(np.array([[300.0, 300.0, -300.0, -300.0]]), *BONE)
+    write(tmp_path / "brain.png", brain)
+    write(tmp_path / "bone.png", bone)
+    write(tmp_path / "large.png", np.repeat(np.repeat(bone, 3, axis=0), 3, axis=1))
+
+    small = read_image_hu(tmp_path, [Picture("brain.png", (BRAIN,)), Picture("bone.png", (BONE,))])
+    large = read_image_hu(tmp_path, [Picture("brain.png", (BRAIN,)), Picture("large.png", (BONE,))])
+
+    assert small.hu.tolist() == [[80, 300, 0, -300]]
+    assert large.hu[1, [4, 10]].tolist() == [300, -300]
+
+
+def test_a_16_bit_picture_beside_a_jpeg_keeps_its_resolution(tmp_path: Path) -> None:
+    """Outside the JPEG's window the PNG alone tells the HU."""
+    hu = np.full((16, 16), 812.0)
+    write(tmp_path / "brain.jpg", shown(hu, *BRAIN), params=WHOLE_CHROMA)
+    write(tmp_path / "wide.png", shown_16(hu, 1000, 4000))
+
+    found = read_image_hu(tmp_path, [Picture("brain.jpg", (BRAIN,)), Picture("wide.png", ((1000.0, 4000.0),))])
+
+    assert np.abs(found.hu - hu).max() <= 1
 
 
 @pytest.mark.parametrize(("params", "in_brain", "in_subdural"), [(WHOLE_CHROMA, 2, 4), (HALF_CHROMA, 2, 9)])
@@ -193,6 +249,10 @@ def test_knows_the_shape_from_the_header(tmp_path: Path) -> None:
         ("40/80; 80/200", (BRAIN, SUBDURAL)),
         ("[[40, 80], [600, 2800]]", (BRAIN, BONE)),
         ([[40, 80], "bone"], (BRAIN, BONE)),
+        ("[40, 80]", (BRAIN,)),
+        ("(40,80)", (BRAIN,)),
+        ([40.0, 80.0], (BRAIN,)),
+        ("['brain']", (BRAIN,)),
     ],
 )
 def test_windows_in_one_cell(cell: object, expected: tuple) -> None:
@@ -200,10 +260,16 @@ def test_windows_in_one_cell(cell: object, expected: tuple) -> None:
     assert named_windows(cell) == expected
 
 
-@pytest.mark.parametrize("cell", ["", "liver", "40/0", "40", None, "[1, 2", "40/nan"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "", "liver", "40/0", "40", None, "[1, 2", "40/nan", "[None]", "['brain', 40]", "{'a': 1}", "[[40, 80, 1]]",
+        40.0, [40.0], [40, 80, 600], [None, 80], [[None, 80]], [[[40], 80]], "[40, 0]", f"[[{10**400}, 1]]", "40,80",
+    ],
+)  # fmt: skip
 def test_windows_that_are_none(cell: object) -> None:
-    """Unknown names and widths that aren't."""
-    with pytest.raises((ValueError, TypeError)):
+    """Unknown names, widths that aren't, and numbers that nothing pairs."""
+    with pytest.raises(ValueError, match="window"):
         named_windows(cell)
 
 

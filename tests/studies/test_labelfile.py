@@ -116,6 +116,31 @@ def test_refuses_images_whose_labels_do_not_hold(tmp_path: Path, bad: tuple[str,
     assert read(tmp_path, wide) == ({"ID_good": NONE}, [f"{code} ID_bad"])
 
 
+def test_each_image_is_told_its_own_bad_value(tmp_path: Path) -> None:
+    """The first by label, in either form, whatever else the table holds."""
+    both = {"a": (0, 0, "0.5", 0, 0, 1), "b": (0, 0, 0, 2, 0, 1), "c": NONE, "d": (0, 0, 0, 0, 0, "yes")}
+    wide = "image_id," + ",".join(LABELS) + "\n" + "".join(f"{key},{','.join(map(str, both[key]))}\n" for key in both)
+    path = tmp_path / "labels.csv"
+    for text in (long_text(both), wide, wide.replace(",any", ",other").replace("yes", "0")):
+        path.write_text(text)
+        found = {row.image_id: row.detail for row in read_labels(path)[1]}
+        expected = {"a": "0.5", "b": "2", "d": "yes"} if "yes" in text else {"a": "0.5", "b": "2"}
+        assert found == {key: f"labels must be 0 or 1 (got {value!r})" for key, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SOPInstanceUID,image_id,epidural,intraparenchymal,intraventricular,subarachnoid,subdural\n,ID_a,0,0,0,0,1\n",
+        "SOPInstanceUID,uid,image_id,EDH,IPH,IVH,SAH,SDH\n nan,,ID_a,0,0,0,0,1\n",
+        "id,row_id,label\n" + long_text({"ID_a": SUBDURAL}, header="").replace("ID_a", ",ID_a"),
+    ],
+)
+def test_an_empty_column_of_ids_is_passed_over(tmp_path: Path, text: str) -> None:
+    """However good its name."""
+    assert read(tmp_path, text) == ({"ID_a": SUBDURAL}, [])
+
+
 def test_duplicates_and_conflicts(tmp_path: Path) -> None:
     """Said twice is a remark; said in two ways is no label, least of all their mean."""
     text = long_text({"ID_same": SUBDURAL, "ID_other": NONE, "ID_good": NONE})
@@ -156,6 +181,7 @@ def test_foreign_lines_have_their_rows(tmp_path: Path) -> None:
             "epidural,intraparenchymal,intraventricular,subarachnoid,subdural\n0,0,0,0,0\n",
             "must have a column image_id",
         ),
+        ("image_id,EDH,IPH,IVH,SAH,SDH\n,0,0,0,0,0\n", "must have a column image_id with ids"),
         ("ID,Label\nID_a,1\nID_b,0\n", r"must end in one of epidural.*got \['ID_a', 'ID_b'\]"),
         (long_text({"a": (0.5,) * 6}), r"got none.*labels must be 0 or 1 \(got '0.5'\)"),
         ("ID,Label\n".encode("utf-16"), "must be UTF-8"),
