@@ -1,4 +1,7 @@
-"""What the finished folds of a CNN say of the slices that they didn't train on: score, calibration, thresholds."""
+"""What the finished folds of a CNN say of the slices that they didn't train on: score, calibration, thresholds.
+
+All of that joins logits of every fold with labels of one study store, so that a run belongs to one store.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -10,7 +13,7 @@ import pandas as pd
 
 from ich25d.config import CalibrationConfig, matches
 from ich25d.encoder.run import Run
-from ich25d.encoder.validate import score
+from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.series_target import series_targets
@@ -27,6 +30,8 @@ class HeldOut:
     target: npt.NDArray[np.float32]
     series_id: list[str]
     patient_id: list[str]
+    fold: npt.NDArray[np.int64]
+    """Number of the fold that held a slice out, shape (N,)."""
 
 
 def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
@@ -39,6 +44,7 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
         truth[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan),
         table["series_id"].astype(str).tolist(),
         truth["patient_id"].astype(str).tolist(),
+        np.repeat(np.array(list(run.folds), dtype=np.int64), [len(part) for part in tables]),
     )
 
 
@@ -74,19 +80,38 @@ def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]
     }
 
 
-def pooled_score(out: Path, run: Run, store: StudyStore) -> dict[str, Any]:
-    """Score the out-of-fold logits of all finished folds together."""
+def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+    """Score the out-of-fold logits of each finished fold, and of all of them together, by one definition.
+
+    All labelled slices that a fold held out count, also those of series that the recipe leaves out of the score by
+    which epochs are compared. The constant answer of a slice is the share of positives among the slices that its
+    fold's network was trained on.
+
+    Returns:
+        By fold, and over all folds: what `score` gives, None for what isn't defined; empty without a labelled slice.
+    """
     held_out = read_held_out(out, run, store)
-    known = ~np.isnan(held_out.target).all(axis=1)
-    if not known.any():
-        return {}
-    prior = np.array(run.content["prior"], dtype=np.float64)
-    found = score(held_out.logit[known], held_out.target[known], np.log(prior / (1 - prior)))
+    known = np.asarray(np.isfinite(held_out.target).any(axis=1))
+    constant = np.zeros_like(held_out.logit)
+    for fold, entry in run.folds.items():
+        prior = np.array(entry["prior"], dtype=np.float64)
+        constant[held_out.fold == fold] = np.log(prior / (1 - prior))
+
+    def scored(rows: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        if not rows.any():
+            return {}
+        return without_nan(score(held_out.logit[rows], held_out.target[rows], constant[rows]))
+
+    return {fold: scored(np.logical_and(known, held_out.fold == fold)) for fold in run.folds}, scored(known)
+
+
+def counts_of(store: StudyStore) -> dict[str, Any]:
+    """Count what a run says of its study store in `model.json`."""
+    labels = store.slices[list(LABELS)]
     return {
-        name: {key: _or_none(item) for key, item in value.items()} if isinstance(value, dict) else _or_none(value)
-        for name, value in found.items()
+        "n_patients": int(store.series["patient_id"].nunique()),
+        "n_series": len(store.series),
+        "n_slices": len(store.slices),
+        "n_labelled": int(labels.notna().any(axis=1).sum()),
+        "positive_slices": {name: int(labels[name].fillna(0).sum()) for name in LABELS},
     }
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

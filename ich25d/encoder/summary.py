@@ -4,10 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ich25d.encoder.held_out import pooled_score
-from ich25d.encoder.run import MODEL_FILE, Run, read_run
+from ich25d.encoder.held_out import held_out_scores
+from ich25d.encoder.run import MODEL_FILE, read_run
 from ich25d.labels import LABELS
 from ich25d.studies.store import StudyStore
+
+_MEANING = (
+    "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "
+    "each fold was trained on; all labelled held-out slices count"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class CnnSummary:
     """Folds that are trained, in this call or before."""
     interrupted: bool
     scores: dict[int, dict[str, Any]]
-    """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label; of slices never trained on."""
+    """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label, of all labelled slices that it held out;
+    empty where it held out none (`held_out_scores`)."""
     pooled: dict[str, Any]
     """The same over the held-out slices of all finished folds together."""
     is_first: bool = True
@@ -39,7 +45,10 @@ class CnnSummary:
             if found:
                 values = (found["log_loss"], found["of_prior"], found["auc"]["any"], found["average_precision"]["any"])
                 lines.append(f"{name:>16} " + " ".join(f"{_number(value):>9}" for value in values))
+            elif self.scores:
+                lines.append(f"{name:>16} no labelled slice")
         if self.pooled:
+            lines.append(_MEANING)
             lines.append("AUC by label: " + ", ".join(f"{name} {_number(self.pooled['auc'][name])}" for name in LABELS))
         if self.interrupted:
             lines.append("interrupted: the same command with --resume goes on where it stopped")
@@ -64,11 +73,10 @@ def summarise(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
         store: What was trained on.
         interrupted: Whether this call was stopped before its end.
     """
-    run: Run | None = read_run(out) if (out / MODEL_FILE).exists() else None
-    if run is None:
+    if not (out / MODEL_FILE).exists():
         return CnnSummary(out, (), interrupted, {}, {})
-    scores = {number: dict(entry["validation"]) for number, entry in run.folds.items()}
-    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled_score(out, run, store))
+    run = read_run(out)
+    return CnnSummary(out, tuple(run.folds), interrupted, *held_out_scores(out, run, store))
 
 
 def _number(value: float | None) -> str:

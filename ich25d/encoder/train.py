@@ -14,8 +14,9 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
+from ich25d.encoder.claim import owner_of, refuse_other_recipe, refuse_other_store
 from ich25d.encoder.fold import FoldTraining
-from ich25d.encoder.held_out import calibration_of, read_held_out, thresholds_of
+from ich25d.encoder.held_out import calibration_of, counts_of, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.rows import data_digest, folds_of
 from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, add_fold, read_run, set_decision
@@ -24,7 +25,7 @@ from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark, set_quiet
-from ich25d.recipes import check_recipe, read_recipe, write_recipe
+from ich25d.recipes import write_recipe
 from ich25d.slabs.anatomies import MEMORY_BYTES
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store import StudyStore
@@ -67,7 +68,7 @@ def train_cnn(
         tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
-        UsageError: No such fold or device, nothing to train on, or `out` holds another run.
+        UsageError: No such fold or device, nothing to train on, or `out` holds another run or one of another store.
         WeightsError: The pretrained weights can't be had.
         TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
     """
@@ -83,7 +84,7 @@ def train_cnn(
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
-        _open(out, recipe, chosen, resume=resume, processes=processes)
+        _open(out, recipe, studies, digest, chosen, resume=resume, processes=processes)
         painter = _painter(studies, recipe, out, processes)
         for number in chosen:
             if _is_finished(out, number):
@@ -137,51 +138,37 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
     )  # fmt: skip
 
 
-def _open(out: Path, recipe: Recipe, folds: list[int], *, resume: bool, processes: Processes) -> None:
-    """Make the model directory, or check that it is of this recipe and may be gone on with.
+def _open(
+    out: Path, recipe: Recipe, store: StudyStore, digest: str, folds: list[int], *, resume: bool, processes: Processes
+) -> None:
+    """Make the model directory, or check that it is of this recipe and store and may be gone on with.
 
     Raises:
-        UsageError: It holds another recipe's run, or one that only `--resume` may touch.
+        UsageError: It is somebody else's, holds a run of another recipe or study store, or one that only `--resume` may
+            touch.
     """
-    config = out / CONFIG_FILE
+    config, owner = out / CONFIG_FILE, owner_of(out)
+    if owner in ("sequence", "other") or (owner == "encoder" and not config.exists()):
+        what = "a sequence model's run" if owner == "sequence" else "other files"
+        raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with {what} in it)")
     begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("*.*")))
-    if begun and config.exists():
-        if differing := _differing(read_recipe(config), recipe):
-            raise UsageError(
-                f"a model directory holds one recipe (got other values of {', '.join(differing)}) in {out}; "
-                "choose another --out"
-            )
+    if begun:
+        refuse_other_recipe(out, recipe, _SECTIONS)
+        refuse_other_store(out, store, digest)
         again = [number for number in folds if f"fold{number}" in begun]
         if again and not resume:
             raise UsageError(
                 f"{out} holds fold(s) {again} already; --resume goes on with them, or choose another --out"
             )
-    elif not config.exists() and out.exists() and any(out.iterdir()):
-        raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with other files in it)")
     processes.wait()
     if processes.is_first:
-        out.mkdir(parents=True, exist_ok=True)
+        if not begun:  # a run that never began, for want of weights say, may be begun with another recipe
+            write_text(config, write_recipe(recipe))
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
             for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
                 part.unlink()
-        if not begun:  # a run that never began, for want of weights say, may be begun with another recipe
-            write_text(config, write_recipe(recipe))
     processes.wait()
-
-
-def _differing(before: Recipe, now: Recipe) -> list[str]:
-    # Through TOML and back, as the file was: a window may be a table in one and an object in the other.
-    now = check_recipe(
-        {section.name: dataclasses.asdict(getattr(now, section.name)) for section in dataclasses.fields(now)}, ""
-    )
-    return [
-        f"{section}.{field.name}"
-        for section in _SECTIONS
-        for field in dataclasses.fields(getattr(now, section))
-        if field.name != "loader_workers"
-        and getattr(getattr(before, section), field.name) != getattr(getattr(now, section), field.name)
-    ]
 
 
 def _is_finished(out: Path, fold: int) -> bool:
@@ -215,7 +202,6 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
         digest: Hash of the store's tables.
     """
     mean, std = normalisation(recipe.encoder, recipe.slab)
-    labels = store.slices[list(LABELS)]
     return {
         "format": FORMAT,
         "kind": KIND,
@@ -224,7 +210,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
         "labels": list(LABELS),
         "normalisation": {"mean": mean, "std": std, "of": "grey values 0 to 1, one a channel, inside the model"},
         "store": {"size": int(store.size), "crop": str(store.marker["crop"])},
-        "prior": _whole_prior(labels),
+        "prior": _whole_prior(store.slices[list(LABELS)]),
         "calibration": None,
         "thresholds": None,
         "versions": {
@@ -233,14 +219,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
             "timm": timm.__version__,
             "python": platform.python_version(),
         },
-        "data": {
-            "digest": digest,
-            "n_patients": int(store.series["patient_id"].nunique()),
-            "n_series": len(store.series),
-            "n_slices": len(store.slices),
-            "n_labelled": int(labels.notna().any(axis=1).sum()),
-            "positive_slices": {name: int(labels[name].fillna(0).sum()) for name in LABELS},
-        },
+        "data": {"digest": digest, **counts_of(store)},
     }
 
 

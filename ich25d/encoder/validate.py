@@ -84,7 +84,7 @@ def score(
     Args:
         logit: Shape (N, 6).
         target: Shape (N, 6), NaN where unknown.
-        prior_logit: Log odds of the labels in the training data, shape (6,).
+        prior_logit: Log odds of the labels in the training data, shape (6,), or (N, 6) where that differs by slice.
 
     Returns:
         `log_loss` (the competition's), `of_prior` (as a share of the constant answer's log loss), and `auc` and

@@ -4,6 +4,7 @@ Counts by patient and threshold are made once; a resampling is then one product 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ RELIABILITY_BINS = 10
 
 _MOST_THRESHOLDS, _FEWEST_THRESHOLDS, _COUNTS = 256, 48, 12_000_000
 _LEAST_PROBABILITY = 1e-6
+_MOST_STEPS, _MOST_HALVINGS, _NOTHING_LEFT, _WORST_CONDITION, _ROUNDING = 100, 30, 1e-14, 1e14, 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +51,7 @@ class Reliability:
     n: npt.NDArray[np.int64]
     """Cases a group."""
     intercept: Measure
-    """Of a logistic regression of truth on the logit; 0 is right."""
+    """Of a logistic regression of truth on the logit; 0 is right. NaN where that has no finite fit."""
     slope: Measure
     """Likewise; 1 is right, below 1 the probabilities are too extreme. Intervals are clustered by patient."""
     observed: float
@@ -156,30 +158,92 @@ def reliability(cases: LabelCases) -> Reliability:
 
 
 def _recalibration(cases: LabelCases) -> tuple[Measure, Measure]:
-    """Fit truth on the logit by Newton's steps; the variance is that of clusters (sandwich)."""
+    """Fit truth on the logit; intervals are from the variance of clusters (sandwich), the patients.
+
+    Nothing is drawn anew, so that no single resampling can fail to converge. Two patients or fewer give no interval:
+    at the optimum their scores cancel out, and the variance of two parameters would be nought.
+    """
     absent = Measure(*[float("nan")] * 3)
-    if not cases.has_both:
-        return absent, absent
     clipped = np.clip(cases.probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    design = np.stack([np.ones(len(clipped)), np.log(clipped / (1 - clipped))], axis=1)
-    truth = cases.positive.astype(np.float64)
-    found = np.array([0.0, 1.0])
-    for _ in range(50):
-        fitted = expit(design @ found)
-        slopes = design.T @ (truth - fitted)
-        bend = (design * (fitted * (1 - fitted))[:, None]).T @ design
-        if not np.isfinite(bend).all() or np.linalg.cond(bend) > 1e12:
-            return absent, absent  # classes told apart without a fault: the slope has no end
-        step = np.linalg.solve(bend, slopes)
-        found = found + np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-9:
-            break
-    scores = design * (truth - fitted)[:, None]
+    logit = np.log(clipped) - np.log1p(-clipped)
+    if not _has_optimum(logit, cases.positive):
+        return absent, absent
+    centre, spread = float(logit.mean()), float(logit.std())
+    design = np.stack([np.ones(len(logit)), (logit - centre) / spread], axis=1)
+    fit = _logistic(design, cases.positive)
+    if fit is None:
+        return absent, absent
+    back = np.array([[1, -centre / spread], [0, 1 / spread]])
+    found = back @ fit.coefficient
+    scores = design * fit.residual[:, None]
     by_patient = np.stack([np.bincount(cases.code, scores[:, k], minlength=cases.n_patients) for k in (0, 1)], axis=1)
-    inverse = np.linalg.inv(bend)
-    deviation = np.sqrt(np.diag(inverse @ (by_patient.T @ by_patient) @ inverse))
+    inverse = back @ np.linalg.inv(fit.bend)
+    deviation = np.sqrt(np.diag(inverse @ (by_patient.T @ by_patient) @ inverse.T))
+    if cases.n_patients <= len(found):
+        deviation = np.full(len(found), np.nan)
     ends = [Measure(float(v), float(v - 1.96 * d), float(v + 1.96 * d)) for v, d in zip(found, deviation, strict=True)]
     return ends[0], ends[1]
+
+
+def _has_optimum(logit: Floats, positive: npt.NDArray[np.bool_]) -> bool:
+    """Say whether a logistic regression on the logit has a finite best fit.
+
+    It has none with one class or one logit alone, nor where a threshold tells the classes apart, be it with ties at the
+    threshold: the likelihood then grows with the slope for ever.
+
+    References:
+        Albert & Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984.
+    """
+    if not positive.any() or positive.all() or logit.min() == logit.max():
+        return False
+    yes, no = logit[positive], logit[~positive]
+    return bool(yes.min() < no.max() and no.min() < yes.max())
+
+
+class _Fit(NamedTuple):
+    """A logistic regression at its optimum."""
+
+    coefficient: Floats
+    bend: Floats
+    """Minus the second derivative of the log likelihood, shape (2, 2)."""
+    residual: Floats
+    """Truth less fitted, shape (N,)."""
+
+
+def _logistic(design: Floats, positive: npt.NDArray[np.bool_]) -> _Fit | None:
+    """Fit by Newton's steps, each halved until the likelihood doesn't fall; None where that didn't converge.
+
+    Args:
+        design: Ones and the standardised logit, shape (N, 2).
+        positive: Shape (N,).
+    """
+    share = float(positive.mean())
+    found = np.array([np.log(share / (1 - share)), 0.0])
+    score = design @ found
+    loss = _loss(score, positive)
+    for _ in range(_MOST_STEPS):
+        residual = np.where(positive, expit(-score), -expit(score))
+        bend = (design * (expit(score) * expit(-score))[:, None]).T @ design
+        if np.linalg.cond(bend) > _WORST_CONDITION:
+            return None
+        slopes = design.T @ residual
+        step = np.linalg.solve(bend, slopes)
+        # The gradient, measured in the metric of the standard errors: what is left to go is next to none of one.
+        if slopes @ step < _NOTHING_LEFT:
+            return _Fit(found, bend, residual)
+        for _ in range(_MOST_HALVINGS):
+            tried = design @ (found + step)
+            if (new := _loss(tried, positive)) <= loss * (1 + _ROUNDING):
+                break
+            step = step / 2
+        else:
+            return None
+        found, score, loss = found + step, tried, new
+    return None
+
+
+def _loss(score: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    return float(np.logaddexp(0, np.where(positive, -score, score)).sum())
 
 
 def _curve(x: Floats, values: Floats) -> Curve:

@@ -108,7 +108,8 @@ def _intervals(part: LevelPaper) -> str:
     level = part.level
     return (
         f"{level.scores.n:,} {level.name}. In brackets: {LEVEL:.0%} intervals from {level.replicates:,} resamplings of "
-        f"{_plural(level.resampled)}."
+        f"{_plural(level.resampled)}; those of slope and intercept are from the variance between them (sandwich). A "
+        "dash is what isn't defined: a slope, for one, where a threshold tells the classes apart without a fault."
     )
 
 

@@ -29,7 +29,11 @@ DECIDED = ("sensitivity", "specificity", "precision", "accuracy", "f1", "f2")
 
 OVERALL = ("score", "of_constant", "mean_auc", "mean_average_precision")
 """Measures over the labels: the competition's score; that as a share of the best constant answer's; plain means of the
-labels for which they are defined."""
+labels for which they are defined. Where every label has one class alone, the best constant answer is never wrong, and
+there is nothing to be a share of: NaN."""
+
+NO_LOSS = 1e-9
+"""A constant answer's loss up to this is nought but for the clipping of its logarithm (1e-15)."""
 
 RESAMPLED_AT_ONCE = 4_000_000
 """Cases times resamplings that are ranked at a time: some 32 MB an array."""
@@ -200,6 +204,7 @@ def _measure(cases: _Cases, weight: Floats) -> Floats:
     }
     loss, evidence, constant = np.moveaxis(total["score"], -1, 0)
     means = [_mean_defined(by_label[name]) for name in ("auc", "average_precision")]
+    constant = np.where(constant > NO_LOSS * evidence, constant, 0)  # 0: its ratio isn't defined
     overall = np.stack([ratio(loss, evidence), ratio(loss, constant), *means], axis=-1)
     parts = [overall, np.stack([by_label[name] for name in RANKED], axis=-1).reshape(len(weight), -1)]
     for rule in RULES:

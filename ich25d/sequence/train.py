@@ -23,6 +23,7 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.card import write_rnn_card
+from ich25d.sequence.claim import check_run, features_digest, refuse_other_features
 from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.fold import fingerprint_of, read_held_out, train_fold
@@ -97,8 +98,8 @@ def train_rnn(
         tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
-        UsageError: The arguments don't fit together, it runs under `torchrun`, `out` holds something else, or there is
-            too little data.
+        UsageError: The arguments don't fit together, it runs under `torchrun`, `out` holds something else or a run of
+            other settings, weights or features, or there is too little data.
         StoreError: The study store or feature store is damaged.
         ModelError: The CNN's run is damaged.
         TrainingError: Numbers that aren't finite.
@@ -111,7 +112,7 @@ def train_rnn(
     place = choose_device(device)
     if tensorboard:
         check_board()
-    _open(out)
+    check_run(out, recipe, cnn)
     if features is not None:
         store = FeatureStore.open(features)
     else:
@@ -120,6 +121,8 @@ def train_rnn(
         store = extract_oof_features(
             StudyStore.open(studies), cnn, recipe.features, out / FEATURES_FOLDER, place, seed=recipe.sequence.seed
         )
+    digest = features_digest(store, with_content=cnn is None)
+    refuse_other_features(out, store, digest)
     write_text(out / CONFIG_FILE, write_recipe(recipe))
     division = divide(store, recipe.sequence.seed)
     reader = SequenceReader(store, measure(store), _base_logit(store, division))
@@ -156,6 +159,7 @@ def train_rnn(
             "n_patients": len({item.patient_id for item in series}),
             "n_slices": sum(len(item.target) for item in series),
             "n_train_only": len(division.fold) - len(division.judged),
+            "features_digest": digest,
         },
     }
     write_json(out / MODEL_FILE, model)
@@ -169,27 +173,6 @@ def _recipe(cnn: Path | None, config: Path | None, overrides: tuple[str, ...]) -
     if cnn is not None:
         return read_recipe(cnn / CNN_CONFIG_FILE, overrides)
     return read_recipe(None, overrides)
-
-
-def _open(out: Path) -> None:
-    """Make the model directory, or check that a sequence run may go on in it.
-
-    Raises:
-        UsageError: It holds something else.
-    """
-    ours = {CONFIG_FILE, FEATURES_FOLDER, STATISTICS_FILE}
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out must be a folder (got the file {out})")
-    there = {path.name for path in out.iterdir()} if out.exists() else set()
-    if there and (not there & ours or (CNN_MODEL_FILE in there and _kind(out) != KIND)):
-        raise UsageError(
-            f"--out must be a new folder or a sequence model's directory (got {out}, with other files in it)"
-        )
-
-
-def _kind(out: Path) -> str:
-    text = (out / MODEL_FILE).read_text(encoding="utf-8", errors="replace")
-    return KIND if f'"kind": "{KIND}"' in text else ""
 
 
 def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float64]:

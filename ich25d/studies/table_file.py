@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,19 +68,30 @@ def _read_csv(path: Path) -> TableFile:
     separator = max(_SEPARATORS, key=lambda mark: (first.count(mark), -_SEPARATORS.index(mark)))
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
     numbered = [f"f{index}" for index in range(len(names))]
-    bad_lines: list[str] = []
-
-    def skip(row: pyarrow.csv.InvalidRow) -> str:
-        bad_lines.append(str(row.text))
-        return "skip"
-
-    table = pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(column_names=numbered, skip_rows=n_blank + 1),
-        parse_options=pa.csv.ParseOptions(delimiter=separator, invalid_row_handler=skip),
-        convert_options=pa.csv.ConvertOptions(
+    options = {
+        "read_options": pa.csv.ReadOptions(column_names=numbered, skip_rows=n_blank + 1),
+        "convert_options": pa.csv.ConvertOptions(
             column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False
         ),
-    )
+    }
+    bad_lines: list[str] = []
+    try:
+        table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=separator), **options)
+    except pa.ArrowInvalid:
+        # Only a table with such lines needs the callback: a thread of Arrow's may let go of it while the interpreter
+        # ends, and then ends the process by an abort, one time in some hundreds. Without threads it can't.
+        options["read_options"].use_threads = False
+        parsing = pa.csv.ParseOptions(delimiter=separator, invalid_row_handler=_skip_into(bad_lines))
+        table = pa.csv.read_csv(path, parse_options=parsing, **options)
     unique = [name if name not in names[:index] else f"{name}.{index}" for index, name in enumerate(names)]
     return TableFile(table.rename_columns(unique), bad_lines)
+
+
+def _skip_into(lines: list[str]) -> Callable[[pyarrow.csv.InvalidRow], str]:
+    """Return what notes a line with too few or too many cells, and has it skipped."""
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        lines.append(str(row.text))
+        return "skip"
+
+    return skip

@@ -45,6 +45,10 @@ def _bytes(out: Path, name: str) -> bytes:
     return (out / "fold0" / name).read_bytes()
 
 
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_leaves_a_model_directory(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
     """All folds: weights, log, out-of-fold logits of every slice once, and what prediction needs to know."""
     out = tmp_path / "cnn"
@@ -205,8 +209,15 @@ def test_a_checkpoint_of_other_data_is_refused(
         _stop_after(patch, 1)
         train_cnn(toy_store, recipe, tmp_path / "cnn", fold=0, device="cpu")
 
-    with pytest.raises(TrainingError, match="the same store"):
-        train_cnn(make_store(n_series=9), recipe, tmp_path / "cnn", fold=0, device="cpu", resume=True)
+    other = make_store(n_series=9)
+    before = _tree(tmp_path / "cnn")
+    for fold in (0, 1):
+        with pytest.raises(
+            UsageError, match=r"the same study store \(got another one, with .* than fold0's, in .*store"
+        ):
+            train_cnn(other, recipe, tmp_path / "cnn", fold=fold, device="cpu", resume=True)
+    assert _tree(tmp_path / "cnn") == before
+    assert train_cnn(toy_store, recipe, tmp_path / "cnn", fold=1, device="cpu", resume=True).finished == (1,)
 
 
 @pytest.mark.parametrize(

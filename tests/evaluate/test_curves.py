@@ -5,7 +5,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from ich25d.evaluate.curves import FALSE_ALARMS, RECALLS, WISHES, net_benefit, reliability, roc_and_precision
 from ich25d.evaluate.level import LabelCases
@@ -89,3 +91,68 @@ def test_classes_told_apart_have_no_slope() -> None:
 
     assert np.isnan(found.slope.value)
     assert found.observed == 0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(8, 300), st.floats(-3, 3), st.floats(0.02, 30), st.floats(-12, 12))
+def test_the_recalibration_is_the_regression_without_penalty(
+    seed: int, n: int, intercept: float, slope: float, centre: float
+) -> None:
+    """However few the cases, however steep: scikit-learn's numbers wherever there is a finite best fit, else none."""
+    rng = np.random.default_rng(seed)
+    logit = np.clip(centre + rng.normal(0, 1 / slope, n), -13, 13)  # often far from 0, and narrow
+    positive = rng.random(n) < expit(intercept + 2 * slope * (logit - logit.mean()))
+    found = reliability(_cases(positive, expit(logit)))
+    yes, no = logit[positive], logit[~positive]
+    if not len(yes) or not len(no) or yes.min() >= no.max() or no.min() >= yes.max():
+        assert np.isnan([found.slope.value, found.slope.low, found.intercept.value, found.intercept.high]).all()
+        return
+    scaled = (logit - logit.mean()) / logit.std()
+    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=100_000).fit(scaled[:, None], positive)
+    expected = model.coef_[0, 0] / logit.std()
+
+    assert found.slope.value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert found.intercept.value == pytest.approx(model.intercept_[0] - expected * logit.mean(), rel=1e-4, abs=1e-3)
+    assert found.slope.low <= found.slope.value <= found.slope.high < 1e5
+
+
+@pytest.mark.parametrize(
+    ("positive", "probability"),
+    [
+        ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9]),
+        ([0, 0, 0, 1, 1, 1], [0.9, 0.8, 0.7, 0.3, 0.2, 0.1]),
+        ([0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.5, 0.5, 0.8, 0.9]),
+        ([0, 1, 0, 1, 0, 1], [0.5] * 6),
+        ([0, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]),
+        ([0, 1], [1e-9, 1 - 1e-9]),
+    ],
+    ids=["separated", "the wrong way round", "but for ties", "one probability", "one class", "at the clip"],
+)
+def test_what_has_no_finite_fit_has_no_slope(positive: list[int], probability: list[float]) -> None:
+    """Separation, be it with ties, a single logit and a single class: neither number nor interval, and no warning."""
+    found = reliability(_cases(positive, probability))
+
+    for measure in (found.slope, found.intercept):
+        assert measure.to_dict() == {"value": None, "low": None, "high": None}
+
+
+def test_a_single_mistake_makes_the_slope_finite() -> None:
+    """Where Newton's bare steps leave their direction: one negative among a hundred positives, far from the others."""
+    probability = np.concatenate([np.linspace(1e-6, 1e-5, 400), np.linspace(0.6, 0.9, 100), [0.61]])
+    positive = np.concatenate([np.zeros(400), np.ones(100), [0]])
+    found = reliability(_cases(positive, probability))
+    logit = np.log(probability / (1 - probability))
+    residual = positive - expit(found.intercept.value + found.slope.value * logit)
+
+    assert residual.sum() == pytest.approx(0, abs=1e-6)
+    assert (residual * logit).sum() == pytest.approx(0, abs=1e-5)
+    assert found.slope.low < found.slope.value < found.slope.high < 50
+
+
+def test_two_patients_say_nothing_of_how_much_patients_differ() -> None:
+    """Their scores cancel out at the best fit: a value, and no interval of no width."""
+    cases = _cases([0, 1, 0, 1, 0, 1], [0.2, 0.4, 0.5, 0.6, 0.7, 0.3], [0, 0, 0, 1, 1, 1])
+    found = reliability(cases)
+
+    assert np.isfinite(found.slope.value)
+    assert np.isnan([found.slope.low, found.slope.high, found.intercept.low]).all()

@@ -48,3 +48,25 @@ def test_many_cases_draw_fewer_resamplings_and_say_so() -> None:
 
     assert (found.replicates, found.to_dict()["replicates"]) == (FEW_REPLICATES, FEW_REPLICATES)
     assert score_level(target[:99], probability[:99], patient[:99], {}, replicates=30).replicates == 30
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_nothing_is_a_share_of_a_constant_that_never_errs(value: float) -> None:
+    """Where every label has one class alone, the best constant answer's loss is nought; JSON gets null, not 1e13."""
+    _, probability, patient = some_cases(60, 9)
+    found = score_level(np.full((60, 6), value), probability, patient, {}, replicates=20)
+
+    assert found.to_dict()["of_constant"] == {"value": None, "low": None, "high": None}
+    assert found.overall["score"].value > 0
+
+
+def test_draws_without_a_share_are_left_out() -> None:
+    """Patients whose labels are all negative, and one with a bleed: draws of the former alone that know one class."""
+    target, probability = np.zeros((40, 6)), np.full((40, 6), 0.1)
+    target[:, :5] = np.nan
+    target[30:] = [0, 0, 0, 0, 0, np.nan]  # of these patients other labels are known, without a bleed among them
+    target[0, 5] = 1
+    patient = np.array(["A"] * 30 + ["B"] * 10, dtype=object)
+    found = score_level(target, probability, patient, {}, replicates=200).overall["of_constant"]
+
+    assert 0 < found.low <= found.value <= found.high < 100
