@@ -55,7 +55,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_recipe(file)
     message = str(caught.value)
-    assert message.startswith("4 mistake(s)")
+    assert message.startswith("4 mistakes")
     assert "train.batchsize: unknown key; nearest known: batch_size" in message
     assert "train.epochs: Input should be greater than or equal to 1 (got 0)" in message
     assert "sequenz: unknown key; nearest known: sequence" in message
@@ -85,7 +85,7 @@ def test_seeds_are_what_generators_take(seed: int) -> None:
     """NumPy and torch refuse others with errors of their own, in the middle of a run."""
     with pytest.raises(ConfigError) as caught:
         check_recipe({"train": {"seed": seed}, "sequence": {"seed": seed}}, "here")
-    assert str(caught.value).startswith("2 mistake(s)")
+    assert str(caught.value).startswith("2 mistakes")
     assert "train.seed: Input should be " in str(caught.value)
     assert "sequence.seed: Input should be " in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_misspelt_labels_are_named_with_the_nearest_known(tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as caught:
         read_recipe(file)
     message = str(caught.value)
-    assert message.startswith("3 mistake(s)")
+    assert message.startswith("3 mistakes")
     assert "  calibration.prevalence.epidurall: unknown key; nearest known: epidural" in message
     assert "calibration.prevalence.any: Input should be less than 1" in message
     assert "train.epochs" in message
