@@ -120,8 +120,11 @@ def predict(
 
     watcher = None
     if report is not None:
+        from ich25d.errors import UsageError
         from ich25d.view.report.writer import ReportWriter
 
+        if report.resolve() == out.parent.resolve():  # both write a qc.csv
+            raise UsageError(f"--report must be another folder than the CSV's (got {report} for both); name one in it")
         watcher = ReportWriter(report, model)
     summary = run(
         tuple(sources or ()),

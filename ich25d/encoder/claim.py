@@ -12,7 +12,7 @@ import pandas as pd
 from ich25d.config import Recipe
 from ich25d.encoder.held_out import counts_of
 from ich25d.encoder.run import CONFIG_FILE, KIND, MODEL_FILE, Run, read_run
-from ich25d.errors import ConfigError, TrainingError, UsageError
+from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.studies.store import StudyStore
@@ -38,7 +38,9 @@ def owner_of(folder: Path) -> Owner:
     """
     if folder.exists() and not folder.is_dir():
         return "other"
-    there = {path.name for path in folder.iterdir() if path.suffix != ".part"} if folder.exists() else set()
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    # A desktop's or a network disk's own files say nothing, nor does what a kill cut off.
+    there = {name for name in names if name == _ANATOMIES or not name.startswith(".")}
     if not there:
         return "nobody"
     if MODEL_FILE in there:
@@ -162,5 +164,11 @@ def _holds_others(out: Path, store: StudyStore, fold: int) -> bool:
     path = out / f"fold{fold}" / "oof.parquet"
     if not path.is_file():
         return False
-    before = pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str)
+    try:
+        before = pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"a fold's held-out logits must be readable (got {cause_of(error)}) in {path}; move fold{fold} away and "
+            "train it anew"
+        ) from error
     return set(before) != set(store.series.loc[store.series["fold"] == fold, "series_id"].astype(str))

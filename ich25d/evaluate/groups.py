@@ -38,7 +38,7 @@ def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
         return False
 
 
-def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.DataFrame:
+def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tuple[pd.DataFrame, list[str]]:
     """Fill in series_id, study_id and patient_id, "" where nothing tells them.
 
     What tells a column of most images tells it of all: `studies`, the predictions' own columns, or the
@@ -50,21 +50,34 @@ def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> pd.
         predictions: The file it was read from.
         studies: A study store, or a CSV or parquet table with image_id and those columns.
 
+    Returns:
+        The table with those columns, and `named`, the series' name in the predictions' own tables; and remarks.
+
     Raises:
         UsageError: `studies` is no such table.
     """
-    tables = [] if studies is None else [_read(studies)]
-    tables.append(table[[name for name in GROUPS if name in table]])
+    own = table[[name for name in GROUPS if name in table]]
+    tables = [own] if studies is None else [_read(studies), own]
+    remarks = []
     beside = predictions.with_name("predictions.parquet")
     if beside.is_file() and not beside.samefile(predictions):
-        tables.append(_read(beside))
+        try:
+            tables.append(_read(beside))
+        except UsageError as error:  # nobody named it
+            remarks.append(f"not used: {error}")
     found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
     for one in tables:
         for name, column in one.reindex(table.index).items():
             told = column.fillna("").astype(str)
-            if (told != "").sum() > (found[name] != "").sum():
+            before, now = int((found[name] != "").sum()), int((told != "").sum())
+            if now > before:
                 found[name] = told
-    return table.drop(columns=[name for name in GROUPS if name in table]).join(found)
+                if before and studies is not None:
+                    said = f"--studies names the {name} of {before} images, the predictions that of {now}"
+                    remarks.append(f"{said}: theirs are taken")
+    named = next((one["series_id"] for one in tables[::-1] if "series_id" in one), None)
+    found["named"] = "" if named is None else named.reindex(table.index).fillna("").astype(str)
+    return table.drop(columns=[name for name in GROUPS if name in table]).join(found), remarks
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -118,11 +131,15 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
     ]  # fmt: skip
 
 
-def series_probabilities(largest: pd.DataFrame, predictions: Path, *, own: bool) -> tuple[pd.DataFrame, str]:
+def series_probabilities(
+    largest: pd.DataFrame, named: pd.Series, predictions: Path, *, own: bool
+) -> tuple[pd.DataFrame, str]:
     """Return six probabilities a series: those of studies.csv beside its predictions, else the largest of its slices.
 
     Args:
         largest: The largest probability of its slices, index series_id, columns the labels.
+        named: What the predictions' own tables call each of these series; "" where they don't make one of it: another
+            table may call another series so.
         predictions: The file of predictions.
         own: Whether the tables beside it are its own.
 
@@ -141,11 +158,10 @@ def series_probabilities(largest: pd.DataFrame, predictions: Path, *, own: bool)
             f"belongs to {predictions.name}"
         )
     table = _read_series(beside)
-    absent = [name for name in largest.index if name not in table.index]
-    found = table.reindex(largest.index)
-    found = found.fillna(largest)
-    more = f"; for {len(absent)} that it doesn't hold, the largest of their slices" if absent else ""
-    return found, f"the probabilities of studies.csv{more}"
+    found = table.reindex(named.reindex(largest.index)).set_axis(largest.index)
+    absent = int(found.isna().any(axis=1).sum())
+    more = f"; for {absent} that it doesn't hold, the largest of their slices" if absent else ""
+    return found.fillna(largest), f"the probabilities of studies.csv{more}"
 
 
 def _read_series(path: Path) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
         remarks.append(f"{many(len(known) - len(table), 'labelled image')} without a prediction, left out")
     if len(table) < len(predicted):
         remarks.append(f"{many(len(predicted) - len(table), 'predicted image')} without a label, left out")
-    table = grouped(table, predictions, studies)
+    table, of_groups = grouped(table, predictions, studies)
     resampled, whose, more = resampled_as(table)
     own = is_own(predictions, predicted)
     joined = Joined(
@@ -101,7 +101,7 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
         has_own_tables=own,
         n_not_predicted=len(known) - len(table),
         n_not_labelled=len(predicted) - len(table),
-        remarks=[*remarks, *more],
+        remarks=[*remarks, *of_groups, *more],
     )
     _add_series(joined, table, predictions)
     return joined
@@ -121,7 +121,11 @@ def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
     joined.slice_series = series
     by_series = table[known].groupby("series_id", sort=True)
     joined.series_target = series_targets(joined.slice_target[known], by_series.ngroup().to_numpy())
-    found, said = series_probabilities(by_series[list(LABELS)].max(), predictions, own=joined.has_own_tables)
+    # A series is named there if its images are one series there, and all of that one's.
+    named = by_series["named"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "")
+    named = named.where(~named.duplicated(keep=False), "")
+    largest = by_series[list(LABELS)].max()
+    found, said = series_probabilities(largest, named, predictions, own=joined.has_own_tables)
     joined.remarks.append(f"series: {said}")
     joined.series_id = found.index.to_numpy(dtype=object)
     joined.series_probability = found.to_numpy(dtype=np.float64)

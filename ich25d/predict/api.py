@@ -8,7 +8,7 @@ print(series.series_id, dict(zip(series.labels, series.series_probability)))
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -160,14 +160,14 @@ class Model:
         return Prediction(ordered, tuple(refused))
 
 
-def paths_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
+def paths_of(source: str | Path | Iterable[str | Path]) -> list[Path]:
     """Return a source, or several, as paths.
 
     Raises:
         UsageError: It's neither.
     """
-    several = [source] if isinstance(source, str | Path) else source
-    if not isinstance(several, Sequence) or not all(isinstance(path, str | Path) for path in several):
+    several = [source] if isinstance(source, str | Path) or not isinstance(source, Iterable) else list(source)
+    if not all(isinstance(path, str | Path) for path in several):
         raise UsageError(f"a source must be a path, paths or an array of HU (got {type(source).__name__})")
     return [Path(path) for path in several]
 

@@ -30,18 +30,20 @@ def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
     if not begun:
         return
     refuse_other_recipe(out, recipe, _SECTIONS if cnn is not None else _SECTIONS[1:])
-    if (out / MODEL_FILE).exists() and (before := _encoders(out / ENCODER_FOLDER)) != (now := _encoders(cnn)):
+    if not (out / MODEL_FILE).exists():
+        return
+    own = out / ENCODER_FOLDER
+    before, now = _encoders(own if (own / MODEL_FILE).exists() else None), _encoders(cnn)
+    if before != now:
         raise UsageError(
             f"a model directory holds what was made of one CNN (got other weights, of fold(s) {sorted(now)} for "
             f"{sorted(before)}) in {out}; choose another --out, or give the --cnn that it was made of"
         )
 
 
-def _encoders(cnn: Path | None) -> dict[int, str]:
+def _encoders(run: Path | None) -> dict[int, str]:
     """Return the SHA-256 of a CNN's weights by fold; nothing of no CNN."""
-    if cnn is None or not (cnn / MODEL_FILE).exists():
-        return {}
-    return {fold: str(entry["sha256"]) for fold, entry in read_run(cnn).folds.items()}
+    return {} if run is None else {fold: str(entry["sha256"]) for fold, entry in read_run(run).folds.items()}
 
 
 def features_digest(store: FeatureStore, *, with_content: bool) -> str:

@@ -132,11 +132,12 @@ class _Build:
         self._read(todo, wanted)
         self._drop(gone)
         order = [series.series_id for series in self.plan.series]
+        refused = {row.image_id for row in label_qc if is_refusal(row.code)}  # nor are they taken from elsewhere
         own_labels = {
             image_id: values
             for series in self.plan.series
             for image_id, values in zip(series.image_ids, series.labels, strict=False)
-            if values is not None
+            if values is not None and image_id not in refused
         }
         tables = make_tables(
             (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, {}, []) for series_id in order),

@@ -37,6 +37,7 @@ ORIGIN_KEYS = [f"imagepositionpatient{index}" for index in range(3)]
 DIRECTION_KEYS = [f"imageorientationpatient{index}" for index in range(6)]
 # A mark behind a letter or digit is a hyphen: `IM-0012` is the twelfth.
 _LOOSE_NUMBER = re.compile(r"(?:(?<![\w.])[-+])?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMPY = re.compile(r"\bnp\.\w+\(([^()]*)\)")  # as np.float64(-1.0) in a list that was printed
 _DECIMAL_COMMA = re.compile(r"([-+]?\d*,\d+)\s*[A-Za-z]*")
 _CHANNEL_RANKS = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2}
 
@@ -165,7 +166,7 @@ def number_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table ho
 
 
 def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table holds
-    """Return the size of a pixel out of one number, or of the same twice, as `[0.488, 0.488]`.
+    """Return the size of a pixel out of one number, or of the same twice but for rounding, as `[0.488281, 0.48828]`.
 
     Raises:
         ValueError: It holds two, or may be read in two ways.
@@ -173,10 +174,10 @@ def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table h
     try:
         return number_of(cell)
     except ValueError:
-        numbers = set(numbers_of(cell))
-        if len(numbers) != 1:
+        numbers = numbers_of(cell)
+        if len(numbers) != 2 or not math.isclose(*numbers, rel_tol=1e-3):
             raise
-        return numbers.pop()
+        return numbers[0]
 
 
 def windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
@@ -214,8 +215,8 @@ def _one_number(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a t
 
 
 def _plain(text: str) -> str:
-    """Take off spaces and quotes, and write the minus of typesetters as that of programs."""
-    return text.strip(" \t\n'\"").replace("\u2212", "-")
+    """Take off spaces, quotes and NumPy's types, and write the minus of typesetters as that of programs."""
+    return _NUMPY.sub(r"\1", text.strip(" \t\n'\"").replace("\u2212", "-"))
 
 
 def _has_digit(text: str) -> bool:

@@ -32,6 +32,8 @@ from ich25d.studies.qc import QcRow
 from ich25d.studies.table_file import read_table
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_ODD_LETTERS = re.compile(r"[^0-9A-Za-z._#-]+")
+"""What a picture's name may hold and an image id may not."""
 
 
 class ImageRow(NamedTuple):
@@ -151,7 +153,8 @@ class _Reader:
         pictures = self._pictures(cells, windows, named)
         if not pictures:
             raise DicomError("BAD_TABLE", "the row names no picture, and none is called as its image")
-        image_id = re.sub(r"\.dcm$", "", named, flags=re.IGNORECASE) or Path(pictures[0].path).stem  # as labels do
+        image_id = re.sub(r"\.dcm$", "", named, flags=re.IGNORECASE)  # as labels do
+        image_id = image_id or _ODD_LETTERS.sub("_", Path(pictures[0].path).stem)
         if not GOOD_ID(image_id):
             raise DicomError(
                 "BAD_UID",
@@ -193,19 +196,21 @@ class _Reader:
         """Return origin and directions where the table has them whole, in one column or in several."""
         found = []
         for whole, parts in (("imagepositionpatient", ORIGIN_KEYS), ("imageorientationpatient", DIRECTION_KEYS)):
-            numbers = self._listed(cells, whole, len(parts)) or self._parts(cells, parts)
+            numbers = self._listed(cells, whole, len(parts))
+            if len(numbers) < len(parts):  # fastai's tables: the first stands under this name, the others under 1, 2
+                numbers = (*numbers, *self._parts(cells, parts[len(numbers) :]))
             found.append(numbers if len(numbers) == len(parts) else None)
         origin, directions = found
         return (None if origin is None or directions is None else (origin[0], origin[1], origin[2])), directions
 
     def _listed(self, cells: dict[str, Any], key: str, n: int) -> tuple[float, ...]:
-        """Return the n numbers of one cell, or none."""
+        """Return the n numbers of one cell, none, or the first where further columns hold the others."""
         name = self.found.keys.get(key, "")
         try:
             numbers = numbers_of(cells.get(name))
         except ValueError:
             numbers = (0.0,)
-        if len(numbers) not in (0, n):
+        if len(numbers) not in (0, n) and not (len(numbers) == 1 and f"{key}1" in self.found.keys):
             raise DicomError("BAD_TABLE", f"{name} must be {n} numbers, as [-125.0, -120.5, 30]")
         return numbers
 

@@ -4,12 +4,10 @@ Standard identifiers are unique (DICOM PS3.5, section 9); what anonymisers, phan
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ich25d.studies.index import Indexed, Scan
 from ich25d.studies.qc import QcRow
-
-_DETAIL = "{} scans of different studies or patients have this SeriesInstanceUID"
 
 
 def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]:
@@ -35,21 +33,24 @@ def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]
     shared = {series_id: joined for series_id, joined in joined_of.items() if len(set(joined.values())) > 1}
     if not shared:
         return {}, []
-    first: dict[Scan, str] = {}
+    ids: defaultdict[Scan, set[str]] = defaultdict(set)
     for image in images:
         scan = of_shared[id(image.shared)]
         if scan.series_id in shared:
-            scan, image_id = shared[scan.series_id][scan], image.identity()[0]
-            first[scan] = min(first.get(scan, image_id), image_id)
+            ids[shared[scan.series_id][scan]].add(image.identity()[0])
     names: dict[Scan, str] = {}
     qc: list[QcRow] = []
     for series_id, joined in sorted(shared.items()):
-        # Not by patient: the pseudonyms of two calls differ.
-        ranked = sorted(set(joined.values()), key=lambda scan: (scan.study_id, first[scan]))
-        of_scan = {scan: f"{series_id}@{number}" if number > 1 else series_id for number, scan in enumerate(ranked, 1)}
+        groups = _without_copies({scan: ids[scan] for scan in set(joined.values())})
+        if len(groups) == 1:
+            continue
+        of_scan: dict[Scan, str] = {}
+        for number, group in enumerate(groups, 1):
+            name = f"{series_id}@{number}" if number > 1 else series_id
+            of_scan |= dict.fromkeys(group, name)
+            detail = f"{len(groups)} scans of different studies or patients have this SeriesInstanceUID"
+            qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", detail))
         names |= {scan: of_scan[kept] for scan, kept in joined.items()}
-        detail = _DETAIL.format(len(ranked))
-        qc += [QcRow("", "", name, "series", "DUP_SERIES_UID", detail) for name in of_scan.values()]
     return names, qc
 
 
@@ -64,6 +65,24 @@ def _joined(scans: Collection[Scan]) -> dict[Scan, Scan]:
         others = named[scan.study_id]
         joined[scan] = others[0] if not scan.patient_id and len(others) == 1 else scan
     return joined
+
+
+def _without_copies(ids: Mapping[Scan, set[str]]) -> list[list[Scan]]:
+    """Group the scans of one study that share images: an original and its copy under another patient's name.
+
+    Returns:
+        The groups by study and smallest image id: not by patient, as the pseudonyms of two calls differ.
+    """
+    groups: dict[tuple[str, str], list[Scan]] = {}
+    for scan in sorted(ids, key=lambda scan: (scan.study_id, min(ids[scan]), len(ids[scan]))):
+        at = {
+            place
+            for place, group in groups.items()
+            if place[0] == scan.study_id and any(not ids[scan].isdisjoint(ids[other]) for other in group)
+        }
+        place = min(at, default=(scan.study_id, min(ids[scan])))
+        groups[place] = [*(other for one in sorted(at) for other in groups.pop(one)), scan]
+    return [groups[place] for place in sorted(groups)]
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

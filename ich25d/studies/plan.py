@@ -83,15 +83,15 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
     """Add the series of a table of images, but for those that hold an image that is there already."""
     plan.n_seen += planned.n_seen
     plan.n_refused += planned.n_refused
-    names = {series.series_id for series in plan.series}
+    taken = {series.series_id.partition("#")[0] for series in plan.series}
     known = {image_id for series in plan.series for image_id in series.image_ids}
-    renamed: dict[str, str] = {}
+    new = {base: free_name(base, taken) for base in {one.series_id.partition("#")[0] for one in planned.series}}
+    names: dict[str, str] = {}
     for series in planned.series:
         if known.isdisjoint(series.image_ids):
-            name = free_name(series.series_id, names)
-            names.add(name)
+            base, mark, number = series.series_id.partition("#")
+            name = names[series.series_id] = f"{new[base]}{mark}{number}"
             if name != series.series_id:  # tables made by hand number their series from 1
-                renamed[series.series_id] = name
                 plan.qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", _TAKEN))
             plan.series.append(dataclasses.replace(series, series_id=name))
             continue
@@ -100,7 +100,12 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
             QcRow(series.images.source(index), image_id, series.series_id, "slice", "DUP_UID_SAME", _DOUBLE)
             for index, image_id in enumerate(series.image_ids)
         ]
-    plan.qc += [dataclasses.replace(row, series_id=renamed.get(row.series_id, row.series_id)) for row in planned.qc]
+    dropped = {series.series_id for series in planned.series} - set(names)
+    plan.qc += [
+        dataclasses.replace(row, series_id=names.get(row.series_id, row.series_id))
+        for row in planned.qc
+        if row.level != "series" or row.series_id not in dropped
+    ]
 
 
 def _index(

@@ -24,6 +24,7 @@ import pandas as pd
 
 from ich25d.errors import StoreError, UsageError, cause_of
 from ich25d.files import sha256_file
+from ich25d.progress import remark
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.verify import verify_store
 from ich25d.studies.volume_file import volume_path
@@ -147,13 +148,17 @@ class StudyStore:
         return out
 
     def qc(self) -> list[QcRow]:
-        """Read the refusals and remarks that building the store gave rise to.
+        """Read the refusals and remarks that building the store gave rise to; none where somebody removed their table.
 
         Raises:
-            StoreError: Their table isn't there or is damaged.
+            StoreError: Their table is damaged.
         """
+        path = self.root / "qc.csv"
+        if not path.exists():
+            remark(f"{self.root} has no qc.csv: what was refused or odd when it was built isn't known")
+            return []
         try:
-            return read_qc(self.root / "qc.csv")
+            return read_qc(path)
         except UsageError as error:
             raise StoreError(f"{error}; build the store again") from error
 

@@ -176,7 +176,8 @@ def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
         last: dict[str, Any] = {}
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):  # a kill may have cut the last line
-                last |= json.loads(line)
+                found = json.loads(line)
+                last |= found if isinstance(found, dict) else {}
         facts[f"{log.parent.name}, unfinished"] = (
             f"logged to step {last.get('step', 0)} of {last.get('total_steps', '?')}"
         )

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ich25d.cli.app import app
+from ich25d.errors import UsageError
 
 
 @pytest.mark.parametrize("command", ["synth", "demo", "build-studies"])
@@ -16,3 +17,12 @@ def test_seeds_are_not_negative(tmp_path: Path, command: str) -> None:
     assert found.exit_code == 2
     assert "--seed" in found.output
     assert not (tmp_path / "out").exists()
+
+
+def test_report_and_csv_want_folders_of_their_own(tmp_path: Path) -> None:
+    """Both write a qc.csv: a run that was killed between the two couldn't go on."""
+    words = ["predict", "in", "--model", "run", "--out", str(tmp_path / "s.csv"), "--report", str(tmp_path)]
+    found = CliRunner().invoke(app, words)
+
+    assert isinstance(found.exception, UsageError)
+    assert "--report must be another folder than the CSV's" in str(found.exception)

@@ -134,6 +134,7 @@ def test_nobody_elses_files_are_replaced(toy_store: Path, recipe: Recipe, tmp_pa
 def test_our_own_recipe_beside_somebodys_report_is_not_a_run(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
     """A recipe as a run spells it claims the folder only where nothing is in it that a run makes later."""
     (tmp_path / "config.toml").write_text(write_recipe(recipe))
+    (tmp_path / ".DS_Store").write_bytes(b"a desktop's own")
     assert owner_of(tmp_path) == "begun"
     (tmp_path / "report.html").write_text("mine")
 

@@ -315,3 +315,31 @@ def test_ids_that_hardly_meet_are_refused(table: pd.DataFrame, files: tuple[Path
     (tmp_path / "other.csv").write_text("\n".join([*text[:19], *(line.replace("ID_", "id-") for line in text[19:])]))
     with pytest.raises(UsageError, match=r"of the same images \(got 3 in both, of 96 images"):
         join(csv, tmp_path / "other.csv")
+
+
+def test_probabilities_of_series_go_by_their_images_not_by_their_names(
+    table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """A store that holds more may call a series what these predictions call another."""
+    _, parquet, labels = files
+    names = sorted(set(table["series_id"]))
+    turned = dict(zip(names, [*names[1:], names[0]], strict=True))
+    series = pd.DataFrame({"series_id": names, **{label: np.linspace(0.1, 0.9, len(names)) for label in LABELS}})
+    series.to_csv(parquet.with_name("studies.csv"), index=False)
+    table.assign(series_id=table["series_id"].map(turned)).to_csv(tmp_path / "other.csv", index=False)
+    plain, other = join(parquet, labels), join(parquet, labels, tmp_path / "other.csv")
+
+    of_plain = dict(zip(plain.series_id, plain.series_probability[:, 0], strict=True))
+    assert dict(zip(other.series_id, other.series_probability[:, 0], strict=True)) == {
+        turned[name]: value for name, value in of_plain.items()
+    }
+
+
+def test_a_table_beside_that_nobody_named_stops_nothing(files: tuple[Path, Path, Path]) -> None:
+    """It may be another tool's, and say nothing of series and patients."""
+    csv, _, labels = files
+    pd.DataFrame({"image_id": ["a"], "score": [1.0]}).to_parquet(csv.with_name("predictions.parquet"))
+    found = join(csv, labels)
+
+    assert found.resampled == "image"
+    assert any(text.startswith("not used: a table of slices must hold image_id") for text in found.remarks)

@@ -287,15 +287,14 @@ def test_ids_that_no_submission_can_hold(tmp_path: Path, image_id: str) -> None:
 
 
 def test_an_image_called_by_its_path_is_held_to_the_same(tmp_path: Path) -> None:
-    """An empty id is the picture's name; the rule is DICOM's own."""
+    """An empty id is the picture's name, but for what no id may hold."""
     rows = rows_of("a", n=2, series="s")
     rows[0] |= {"image_id": None, "path": "in/b.png"}
     rows[1] |= {"image_id": None, "path": "in/slice 1.png"}
 
     planned = plan(tmp_path, rows)
 
-    assert list(itertools.chain.from_iterable(series.image_ids for series in planned.series)) == ["b"]
-    assert [row.code for row in planned.qc if row.level == "slice"] == ["BAD_UID"]
+    assert list(itertools.chain.from_iterable(series.image_ids for series in planned.series)) == ["b", "slice_1"]
 
 
 def test_ids_that_end_as_files_do_keep_their_labels(tmp_path: Path) -> None:
@@ -306,3 +305,27 @@ def test_ids_that_end_as_files_do_keep_their_labels(tmp_path: Path) -> None:
 
     assert all(label is not None for series in planned.series for label in series.labels)
     assert not any(name.endswith(".dcm") for series in planned.series for name in series.image_ids)
+
+
+@pytest.mark.parametrize("spelled", ["{}", "[np.float64({})]"], ids=["plain", "as NumPy prints it"])
+def test_a_position_over_several_columns_of_fastai(tmp_path: Path, spelled: str) -> None:
+    """Its first number stands under the attribute's own name, the others under that and 1, 2."""
+    rows = rows_of("a", series="s")
+    for index, row in enumerate(rows):
+        del row["position"]
+        row |= {"ImagePositionPatient": spelled.format(-125.0), "ImagePositionPatient1": -120.5}
+        row |= {"ImagePositionPatient2": 30 - 5.0 * index, "ImageOrientationPatient": spelled.format(1)}
+        row |= {f"ImageOrientationPatient{place}": value for place, value in enumerate((0, 0, 0, 1, 0), 1)}
+
+    (series,) = plan(tmp_path, rows).series
+
+    assert series.image_ids == ("a_3", "a_2", "a_1", "a_0")
+    assert series.slice_position_mm == (15, 20, 25, 30)
+    assert series.order_key == "position"
+
+
+def test_a_size_that_was_rounded_twice_is_one() -> None:
+    """Rows and columns as they were written; two sizes aren't one."""
+    assert spacing_of("[0.488281, 0.48828]") == 0.488281
+    with pytest.raises(ValueError, match="^$|number"):
+        spacing_of("[0.4, 0.5]")

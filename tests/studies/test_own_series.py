@@ -89,3 +89,31 @@ def test_series_of_two_tables_may_be_called_alike(tmp_path: Path) -> None:
     assert [(one.series_id, one.image_ids[0]) for one in plan.series] == [("1", "a0"), ("1@2", "b0")]
     assert (plan.n_seen, plan.n_refused) == (2 * N, 0)
     assert [row.series_id for row in plan.qc if row.code == "DUP_SERIES_UID"] == ["1@2"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_copy_under_another_patients_name_tears_no_scan_apart(tmp_path: Path, order: int) -> None:
+    """Part of a scan lies there twice, once pseudonymised: it's one scan, whatever is read first."""
+    ids = _write(tmp_path / "a", 1, study="1.8", patient="ID_aaaaaaaa")
+    _write(tmp_path / "b", 1, study="1.8", patient="ID_bbbbbbbb")
+    for name in ids[3:]:
+        (tmp_path / "b" / f"{name}.dcm").unlink()
+    plan = make_plan([tmp_path / "a", tmp_path / "b"][::order])
+
+    assert [(one.series_id, one.patient_id, one.image_ids) for one in plan.series] == [
+        ("1.2.3", "ID_aaaaaaaa", tuple(ids))
+    ]
+    assert [row.code for row in plan.qc if row.code.startswith("DUP")] == ["DUP_UID_SAME"] * 3
+
+
+def test_what_is_said_of_a_series_that_is_left_out_sticks_to_none(tmp_path: Path) -> None:
+    """A table's series with an image that is there already goes; its remarks don't pass to the one of that name."""
+    ids = _write(tmp_path / "in", 1, study="1.8", patient="ID_aaaaaaaa", series="1")
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((16, 16), 40, dtype=np.uint8))
+    rows = [f"{name},0.png,1,{rank},brain" for rank, name in enumerate((ids[0], "x", "y"))]
+    (tmp_path / "images.csv").write_text("\n".join(["image_id,path,series,index,windows", *rows]) + "\n")
+    plan = make_plan((tmp_path / "in",), (), (tmp_path / "images.csv",))
+
+    assert [one.image_ids for one in plan.series] == [tuple(ids)]
+    assert not [row for row in plan.qc if row.level == "series" and row.code.startswith("ORDER")]
+    assert plan.n_refused == 3

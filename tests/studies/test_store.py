@@ -46,6 +46,12 @@ def test_slices_come_in_the_order_asked_for(store, indices):
     np.testing.assert_array_equal(store.hu("ID_0000000001", indices), whole[np.array(indices, dtype=int)])
 
 
+def test_an_array_of_indices_works_too(store):
+    """As NumPy users ask."""
+    series_id = store.series["series_id"].iloc[0]
+    np.testing.assert_array_equal(store.hu(series_id, np.array([3, 1])), store.hu(series_id, [3, 1]))
+
+
 def test_python_slices_work_too(store):
     """Python slices work too."""
     whole = store.hu("ID_0000000002")

@@ -80,3 +80,22 @@ def test_a_copy_with_other_pixels_is_not_called_one_that_is_used(tmp_path: Path)
     assert (built.n_seen, built.n_used, built.n_refused) == (4, 2, 2)
     assert built.refusals == {"DUP_UID_DIFF": 2}
     assert sorted(qc.loc[qc["code"] == "DUP_UID_DIFF", "source"]) == ["1.dcm", "copy.zip::1.dcm"]
+
+
+def test_a_label_that_was_refused_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
+    """The label table knows the image and contradicts itself: nobody knows better."""
+    table = _images(tmp_path / "in", ["ID_0000000a", "ID_0000000b"], labels={})
+    (tmp_path / "labels.csv").write_text("image_id," + ",".join(LABELS) + "\n0_0,0,0,0,0,7,1\n0_1,0,0,0,0,1,1\n")
+    build_studies(
+        (),
+        tmp_path / "store",
+        images=(table,),
+        labels=tmp_path / "labels.csv",
+        size=32,
+        crop="none",
+        folds=2,
+        workers=1,
+    )
+    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet").set_index("image_id")
+
+    assert slices["any"].isna().to_dict() == {"0_0": True, "0_1": False, "1_0": False, "1_1": False}
