@@ -66,13 +66,16 @@ def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tup
         except UsageError as error:  # nobody named it
             remarks.append(f"not used: {error}")
     found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
+    of_studies: dict[str, int] = {}
     for one in tables:
         for name, column in one.reindex(table.index).items():
             told = column.fillna("").astype(str)
             before, now = int((found[name] != "").sum()), int((told != "").sum())
+            if studies is not None and one is tables[0]:
+                of_studies[str(name)] = now
             if now > before:
                 found[name] = told
-                if before and studies is not None:
+                if before and before == of_studies.get(str(name)):
                     said = f"--studies names the {name} of {before} images, the predictions that of {now}"
                     remarks.append(f"{said}: theirs are taken")
     named = next((one["series_id"] for one in tables[::-1] if "series_id" in one), None)
@@ -173,14 +176,9 @@ def _read_series(path: Path) -> pd.DataFrame:
         raise SubmissionError(
             f"studies.csv must hold series_id and the six labels as numbers (got others) in {path}"
         ) from error
-    _check_range(table, path)
-    return table
-
-
-def _check_range(table: pd.DataFrame, path: Path) -> None:
-    wrong = first_wrong(table.index.tolist(), table[list(LABELS)].to_numpy(dtype=np.float64))
-    if wrong:
+    if wrong := first_wrong(table.index.tolist(), table.to_numpy(dtype=np.float64)):
         raise SubmissionError(f"probabilities must lie in 0 to 1 (got {wrong}) in {path}")
+    return table
 
 
 def first_wrong(ids: Sequence[object], probability: npt.NDArray[np.float64]) -> str:

@@ -73,16 +73,14 @@ def _without_copies(ids: Mapping[Scan, set[str]]) -> list[list[Scan]]:
     Returns:
         The groups by study and smallest image id: not by patient, as the pseudonyms of two calls differ.
     """
-    groups: dict[tuple[str, str], list[Scan]] = {}
+    # Study by study: an anonymiser may have given one UID to the series of thousands.
+    by_study: defaultdict[str, dict[str, list[Scan]]] = defaultdict(dict)
     for scan in sorted(ids, key=lambda scan: (scan.study_id, min(ids[scan]), len(ids[scan]))):
-        at = {
-            place
-            for place, group in groups.items()
-            if place[0] == scan.study_id and any(not ids[scan].isdisjoint(ids[other]) for other in group)
-        }
-        place = min(at, default=(scan.study_id, min(ids[scan])))
-        groups[place] = [*(other for one in sorted(at) for other in groups.pop(one)), scan]
-    return [groups[place] for place in sorted(groups)]
+        groups = by_study[scan.study_id]
+        at = [first for first, group in groups.items() if any(not ids[scan].isdisjoint(ids[other]) for other in group)]
+        first = min(at, default=min(ids[scan]))
+        groups[first] = [*(other for one in sorted(at) for other in groups.pop(one)), scan]
+    return [by_study[study][first] for study in sorted(by_study) for first in sorted(by_study[study])]
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

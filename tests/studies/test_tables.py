@@ -11,6 +11,7 @@ import pytest
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import dicom_bytes
 from ich25d.studies.build import build_studies
+from ich25d.studies.build_summary import BuildSummary
 
 GREY = (np.arange(1024) % 251).astype(np.uint8).reshape(32, 32)
 
@@ -27,6 +28,13 @@ def _images(folder: Path, patients: list[str], *, labels: dict[str, int] | None 
             rows.append(f"{number}_{index},{name},study{number},{patient},{5 * index},brain{values}")
     (folder / "images.csv").write_text("\n".join(rows) + "\n")
     return folder / "images.csv"
+
+
+def _labelled(folder: Path, table: Path) -> tuple[BuildSummary, pd.DataFrame]:
+    """Build a store of a table of images with `labels.csv`; return what was said, and its slices by image id."""
+    options = {"labels": folder / "labels.csv", "size": 32, "crop": "none", "folds": 2, "workers": 1}
+    built = build_studies((), folder / "store", images=(table,), **options)
+    return built, pd.read_parquet(folder / "store" / "slices.parquet").set_index("image_id")
 
 
 @pytest.mark.parametrize(("n_own", "together"), [(6, True), (7, False)])
@@ -48,17 +56,7 @@ def test_a_label_table_is_taken_before_the_images_own(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "image_id," + ",".join(LABELS) + "\n" + "".join(f"0_{index},0,0,0,0,1,1\n" for index in range(2))
     )
-    built = build_studies(
-        (),
-        tmp_path / "store",
-        images=(table,),
-        labels=tmp_path / "labels.csv",
-        size=32,
-        crop="none",
-        folds=2,
-        workers=1,
-    )
-    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet").set_index("image_id")
+    built, slices = _labelled(tmp_path, table)
 
     assert slices["subdural"].to_dict() == {"0_0": 1, "0_1": 1, "1_0": 0, "1_1": 0}
     assert (built.remarks["L_REPLACED"], built.remarks["NO_LABEL"]) == (2, 0)
@@ -86,16 +84,6 @@ def test_a_label_that_was_refused_is_not_taken_from_elsewhere(tmp_path: Path) ->
     """The label table knows the image and contradicts itself: nobody knows better."""
     table = _images(tmp_path / "in", ["ID_0000000a", "ID_0000000b"], labels={})
     (tmp_path / "labels.csv").write_text("image_id," + ",".join(LABELS) + "\n0_0,0,0,0,0,7,1\n0_1,0,0,0,0,1,1\n")
-    build_studies(
-        (),
-        tmp_path / "store",
-        images=(table,),
-        labels=tmp_path / "labels.csv",
-        size=32,
-        crop="none",
-        folds=2,
-        workers=1,
-    )
-    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet").set_index("image_id")
+    _, slices = _labelled(tmp_path, table)
 
     assert slices["any"].isna().to_dict() == {"0_0": True, "0_1": False, "1_0": False, "1_1": False}
