@@ -21,18 +21,18 @@ from scipy.stats import rankdata
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.paint import paint, truth_masks
 from ich25d.bleeds.plan import plan_bleeds
-from ich25d.explain.api import Explanation, explain_series
+from ich25d.explain.explanation import Explanation, explain_series
 from ich25d.explain.finding import side_of, slice_thickness_mm
 from ich25d.explain.lesion import density
 from ich25d.labels import ANY_INDEX, LABELS, SUBTYPES
 from ich25d.phantom.head import make_head
 from ich25d.predict.jobs import array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
-from ich25d.sequence.run import LoadedSequence, load_sequence
+from ich25d.sequence.model_directory import LoadedSequence, load_sequence
 from ich25d.slabs.painting import store_spacing_mm
-from ich25d.studies.headbox import Box
-from ich25d.studies.store import StudyStore
-from ich25d.studies.volume import fit_box, fit_slice, read_series
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.volumes.headbox import Box
+from ich25d.studies.volumes.volume import fit_box, fit_slice, read_series
 
 NEAR_MM = 10.0
 

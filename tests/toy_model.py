@@ -8,7 +8,7 @@ import torch
 
 from ich25d.config import EncoderConfig, Recipe, SlabConfig
 from ich25d.encoder.model import normalisation
-from ich25d.encoder.run import add_fold, export_weights
+from ich25d.encoder.model_directory import add_fold, export_weights
 from ich25d.encoder.weights import build_encoder
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.recipes import write_recipe

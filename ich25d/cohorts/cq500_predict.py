@@ -10,20 +10,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.cohorts.cases import ABSENT, ALL_REFUSED, JUDGED, UNREADABLE, Case, counted
+from ich25d.cohorts.main_series import broken_rules, choose_main, thickness_of
 from ich25d.cohorts.reads import name_in
 from ich25d.errors import UsageError
 from ich25d.files import claim_folder, replacing
 from ich25d.labels import LABELS
+from ich25d.predict.finished_series import Part, kept_parts
 from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Jobs, find_jobs, fingerprint
 from ich25d.predict.network import Network
-from ich25d.predict.parts import Part, kept_parts
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.progress import bar, remark
-from ich25d.studies.main_series import broken_rules, choose_main, thickness_of
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, is_refused, safe_cell, write_qc
-from ich25d.studies.series_plan import SeriesPlan
+from ich25d.studies.series.series_plan import SeriesPlan
 
 STUDIES_FILE, CHOICE_FILE, QC_FILE = "predictions.csv", "series.csv", "qc.csv"
 

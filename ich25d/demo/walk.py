@@ -19,7 +19,7 @@ from ich25d.sequence.train import train_rnn
 from ich25d.studies.build import build_studies
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.plan import make_plan
-from ich25d.studies.volume import read_series
+from ich25d.studies.volumes.volume import read_series
 from ich25d.view.figure import draw_study
 from ich25d.view.report.writer import ReportWriter
 

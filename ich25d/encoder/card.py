@@ -20,9 +20,9 @@ from ich25d.encoder.card_parts import (
     threshold_tables,
     training_text,
 )
-from ich25d.encoder.run import Run
+from ich25d.encoder.model_directory import Run
 from ich25d.labels import LABELS
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.card import Cell, begin_card, end_card, table, with_interval
 from ich25d.training.intervals import bootstrap_interval, replicates_for

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ich25d.config import NAMED_WINDOWS, Recipe, WindowConfig
-from ich25d.encoder.run import Run
+from ich25d.encoder.model_directory import Run
 from ich25d.labels import LABELS
 from ich25d.studies.reasons import reasons_of
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Card, Cell, bullets, duration, table
 from ich25d.training.runlog import read_log
 from ich25d.training.thresholds import POINTS

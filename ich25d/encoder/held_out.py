@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.config import CalibrationConfig, matches
-from ich25d.encoder.run import Run
+from ich25d.encoder.model_directory import Run
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
-from ich25d.studies.series_target import series_targets
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
+from ich25d.training.series_target import series_targets
 from ich25d.training.thresholds import choose_thresholds
 
 

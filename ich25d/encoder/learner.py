@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from ich25d.config import Recipe, TrainConfig
+from ich25d.encoder.fold_rows import Rows
 from ich25d.encoder.model import SlabEncoder
-from ich25d.encoder.rows import Rows
 from ich25d.encoder.weights import build_encoder
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule

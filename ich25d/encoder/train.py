@@ -14,12 +14,12 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
-from ich25d.encoder.claim import owner_of, refuse_other_recipe, refuse_other_store
-from ich25d.encoder.fold import FoldTraining
+from ich25d.encoder.fold_rows import data_digest, folds_of
+from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.held_out import calibration_of, counts_of, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
-from ich25d.encoder.rows import data_digest, folds_of
-from ich25d.encoder.run import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, add_fold, read_run, set_decision
+from ich25d.encoder.model_directory import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, add_fold, read_run, set_decision
+from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
 from ich25d.encoder.summary import CnnSummary, summarise
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
@@ -28,13 +28,13 @@ from ich25d.progress import remark, set_quiet
 from ich25d.recipes import write_recipe
 from ich25d.slabs.anatomies import MEMORY_BYTES
 from ich25d.slabs.painting import Painter
-from ich25d.studies.store import StudyStore
-from ich25d.training.board import board, check_board
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.interrupt import Interrupted, asked_to_stop
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import Processes, joined
-from ich25d.training.report import reporter
+from ich25d.training.progress_page import reporter
+from ich25d.training.tensorboard_log import board, check_board
 
 _SECTIONS = ("slab", "augment", "encoder", "train")
 """Sections of a recipe that decide what a CNN becomes."""

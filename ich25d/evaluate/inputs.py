@@ -15,7 +15,7 @@ from ich25d.labels import LABELS
 from ich25d.progress import many
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
-from ich25d.studies.series_target import series_targets
+from ich25d.training.series_target import series_targets
 from ich25d.training.thresholds import RULES, Thresholds, read_thresholds
 
 _LEAST_MATCH = 0.1

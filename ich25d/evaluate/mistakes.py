@@ -11,7 +11,7 @@ from ich25d.config import NAMED_WINDOWS
 from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.picture import gallery, picture
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 SHOWN = 6
 """Pictures of each kind a label."""

@@ -10,7 +10,7 @@ from ich25d.evaluate.figures import figures_of
 from ich25d.evaluate.page import evaluation_page
 from ich25d.evaluate.paper import Paper
 from ich25d.evaluate.tables import tables_of, write_tables
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 FILES = PAGE_FILE, SCORES_FILE, TEXT_FILE = "index.html", "evaluation.json", "evaluation.txt"
 QC_FILE, TABLES_FOLDER, FIGURES_FOLDER = "qc.csv", "tables", "figures"

@@ -14,7 +14,7 @@ from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
 from ich25d.pages.table import table
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL
 from ich25d.training.thresholds import POINTS
 

@@ -23,7 +23,7 @@ from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.studies.qc import count_refused, write_qc
 from ich25d.studies.reasons import reasons_of
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.thresholds import Thresholds
 

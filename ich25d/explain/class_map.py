@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ich25d.encoder.run import LoadedEncoder
+from ich25d.encoder.model_directory import LoadedEncoder
 from ich25d.errors import UsageError
 from ich25d.labels import N_LABELS
 from ich25d.slabs.dataset import SlabBatch

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ich25d.explain.api import Explanation
+from ich25d.explain.explanation import Explanation
 from ich25d.explain.finding import Finding
 from ich25d.explain.point import OperatingPoint
 from ich25d.files import file_key, replacing, write_text

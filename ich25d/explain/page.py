@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ich25d.explain.api import HEAT_RULE, Explanation
+from ich25d.explain.explanation import HEAT_RULE, Explanation
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.output import Found
 from ich25d.explain.overlay import MONTAGE, montage, shown_slices

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.errors import UsageError
-from ich25d.explain.api import Explanation
-from ich25d.explain.model import explain_jobs
+from ich25d.explain.api import explain_jobs
+from ich25d.explain.explanation import Explanation
 from ich25d.explain.output import (
     FINDINGS_FILE,
     HEAT_FOLDER,
@@ -27,7 +27,7 @@ from ich25d.labels import LABELS
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import fingerprint
 from ich25d.progress import bar, many, remark
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, write_qc
 
 

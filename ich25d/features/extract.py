@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ich25d.config import FeaturesConfig
-from ich25d.encoder.run import LoadedEncoder, load_encoder, read_run
+from ich25d.encoder.model_directory import LoadedEncoder, load_encoder, read_run
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
 from ich25d.features.reading import PAINTED, Task, TaskReader, tasks_of
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
@@ -20,8 +20,8 @@ from ich25d.files import file_key
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import series_batches
-from ich25d.studies.store import StudyStore
-from ich25d.training.ahead import ahead
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.prefetch import ahead
 
 BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""

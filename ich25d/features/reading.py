@@ -14,7 +14,7 @@ from ich25d.config import FeaturesConfig, SlabConfig
 from ich25d.features.table import targets
 from ich25d.labels import LABELS
 from ich25d.slabs.painting import Painter
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 PAINTED = "~painted"
 """Between a series' id and the number of a copy of it with painted bleeds."""

@@ -18,16 +18,16 @@ import numpy.typing as npt
 
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
+from ich25d.predict.finished_series import Part
 from ich25d.predict.gather import without_doubles
 from ich25d.predict.jobs import Job, array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.output import flags_of
-from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs, predict_read
 from ich25d.predict.submission import write_submission
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow
-from ich25d.studies.volume import Crop
+from ich25d.studies.volumes.volume import Crop
 from ich25d.training.precision import choose_device
 
 Floats = npt.NDArray[np.float64]

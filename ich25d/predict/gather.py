@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ich25d.errors import UsageError
 from ich25d.predict.jobs import Job, Jobs, find_jobs
 from ich25d.predict.network import Network, load_network
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow
 from ich25d.training.precision import choose_device
 

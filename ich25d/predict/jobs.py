@@ -16,9 +16,9 @@ from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there
 from ich25d.studies.plan import make_plan
 from ich25d.studies.qc import QcRow
-from ich25d.studies.series_plan import SeriesPlan
-from ich25d.studies.store import StudyStore
-from ich25d.studies.volume import Crop, read_series
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.volumes.volume import Crop, read_series
 
 
 @dataclass(frozen=True, slots=True, eq=False)

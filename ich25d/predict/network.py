@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from scipy.special import expit
 
-from ich25d.encoder.run import CONFIG_FILE, MODEL_FILE, LoadedEncoder, Run, load_encoder, read_run
-from ich25d.encoder.run import KIND as ENCODER_KIND
+from ich25d.encoder.model_directory import CONFIG_FILE, MODEL_FILE, LoadedEncoder, Run, load_encoder, read_run
+from ich25d.encoder.model_directory import KIND as ENCODER_KIND
 from ich25d.errors import ModelError
 from ich25d.features.extract import AtOnce, embed_series
 from ich25d.recipes import read_recipe
-from ich25d.sequence.run import KIND as SEQUENCE_KIND
-from ich25d.sequence.run import LoadedSequence, SequencePrediction, load_sequence
+from ich25d.sequence.model_directory import KIND as SEQUENCE_KIND
+from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, load_sequence
 from ich25d.training.calibration import Calibration
 
 Floats = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ import pandas as pd
 
 from ich25d.files import replacing
 from ich25d.labels import LABELS
-from ich25d.predict.beside import QC_FILE, SERIES_FILE, write_slices
+from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import Job
-from ich25d.predict.parts import Part
+from ich25d.predict.output_folder import QC_FILE, SERIES_FILE, write_slices
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc

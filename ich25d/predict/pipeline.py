@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
+from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import Job, Read, StoredSeries, read_job
 from ich25d.predict.network import Network
-from ich25d.predict.parts import Part
 from ich25d.studies.pool import map_series, n_workers
 from ich25d.studies.qc import QcRow
-from ich25d.studies.rescue import limit_s, lost_rows, rescue
-from ich25d.studies.volume import Crop
-from ich25d.training.ahead import ahead
+from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
+from ich25d.studies.volumes.volume import Crop
+from ich25d.training.prefetch import ahead
 
 AHEAD = 2
 """Series that wait, read, for the network."""

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ich25d.predict.beside import check_out
+from ich25d.predict.finished_series import Part, Parts, kept_parts
 from ich25d.predict.gather import gather
 from ich25d.predict.jobs import Job, Read, fingerprint
 from ich25d.predict.network import Network
 from ich25d.predict.output import Written, write_outputs
-from ich25d.predict.parts import Part, Parts, kept_parts
+from ich25d.predict.output_folder import check_out
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import bar, many, remark
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, settled
 
 

@@ -15,9 +15,9 @@ from ich25d.encoder.card_parts import (
     threshold_tables,
     training_text,
 )
-from ich25d.encoder.run import read_run
+from ich25d.encoder.model_directory import read_run
 from ich25d.labels import LABELS
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Cell, begin_card, bullets, duration, end_card, table, with_interval
 
 

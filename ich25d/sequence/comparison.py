@@ -18,11 +18,11 @@ from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
 from ich25d.sequence.aggregate import SeriesRule
 from ich25d.sequence.blend import LabelBlend
 from ich25d.sequence.refinement import HeldOut, Refinement, fit_refinement, matching
-from ich25d.studies.series_target import series_target
 from ich25d.training.calibration import enforce_any
 from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import auc, average_precision, case_losses
 from ich25d.training.ranking import ratio
+from ich25d.training.series_target import series_target
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from ich25d.config import SequenceConfig
 from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
-from ich25d.sequence.standard import Standard
-from ich25d.studies.series_target import series_target
+from ich25d.sequence.standardisation import Standard
+from ich25d.training.series_target import series_target
 
 USUAL_GAP_MM = 5.0
 """Gap assumed between slices of unknown position."""

@@ -12,13 +12,13 @@ from ich25d.labels import N_LABELS
 from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate, reverse
 from ich25d.sequence.model import SequenceModel
-from ich25d.training.ahead import ahead
+from ich25d.training.epoch_order import epoch_order, steps_in_epoch
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.optim import make_optimizer, parameter_groups
-from ich25d.training.order import epoch_order, steps_in_epoch
 from ich25d.training.precision import Precision
+from ich25d.training.prefetch import ahead
 from ich25d.training.prior import LabelCount, natural_shift
 
 _EMA_DECAY = 0.98

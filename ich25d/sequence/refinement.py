@@ -17,7 +17,7 @@ from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
 from ich25d.sequence.blend import Evidence, LabelBlend, fit_blend, fit_slope, towards_prevalence
 from ich25d.sequence.smoothing import SIGMAS_MM, smooth
-from ich25d.studies.series_target import series_target
+from ich25d.training.series_target import series_target
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,9 +12,9 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
-from ich25d.encoder.run import CONFIG_FILE as CNN_CONFIG_FILE
-from ich25d.encoder.run import MODEL_FILE as CNN_MODEL_FILE
-from ich25d.encoder.run import read_run
+from ich25d.encoder.model_directory import CONFIG_FILE as CNN_CONFIG_FILE
+from ich25d.encoder.model_directory import MODEL_FILE as CNN_MODEL_FILE
+from ich25d.encoder.model_directory import read_run
 from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
@@ -23,14 +23,12 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.card import write_rnn_card
-from ich25d.sequence.claim import check_run, features_digest, refuse_other_features
 from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
+from ich25d.sequence.comparison_text import comparison_json, comparison_lines
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
-from ich25d.sequence.fold import fingerprint_of, read_held_out, train_fold
-from ich25d.sequence.folds import Division, divide
-from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
-from ich25d.sequence.report import comparison_json, comparison_lines
-from ich25d.sequence.run import (
+from ich25d.sequence.division import Division, divide
+from ich25d.sequence.fold_training import fingerprint_of, read_held_out, train_fold
+from ich25d.sequence.model_directory import (
     CONFIG_FILE,
     ENCODER_FOLDER,
     FEATURES_FOLDER,
@@ -39,13 +37,15 @@ from ich25d.sequence.run import (
     MODEL_FILE,
     STATISTICS_FILE,
 )
-from ich25d.sequence.standard import measure
-from ich25d.studies.series_target import series_target
-from ich25d.studies.store import StudyStore
-from ich25d.training.board import board, check_board
+from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
+from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
+from ich25d.sequence.standardisation import measure
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import refuse_company
+from ich25d.training.series_target import series_target
+from ich25d.training.tensorboard_log import board, check_board
 from ich25d.training.thresholds import choose_thresholds
 
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from ich25d.config import AugmentConfig
-from ich25d.training.transfer import sent
+from ich25d.training.device_copy import sent
 
 _BANK = 1024
 """Side of the square of stored noise from which every slice takes a piece."""

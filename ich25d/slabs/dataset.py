@@ -13,7 +13,7 @@ from ich25d.config import SlabConfig
 from ich25d.labels import LABELS
 from ich25d.slabs.painting import Painter
 from ich25d.slabs.slab import neighbour_indices, sized
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import torch
 
 from ich25d.errors import Ich25dError, TrainingError
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.training.ahead import ahead
-from ich25d.training.memory import leave_cores_to_torch
+from ich25d.training.cpu_settings import leave_cores_to_torch
+from ich25d.training.prefetch import ahead
 
 _PREFETCH = 4
 """Batches read ahead, by each process."""

@@ -6,7 +6,7 @@ from ich25d.config import AugmentConfig, SlabConfig
 from ich25d.slabs.augment import augment as augment_slabs
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.slab import make_slabs, sized
-from ich25d.training.transfer import sent
+from ich25d.training.device_copy import sent
 
 
 def network_input(

@@ -19,7 +19,7 @@ from ich25d.bleeds.skull import estimate_pixel_mm
 from ich25d.files import file_key
 from ich25d.slabs.anatomies import MEMORY_BYTES, Anatomies
 from ich25d.slabs.augment import draw
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 
 class Painter:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ich25d.config import SlabConfig
 from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.slabs.window import FALLBACK_WINDOW, Window, resolve_windows, window_hu
-from ich25d.training.transfer import sent
+from ich25d.training.device_copy import sent
 
 HOLE_FACTOR = 2.0
 """A step of more than this many median gaps is a hole: what lies beyond isn't a neighbour."""

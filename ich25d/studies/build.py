@@ -19,20 +19,20 @@ from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there, replacing, sha256_file, write_json
 from ich25d.progress import bar, remark
 from ich25d.studies.build_summary import BuildSummary
-from ich25d.studies.claim import claimed, opened_notebook
+from ich25d.studies.headers.notebook import Done, Notebook
 from ich25d.studies.labelfile import read_labels
-from ich25d.studies.notebook import Done, Notebook
-from ich25d.studies.nothing import nothing_used
+from ich25d.studies.lock import claimed, opened_notebook
+from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
 from ich25d.studies.qc import QcRow, count_refused, settled, write_qc
-from ich25d.studies.reading import BYTES_PER_PX, build_all
-from ich25d.studies.series_plan import SeriesPlan
-from ich25d.studies.store import FORMAT, VERSION, read_marker
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.store_dir.store import FORMAT, VERSION, read_marker
+from ich25d.studies.store_dir.verify import seal
+from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.tables import Tables, check_match, make_tables
-from ich25d.studies.verify import seal
-from ich25d.studies.volume import Crop
-from ich25d.studies.volume_file import volume_path
+from ich25d.studies.volumes.read_many import BYTES_PER_PX, build_all
+from ich25d.studies.volumes.volume import Crop
 
 COMMIT_S = 5.0
 """So much work at most is done twice after a kill."""

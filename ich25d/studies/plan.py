@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ich25d.dicom.codes import is_refusal
-from ich25d.studies.dicom_images import plan_dicom
-from ich25d.studies.image_series import PlannedImages, plan_images
-from ich25d.studies.index import Indexed, Privacy
-from ich25d.studies.indexing import CHUNK, index_files
-from ich25d.studies.notebook import Notebook
-from ich25d.studies.own_series import free_name
+from ich25d.studies.headers.notebook import Notebook
+from ich25d.studies.headers.packed import Indexed, Privacy
+from ich25d.studies.headers.read_many import CHUNK, index_files
+from ich25d.studies.pictures.series import PlannedImages, plan_images
 from ich25d.studies.qc import NO_DICOM, QcRow
-from ich25d.studies.series_plan import SeriesPlan
-from ich25d.studies.source import Entry, Sources, list_entries
+from ich25d.studies.series.of_dicom import plan_dicom
+from ich25d.studies.series.own_series import free_name
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.sources.opened import Entry, Sources, list_entries
 
 _DOUBLE = "an image of the series is in an earlier source too; the earlier one is kept"
 _TAKEN = "a series of an earlier source has this name already"

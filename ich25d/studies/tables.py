@@ -9,9 +9,9 @@ import pandas as pd
 from ich25d.errors import LabelError
 from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
-from ich25d.studies.notebook import Done
+from ich25d.studies.headers.notebook import Done
 from ich25d.studies.qc import QcRow
-from ich25d.studies.volume import SLICE_COLUMNS
+from ich25d.studies.volumes.volume import SLICE_COLUMNS
 
 LEAST_MATCH = 0.5
 """Below this share of ids that meet, labels and images aren't of one data set."""

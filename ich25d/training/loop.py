@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ich25d.errors import TrainingError
-from ich25d.training.guard import guarded, mend, step_unless_lost
+from ich25d.training.device_copy import Expected, sent
 from ich25d.training.learner import Learner
+from ich25d.training.nonfinite_steps import guarded, mend, step_unless_lost
 from ich25d.training.optim import learning_rate, set_learning_rate
-from ich25d.training.transfer import Expected, sent
 
 B = TypeVar("B")
 

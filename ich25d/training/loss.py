@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from ich25d.labels import LABEL_WEIGHTS
-from ich25d.training.transfer import sent
+from ich25d.training.device_copy import sent
 
 
 def score_loss(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ich25d.errors import UsageError
-from ich25d.training.memory import keep_freed_memory, leave_cores_to_torch
+from ich25d.training.cpu_settings import keep_freed_memory, leave_cores_to_torch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

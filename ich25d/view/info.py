@@ -75,7 +75,7 @@ def describe(path: Path | None, *, verify: bool = False) -> Description:
         if verify:
             raise UsageError("--verify needs a study store or a model directory (got none)")
     elif (path / "store.json").is_file() or (path / "build.sqlite").is_file():
-        from ich25d.studies.store import StudyStore
+        from ich25d.studies.store_dir.store import StudyStore
 
         store = StudyStore.open(path)
         parts["study store"] = _store(store)

@@ -10,13 +10,13 @@ from torch import nn
 
 from ich25d.encoder.learner import make_learner, make_schedule
 from ich25d.encoder.model import build_backbone
-from ich25d.encoder.run import add_fold, encode, export_weights, load_encoder
+from ich25d.encoder.model_directory import add_fold, encode, export_weights, load_encoder
 from ich25d.encoder.train import describe
 from ich25d.recipes import read_recipe
 from ich25d.slabs.dataset import SlabBatch, SlabReader
 from ich25d.slabs.loading import batches
 from ich25d.slabs.network_input import network_input
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.loop import train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.processes import Processes

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ich25d.config import Recipe
-from ich25d.encoder.run import read_run
+from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.recipes import write_recipe
 

@@ -16,9 +16,9 @@ import torch
 
 from ich25d.config import Recipe
 from ich25d.encoder import train as train_module
-from ich25d.encoder.fold import FoldTraining
-from ich25d.encoder.rows import rows_of_fold
-from ich25d.encoder.run import load_encoder, read_run
+from ich25d.encoder.fold_rows import rows_of_fold
+from ich25d.encoder.fold_training import FoldTraining
+from ich25d.encoder.model_directory import load_encoder, read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.labels import LABELS
@@ -26,7 +26,7 @@ from ich25d.recipes import read_recipe
 from ich25d.slabs import painting
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.runlog import read_log
 
 

@@ -13,7 +13,7 @@ from ich25d.encoder.validate import predict_rows
 from ich25d.errors import TrainingError
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import SlabLoader
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.precision import Precision
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy_model import SIZE, head_hu, positions, write_model
 
-from ich25d.encoder.run import LoadedEncoder, load_encoder
+from ich25d.encoder.model_directory import LoadedEncoder, load_encoder
 from ich25d.errors import UsageError
 from ich25d.explain.class_map import as_planes, class_maps, evidence, stage_of, usable_strides
 from ich25d.slabs.dataset import SlabBatch, series_batches

@@ -11,8 +11,8 @@ from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, writ
 
 from ich25d import load_model
 from ich25d.errors import UsageError
-from ich25d.explain.api import explain_series, heat_thresholds
-from ich25d.explain.model import ExplainingModel
+from ich25d.explain.api import ExplainingModel
+from ich25d.explain.explanation import explain_series, heat_thresholds
 from ich25d.explain.run import explain
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import dicom_bytes

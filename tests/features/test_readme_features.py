@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ich25d.features.store import FeatureStore
-from ich25d.sequence.folds import divide
+from ich25d.sequence.division import divide
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

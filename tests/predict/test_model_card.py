@@ -10,9 +10,9 @@ from toy_walk import Walk
 
 from ich25d.config import CalibrationConfig
 from ich25d.encoder.held_out import calibration_of, read_held_out
-from ich25d.encoder.run import read_run
+from ich25d.encoder.model_directory import read_run
 from ich25d.labels import LABELS
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.metrics import mean_log_loss
 from ich25d.training.thresholds import POINTS, RULES

@@ -8,14 +8,14 @@ import pytest
 from toy_walk import N_SLICES, Walk, toy_hu
 
 from ich25d.predict import pipeline
+from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import array_job
 from ich25d.predict.network import load_network
-from ich25d.predict.parts import Part
 from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.run import predict
-from ich25d.studies import rescue
 from ich25d.studies.pool import TaskTimeoutError, WorkerLostError
-from ich25d.studies.volume_file import volume_path
+from ich25d.studies.store_dir.volume_file import volume_path
+from ich25d.studies.volumes import rescue
 from ich25d.training.precision import choose_device
 
 

@@ -15,11 +15,11 @@ from ich25d.errors import ConfigError, ModelError, UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Answers, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
+from ich25d.sequence.division import divide
 from ich25d.sequence.fit import painted_shift, refine, train_sequence_model
-from ich25d.sequence.fold import finished_entry, read_held_out
-from ich25d.sequence.folds import divide
-from ich25d.sequence.run import load_sequence, thin_strides
-from ich25d.sequence.standard import Standard, measure
+from ich25d.sequence.fold_training import finished_entry, read_held_out
+from ich25d.sequence.model_directory import load_sequence, thin_strides
+from ich25d.sequence.standardisation import Standard, measure
 from ich25d.sequence.train import RnnSummary, train_rnn
 from ich25d.training.metrics import auc, case_losses
 
@@ -139,7 +139,7 @@ def test_a_second_call_trains_nothing(trained: tuple[Path, Path, RnnSummary], mo
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("ich25d.sequence.fold.train_sequence_model", never)
+    monkeypatch.setattr("ich25d.sequence.fold_training.train_sequence_model", never)
     again = train_rnn(None, None, run, features=features, overrides=QUICK, device="cpu")
 
     assert again.to_dict() == summary.to_dict()

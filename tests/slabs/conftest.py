@@ -4,7 +4,7 @@ import pytest
 
 from ich25d.phantom.synth import synthesise
 from ich25d.studies.build import build_studies
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from ich25d.bleeds.anatomy import Anatomy
 from ich25d.slabs import anatomies, painting
 from ich25d.slabs.anatomies import Anatomies, from_bytes, to_bytes
 from ich25d.slabs.painting import Painter
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 
 def _series(store: StudyStore) -> list[str]:

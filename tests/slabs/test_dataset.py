@@ -11,7 +11,7 @@ from ich25d.slabs.loading import batches
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter, store_spacing_mm
 from ich25d.slabs.slab import sized
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 SLAB = SlabConfig(windows=("brain", "subdural"), neighbour_mm=5.0, size=48)
 

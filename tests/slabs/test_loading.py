@@ -18,7 +18,7 @@ from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
 from ich25d.slabs.painting import Painter
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 
 SLAB = SlabConfig(windows=("brain", "subdural"), neighbour_mm=5.0, size=48)
 PIPE_BYTES = 64 * 1024

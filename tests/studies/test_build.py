@@ -19,9 +19,9 @@ import pytest
 from ich25d.errors import LabelError, StoreError, UsageError
 from ich25d.labels import LABELS, row_id
 from ich25d.studies.build import build_studies
-from ich25d.studies.notebook import READER_VERSION
-from ich25d.studies.source import Sources
-from ich25d.studies.store import StudyStore
+from ich25d.studies.headers.notebook import READER_VERSION
+from ich25d.studies.sources.opened import Sources
+from ich25d.studies.store_dir.store import StudyStore
 
 
 def build(source: Path, out: Path, **options):

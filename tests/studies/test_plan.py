@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ich25d.dicom.header import Header, Remark
-from ich25d.studies.index import Indexed, Privacy, pack, pseudonym
+from ich25d.studies.headers.packed import Indexed, Privacy, pack, pseudonym
 from ich25d.studies.plan import make_plan
-from ich25d.studies.source import Entry
-from ich25d.studies.volume import read_series
+from ich25d.studies.sources.opened import Entry
+from ich25d.studies.volumes.volume import read_series
 
 PRIVACY = Privacy(b"0123456789abcdef", 1000.5)
 ENTRY = Entry(0, "a.dcm", 100, "1")

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from ich25d.errors import TrainingError
+from ich25d.training.device_copy import Expected
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.precision import Precision
-from ich25d.training.transfer import Expected
 
 CPU = torch.device("cpu")
 SCHEDULE = Schedule(total_steps=100, warmup_steps=2, lr=0.1, min_lr=0.0, accumulate=2, clip_norm=0.5)

@@ -14,12 +14,12 @@ from ich25d.errors import UsageError
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import SIGNED_EXPLICIT, UNSIGNED_IMPLICIT, dicom_bytes
 from ich25d.studies.build import build_studies
-from ich25d.studies.headbox import Box
-from ich25d.studies.header_table import kept_headers, read_headers
-from ich25d.studies.store import StudyStore
-from ich25d.studies.volume import fit_box, fit_slice
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.volumes.headbox import Box
+from ich25d.studies.volumes.volume import fit_box, fit_slice
 from ich25d.view.eda import pictures
 from ich25d.view.eda.attributes import attribute_table, find_outliers, number_rows
+from ich25d.view.eda.header_table import kept_headers, read_headers
 from ich25d.view.eda.rows import rows_of_store
 from ich25d.view.eda.run import explore
 from ich25d.view.eda.section_pictures import Gallery

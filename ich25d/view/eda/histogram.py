@@ -9,7 +9,7 @@ import pandas as pd
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.labels import ANY_INDEX
 from ich25d.progress import track
-from ich25d.studies.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.view.eda.counts import relative_position
 from ich25d.view.eda.rows import LabelRows
 

@@ -12,7 +12,7 @@ from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, to_hu
 from ich25d.slabs.dataset import SlabBatch, series_batches
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.window import window_hu
-from ich25d.studies.headbox import Box
+from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda.output import Line, Tile
 
 Grey = npt.NDArray[np.uint8]

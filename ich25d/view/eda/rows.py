@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.labels import LABELS
-from ich25d.studies.image_columns import COLUMN_KEYS
 from ich25d.studies.labelfile import IMAGE_ID_KEYS, wide_columns
+from ich25d.studies.pictures.columns import COLUMN_KEYS
 from ich25d.studies.table_file import column_key, read_table
 
 UNKNOWN = -1

@@ -86,9 +86,9 @@ def _explore_store(
     studies: Path, output: Output, labels: Path | None, sources: Sequence[Path], only: Sequence[str], workers: int
 ) -> EdaSummary:
     # Torch comes with the pictures; labels alone don't need it.
-    from ich25d.studies.header_table import kept_headers, read_headers
-    from ich25d.studies.store import StudyStore
+    from ich25d.studies.store_dir.store import StudyStore
     from ich25d.view.eda.attributes import attribute_table
+    from ich25d.view.eda.header_table import kept_headers, read_headers
     from ich25d.view.eda.histogram import count_hu
     from ich25d.view.eda.section_pictures import Gallery
     from ich25d.view.eda.section_series import add_attributes, add_hu, add_remarks, add_shortcut

@@ -12,13 +12,13 @@ from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page
-from ich25d.studies.headbox import Box
-from ich25d.studies.header_table import shown_source
 from ich25d.studies.qc import QcRow
-from ich25d.studies.source import Entry, Sources, list_entries
-from ich25d.studies.store import StudyStore
+from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda import pictures
 from ich25d.view.eda.examples import Example, examples_of, examples_without
+from ich25d.view.eda.header_table import shown_source
 from ich25d.view.eda.output import Line, Output, Tile
 from ich25d.view.eda.rows import LabelRows
 

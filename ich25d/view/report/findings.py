@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from ich25d.explain.api import HEAT_RULE
+from ich25d.explain.explanation import HEAT_RULE
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.point import NAMES
 from ich25d.labels import LABELS

@@ -20,7 +20,7 @@ from ich25d.slabs.window import window_hu
 from ich25d.view.report.curves import draw_curves
 from ich25d.view.report.findings import findings_note, findings_table
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
-from ich25d.view.report.points import chooser, point_data, verdict
+from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
 
 WINDOW_NAMES = {"brain": "Brain", "subdural": "Subdural", "soft": "Soft tissue", "bone": "Bone"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ich25d.predict.finished_series import kept_parts
 from ich25d.predict.gather import gather
-from ich25d.predict.parts import kept_parts
 from ich25d.predict.run import predict_all
 from ich25d.progress import many
 from ich25d.studies.qc import count_refused, settled

@@ -19,7 +19,7 @@ from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.view.report.findings import SHORT
 from ich25d.view.report.page import asset
-from ich25d.view.report.points import bits_of, chooser
+from ich25d.view.report.point_switch import bits_of, chooser
 
 STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": "Not flagged"}
 """What a row can be, in the order of urgency: a scan that nobody read comes before one that looked clear."""

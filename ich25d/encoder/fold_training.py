@@ -1,0 +1,299 @@
+"""Training of one fold: from its rows of the store to weights, log and out-of-fold logits."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ich25d.config import Recipe
+from ich25d.encoder.failure_messages import said_in_a_sentence
+from ich25d.encoder.fold_progress import Course, load_course, save_course
+from ich25d.encoder.fold_rows import rows_of_fold
+from ich25d.encoder.learner import make_learner, make_schedule, outline
+from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.model_directory import WEIGHTS_FILE, export_weights, load_weights
+from ich25d.encoder.validate import predict_rows, said, score, without_nan, worst_cases, write_logits
+from ich25d.files import sha256_file
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import bar, remark
+from ich25d.slabs.dataset import SlabBatch, SlabReader
+from ich25d.slabs.loading import SlabLoader
+from ich25d.slabs.network_input import network_input
+from ich25d.slabs.painting import Painter
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.device_copy import sent
+from ich25d.training.epoch_order import epoch_order, part_of_process, steps_in_epoch
+from ich25d.training.interrupt import Interrupted, until_stopped
+from ich25d.training.loop import StepReport, train_steps
+from ich25d.training.loss import score_loss
+from ich25d.training.precision import Precision
+from ich25d.training.prior import LabelCount, natural_shift
+from ich25d.training.processes import Processes
+from ich25d.training.runlog import LOG_FILE, Listener, RunLog
+
+SAVE_EVERY_S = 300.0
+"""Seconds of training that a power cut may cost."""
+
+_LOG_EVERY_STEPS = 50
+
+
+class FoldTraining:
+    """One fold's training.
+
+    Args:
+        store: The study store.
+        recipe: The recipe.
+        folder: `foldK/`.
+        fold: Number of the fold.
+        device: Where to train.
+        processes: This process among several.
+        painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies it found.
+        data_digest: What the store's labels and folds hash to; a checkpoint of other data is refused.
+        listeners: Told of every line of the log.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        fold: int,
+        device: torch.device,
+        processes: Processes,
+        painter: Painter | None,
+        data_digest: str,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        train = recipe.train
+        self._recipe, self._folder, self._fold = recipe, folder, fold
+        self._device, self._processes, self._digest = device, processes, data_digest
+        self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
+        reader = SlabReader(store, recipe.slab, painter)
+        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation)
+        self._loader = SlabLoader(reader, workers=train.loader_workers, device=device)
+        self._is_shifted = painter is not None or train.balanced
+        self._target = reader.target
+        self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
+        self.natural.add(torch.from_numpy(self._target[self.rows.train]))
+        self._learner, self._model = make_learner(
+            recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed
+        )
+        self._per_step = train.batch_size * train.accumulate * processes.count
+        self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
+        total = self.steps_per_epoch * train.epochs
+        self._schedule = make_schedule(train, total)
+        self._course = Course()
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass."""
+        return self._learner.precision
+
+    @property
+    def _last(self) -> Path:
+        return self._folder / "last.pt"
+
+    def run(self, stop: Callable[[], bool], *, resume: bool) -> dict[str, Any]:
+        """Train to the end, or until a signal; then write weights and out-of-fold logits.
+
+        Args:
+            stop: Says whether a signal asked to stop.
+            resume: Go on from `last.pt` where there is one.
+
+        Returns:
+            The fold's entry in `model.json`.
+
+        Raises:
+            Interrupted: A signal asked to stop; `last.pt` is written.
+            TrainingError: Numbers that aren't finite, no memory, or a checkpoint that doesn't fit.
+        """
+        resumed = resume and self._last.exists()
+        if resumed:
+            self._restore()
+        log_path = self._folder / LOG_FILE if self._processes.is_first else None
+        course, epochs, first = self._course, self._recipe.train.epochs, self._learner.step
+        log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None, self._listeners)
+        if not resumed:
+            log.write("begin", 0, **outline(self._recipe, self._learner, self._schedule, self._per_step, self.rows))
+        with self._loader, said_in_a_sentence(self._recipe, stop, self._save, self._processes):
+            while course.epoch < epochs:
+                self._epoch(log, stop)
+                self._save()
+                self._validate(log, stop)
+                course.epoch, course.step_in_epoch = course.epoch + 1, 0
+                course.loss_sum, course.loss_steps = 0.0, 0
+                self._save()
+            return self._finish(log, stop)
+
+    def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
+        """Do what is left of this pass."""
+        course, train = self._course, self._recipe.train
+        self._model.freeze(course.epoch < train.freeze_epochs)
+        wrapped = self._processes.wrap(self._model, self._device)
+        n_left = self.steps_per_epoch - course.step_in_epoch
+        saved = begun = time.monotonic()
+        before = course.seconds
+
+        def wishes() -> tuple[bool, bool]:
+            return stop(), time.monotonic() - saved > SAVE_EVERY_S
+
+        title = f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}"
+        with bar(title, self.steps_per_epoch * self._per_step, "slices") as advance:
+            advance(course.step_in_epoch * self._per_step)
+            reports = train_steps(
+                self._learner, self._batches(), self._loss, self._schedule,
+                n_steps=n_left, wrapped=wrapped, wishes=wishes,
+            )  # fmt: skip
+            for report in reports:
+                course.step_in_epoch += 1
+                course.seconds = before + time.monotonic() - begun
+                self._note(report, log)
+                advance(self._per_step, note=f"loss {course.loss_sum / max(1, course.loss_steps):.4f}")
+                if report.save or report.stop:
+                    self._save()
+                    saved = time.monotonic()
+                if report.stop:
+                    raise Interrupted
+
+    def _note(self, report: StepReport[SlabBatch], log: RunLog) -> None:
+        course, step = self._course, report.step
+        for batch in report.batches:
+            self.shown.add(batch.target)
+        if report.skipped:
+            images = self._store.slices["image_id"].iloc[np.concatenate([batch.row for batch in report.batches])]
+            log.write("skipped", step, loss=report.loss, images=list(images))
+            remark(f"fold {self._fold} step {step}: left out, its loss isn't finite")
+            return
+        course.loss_sum, course.loss_steps = course.loss_sum + report.loss, course.loss_steps + 1
+        if step % _LOG_EVERY_STEPS == 0:
+            log.write(
+                "step", step, epoch=course.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm,
+                lr=report.lr, slices_per_s=self._speed(),
+            )  # fmt: skip
+
+    def _speed(self) -> float:
+        return self._course.step_in_epoch * self._per_step / max(1e-9, self._course.seconds)
+
+    def _batches(self) -> Iterator[SlabBatch]:
+        """Read this process's batches of the pass, from the step that comes next."""
+        course, train = self._course, self._recipe.train
+        rows = self.rows.train
+        known_positive = np.nansum(self._target[rows], axis=1) > 0
+        order = epoch_order(
+            len(rows),
+            self.steps_per_epoch * self._per_step,
+            seed=self._seed,
+            epoch=course.epoch,
+            positive=known_positive if train.balanced else None,
+        )
+        mine = part_of_process(
+            rows[order], batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
+        )
+        done = course.step_in_epoch * train.batch_size * train.accumulate
+        return self._loader.batches(mine[done:], train.batch_size, epoch=course.epoch)
+
+    def _loss(self, model: nn.Module, batch: SlabBatch) -> torch.Tensor:
+        x_BCHW = network_input(  # noqa: N806  # axes as suffix
+            batch, self._recipe.slab, self._device,
+            augment=self._recipe.augment, seed=self._seed, epoch=self._course.epoch,
+        )  # fmt: skip
+        with self.precision.autocast(self._device):
+            logit_BL = model(x_BCHW)[1]  # noqa: N806
+        return score_loss(logit_BL, sent(batch.target, self._device))
+
+    def _shift(self) -> torch.Tensor:
+        """Return what turns the logits of labels as shown into those of labels as they are, shape (6,)."""
+        if not self._is_shifted:
+            return torch.zeros(N_LABELS, dtype=torch.float64)
+        shown = LabelCount(N_LABELS)
+        shown.positive, shown.known = self._counted()
+        return natural_shift(shown, self.natural)
+
+    def _counted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        positive, known = self._processes.sum_of_all(torch.stack([self.shown.positive, self.shown.known]), self._device)
+        return positive, known
+
+    def _validate(self, log: RunLog, stop: Callable[[], bool]) -> None:
+        """Score the averaged model on the held-out slices, and keep its weights if they are to be kept."""
+        course, train = self._course, self._recipe.train
+        self._processes.share_buffers(self._learner.averaged)
+        shift = self._shift()
+        loss = course.loss_sum / max(1, course.loss_steps)
+        found: dict[str, Any] = {}
+        worst: list[dict[str, Any]] = []
+        if len(self.rows.validated):
+            logit = self._predict(self._learner.averaged, self.rows.validated, "validation", stop) + shift.numpy()
+            found = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
+            worst = worst_cases(self._store.slices, self.rows.validated, logit, self._target)
+        log.write(
+            "epoch", self._learner.step, epoch=course.epoch + 1, loss=loss, validation=found,
+            logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),
+            seconds=course.seconds, slices_per_s=self._speed(), worst=worst,
+        )  # fmt: skip
+        remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {said(found)}"
+               f"; {self._speed():.1f} slices/s")  # fmt: skip
+        log_loss = float(found.get("log_loss", float("nan")))
+        if train.keep == "last" or not np.isfinite(log_loss) or log_loss < course.best_log_loss:
+            course.best_log_loss = (
+                min(course.best_log_loss, log_loss) if np.isfinite(log_loss) else course.best_log_loss
+            )
+            course.kept_epoch, course.kept_score = course.epoch + 1, found
+            if self._processes.is_first:
+                averaged: SlabEncoder = self._learner.averaged  # type: ignore[assignment]  # a copy of our model
+                export_weights(averaged, shift, self._folder / WEIGHTS_FILE)
+        course.seconds = 0.0
+
+    def _predict(
+        self, model: nn.Module, rows: npt.NDArray[np.int64], title: str, stop: Callable[[], bool]
+    ) -> npt.NDArray[np.float64]:
+        with bar(f"fold {self._fold} {title}", len(rows), "slices") as show:
+            advance = until_stopped(show, stop) if self._processes.count == 1 else show
+            return predict_rows(
+                model, self._loader, rows, self._recipe.slab, self._device,
+                batch_size=2 * self._recipe.train.batch_size, processes=self._processes, advance=advance,
+            )  # fmt: skip
+
+    def _finish(self, log: RunLog, stop: Callable[[], bool]) -> dict[str, Any]:
+        """Predict the held-out series with the weights on disk, and describe the fold."""
+        self._processes.wait()
+        path = self._folder / WEIGHTS_FILE
+        load_weights(self._model, path, None)
+        logit = self._predict(self._model, self.rows.held_out, "out of fold", stop)
+        if self._processes.is_first:
+            write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit)
+            log.write("end", self._learner.step, kept_epoch=self._course.kept_epoch)
+        natural = torch.sigmoid(self.natural.logit()).tolist()
+        shown = LabelCount(N_LABELS)
+        shown.positive, shown.known = self._counted()
+        self._processes.wait()
+        return {
+            "weights": f"{self._folder.name}/{WEIGHTS_FILE}",
+            "sha256": sha256_file(path),
+            "epoch": self._course.kept_epoch,
+            "validation": without_nan(self._course.kept_score),
+            "prior": natural,
+            "prior_shown": torch.sigmoid(shown.logit()).tolist(),
+            "n_slices": {"train": len(self.rows.train), "held_out": len(self.rows.held_out)},
+            "precision": self.precision.name,
+        }
+
+    def _save(self) -> None:
+        positive, known = self._counted()
+        if self._processes.is_first:
+            shown = {"positive": positive, "known": known}
+            save_course(
+                self._last, self._learner, self._course, shown, data=self._digest, processes=self._processes.count
+            )
+
+    def _restore(self) -> None:
+        self._course, shown = load_course(self._last, self._learner, data=self._digest, processes=self._processes.count)
+        if self._processes.is_first:  # the counts are sums over all processes: one of them takes them
+            self.shown.positive, self.shown.known = shown["positive"], shown["known"]
+        remark(f"fold {self._fold}: going on after step {self._learner.step}, in {self.precision.name} "
+               f"({self.precision.reason})")  # fmt: skip

@@ -1,0 +1,174 @@
+"""Whose a folder is, and what a run is held to: a training replaces nobody's files, has one store and one recipe."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ich25d.config import Recipe
+from ich25d.encoder.held_out import counts_of
+from ich25d.encoder.model_directory import CONFIG_FILE, KIND, MODEL_FILE, Run, read_run
+from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, cause_of
+from ich25d.labels import LABELS
+from ich25d.recipes import check_recipe, read_recipe, write_recipe
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.checkpoint import load_state
+from ich25d.training.runlog import LOG_FILE, read_log
+
+Owner = Literal["nobody", "encoder", "sequence", "begun", "other"]
+"""Whose a folder is: nobody's (absent or empty), a CNN's run, a sequence model's, a training's that hadn't learned
+anything yet, or somebody else's."""
+
+_FEATURES, _ANATOMIES, _BOARD = "features", ".anatomies", "tensorboard"
+
+
+def owner_of(folder: Path) -> Owner:
+    """Say whose a folder is, so that a training replaces nobody's `config.toml`, `report.html` or `MODEL_CARD.md`.
+
+    A finished run has a `model.json` that says its kind, one under way has its folds' logs and checkpoints beside a
+    recipe. One that was stopped before has the recipe as we spell it, and nothing else that we wouldn't have made
+    until then.
+
+    Args:
+        folder: What `--out` names.
+    """
+    if folder.exists() and not folder.is_dir():
+        return "other"
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    # A desktop's or a network disk's own files say nothing, nor does what a kill cut off.
+    there = {name for name in names if name == _ANATOMIES or not name.startswith(".")}
+    if not there:
+        return "nobody"
+    if MODEL_FILE in there:
+        return _kind_of(folder / MODEL_FILE)
+    if there == {_FEATURES}:  # a sequence model's recipe is written after its features
+        return "sequence"
+    return _owner_of_unfinished(folder, there)
+
+
+def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
+    try:
+        recipe = read_recipe(folder / CONFIG_FILE)
+    except ConfigError:
+        return "other"
+    logged = [log[0] for path in folder.glob(f"fold*/{LOG_FILE}") if (log := read_log(path))]
+    if any(folder.glob("fold*/last.pt")) or any(line.get("event") == "begin" for line in logged):
+        return "encoder"
+    if logged:
+        return "sequence"
+    ours = {CONFIG_FILE, _FEATURES, _ANATOMIES, _BOARD, *(path.name for path in folder.glob("fold*"))}
+    if there - ours or (folder / CONFIG_FILE).read_text(encoding="utf-8") != write_recipe(recipe):
+        return "other"
+    return "sequence" if _FEATURES in there else "begun"
+
+
+def _kind_of(path: Path) -> Owner:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return "other"
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return "encoder" if kind == KIND else "sequence" if kind == "sequence" else "other"
+
+
+def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> None:
+    """Hold a run to the recipe that it was begun with.
+
+    Args:
+        out: The model directory.
+        recipe: The recipe now.
+        sections: What of it decides what a model becomes.
+
+    Raises:
+        UsageError: A setting of these sections differs.
+    """
+    before = read_recipe(out / CONFIG_FILE)
+    # Through TOML and back, as the file was: a window may be a table in one and an object in the other.
+    now = check_recipe(
+        {section.name: dataclasses.asdict(getattr(recipe, section.name)) for section in dataclasses.fields(recipe)}, ""
+    )
+    names = [
+        f"{section}.{field.name}"
+        for section in sections
+        for field in dataclasses.fields(getattr(now, section))
+        if field.name != "loader_workers"
+        and getattr(getattr(before, section), field.name) != getattr(getattr(now, section), field.name)
+    ]
+    if names:
+        raise UsageError(
+            f"a model directory holds one recipe (got other values of {', '.join(names)}) in {out}; "
+            "choose another --out"
+        )
+
+
+def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
+    """Hold a run to the study store that it was begun with: its finished folds, and those under way.
+
+    With folds dealt otherwise a fold's network would be judged on what another one was trained on, and a series would
+    count twice; with other labels, calibration and thresholds would be fitted on what the networks never learned.
+
+    Args:
+        out: The model directory.
+        store: What is to be trained on now.
+        digest: Its hash (`data_digest`).
+
+    Raises:
+        UsageError: The run is of another store.
+    """
+    run = read_run(out) if (out / MODEL_FILE).exists() else None
+    if run is not None:
+        is_other = run.content.get("data", {}).get("digest", "") not in ("", digest)
+        # A run into which an older version put two stores says in its tables alone what the first one was.
+        if is_other or any(_holds_others(out, store, number) for number in run.folds):
+            raise _other_store(out, store, _difference(out, run, store))
+    finished = set() if run is None else {f"fold{number}" for number in run.folds}
+    for path in sorted(out.glob("fold*/last.pt")):
+        if path.parent.name in finished:
+            continue
+        with contextlib.suppress(TrainingError):  # unreadable: whoever goes on with that fold is told
+            if load_state(path).get("data", digest) != digest:
+                raise _other_store(out, store, f"other series, images, labels or folds than {path.parent.name}'s")
+
+
+def _other_store(out: Path, store: StudyStore, difference: str) -> UsageError:
+    return UsageError(
+        f"all folds of a model directory must be of the same study store (got another one, with {difference}, in "
+        f"{store.root}) in {out}; give the store that it was begun with, or choose another --out"
+    )
+
+
+def _difference(out: Path, run: Run, store: StudyStore) -> str:
+    """Name what differs between a run's store and this one, as far as `model.json` and the folds' tables tell."""
+    before, now = run.content.get("data", {}), counts_of(store)
+    found = [
+        f"{now[f'n_{name}']} {name} for {before[f'n_{name}']}"
+        for name in ("patients", "series", "slices")
+        if before.get(f"n_{name}", now[f"n_{name}"]) != now[f"n_{name}"]
+    ]
+    positive = {**now["positive_slices"], **before.get("positive_slices", {})}
+    labels = [name for name in LABELS if now["positive_slices"][name] != positive[name]]
+    if labels or now["n_labelled"] != before.get("n_labelled", now["n_labelled"]):
+        found.append(f"other labels ({', '.join(labels) or 'known ones'})")
+    folds = [number for number in run.folds if _holds_others(out, store, number)]
+    if folds:
+        found.append(f"other series in fold(s) {folds}")
+    return ", ".join(found) or "other labels of single slices, images or positions"
+
+
+def _holds_others(out: Path, store: StudyStore, fold: int) -> bool:
+    """Say whether a fold's table is of other series than the store has in that fold."""
+    path = out / f"fold{fold}" / "oof.parquet"
+    if not path.is_file():
+        return False
+    try:
+        before = pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"a fold's held-out logits must be readable (got {cause_of(error)}) in {path}; move fold{fold} away and "
+            "train it anew"
+        ) from error
+    return set(before) != set(store.series.loc[store.series["fold"] == fold, "series_id"].astype(str))

@@ -1,0 +1,276 @@
+"""The model directory of a sequence model: the one directory that prediction needs.
+
+RUN/  model.json              dimensions, blend, calibration, series rules, thresholds, SHA-256 of every file
+      config.toml             the resolved recipe
+      statistics.safetensors  mean and spread of every encoder's embeddings
+      foldK/                  weights.safetensors (all seeds), metrics.jsonl, oof.parquet, oof_series.parquet
+      encoder/                a copy of the CNN's model directory, without what only training needs
+      comparison.json         CNN alone, with smoothing, with the sequence model, on the same held-out patients
+      features/               the feature store that was trained on; prediction doesn't need it
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from ich25d.config import SequenceConfig
+from ich25d.encoder.model_directory import load_weights
+from ich25d.errors import Ich25dError, ModelError
+from ich25d.files import inside, sha256_file
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.sequence.dataset import SeriesItem, known_position_mm
+from ich25d.sequence.fit import refine
+from ich25d.sequence.model import SequenceModel
+from ich25d.sequence.refinement import Refinement
+from ich25d.sequence.standardisation import Standard
+from ich25d.training.calibration import enforce_any
+from ich25d.training.thresholds import Thresholds, read_thresholds
+
+FORMAT = 1
+KIND = "sequence"
+MODEL_FILE, CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE = (
+    "model.json", "config.toml", "statistics.safetensors", "weights.safetensors"
+)  # fmt: skip
+ENCODER_FOLDER, FEATURES_FOLDER = "encoder", "features"
+_MAX_JSON_BYTES = 16 * 1024**2
+_MAX_WIDTH, _MAX_LAYERS = 4096, 8
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SequencePrediction:
+    """What a run says of one series of n slices."""
+
+    encoder_probability: Floats
+    """Shape (n, 6): the encoders alone, folds and views averaged in logits, uncalibrated."""
+    probability: Floats
+    """Shape (n, 6), calibrated; `any` is at least the largest subtype."""
+    series_probability: Floats
+    """Shape (6,), of the whole series, calibrated; `any` is at least the largest subtype."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadedSequence:
+    """A sequence run, ready to use.
+
+    Prediction of a series: embed it with each encoder of `folds` (`load_encoder(encoder_folder, fold)`) in each of
+    `views`, stack to (F, V, n, ...), and call `predict`.
+    """
+
+    folder: Path
+    encoder_folder: Path | None
+    """The encoders' model directory inside the run; None for a run made from somebody's features."""
+    folds: tuple[int, ...]
+    """Encoders, in the order in which `predict` takes them; (-1,) for a run made from features of one encoder."""
+    views: tuple[str, ...]
+    """Versions of every slab, in the order in which `predict` takes them: `plain`, `flip` (left to right)."""
+    dim: int
+    """Length E of an embedding."""
+    models: tuple[SequenceModel, ...]
+    """Sequence models of all folds and seeds: each reads every encoder's embeddings."""
+    standard: Standard
+    base_logit: Floats
+    """Log odds of the labels in the training data, shape (6,)."""
+    gap_mm: float
+    """Median slice gap of the training data."""
+    refinement: Refinement
+    thresholds: dict[str, Thresholds]
+    """`slice` and `series`: thresholds by rule and label."""
+    device: torch.device
+    content: dict[str, Any]
+    """All of `model.json`."""
+
+    @property
+    def prior(self) -> Floats:
+        """Return the share of positive slices a label in the training data, shape (6,)."""
+        share: Floats = 1 / (1 + np.exp(-self.base_logit))
+        return share
+
+    def predict(
+        self,
+        embedding: Sequence[npt.NDArray[np.floating[Any]]] | npt.NDArray[np.floating[Any]],
+        encoder_logit: Sequence[npt.NDArray[np.floating[Any]]] | npt.NDArray[np.floating[Any]] | None,
+        slice_position_mm: npt.NDArray[np.float64],
+    ) -> SequencePrediction:
+        """Predict one series.
+
+        Args:
+            embedding: Shape (F, V, n, E): F encoders in the order of `folds`, V views in the order of `views`,
+                n slices in scan order.
+            encoder_logit: Shape (F, V, n, 6), the encoders' own; None for encoders without.
+            slice_position_mm: Shape (n,), mm, never falling; NaN where unknown.
+
+        Raises:
+            ModelError: The arrays don't have these shapes, or hold NaN.
+        """
+        position = np.asarray(slice_position_mm, dtype=np.float64)
+        n_slices = len(position)
+        shape = (len(self.folds), len(self.views), n_slices)
+        wide = np.stack([np.asarray(part, dtype=np.float32) for part in embedding])
+        said = np.broadcast_to(self.base_logit, (*shape, N_LABELS)) if encoder_logit is None else np.stack(
+            [np.asarray(part, dtype=np.float64) for part in encoder_logit]
+        )  # fmt: skip
+        if wide.shape != (*shape, self.dim) or said.shape != (*shape, N_LABELS) or n_slices == 0:
+            raise ModelError(
+                f"a series must come as embeddings of shape {(*shape, self.dim)} and logits of shape "
+                f"{(*shape, N_LABELS)} (got {wide.shape} and {said.shape}) for {self.folder}"
+            )
+        if not (np.isfinite(wide).all() and np.isfinite(said).all()):
+            raise ModelError(f"embeddings and logits must be finite (got NaN or infinity) for {self.folder}")
+        items = [
+            SeriesItem(
+                embedding=self.standard.apply(wide[number, view], encoder_key(fold)),
+                logit=said[number, view].astype(np.float32),
+                position_mm=known_position_mm(position).astype(np.float32),
+                target=np.full((n_slices, N_LABELS), np.nan, np.float32),
+            )
+            for number, fold in enumerate(self.folds)
+            for view in range(len(self.views))
+        ]
+        encoder_mean = said.mean(axis=(0, 1))
+        sequence_logit, head_logits = self._refine(items, position)
+        slice_logit = self.refinement.slice_logit(encoder_mean, sequence_logit, position)
+        # A thin series' slices count as often as a usual one's: each of the interleaved series is judged for itself.
+        whole = [
+            self.refinement.series_logit(slice_logit[first :: len(head_logits)], head_logit)
+            for first, head_logit in enumerate(head_logits)
+        ]
+        return SequencePrediction(
+            encoder_probability=_sigmoid(encoder_mean),
+            probability=enforce_any(_sigmoid(slice_logit)),
+            series_probability=enforce_any(_sigmoid(np.mean(whole, axis=0))),
+        )
+
+    def _refine(self, items: list[SeriesItem], position: Floats) -> tuple[Floats, list[Floats]]:
+        """Run the sequence models; a thin series is read as several interleaved ones of a usual gap."""
+        n_strides = thin_strides(position, self.gap_mm)
+        slices = np.zeros((len(position), N_LABELS))
+        heads = []
+        for first in range(n_strides):
+            rows = np.arange(first, len(position), n_strides)
+            slices[rows], head = refine(self.models, [item.take(rows) for item in items], device=self.device)
+            heads.append(head)
+        return slices, heads
+
+
+def thin_strides(slice_position_mm: Floats, gap_mm: float) -> int:
+    """Return into how many interleaved series a thin one is taken apart: those have about the gap of the training's.
+
+    A network that learned at 5 mm takes 0.6 mm slices for a head of half a metre.
+    """
+    if len(slice_position_mm) < 3 or not np.isfinite(slice_position_mm).all():
+        return 1
+    gap = (slice_position_mm[-1] - slice_position_mm[0]) / (len(slice_position_mm) - 1)
+    # From half the usual gap on: training's own dropped slices cover the factor 2 upwards, nothing does downwards.
+    return max(1, min(len(slice_position_mm), int(gap_mm / gap + 0.1))) if gap > 0 else 1
+
+
+def encoder_key(fold: int) -> str:
+    """Return an encoder's key in a feature store; a negative number is the only one there."""
+    return str(fold) if fold >= 0 else ""
+
+
+def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSequence:
+    """Load a sequence run; nothing in it is executed, and every file must be the one that `model.json` names.
+
+    Args:
+        run_dir: A model directory that `train-rnn` wrote.
+        device: Where to put the models.
+
+    Raises:
+        ModelError: The directory is unfinished, damaged, foreign or of another form.
+    """
+    content = read_model(run_dir)
+    target = torch.device(device)
+    try:
+        config = TypeAdapter(SequenceConfig).validate_python(content["sequence"])
+        dim, views = int(content["dim"]), tuple(str(view) for view in content["views"])
+        folds = tuple(int(fold) for fold in content["encoders"])
+        base_logit = np.array([float(value) for value in content["base_logit"]])
+        gap_mm, n_seeds = float(content["gap_mm"]), int(content["n_seeds"])
+        has_encoder = bool(content["has_encoder"])
+        statistics = content["statistics"]
+        weights = [(str(entry["weights"]), str(entry["sha256"])) for entry in content["folds"].values()]
+        path = inside(run_dir, str(statistics["file"]))
+        thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
+        sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
+        # A foreign file could ask for networks that no memory holds.
+        sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
+        if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
+            raise ValueError("a number out of range")
+        paths = [(inside(run_dir, name), sha256) for name, sha256 in weights]
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, Ich25dError) as error:
+        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {run_dir}") from error
+    if not path.is_file() or sha256_file(path) != statistics.get("sha256"):
+        raise ModelError(f"the embeddings' statistics must be the file of {MODEL_FILE} (got another) in {path}")
+    standard = Standard.load(path, dim)
+    if absent := [fold for fold in folds if encoder_key(fold) not in standard.mean]:
+        raise ModelError(f"every encoder must have its statistics (got none of fold {absent[0]}) in {path}")
+    models: list[SequenceModel] = []
+    for file, sha256 in paths:
+        several = nn.ModuleList([SequenceModel(dim, config) for _ in range(n_seeds)])
+        load_weights(several, file, sha256)
+        models += [model for model in several.eval().to(target) if isinstance(model, SequenceModel)]
+    return LoadedSequence(
+        folder=run_dir,
+        encoder_folder=run_dir / ENCODER_FOLDER if has_encoder else None,
+        folds=folds,
+        views=views,
+        dim=dim,
+        models=tuple(models),
+        standard=standard,
+        base_logit=base_logit,
+        gap_mm=gap_mm,
+        refinement=Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE)),
+        thresholds=thresholds,
+        device=target,
+        content=content,
+    )
+
+
+def read_model(run_dir: Path) -> dict[str, Any]:
+    """Read `model.json` and check whose it is.
+
+    Raises:
+        ModelError: It is absent, damaged, of another kind or format, or has other labels.
+    """
+    path = run_dir / MODEL_FILE
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelError(
+                f"{MODEL_FILE} must be at most {_MAX_JSON_BYTES} bytes (got {path.stat().st_size}) in {run_dir}"
+            )
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {run_dir}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{MODEL_FILE} must be JSON (got {error}) in {run_dir}") from error
+    if not isinstance(content, dict) or (content.get("kind"), content.get("format")) != (KIND, FORMAT):
+        got = (content.get("kind"), content.get("format")) if isinstance(content, dict) else type(content).__name__
+        raise ModelError(
+            f"a sequence model's {MODEL_FILE} must say kind {KIND!r}, format {FORMAT} (got {got}) in {run_dir}"
+        )
+    if content.get("labels") != list(LABELS):
+        raise ModelError(
+            f"a model's labels must be {list(LABELS)}, in this order (got {content.get('labels')}) in {run_dir}"
+        )
+    return content
+
+
+def _sigmoid(logit: Floats) -> Floats:
+    value: Floats = 0.5 * (1 + np.tanh(logit / 2))
+    return value

@@ -1,0 +1,68 @@
+"""What a sequence run is held to: one recipe, one CNN and one feature store; and nobody else's folder."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ich25d.config import Recipe
+from ich25d.encoder.model_directory import read_run
+from ich25d.encoder.ownership import owner_of, refuse_other_recipe
+from ich25d.errors import UsageError
+from ich25d.features.store import FeatureStore
+from ich25d.files import sha256_file
+from ich25d.sequence.model_directory import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE, read_model
+
+_SECTIONS = ("features", "sequence", "calibration")
+"""Sections of a recipe that decide what a sequence model becomes; the first one only where features are made."""
+
+
+def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
+    """Check that `out` is new, or holds a sequence run of this recipe and these encoders, which may go on.
+
+    Raises:
+        UsageError: It is somebody else's, or the run is of other settings or weights.
+    """
+    owner, config = owner_of(out), out / CONFIG_FILE
+    begun = (out / MODEL_FILE).exists() or any(out.glob("fold*/fold.json"))
+    if owner in ("encoder", "other") or (begun and not config.exists()):
+        what = "a CNN's run" if owner == "encoder" else "other files"
+        raise UsageError(f"--out must be a new folder or a sequence model's directory (got {out}, with {what} in it)")
+    if not begun:
+        return
+    refuse_other_recipe(out, recipe, _SECTIONS if cnn is not None else _SECTIONS[1:])
+    if not (out / MODEL_FILE).exists():
+        return
+    own = out / ENCODER_FOLDER
+    before, now = _encoders(own if (own / MODEL_FILE).exists() else None), _encoders(cnn)
+    if before != now:
+        raise UsageError(
+            f"a model directory holds what was made of one CNN (got other weights, of fold(s) {sorted(now)} for "
+            f"{sorted(before)}) in {out}; choose another --out, or give the --cnn that it was made of"
+        )
+
+
+def _encoders(run: Path | None) -> dict[int, str]:
+    """Return the SHA-256 of a CNN's weights by fold; nothing of no CNN."""
+    return {} if run is None else {fold: str(entry["sha256"]) for fold, entry in read_run(run).folds.items()}
+
+
+def features_digest(store: FeatureStore, *, with_content: bool) -> str:
+    """Hash what a run learns from: the table and the encoders, and the features where no encoder stands for them."""
+    digest = hashlib.sha256(json.dumps([store.dim, store.views, store.encoder]).encode())
+    digest.update(store.slices.to_csv(index=False).encode())
+    for series_id in sorted(store.series.index) if with_content else ():
+        digest.update(sha256_file(store.file_of(series_id)).encode())
+    return digest.hexdigest()
+
+
+def refuse_other_features(out: Path, store: FeatureStore, digest: str) -> None:
+    """Hold a finished run to the features that it was trained on.
+
+    Raises:
+        UsageError: These are others: other labels, folds or series, or other embeddings.
+    """
+    if (out / MODEL_FILE).exists() and read_model(out)["data"].get("features_digest", digest) != digest:
+        raise UsageError(
+            f"a model directory holds what was made of one feature store (got one with other series, labels, folds or "
+            f"embeddings, {store.path}) in {out}; choose another --out, or give the store that it was made of"
+        )

@@ -1,0 +1,1 @@
+"""The headers of every file, read once and kept packed."""

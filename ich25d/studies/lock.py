@@ -1,0 +1,74 @@
+"""One builder at a time: the store's lock, and the notebook that belongs to it."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ich25d.errors import StoreError, UsageError
+from ich25d.progress import remark
+from ich25d.studies.headers.notebook import NAME, Notebook
+from ich25d.studies.store_dir.store import read_marker
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Hold a store's lock while it's built; a killed holder lets go by itself.
+
+    What a killed builder left half written goes. So does a folder that was made for the lock, when the block
+    ends in wrong use.
+
+    Raises:
+        StoreError: Another process holds the lock, or the folder can't be written.
+    """
+    is_new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / "build.lock").open("a")
+    except OSError as error:
+        raise StoreError(f"the store's folder must be writable (got {error.strerror}) in {out}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"one process at a time builds a store (got a second one) in {out}; wait for the first"
+            ) from None
+        except OSError as error:
+            remark(f"{out} can't be locked ({error.strerror}): mind that no other process builds it")
+        for part in [*out.glob(".*.part"), *out.glob("hu/*/.*.part")]:
+            part.unlink(missing_ok=True)
+        try:
+            yield
+        except UsageError:
+            if is_new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def opened_notebook(out: Path, parameters: Mapping[str, Any]) -> Iterator[Notebook]:
+    """Open the builder's notebook of a claimed store.
+
+    Raises:
+        StoreError: The store was made with other parameters, or by another version.
+    """
+    marker = read_marker(out)
+    if marker is not None and not (out / NAME).exists():
+        remark(f"{out} has no {NAME}: everything is read again")
+    notebook = Notebook(out / NAME)
+    try:
+        before = notebook.setting("parameters") or (marker and {name: marker[name] for name in parameters})
+        if before and before != parameters:
+            made = " ".join(f"--{name} {value}" for name, value in before.items())
+            raise StoreError(
+                f"a store keeps the size and crop it was made with (made with {made}) in {out}; "
+                "give the same, or another --out"
+            )
+        notebook.set("parameters", dict(parameters))
+        notebook.commit()
+        yield notebook
+    finally:
+        notebook.close()

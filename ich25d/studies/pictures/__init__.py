@@ -1,0 +1,1 @@
+"""Tables of PNG and JPEG slices: their columns, their series, their HU."""

@@ -1,0 +1,242 @@
+"""Windowed pictures back to HU: PNG and JPEG of one slice come in, int16 HU go out.
+
+A window shows level +- width / 2 as black to white, so inside it the grey value tells the HU; what is black
+or white in a narrow window is looked up in the next wider one. A PNG of 16 bits keeps all of them.
+"""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.header import Remark, Slice
+from ich25d.errors import DicomError
+from ich25d.studies.pictures.window_curve import Curve, Window, curve_of
+
+__all__ = ["Picture", "Window", "picture_shape", "read_image_hu"]
+
+AIR_HU = -1024
+MAX_HU = 3071
+MAX_PICTURE_BYTES = 64 * 2**20
+MAX_SIDE = 4096
+"""No slice has more rows or columns; a picture that says so is refused before it's decoded."""
+
+JPEG_MARGIN = 3
+"""Grey steps by which JPEG moves black: so near to it a pixel counts as black."""
+_SUBSAMPLED_MARGIN = 9
+_DARK = 32  # grey steps
+_AIR_BELOW_HU = -200
+"""What is darker than that in a head is air; fat ends at -150."""
+_HALF_STEP = 0.5 / 257
+"""Half the step of 16 bits: so near to its end a pixel is black or white, whatever resizing rounded off."""
+_GREY_NOISE = 2.0  # mean difference of the channels of a grey picture kept as colour, grey steps
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+Grey = npt.NDArray[Any]
+"""0 to 255: uint8, or float32 in steps of 1/257 where the file has 16 bits."""
+Hu = npt.NDArray[np.float32]
+
+
+class Picture(NamedTuple):
+    """One picture file of a slice."""
+
+    path: str
+    """Relative to the table's folder, or absolute; empty where the table names none."""
+    windows: tuple[Window, ...]
+    """The window of each channel, in the order red, green, blue; one for a grey picture."""
+
+
+class _Decoded(NamedTuple):
+    """A picture as it was decoded."""
+
+    channels: tuple[Grey, ...]
+    """One a window, shape (rows, columns) each."""
+    windows: tuple[Window, ...]
+    is_jpeg: bool
+    is_subsampled: bool
+    """Its colours have half the resolution of its brightness."""
+
+
+def read_image_hu(root: Path, pictures: Sequence[Picture]) -> Slice:
+    """Read the pictures of one slice and put its HU together.
+
+    Each pixel comes from the narrowest window in which it isn't saturated, else from the next wider one; what a
+    narrower window says by its saturation (at least so bright, at most so dark) holds. JPEG blurs saturation:
+    there, with two windows or more, a pixel gets the HU whose greys in all windows are nearest to those seen.
+    What is black in the widest window is air when that window reaches below fat, or when it lies around the head.
+
+    Args:
+        root: The table's folder.
+        pictures: Of one slice; all are resized to the largest.
+
+    Returns:
+        HU, shape of the largest picture; a remark when a picture is missing.
+
+    Raises:
+        DicomError: `NO_ACCESS`, `EMPTY`, `TOO_BIG`, `SHAPE`, `BAD_STREAM` or `BAD_TABLE`: no picture can be read,
+            one is damaged, or its channels and windows don't fit.
+    """
+    decoded: list[_Decoded] = []
+    for picture in pictures:
+        if not picture.path:
+            continue
+        try:
+            content = (root / picture.path).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DicomError("NO_ACCESS", "the picture can't be read") from error
+        decoded.append(_decode(content, picture.windows))
+    if not decoded:
+        raise DicomError("NO_ACCESS", "no picture of the slice can be found")
+    n_absent = len(pictures) - len(decoded)
+    detail = f"{n_absent} of {len(pictures)} pictures of the slice can't be found"
+    remarks = (Remark("NO_IMAGE_PARTNER", detail),) if n_absent else ()
+    return Slice(np.clip(np.rint(_hu_of(decoded)), AIR_HU, MAX_HU).astype(np.int16), remarks)
+
+
+def picture_shape(content: bytes) -> tuple[int, int]:
+    """Return rows and columns of a PNG or JPEG from its header.
+
+    Raises:
+        DicomError: `BAD_STREAM`: it is neither, or its header is damaged.
+    """
+    if content[:8] == _PNG and len(content) >= 24:
+        columns, rows = struct.unpack_from(">II", content, 16)
+        return int(rows), int(columns)
+    frame = _jpeg_frame(content)
+    rows, columns = struct.unpack_from(">HH", frame, 1)
+    return int(rows), int(columns)
+
+
+def _jpeg_frame(content: bytes) -> bytes:
+    """Return the frame header of a JPEG (ITU T.81, B.2.2), from its precision on."""
+    at = 2 if content[:3] == _JPEG else len(content)
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        length = int.from_bytes(content[at + 2 : at + 4], "big")
+        # Start of frame, but for DHT (C4), JPG (C8) and DAC (CC), which share its range.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = content[at + 4 : at + 2 + length]
+            if len(frame) >= 6 and len(frame) >= 6 + 3 * frame[5]:
+                return frame
+            break
+        at += 2 + length
+    raise DicomError("BAD_STREAM", "a picture must be a whole PNG or JPEG")
+
+
+def _decode(content: bytes, windows: tuple[Window, ...]) -> _Decoded:
+    if not content:
+        raise DicomError("EMPTY", "the picture holds no bytes")
+    if len(content) > MAX_PICTURE_BYTES:
+        raise DicomError("TOO_BIG", f"a picture must be at most {MAX_PICTURE_BYTES} bytes (got {len(content)})")
+    rows, columns = picture_shape(content)
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
+        raise DicomError("SHAPE", f"a picture must have 1 to {MAX_SIDE} rows and columns (got {rows} x {columns})")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise DicomError("BAD_STREAM", "the picture can't be decoded") from error
+    if pixels is None:
+        raise DicomError("BAD_STREAM", "the picture can't be decoded")
+    if pixels.dtype == np.uint16:
+        pixels = pixels / np.float32(257)  # one scale for both depths; 65,535 is 255 exactly
+    elif pixels.dtype != np.uint8:
+        raise DicomError("BAD_STREAM", f"grey values must have 8 or 16 bits (got {pixels.dtype})")
+    is_jpeg = content[:3] == _JPEG
+    is_subsampled = False
+    if is_jpeg and pixels.ndim == 3:
+        sampling = _jpeg_frame(content)[7::3]  # horizontal and vertical factor of each component
+        is_subsampled = sampling[0] > max(sampling[1:], default=0)
+    return _Decoded(_channels(np.asarray(pixels), len(windows)), windows, is_jpeg, is_subsampled)
+
+
+def _channels(pixels: Grey, n_windows: int) -> tuple[Grey, ...]:
+    """Return as many grey channels as there are windows, red first."""
+    if pixels.ndim == 2:
+        found = [pixels]
+    else:
+        found = [pixels[..., index] for index in (2, 1, 0, 3)[: pixels.shape[2]]]  # OpenCV has blue first
+        if n_windows < len(found) == 4:
+            found = found[:3]  # opacity says nothing
+        if n_windows == 1:
+            spread = [np.abs(found[0].astype(np.float32) - other).mean() for other in found[1:3]]
+            if max(spread, default=0) < _GREY_NOISE:
+                found = found[:1]
+    if len(found) != n_windows:
+        raise DicomError(
+            "BAD_TABLE", f"a picture of {len(found)} different channels must have as many windows (got {n_windows})"
+        )
+    return tuple(np.ascontiguousarray(channel) for channel in found)
+
+
+def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
+    """Put the HU of a slice together; shape of the largest picture."""
+    greys = [channel for picture in decoded for channel in picture.channels]
+    windows = tuple(window for picture in decoded for window in picture.windows)
+    rows, columns = max((grey.shape for grey in greys), key=lambda shape: shape[0] * shape[1])
+    greys = [_resized(grey, rows, columns) for grey in greys]
+    widest = max(range(len(windows)), key=lambda index: windows[index][1])
+    margin = JPEG_MARGIN if any(picture.is_jpeg for picture in decoded) else 0
+    if margin and len(windows) > 1:
+        kind: Curve = "grey"
+        if len(decoded) == 1 and len(windows) == 3:
+            kind = "subsampled" if decoded[0].is_subsampled else "colour"
+        hu = curve_of(windows, kind).nearest(greys)
+        # Colours at half resolution stray further; the HU found keeps the edge of bone from being taken for air.
+        limit = _SUBSAMPLED_MARGIN if kind == "subsampled" else margin
+        is_black = (greys[widest] <= limit) & (hu < _hu_at(_DARK, windows[widest]))
+    else:
+        hu = _narrowest(windows, greys, margin)
+        is_black = np.max(greys, axis=0) <= margin + _HALF_STEP
+    bottom = windows[widest][0] - windows[widest][1] / 2
+    hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = AIR_HU
+    return hu
+
+
+def _narrowest(windows: Sequence[Window], greys: Sequence[Grey], margin: int) -> Hu:
+    """Take each pixel from the narrowest window in which it isn't saturated."""
+    order = sorted(range(len(windows)), key=lambda index: -windows[index][1])
+    hu = _shown_hu(greys[order[0]], windows[order[0]])
+    low, high = margin + _HALF_STEP, 255 - margin - _HALF_STEP
+    for index in order[1:]:
+        grey, window = greys[index], windows[index]
+        # Saturated: the wider window tells the value, but no other than the saturation allows.
+        np.minimum(hu, _hu_at(margin, window), out=hu, where=grey <= low)
+        np.maximum(hu, _hu_at(255 - margin, window), out=hu, where=grey >= high)
+        inside = (grey > low) & (grey < high)
+        hu[inside] = _shown_hu(grey[inside], window)
+    return hu
+
+
+def _shown_hu(grey: Grey, window: Window) -> Hu:
+    """Return the HU that a window shows as these greys."""
+    if grey.dtype == np.uint8:
+        return np.asarray(_hu_at(np.arange(256), window)[grey])
+    return np.asarray(_hu_at(grey, window))
+
+
+def _hu_at(grey: Any, window: Window) -> Any:  # noqa: ANN401  # a number gives a number, an array an array
+    level, width = window
+    return np.float32(level - width / 2 + np.asarray(grey, dtype=np.float64) * (width / 255))
+
+
+def _resized(grey: Grey, rows: int, columns: int) -> Grey:
+    if grey.shape == (rows, columns):
+        return grey
+    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=grey.dtype)
+
+
+def _touching_border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the parts of a mask that reach the border of the picture."""
+    numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
+    edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    return np.asarray(np.isin(numbers, edge[edge > 0]))

@@ -1,0 +1,1 @@
+"""Images to plans of series in scan order."""

@@ -1,0 +1,187 @@
+"""DICOM as a source of series: indexed images in, plans of series in scan order out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
+from ich25d.dicom.geometry import patient_axes
+from ich25d.dicom.header import Header, Remark, Slice
+from ich25d.dicom.reader import read_hu
+from ich25d.dicom.series import OrderedSeries, order_series
+from ich25d.errors import DicomError
+from ich25d.studies.headers.packed import Indexed, Scan
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series.own_series import own_series
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.sources.opened import Sources
+
+_NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomImages:
+    """Slices in DICOM files or archive members, or in frames of such."""
+
+    sources: Sources
+    images: tuple[Indexed, ...]
+    copies: dict[int, tuple[Indexed, ...]]
+    """Further ones that claim to be the same image, by slice."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice; files that claim to be copies of it are held against it."""
+        header = self.images[index].header()
+        slice_ = self._read(self.images[index], header, out)
+        for copy in self.copies.get(index, ()):
+            if not np.array_equal(self._read(copy, copy.header()).hu, slice_.hu):
+                raise DicomError(
+                    "DUP_UID_DIFF", "files of one SOPInstanceUID hold different pixels; none can be the right one"
+                )
+        return slice_.hu, (*header.remarks, *slice_.remarks)
+
+    def _read(self, image: Indexed, header: Header, out: npt.NDArray[np.int16] | None = None) -> Slice:
+        return read_hu(self.sources.content(image.entry, keep=header.frame > 0), header, out)
+
+    def source(self, index: int) -> str:
+        """Path or archive member of one slice, with the number of its frame."""
+        return self.images[index].source
+
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the first slice."""
+        header = self.images[0].header()
+        return header.rows, header.columns
+
+    def stamps(self) -> list[str]:
+        """Name, size and stamp of each file."""
+        images = [*self.images, *(copy for group in self.copies.values() for copy in group)]
+        named = ((image.entry, image.source) for image in images)
+        return [f"{entry.root}|{source}|{entry.size}|{entry.stamp}" for entry, source in named]
+
+    @property
+    def is_native(self) -> bool:
+        """All pixels lie in their files as they are."""
+        return all(image.transfer_syntax in _NATIVE for image in self.images)
+
+
+def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[SeriesPlan], list[QcRow], int]:
+    """Group indexed images into series in scan order.
+
+    Args:
+        images: The index, in any order.
+        sources: Where their files are.
+
+    Returns:
+        The plans, rows of refusals and remarks, and how many images were refused.
+    """
+    plans: list[SeriesPlan] = []
+    n_refused = 0
+    qc: list[QcRow] = []
+    names, said = own_series(images)
+    for group in _studies(images):
+        headers = [_named(image.header(), names) for image in group]
+        ordering = order_series(headers)
+        for refused in ordering.refusals:
+            header, source = headers[refused.member], group[refused.member].source
+            qc.append(QcRow(source, header.image_id, header.series_id, "slice", refused.code, refused.detail))
+        n_refused += len(ordering.refusals)
+        copies = {kept: tuple(group[k] for k in others) for kept, *others in ordering.copies}
+        for ordered in ordering.series:
+            plans.append(_plan_of(ordered, headers, group, copies, sources))
+            qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
+    there = {plan.series_id for plan in plans}
+    qc += [row for row in said if row.series_id in there]
+    return plans, qc, n_refused
+
+
+def _named(header: Header, names: Mapping[Scan, str]) -> Header:
+    """Give a header the name that its series has here."""
+    if not names:
+        return header
+    scan = Scan(header.series_id, header.study_id, header.patient_id)
+    return header._replace(series_id=names.get(scan, header.series_id))
+
+
+def _studies(images: Sequence[Indexed]) -> list[list[Indexed]]:
+    """Group images by study; studies that share an image id go together, so that the double is seen."""
+    study_of: list[str] = []
+    leader: dict[str, str] = {}
+    first_study: dict[str, str] = {}
+
+    def find(study: str) -> str:
+        while leader.setdefault(study, study) != study:
+            study = leader[study]
+        return study
+
+    for image in images:
+        image_id, study_id = image.identity()
+        study_of.append(study_id)
+        other = first_study.setdefault(image_id, study_id)
+        if other != study_id:
+            low, high = sorted((find(other), find(study_id)))
+            leader[high] = low
+    groups: defaultdict[str, list[Indexed]] = defaultdict(list)
+    for image, study_id in zip(images, study_of, strict=True):
+        groups[find(study_id)].append(image)
+    return [groups[study_id] for study_id in sorted(groups)]
+
+
+def _plan_of(
+    ordered: OrderedSeries,
+    headers: Sequence[Header],
+    group: Sequence[Indexed],
+    copies: dict[int, tuple[Indexed, ...]],
+    sources: Sources,
+) -> SeriesPlan:
+    members = [headers[member] for member in ordered.members]
+    shape = Counter((header.rows, header.columns) for header in members).most_common(1)[0][0]
+    main = next(header for header in members if (header.rows, header.columns) == shape)
+    sign = "s" if main.is_signed else "u"
+    return SeriesPlan(
+        series_id=ordered.series_id,
+        study_id=ordered.study_id,
+        patient_id=ordered.patient_id,
+        image_ids=tuple(header.image_id for header in members),
+        slice_position_mm=tuple(float(position) for position in ordered.slice_position_mm),
+        slice_spacing_mm=ordered.slice_spacing_mm,
+        spacing_is_regular=ordered.spacing_is_regular,
+        tilt_deg=ordered.tilt_deg,
+        order_key=ordered.order_key,
+        shape=shape,
+        pixel_spacing_mm=main.pixel_spacing_mm,
+        pixel_family=f"{main.bits_stored}{sign}" + ("" if main.intercept is None else f"{main.intercept:+g}"),
+        kernel=main.kernel,
+        thickness_mm=main.thickness_mm,
+        windows=tuple(header.window[0] if header.window else None for header in members),
+        orientation=patient_axes(main.directions),
+        traits=_traits(members),
+        series_number=_common(header.series_number for header in members),
+        images=DicomImages(
+            sources,
+            tuple(group[member] for member in ordered.members),
+            {rank: copies[member] for rank, member in enumerate(ordered.members) if member in copies},
+        ),
+    )
+
+
+def _traits(headers: Sequence[Header]) -> frozenset[str]:
+    """Return what the headers of a series say of it, in the words of `SeriesPlan.traits`."""
+    found = set().union(*(header.description_flags for header in headers)) & {"contrast", "angio", "perfusion", "bone"}
+    if any(header.contrast for header in headers):
+        found.add("contrast")
+    if any("DERIVED" in header.image_type for header in headers):
+        found.add("derived")
+    return frozenset(found)
+
+
+def _common(numbers: Iterable[int | None]) -> int | None:
+    """Return the one number that all have, or None."""
+    found = set(numbers)
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,91 @@
+"""One name a series: where several studies or patients use one SeriesInstanceUID, each gets a name of its own.
+
+Standard identifiers are unique (DICOM PS3.5, section 9); what anonymisers, phantoms and hand-made tables write isn't.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from ich25d.studies.headers.packed import Indexed, Scan
+from ich25d.studies.qc import QcRow
+
+
+def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]:
+    """Name the series of an index.
+
+    Images without a patient belong to the only patient of their series and study, where there is one.
+
+    Args:
+        images: The index, in any order.
+
+    Returns:
+        The name of each scan whose SeriesInstanceUID isn't its own: the UID for the first by study and image id, and
+        with `@2`, `@3` for the others; and a remark for each.
+    """
+    of_shared: dict[int, Scan] = {}
+    for image in images:
+        if id(image.shared) not in of_shared:  # one object for most of a series
+            of_shared[id(image.shared)] = image.scan()
+    by_series: defaultdict[str, set[Scan]] = defaultdict(set)
+    for scan in of_shared.values():
+        by_series[scan.series_id].add(scan)
+    joined_of = {series_id: _joined(scans) for series_id, scans in by_series.items() if len(scans) > 1}
+    shared = {series_id: joined for series_id, joined in joined_of.items() if len(set(joined.values())) > 1}
+    if not shared:
+        return {}, []
+    ids: defaultdict[Scan, set[str]] = defaultdict(set)
+    for image in images:
+        scan = of_shared[id(image.shared)]
+        if scan.series_id in shared:
+            ids[shared[scan.series_id][scan]].add(image.identity()[0])
+    names: dict[Scan, str] = {}
+    qc: list[QcRow] = []
+    for series_id, joined in sorted(shared.items()):
+        groups = _without_copies({scan: ids[scan] for scan in set(joined.values())})
+        if len(groups) == 1:
+            continue
+        of_scan: dict[Scan, str] = {}
+        for number, group in enumerate(groups, 1):
+            name = f"{series_id}@{number}" if number > 1 else series_id
+            of_scan |= dict.fromkeys(group, name)
+            detail = f"{len(groups)} scans of different studies or patients have this SeriesInstanceUID"
+            qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", detail))
+        names |= {scan: of_scan[kept] for scan, kept in joined.items()}
+    return names, qc
+
+
+def _joined(scans: Collection[Scan]) -> dict[Scan, Scan]:
+    """Return the scan that each counts as: those without a patient as the only other one of their study."""
+    named: defaultdict[str, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        if scan.patient_id:
+            named[scan.study_id].append(scan)
+    joined = {}
+    for scan in scans:
+        others = named[scan.study_id]
+        joined[scan] = others[0] if not scan.patient_id and len(others) == 1 else scan
+    return joined
+
+
+def _without_copies(ids: Mapping[Scan, set[str]]) -> list[list[Scan]]:
+    """Group the scans of one study that share images: an original and its copy under another patient's name.
+
+    Returns:
+        The groups by study and smallest image id: not by patient, as the pseudonyms of two calls differ.
+    """
+    # Study by study: an anonymiser may have given one UID to the series of thousands.
+    by_study: defaultdict[str, dict[str, list[Scan]]] = defaultdict(dict)
+    for scan in sorted(ids, key=lambda scan: (scan.study_id, min(ids[scan]), len(ids[scan]))):
+        groups = by_study[scan.study_id]
+        at = [first for first, group in groups.items() if any(not ids[scan].isdisjoint(ids[other]) for other in group)]
+        first = min(at, default=min(ids[scan]))
+        groups[first] = [*(other for one in sorted(at) for other in groups.pop(one)), scan]
+    return [by_study[study][first] for study in sorted(by_study) for first in sorted(by_study[study])]
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name for a series that none of the others has: itself, or with `@2`, `@3`..."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}@{number}", number + 1
+    return free

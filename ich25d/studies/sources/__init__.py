@@ -1,0 +1,1 @@
+"""What the user named, as a list of files and their bytes."""

@@ -1,0 +1,1 @@
+"""The study store on disk, and a volume's file in it."""

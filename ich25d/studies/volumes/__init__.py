@@ -1,0 +1,1 @@
+"""The plan of a series to its HU volume and rows."""

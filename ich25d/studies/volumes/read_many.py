@@ -1,0 +1,77 @@
+"""Many series read by many processes: plans in, volumes on disk and their rows out, whatever dies on the way."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ich25d.errors import StoreError
+from ich25d.studies.headers.notebook import Done
+from ich25d.studies.pool import map_series
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.store_dir.frame import Packing
+from ich25d.studies.store_dir.volume_file import volume_path, write_volume
+from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
+from ich25d.studies.volumes.volume import SLICE_COLUMNS, Crop, read_series
+
+PACKING: dict[Crop, Packing] = {"head": "quick", "none": "small"}
+"""A head fills its picture and is read at every pass: 46 GB for RSNA, written and read in half the time. The full field
+is mostly air and kept for its own sake: 34 GB."""
+
+BYTES_PER_PX: dict[Crop, float] = {"head": 1.0, "none": 0.75}
+"""Compressed bytes a px of real scans, rounded up: for the check of free space."""
+
+
+class Outcome(NamedTuple):
+    """What came of one series."""
+
+    plan: SeriesPlan
+    """As it was given."""
+    done: Done
+    is_final: bool
+    """False when its reading failed in a way that the next call may not meet again."""
+
+
+def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, workers: int) -> Iterator[Outcome]:
+    """Read series, write their volumes and yield their rows, in the order of completion.
+
+    When reading a series fails as a whole (it kills its process twice, takes too long, or meets what nobody
+    foresaw), its files are tried one by one: those that fail are refused, and the series is made of the rest.
+
+    Args:
+        plans: The series.
+        out: The store.
+        crop: `head` or `none`.
+        size: Side of the stored slices in px.
+        workers: Processes; one and no codec means none but this one.
+
+    Raises:
+        StoreError: A volume can't be written.
+    """
+    work = partial(build_one, out=out, crop=crop, size=size)
+    in_process = workers == 1 and all(plan.images.is_native for plan in plans)
+    workers = min(workers, max(1, len(plans)))
+    for plan, result in map_series(work, plans, workers, timeout_s=limit_s, in_process=in_process):
+        if isinstance(result, Done):
+            yield Outcome(plan, result, True)
+        elif isinstance(result, OSError):
+            raise StoreError(f"the store must be writable (got {result.strerror}) in {out}") from result
+        elif len(plan) > 1:
+            rest, rows = rescue(plan, work, workers)
+            if isinstance(rest, Done):
+                yield Outcome(plan, Done(rest.series, rest.slices, [*rows, *rest.qc]), True)
+            else:
+                yield Outcome(plan, Done(None, {}, rows), False)
+        else:
+            yield Outcome(plan, Done(None, {}, lost_rows(plan, range(len(plan)), result)), False)
+
+
+def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
+    """Read one series and write its volume; what goes back to the caller is rows alone."""
+    read = read_series(plan, crop=crop, size=size)
+    if not read.slices:
+        volume_path(out, plan.series_id).unlink(missing_ok=True)
+        return Done(None, {}, read.qc)
+    volume = write_volume(out, plan.series_id, read.hu, PACKING[crop])
+    columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
+    return Done({**read.series, **volume._asdict()}, columns, read.qc)

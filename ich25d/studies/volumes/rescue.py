@@ -1,0 +1,99 @@
+"""A series whose reading failed as a whole: its files are tried one by one, and it is made of those that don't fail.
+
+What fails as a whole killed its process twice, took too long, or met what nobody foresaw.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from ich25d.errors import StoreError
+from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series.series_plan import SeriesPlan, without
+from ich25d.studies.volumes.volume import read_series
+
+Result = TypeVar("Result")
+
+_SLICE_S, _SERIES_S = 2.0, 60.0
+"""Time limit of a series: so much a slice and so much more; the slowest codec takes 0.03 s a slice."""
+_FILE_S = 30.0
+"""Time limit of a single file."""
+
+
+class Series(Protocol):
+    """What a plan and a series of a store have in common."""
+
+    @property
+    def series_id(self) -> str:
+        """Whose slices they are."""
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """In scan order."""
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+
+
+def limit_s(series: Series) -> float:
+    """Return the time limit of reading a series, in seconds."""
+    return _SERIES_S + _SLICE_S * len(series)
+
+
+def rescue(
+    plan: SeriesPlan, work: Callable[[SeriesPlan], Result], workers: int
+) -> tuple[Result | Exception | None, list[QcRow]]:
+    """Find the files that fail, and read the series of the others.
+
+    Args:
+        plan: A series whose reading failed; it has several files.
+        work: What reads a plan; pickles.
+        workers: Processes that try files.
+
+    Returns:
+        What `work` makes of the rest: None where there is no rest, an exception where that fails as well; and a row
+        for every slice that is lost.
+    """
+    failed: dict[int, Exception] = {}
+    tasks = ((plan, index) for index in range(len(plan)))
+    for (_, index), result in map_series(try_file, tasks, min(workers, len(plan)), timeout_s=_FILE_S):
+        if isinstance(result, Exception):
+            failed[index] = result
+    rows = [row for index, error in sorted(failed.items()) for row in lost_rows(plan, [index], error)]
+    if len(failed) == len(plan):
+        return None, rows
+    ((_, rest),) = map_series(work, [without(plan, set(failed))], 1, timeout_s=limit_s)
+    if isinstance(rest, Exception):
+        rows += lost_rows(plan, [index for index in range(len(plan)) if index not in failed], rest)
+    return rest, rows
+
+
+def try_file(task: tuple[SeriesPlan, int]) -> bool:
+    """Read one slice of a plan for nothing but to see whether that kills; refusals are another matter."""
+    plan, index = task
+    read_series(without(plan, set(range(len(plan))) - {index}), crop="none", size=8)
+    return True
+
+
+def lost_rows(series: Series, indices: Iterable[int], error: Exception) -> list[QcRow]:
+    """Account for slices whose reading didn't come back, a row each.
+
+    Args:
+        series: A plan, whose files are named, or a series of a store.
+        indices: Which slices.
+        error: What came instead of them.
+    """
+    code, detail = reason_of(error)
+    source = series.images.source if isinstance(series, SeriesPlan) else lambda _: ""
+    return [QcRow(source(index), series.image_ids[index], series.series_id, "slice", code, detail) for index in indices]
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return the reason code of what came instead of a result, and a sentence."""
+    if isinstance(error, WorkerLostError):
+        return "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
+    if isinstance(error, TaskTimeoutError):
+        return "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
+    if isinstance(error, StoreError):
+        return "READ_FAILED", f"the store's volume can't be read: {error}"
+    return "READ_FAILED", f"reading raised {type(error).__name__}"

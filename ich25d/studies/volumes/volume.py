@@ -1,0 +1,291 @@
+"""The unit of work: the plan of one series comes in, its HU volume and rows go out.
+
+Pure but for reading the planned files, so that it runs anywhere and again; `build-studies` and `predict`
+call this very function.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.geometry import SAME_POSITION_MM
+from ich25d.errors import DicomError
+from ich25d.studies.headers.packed import refusal
+from ich25d.studies.qc import QcRow
+from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.volumes.area import resize_area
+from ich25d.studies.volumes.headbox import TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
+
+AIR_HU = -1024
+"""What pads a slice to a square."""
+
+HELD_BYTES = 768 * 2**20
+"""A series whose full-size HU take more is read twice instead of held."""
+
+LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
+"""Of so many slices spread over the scan, so many at least should show so much brain."""
+
+HASHED_ROWS = 32
+"""Every so many rows of the source count in a slice's hash."""
+
+SLICE_COLUMNS = (
+    "image_id", "series_id", "study_id", "patient_id", "slice_index", "slice_position_mm", "source", "window_level",
+    "window_width", "pixel_hash",
+)  # fmt: skip
+"""Columns of slices.parquet before the six labels."""
+
+Crop = Literal["head", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesVolume:
+    """A series as the store keeps it and the network sees it."""
+
+    series: dict[str, Any]
+    """The row of series.parquet, but for fold and hashes; empty when no slice could be used."""
+    slices: list[dict[str, Any]]
+    """A row of slices.parquet each, but for the labels; in scan order."""
+    hu: npt.NDArray[np.int16]
+    """Shape (n, size, size), HU; n is 0 when no slice could be used."""
+    qc: list[QcRow]
+    """Refusals and remarks that the pixels gave rise to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a box of source px fills a square of store px."""
+
+    box: Box
+    """What is cut out, source px."""
+    height: int
+    """Store px the box fills, from top to bottom, in the middle of the square."""
+    width: int
+    """The same from left to right."""
+    size: int
+    """Side of the square."""
+
+    @property
+    def scale(self) -> float:
+        """Source columns per store px."""
+        return self.box.width / self.width
+
+
+def fit_box(box: Box, size: int, pixel_spacing_mm: tuple[float, float] | None) -> Fit:
+    """Fit a box into a square, with square pixels and its aspect kept.
+
+    Args:
+        box: What to show, source px.
+        size: Side of the square in px.
+        pixel_spacing_mm: Distance of rows and of columns; None counts as square.
+    """
+    row_mm, column_mm = pixel_spacing_mm or (1.0, 1.0)
+    height_mm, width_mm = box.height * row_mm, box.width * column_mm
+    store_px_mm = max(height_mm, width_mm) / size
+    height, width = (max(1, round(side / store_px_mm)) for side in (height_mm, width_mm))
+    return Fit(box, min(size, height), min(size, width), size)
+
+
+def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -> None:
+    """Cut the box out of a slice and resize it by area into a square padded with air.
+
+    Args:
+        hu: Shape (rows, columns), HU.
+        fit: What goes where.
+        out: Shape (size, size), int16; written.
+    """
+    box = fit.box
+    cut = hu[box.top : box.bottom, box.left : box.right]
+    top, left = (fit.size - fit.height) // 2, (fit.size - fit.width) // 2
+    if fit.height < fit.size or fit.width < fit.size:
+        out[:] = AIR_HU
+    resize_area(cut, out[top : top + fit.height, left : left + fit.width])
+
+
+def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
+    """Return a hash of a slice as its file has it, whatever crop and size; 0 where its rows show nothing but air.
+
+    Equal hashes in different series are one image under two names: such series mustn't be split over folds.
+    """
+    rows = np.ascontiguousarray(hu[HASHED_ROWS // 2 :: HASHED_ROWS], dtype="<i2")
+    if rows[:, ::8].max(initial=TISSUE_HU) <= TISSUE_HU:
+        return 0
+    digest = hashlib.sha256(rows.data).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def read_series(plan: SeriesPlan, *, crop: Crop = "head", size: int = 256) -> SeriesVolume:
+    """Read a series in scan order into a volume of HU.
+
+    A slice that can't be read is refused by name and left out; what lies beyond its gap isn't a neighbour.
+
+    Args:
+        plan: Which files, in which order.
+        crop: `head` cuts the box of the head out, one for the series; `none` keeps the full field.
+        size: Side of a slice in px.
+    """
+    return _SeriesReading(plan, crop, size).run()
+
+
+class _SeriesReading:
+    """One call of `read_series`: what it has learned so far."""
+
+    def __init__(self, plan: SeriesPlan, crop: Crop, size: int) -> None:
+        self.plan = plan
+        self.crop = crop
+        self.size = size
+        self.qc: list[QcRow] = []
+        self.hashes: list[int] = []
+        self.shape = plan.shape if plan.shape != (0, 0) else plan.images.shape()
+        self.spacing = plan.pixel_spacing_mm
+
+    def run(self) -> SeriesVolume:
+        everything = range(len(self.plan))
+        box: Box | None = full_field(self.shape)
+        if self.crop == "head":
+            tissue, slices = self._look(everything)
+            box = find_head_box(tissue, self.shape, self.spacing)
+            if box is None and tissue:
+                self._remark("NO_HEAD_BOX", "nothing has the size of a head; the full field is kept")
+        else:
+            slices = self._read(everything, np.empty((1, *self.shape), dtype=np.int16))
+        box = box or full_field(self.shape)
+        out = np.empty((len(everything), self.size, self.size), dtype=np.int16)
+        kept: list[int] = []
+        fits: dict[tuple[int, int], Fit] = {}
+        looked_at = set(np.linspace(0, len(everything) - 1, LOOKED_AT).round().astype(int).tolist())
+        n_looked = n_brain = 0
+        for index, hu in slices:
+            fit_slice(hu, self._fit_of(hu, box, fits), out[len(kept)])
+            kept.append(index)
+            self.hashes.append(pixel_hash(hu))
+            if index in looked_at and n_brain < BRAIN_SLICES:
+                n_looked += 1
+                n_brain += brain_share(hu) > BRAIN_SHARE
+        if n_brain < min(BRAIN_SLICES, n_looked):
+            self._remark("NOT_HEAD?", f"brain inside bone on {n_brain} of {n_looked} slices looked at")
+        self._name_doubles(kept)
+        return SeriesVolume(
+            series=self._series_row(kept, box) if kept else {},
+            slices=[self._slice_row(rank, index) for rank, index in enumerate(kept)],
+            hu=out[: len(kept)],
+            qc=self.qc,
+        )
+
+    def _look(
+        self, indices: Sequence[int]
+    ) -> tuple[list[npt.NDArray[np.uint8]], Iterator[tuple[int, npt.NDArray[np.int16]]]]:
+        """Read all slices to see where tissue is; return that, and the slices again.
+
+        They are held in one array: of memory fresh from the system, every page costs, and large pages the least.
+        A series too large for that is read again.
+        """
+        n_bytes = 2 * len(indices) * self.shape[0] * self.shape[1]
+        is_held = n_bytes <= HELD_BYTES
+        memory = np.empty((len(indices) if is_held else 1, *self.shape), dtype=np.int16)
+        tissue, held = [], []
+        for index, hu in self._read(indices, memory):
+            tissue.append(tissue_grid(hu))
+            held.append((index, hu if is_held else None))
+        if not is_held:
+            return tissue, self._read([index for index, _ in held], memory, quiet=True)
+        return tissue, ((index, hu) for index, hu in held if hu is not None)
+
+    def _read(
+        self, indices: Sequence[int], memory: npt.NDArray[np.int16], *, quiet: bool = False
+    ) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+        """Yield the slices that can be read; the others get their row.
+
+        They go in turn to the places of `memory`, (n, rows, columns), but for those of another shape or from elsewhere.
+        """
+        for index in indices:
+            try:
+                hu, remarks = self.plan.images.read(index, memory[index % len(memory)])
+            except DicomError as error:
+                if not quiet:
+                    self.qc.append(
+                        refusal(
+                            self.plan.images.source(index), error, level="slice",
+                            image_id=self.plan.image_ids[index], series_id=self.plan.series_id,
+                        )
+                    )  # fmt: skip
+                continue
+            if not quiet:
+                self.qc.extend(self._slice_remark(index, *remark) for remark in remarks)
+            yield index, hu
+
+    def _fit_of(self, hu: npt.NDArray[np.int16], box: Box, fits: dict[tuple[int, int], Fit]) -> Fit:
+        """Return the fit for a slice of this shape: a slice of another matrix shows the same part of the field."""
+        shape = (hu.shape[0], hu.shape[1])
+        if shape not in fits:
+            rows, columns = shape[0] / self.shape[0], shape[1] / self.shape[1]
+            own = Box(
+                round(box.top * rows), round(box.left * columns), round(box.bottom * rows), round(box.right * columns)
+            )
+            main = fit_box(box, self.size, self.spacing)
+            fits[shape] = Fit(own, main.height, main.width, self.size)
+        return fits[shape]
+
+    def _name_doubles(self, kept: list[int]) -> None:
+        """Remark on slices that lie where the one before does and hold the same pixels; all get their prediction."""
+        position, ids = self.plan.slice_position_mm, self.plan.image_ids
+        for rank in range(1, len(kept)):
+            before, index = kept[rank - 1], kept[rank]
+            is_same_place = abs(position[index] - position[before]) < SAME_POSITION_MM
+            if is_same_place and self.hashes[rank] and self.hashes[rank] == self.hashes[rank - 1]:
+                self.qc.append(
+                    self._slice_remark(index, "DUP_PIXELS", f"the same pixels and position as {ids[before]}")
+                )
+
+    def _slice_remark(self, index: int, code: str, detail: str) -> QcRow:
+        plan = self.plan
+        return QcRow(plan.images.source(index), plan.image_ids[index], plan.series_id, "slice", code, detail)
+
+    def _remark(self, code: str, detail: str) -> None:
+        self.qc.append(QcRow("", "", self.plan.series_id, "series", code, detail))
+
+    def _series_row(self, kept: list[int], box: Box) -> dict[str, Any]:
+        plan = self.plan
+        fit = fit_box(box, self.size, self.spacing)
+        return {
+            "series_id": plan.series_id,
+            "study_id": plan.study_id,
+            "patient_id": plan.patient_id,
+            "n_slices": len(kept),
+            "slice_spacing_mm": plan.slice_spacing_mm,
+            "spacing_is_regular": plan.spacing_is_regular and len(kept) == len(plan),
+            "tilt_deg": plan.tilt_deg,
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "pixel_spacing_mm": None if self.spacing is None else self.spacing[1],
+            "row_spacing_mm": None if self.spacing is None else self.spacing[0],
+            "scale": fit.scale,
+            "box_top": box.top,
+            "box_left": box.left,
+            "box_bottom": box.bottom,
+            "box_right": box.right,
+            "pixel_family": plan.pixel_family,
+            "kernel": plan.kernel,
+            "thickness_mm": plan.thickness_mm,
+            "order_key": plan.order_key,
+            "orientation": plan.orientation,
+        }
+
+    def _slice_row(self, rank: int, index: int) -> dict[str, Any]:
+        plan = self.plan
+        level, width = plan.windows[index] or (None, None)
+        return {
+            "image_id": plan.image_ids[index],
+            "series_id": plan.series_id,
+            "study_id": plan.study_id,
+            "patient_id": plan.patient_id,
+            "slice_index": rank,
+            "slice_position_mm": plan.slice_position_mm[index],
+            "source": plan.images.source(index),
+            "window_level": level,
+            "window_width": width,
+            "pixel_hash": self.hashes[rank],
+        }

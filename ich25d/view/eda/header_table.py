@@ -1,0 +1,109 @@
+"""The technical attributes of a store's images: as the builder's notebook keeps them, or read again from the files."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ich25d.studies.headers.notebook import NAME
+from ich25d.studies.headers.packed import Indexed, Privacy, frame_source, shared_attributes
+from ich25d.studies.headers.read_many import index_files
+from ich25d.studies.sources.opened import Sources, list_entries
+
+ATTRIBUTES: tuple[str, ...] = (
+    "transfer_syntax", "is_lossy", "photometric", "bits_allocated", "bits_stored", "high_bit", "is_signed", "slope",
+    "intercept", "padding", "image_type", "directions", "kvp", "contrast", "kernel", "thickness_mm",
+)  # fmt: skip
+"""Attributes of `dicom.header.Header` that say how an image was made, and nothing of whom or when."""
+
+
+def kept_headers(root: Path, slices: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the attributes of a store's series as its builder's notebook keeps them; no file of the source is opened.
+
+    Args:
+        root: The store's folder.
+        slices: Its table of slices: `source` and `series_id`.
+
+    Returns:
+        A row a series that came from DICOM, indexed by `series_id`: `ATTRIBUTES`, each as most images have it, and
+        `mixed`, the names of those that differ inside. None where there is no notebook, or one of another version.
+    """
+    if not (root / NAME).is_file():
+        return None
+    try:
+        connection = sqlite3.connect(f"{(root / NAME).absolute().as_uri()}?mode=ro&nolock=1", uri=True)
+        try:
+            shared = {
+                int(number): shared_attributes(text)
+                for number, text in connection.execute("SELECT id, text FROM shared")
+            }
+            seen = connection.execute("SELECT source, frame, shared FROM seen WHERE shared IS NOT NULL").fetchall()
+        finally:
+            connection.close()
+    except (sqlite3.Error, ValueError):
+        return None
+    of_source = {frame_source(source, frame): shared[int(number)] for source, frame, number in seen if number in shared}
+    return _by_series(slices, of_source)
+
+
+def read_headers(
+    sources: Sequence[Path], slices: pd.DataFrame, *, only: Sequence[str] = (), workers: int = 1
+) -> pd.DataFrame:
+    """Read the headers of a store's images again.
+
+    Args:
+        sources: What the store was built from: folders, files and archives.
+        slices: The store's table of slices: `source` and `series_id`.
+        only: Globs, as for `build-studies`.
+        workers: Processes; 0 is one a core.
+
+    Returns:
+        As `kept_headers`; empty where none of the files is among the sources.
+
+    Raises:
+        UsageError: A source doesn't exist.
+    """
+    wanted = {name for source in slices["source"] for name in (source, source.rpartition("#")[0])}
+    entries = [entry for entry in list_entries(sources, only)[0] if shown_source(entry.source) in wanted]
+    # Pseudonyms made here go nowhere: identifying attributes aren't among those that are kept.
+    privacy = Privacy(b"0" * 16, 0.0)
+    of_source: dict[str, dict[str, Any]] = {}
+    for _, found, _ in index_files(entries, Sources(tuple(sources)), privacy, workers):
+        for image in found:
+            if isinstance(image, Indexed):
+                of_source[shown_source(image.source)] = shared_attributes(image.shared)
+    return _by_series(slices, of_source)
+
+
+def shown_source(source: str) -> str:
+    """Return a source's name as the store's table holds it."""
+    return source.encode("utf-8", "backslashreplace").decode()
+
+
+def _by_series(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    rows = dict(_series_rows(slices, of_source))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[*ATTRIBUTES, "mixed"]).rename_axis("series_id")
+
+
+def _series_rows(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, object]]]:
+    for series_id, part in slices.groupby("series_id", sort=False)["source"]:
+        found = [of_source[source] for source in part if source in of_source]
+        if not found:
+            continue
+        # Headers that are alike are one object: most series have one or two.
+        distinct = list(Counter(map(id, found)).items())
+        headers = {number: header for header in found for number in (id(header),)}
+        row: dict[str, object] = {}
+        mixed = []
+        for name in ATTRIBUTES:
+            counts: Counter[Any] = Counter()
+            for number, count in distinct:
+                counts[headers[number][name]] += count
+            row[name] = counts.most_common(1)[0][0]
+            if len(counts) > 1:
+                mixed.append(name)
+        row["mixed"] = ", ".join(mixed)
+        yield str(series_id), row
