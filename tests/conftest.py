@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Before torch is imported, here and in every process that a test starts: sums depend on how many threads share them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from filelock import FileLock
 
 from ich25d import progress
+from ich25d.training import precision
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,6 +24,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin every test as a process begins: a test of `--quiet` leaves its switch to nobody."""
     monkeypatch.setattr(progress, "_quiet", False)
+
+
+@pytest.fixture(autouse=True)
+def _not_by_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse `precision = "auto"` in tests: it is bf16 on some CPUs and fp32 on others, and so are the weights."""
+
+    def asked() -> bool:
+        pytest.fail("a test's recipe must name its number format, as precision='fp32': auto differs between CPUs")
+
+    monkeypatch.setattr(precision, "_cpu_has_bf16", asked)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = out / "tiny.toml"
     recipe.write_text(
         '[slab]\nwindows = ["brain"]\nsize = 32\n[encoder]\nname = "test_resnet"\nweights = "none"\n'
-        "[train]\nepochs = 1\nbatch_size = 32\n[sequence]\nepochs = 2\nproject = 8\nhidden = 4\n"
+        '[train]\nepochs = 1\nbatch_size = 32\nprecision = "fp32"\n'
+        "[sequence]\nepochs = 2\nproject = 8\nhidden = 4\n"
     )
     ich25d("build-studies", heads.train, "--labels", heads.train_labels, "--out", out / "studies", "--size", "64",
            "--folds", "2", "--workers", "1")  # fmt: skip

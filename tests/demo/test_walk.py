@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_walk_leaves_all_it_promises(tmp_path: Path) -> None:
     """CSV, picture and pages are there; a second walk uses what the first one left."""
     recipe = (ROOT / "configs" / "demo.toml").read_text()
-    changes = {"size = 128": "size = 64", "epochs = 5": "epochs = 1", 'weights = "pip"': 'weights = "none"'}
+    changes = {
+        "size = 128": "size = 64",
+        "epochs = 5": "epochs = 1",
+        'weights = "pip"': 'weights = "none"',
+        'precision = "auto"': 'precision = "fp32"',
+    }
     for old, new in changes.items():
         assert old in recipe
         recipe = recipe.replace(old, new)

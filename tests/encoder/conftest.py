@@ -10,8 +10,8 @@ import pytest
 
 from ich25d.config import AugmentConfig, EncoderConfig, Recipe, SlabConfig, TrainConfig
 from ich25d.labels import LABELS
-from ich25d.studies.store import FORMAT, VERSION
-from ich25d.studies.volume_file import write_volume
+from ich25d.studies.store_dir.store import FORMAT, VERSION
+from ich25d.studies.store_dir.volume_file import write_volume
 
 SIZE = 32
 
@@ -70,5 +70,7 @@ def recipe() -> Recipe:
         slab=SlabConfig(windows=("brain", "subdural"), size=SIZE),
         augment=AugmentConfig(),
         encoder=EncoderConfig(name="test_resnet", weights="none", dropout=0.2),
-        train=TrainConfig(epochs=2, batch_size=4, accumulate=2, lr=1e-3, ema=0.9, layer_decay=0.9, keep="last"),
+        train=TrainConfig(
+            epochs=2, batch_size=4, accumulate=2, lr=1e-3, ema=0.9, layer_decay=0.9, keep="last", precision="fp32"
+        ),
     )

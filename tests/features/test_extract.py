@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, TrainConfig
-from ich25d.encoder.run import load_encoder
+from ich25d.encoder.model_directory import load_encoder
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import ModelError, UsageError
 from ich25d.features import extract, reading
 from ich25d.features.extract import AtOnce, embed_series, extract_oof_features
 from ich25d.features.store import FeatureStore
 from ich25d.labels import LABELS
-from ich25d.sequence.run import load_sequence
+from ich25d.sequence.model_directory import load_sequence
 from ich25d.sequence.train import train_rnn
-from ich25d.studies.store import FORMAT, VERSION, StudyStore
-from ich25d.studies.volume_file import write_volume
+from ich25d.studies.store_dir.store import FORMAT, VERSION, StudyStore
+from ich25d.studies.store_dir.volume_file import write_volume
 
 SIZE, N_SERIES, N_SLICES, N_FOLDS = 32, 9, 5, 3
 
@@ -62,7 +62,7 @@ def cnn(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe(
         slab=SlabConfig(windows=("brain", "subdural"), size=SIZE),
         encoder=EncoderConfig(name="test_resnet", weights="none"),
-        train=TrainConfig(epochs=1, batch_size=4),
+        train=TrainConfig(epochs=1, batch_size=4, precision="fp32"),
         features=FeaturesConfig(painted_copies=1),
     )
     train_cnn(studies, recipe, run, device="cpu")

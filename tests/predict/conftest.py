@@ -27,7 +27,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     recipe = Recipe(
         slab=SlabConfig(windows=("brain",), size=SIZE),
         encoder=EncoderConfig(name="test_resnet", weights="none"),
-        train=TrainConfig(epochs=1, batch_size=8),
+        train=TrainConfig(epochs=1, batch_size=8, precision="fp32"),
         features=FeaturesConfig(views=("plain", "flip")),
         sequence=SequenceConfig(epochs=1, hidden=8, project=8, layers=1),
     )
