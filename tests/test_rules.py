@@ -15,8 +15,8 @@ HEAVY = {"torch", "timm", "numpy", "pandas", "pydicom", "sklearn", "scipy", "cv2
 
 
 def test_files_stay_small() -> None:
-    """No file over 300 lines: a longer one holds two subjects."""
-    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 300}
+    """No file over 400 lines: a longer one holds two subjects."""
+    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
 
     assert long == {}
 
