@@ -26,9 +26,9 @@ def add_data(card: Card, store: StudyStore) -> None:
     slices, series = store.slices, store.series
     labels = slices[list(LABELS)]
     by_series = slices.groupby("series_id", sort=False)[list(LABELS)].max()
-    patients = slices.groupby("patient_id", sort=False)[list(LABELS)].max()
+    patients = slices.groupby("split_unit", sort=False)[list(LABELS)].max()
     rows: list[list[Cell]] = [
-        ["all", len(slices), len(series), int(series["patient_id"].nunique())],
+        ["all", len(slices), len(series), int(series["split_unit"].nunique())],
         ["with a known label", int(labels.notna().any(axis=1).sum()), int(by_series.notna().any(axis=1).sum()),
          int(patients.notna().any(axis=1).sum())],
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def add_partitions(card: Card, store: StudyStore, entries: dict[int, dict[str, A
         inside = store.slices[store.slices["series_id"].isin(part["series_id"])]
         entry = entries.get(fold, {})
         rows.append([
-            fold, "yes" if entry else "no", int(part["patient_id"].nunique()), len(part), len(inside),
+            fold, "yes" if entry else "no", int(part["split_unit"].nunique()), len(part), len(inside),
             int(inside["any"].fillna(0).sum()), (entry.get("n_slices") or {}).get("train"),
         ])  # fmt: skip
     chosen = "its best epoch is chosen on that fold too, which flatters a little"

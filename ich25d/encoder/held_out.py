@@ -29,7 +29,8 @@ class HeldOut:
     logit: npt.NDArray[np.float64]
     target: npt.NDArray[np.float32]
     series_id: list[str]
-    patient_id: list[str]
+    split_unit: list[str]
+    """The patient of each slice, or what stands in, as in `split_units`."""
     fold: npt.NDArray[np.int64]
     """Number of the fold that held a slice out, shape (N,)."""
 
@@ -43,7 +44,7 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
         table[list(LABELS)].to_numpy(dtype=np.float64),
         truth[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan),
         table["series_id"].astype(str).tolist(),
-        truth["patient_id"].astype(str).tolist(),
+        truth["split_unit"].astype(str).tolist(),
         np.repeat(np.array(list(run.folds), dtype=np.int64), [len(part) for part in tables]),
     )
 
@@ -109,7 +110,7 @@ def counts_of(store: StudyStore) -> dict[str, Any]:
     """Count what a run says of its study store in `model.json`."""
     labels = store.slices[list(LABELS)]
     return {
-        "n_patients": int(store.series["patient_id"].nunique()),
+        "n_patients": int(store.series["split_unit"].nunique()),
         "n_series": len(store.series),
         "n_slices": len(store.slices),
         "n_labelled": int(labels.notna().any(axis=1).sum()),

@@ -134,7 +134,7 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
     set_decision(out, calibration, thresholds_of(held_out, calibration))
     write_cnn_card(
         out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
-        [held_out.patient_id[row] for row in known],
+        [held_out.split_unit[row] for row in known],
     )  # fmt: skip
 
 

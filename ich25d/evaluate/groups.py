@@ -10,6 +10,7 @@ import pandas as pd
 from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.progress import many
+from ich25d.studies.split_unit import split_units
 
 GROUPS = ("series_id", "study_id", "patient_id")
 
@@ -110,14 +111,11 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
     Returns:
         What that is (patient, series or image), its name for each row, and remarks.
     """
-    whose, level = table["patient_id"].to_numpy(dtype=object).copy(), np.zeros(len(table), dtype=np.int64)
-    for rank, name in enumerate(("study_id", "series_id", None), start=1):
-        told = table.index.to_numpy(dtype=object) if name is None else table[name].to_numpy(dtype=object)
-        blank = whose == ""
-        # Marked by its kind: a series might be called as another's patient is.
-        whose[blank] = [f"{name or 'image'} {one}" if one else "" for one in told[blank]]
-        level[blank & (whose != "")] = rank
-    n = np.bincount(level, minlength=4).tolist()
+    unit = split_units(table)
+    whose = unit.where(unit != "", "image " + table.index.to_series().astype(str)).to_numpy(dtype=object)
+    is_patient = (unit == table["patient_id"]) & (unit != "")
+    kind = np.select([is_patient, table["study_id"] != "", table["series_id"] != ""], [0, 1, 2], 3)
+    n = np.bincount(kind, minlength=4).tolist()
     if n[0] or n[1]:
         remarks = []
         if n[1]:

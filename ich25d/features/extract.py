@@ -246,12 +246,11 @@ def _table(store: StudyStore, tasks: Sequence[Task], made: dict[str, npt.NDArray
     parts = []
     for task in tasks:
         part = store.slices.iloc[rows_of[task.series_id]]
-        kept = ("image_id", "study_id", "patient_id", "slice_position_mm", "source")
+        kept = ("image_id", "study_id", "slice_position_mm", "source")
         columns = {name: part[name].to_numpy() for name in kept if name in part}
-        frame = pd.DataFrame(columns).assign(series_id=task.name, fold=task.fold, train_only=task.copy > 0)
-        nameless = frame["patient_id"].fillna("") == ""
-        # As in the folds: without a patient the study is the smallest unit.
-        frame["patient_id"] = frame["patient_id"].where(~nameless, "study " + frame["study_id"].astype(str))
+        frame = pd.DataFrame(columns).assign(
+            series_id=task.name, patient_id=part["split_unit"].to_numpy(), fold=task.fold, train_only=task.copy > 0
+        )
         labels = made[task.name] if task.copy else targets(part)
         if task.copy:
             frame["image_id"] = frame["image_id"] + f"{PAINTED}{task.copy}"

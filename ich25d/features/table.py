@@ -9,6 +9,7 @@ import pandas as pd
 
 from ich25d.errors import StoreError
 from ich25d.labels import LABELS
+from ich25d.studies.split_unit import split_units
 
 COLUMNS = ("image_id", "series_id", "patient_id", "slice_index", "fold", "train_only", *LABELS)
 """Columns of the checked table, in this order."""
@@ -20,9 +21,9 @@ NO_FOLD = -1
 def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Check a slice table and fill in what may be left out.
 
-    `image_id`, `series_id` and the six labels (0, 1 or missing) are needed. `patient_id` is the series itself
-    where it is absent, `slice_index` the order of rows, `fold` unknown (-1) and `train_only` false: a series
-    that is trained on but never judged.
+    `image_id`, `series_id` and the six labels (0, 1 or missing) are needed. `patient_id`, the unit that folds never
+    split, is the series itself where it is absent or empty, `slice_index` the order of rows, `fold` unknown (-1) and
+    `train_only` (the series is trained on but never judged) false.
 
     Args:
         table: A row a slice.
@@ -42,7 +43,11 @@ def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if len(table) == 0:
         raise StoreError(f"a slice table must have at least one row (got none) in {path}")
     found = pd.DataFrame({name: _identifiers(table, name, path) for name in ("image_id", "series_id")})
-    found["patient_id"] = _identifiers(table, "patient_id", path) if "patient_id" in table else found["series_id"]
+    if "patient_id" in table:
+        known = _identifiers(table.fillna({"patient_id": ""}), "patient_id", path)
+        found["patient_id"] = split_units(found.assign(patient_id=known))
+    else:
+        found["patient_id"] = found["series_id"]
     if (twice := found["image_id"].duplicated()).any():
         raise StoreError(f"every image must have one row (got {found['image_id'][twice].iloc[0]!r} twice) in {path}")
     groups = found.groupby("series_id", sort=False)

@@ -1,17 +1,18 @@
 """Which series the sequence models train on and are judged on: folds by patient, never split."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from ich25d.errors import UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.features.table import NO_FOLD, targets
-from ich25d.labels import N_LABELS
+from ich25d.labels import LABELS
+from ich25d.studies.folds import assign_folds
 
-_N_FOLDS = 5
-_MAGIC = 0x666F6C64
+N_FOLDS = 5
+"""New folds, where there are as many patients."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,26 +66,11 @@ def divide(store: FeatureStore, seed: int) -> Division:
     numbers = {fold[name] for name in judged}
     if len(numbers) >= 2 and NO_FOLD not in numbers:
         return Division(fold, judged, made_here=False)
-    positives = {name: np.nansum(target[rows[name]], axis=0) for name in judged}
-    dealt = _deal([(patient[name], positives[name]) for name in judged], seed)
+    n_positive = {name: np.nansum(target[rows[name]], axis=0) for name in judged}
+    table = pd.DataFrame.from_dict(n_positive, orient="index", columns=list(LABELS)).rename_axis("series_id")
+    table = table.reset_index().assign(
+        split_unit=[patient[name] for name in judged], n_slices=[len(rows[name]) for name in judged]
+    )
+    n_folds = min(N_FOLDS, table["split_unit"].nunique())
+    dealt = dict(zip(table["split_unit"], assign_folds(table, n_folds, seed).tolist(), strict=True))
     return Division({name: dealt[patient[name]] for name in labelled if patient[name] in dealt}, judged, made_here=True)
-
-
-def _deal(series: Sequence[tuple[str, np.ndarray]], seed: int) -> dict[str, int]:
-    """Deal patients to folds, those with the rarest labels first, each to the fold that has least of them."""
-    found: dict[str, np.ndarray] = {}
-    for name, positives in series:
-        found[name] = found.get(name, np.zeros(N_LABELS + 1)) + np.append(positives > 0, 1.0)
-    names = sorted(found)
-    names = [names[place] for place in np.random.default_rng([seed, _MAGIC]).permutation(len(names))]
-    rarity = 1 / np.maximum(np.sum([found[name] for name in names], axis=0), 1)
-    names.sort(key=lambda name: -float((found[name] * rarity).max()))
-    n_folds = min(_N_FOLDS, len(names))
-    load = np.zeros((n_folds, N_LABELS + 1))
-    dealt = {}
-    for name in names:
-        # Least of what this patient brings, weighted by how rare it is; then fewest series.
-        cost = load @ (rarity * (found[name] > 0)) + 1e-6 * load[:, -1]
-        dealt[name] = int(np.argmin(cost))
-        load[dealt[name]] += found[name]
-    return dealt

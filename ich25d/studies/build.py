@@ -222,7 +222,7 @@ class _Build:
             n_series=len(tables.series),
             n_series_read=n_read,
             n_labelled=int(tables.slices["any"].notna().sum()),
-            n_patients=int(tables.series["patient_id"].nunique()),
+            n_patients=int(tables.series["split_unit"].nunique()),
             n_bytes=int(tables.series["n_bytes"].sum()),
             size=self.parameters["size"],
             crop=self.parameters["crop"],

@@ -29,12 +29,12 @@ _COLLECTION = re.compile(r"[A-Za-z]+|2\.25(?=\.)|\d+(?:\.\d+){1,4}")
 def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[int]":
     """Deal series into folds.
 
-    Series that share a patient, a study or their pixels, directly or over others, are never split. Units are
+    Series that share a split unit, a study or their pixels, directly or over others, are never split. Units are
     dealt one by one, the largest first, to the fold where they even out positives, sizes and collections most;
     then single units move while that helps. The result depends on ids, counts and seed, not on the rows' order.
 
     Args:
-        series: A row a series: `series_id`, `patient_id`, `content_hash`, `n_slices`, a count of positive slices for
+        series: A row a series: `series_id`, `split_unit`, `content_hash`, `n_slices`, a count of positive slices for
             each of `LABELS`; `study_id`, `n_labelled` (slices with labels) and `collection` (what it came from) where
             known. Without `collection`, the start of `series_id` stands in (`ctich_049_1`: ctich; a UID: its root;
             a bare number or a UUID says nothing). Of more than `MOST_COLLECTIONS`, the small ones count as one.
@@ -51,7 +51,7 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
     index = series.index
     place = np.argsort(series["series_id"].astype(str).to_numpy(dtype=object), kind="stable")
     series = series.iloc[place]
-    unit = unit_numbers([series[name] for name in ("patient_id", "study_id", "content_hash") if name in series])
+    unit = unit_numbers([series[name] for name in ("split_unit", "study_id", "content_hash") if name in series])
     demand = _demands(series)
     units, n_units = unit.tolist(), int(unit.max()) + 1
     total = np.zeros((n_units, demand.shape[1]))

@@ -11,6 +11,7 @@ from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 from ich25d.studies.headers.notebook import Done
 from ich25d.studies.qc import QcRow
+from ich25d.studies.split_unit import split_units
 from ich25d.studies.volumes.volume import SLICE_COLUMNS
 
 LEAST_MATCH = 0.5
@@ -35,11 +36,6 @@ SERIES_COLUMNS = (
     "pixel_family", "kernel", "thickness_mm", "order_key", "orientation", "content_hash", "file_hash", "n_bytes",
 )  # fmt: skip
 """Columns of series.parquet before the fold."""
-
-ANONYMOUS_SHARE = 0.5
-"""A patient who owns more than this share of ten or more studies is no patient but a placeholder. Not less: a patient
-with many follow-ups who counted as none would be in several folds, while a placeholder that counts as a patient only
-makes one fold large."""
 
 
 class Tables(NamedTuple):
@@ -106,8 +102,12 @@ def make_tables(
     slices = _frame(columns, _SLICE_TYPES)
     slices, label_rows = _join_labels(slices, labels, own_labels)
     qc += label_rows
-    counted = series[["series_id", "study_id", "patient_id", "content_hash", "n_slices"]].copy()
-    qc += _forget_placeholders(counted)
+    series.insert(3, "split_unit", split_units(series))
+    slices.insert(4, "split_unit", np.repeat(series["split_unit"].to_numpy(dtype=object), series["n_slices"]))
+    if n_nameless := int((series["split_unit"] != series["patient_id"]).sum()):
+        detail = f"{n_nameless} series name no patient, or one whom too many share; the study stands in"
+        qc.append(QcRow("", "", "", "series", "NO_PATIENT", detail))
+    counted = series[["series_id", "study_id", "split_unit", "n_slices"]].copy()
     # The folds keep together what shares pixels: from here on, any slice will do.
     twins, double_rows = find_twins(slices)
     qc += double_rows
@@ -129,18 +129,6 @@ def _frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> pd
             for name, values in columns.items()
         }
     )
-
-
-def _forget_placeholders(series: pd.DataFrame) -> list[QcRow]:
-    """Blank patients that are none, for the split: there the study stands in. Say how many there were."""
-    studies = series.drop_duplicates("study_id").groupby("patient_id").size()
-    is_placeholder = studies > ANONYMOUS_SHARE * studies.sum() if studies.sum() >= 10 else studies < 0
-    is_none = series["patient_id"].isin(["", *studies.index[is_placeholder]])
-    series.loc[is_none, "patient_id"] = ""
-    if not is_none.any():
-        return []
-    detail = f"{int(is_none.sum())} series name no patient, or one whom too many share; the study stands in"
-    return [QcRow("", "", "", "series", "NO_PATIENT", detail)]
 
 
 def _join_labels(

@@ -1,6 +1,7 @@
 """From a study store and a CNN to out-of-fold features, and on to a run that predicts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,17 @@ def test_halves_the_batch_until_it_fits(cnn: Path, monkeypatch: pytest.MonkeyPat
     fits = 0
     with pytest.raises(ModelError, match=r"one slab of it must fit into the device's memory .*32 px on cpu.*--device"):
         embed_series(encoder, hu, position, None, views=("plain",), at_once=at_once)
+
+
+def test_a_placeholder_of_many_studies_is_no_patient(studies: Path, cnn: Path, tmp_path: Path) -> None:
+    """The folds have split it study by study; so the features do."""
+    shutil.copytree(studies, tmp_path / "studies")
+    for name in ("series", "slices"):
+        path = tmp_path / "studies" / f"{name}.parquet"
+        table = pd.read_parquet(path).assign(patient_id="ANON")
+        table.loc[table["series_id"] == "ID_test", "study_id"] = "study9"
+        table.to_parquet(path)
+    store = StudyStore.open(tmp_path / "studies")
+    found = extract_oof_features(store, cnn, FeaturesConfig(painted_copies=0), tmp_path / "features")
+
+    assert set(found.series["patient_id"]) == {f"study study{number}" for number in range(N_SERIES)}

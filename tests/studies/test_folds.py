@@ -15,7 +15,7 @@ def series_table(n: int, *, seed: int = 0, patients: int | None = None, prefix: 
     rng = np.random.default_rng(seed)
     table = pd.DataFrame({"series_id": [f"{prefix}{index:04d}" for index in range(n)]})
     patient = np.arange(n) if patients is None else rng.integers(0, patients, n)
-    table["patient_id"] = [f"P{number}" for number in patient]
+    table["split_unit"] = [f"P{number}" for number in patient]
     table["content_hash"] = [f"{prefix}{index:x}" for index in range(n)]
     table["n_slices"] = rng.integers(20, 50, n)
     shares = (0.03, 0.15, 0.1, 0.12, 0.15)
@@ -41,9 +41,9 @@ def test_patients_and_identical_pixels_are_never_split(
 
     assert fold.index.equals(table.index)
     assert fold.between(0, n_folds - 1).all()
-    for column in ("patient_id", "content_hash"):
+    for column in ("split_unit", "content_hash"):
         assert (fold.groupby(table[column]).nunique() == 1).all()
-    units = unit_numbers([table["patient_id"], table["content_hash"]])
+    units = unit_numbers([table["split_unit"], table["content_hash"]])
     assert fold.nunique() == min(n_folds, len(set(units.tolist())))
 
 
@@ -72,7 +72,7 @@ def test_every_fold_gets_its_share(seed: int) -> None:
     table = pd.concat(
         [series_table(80, seed=seed, prefix="ctich_"), series_table(15, seed=seed + 9)], ignore_index=True
     )
-    table.loc[80:, "patient_id"] += " of another house"
+    table.loc[80:, "split_unit"] += " of another house"
     fold = assign_folds(table, 5, seed)
 
     assert fold.value_counts().max() - fold.value_counts().min() <= 4
@@ -109,7 +109,7 @@ def test_ids_without_a_root_need_no_column_each(name) -> None:
 def test_few_collections_stay_as_they_are() -> None:
     """Also one of 4 series beside 1,000: below the limit nothing is merged."""
     table = pd.concat([series_table(1000), series_table(4, prefix="ctich_")], ignore_index=True)
-    table.loc[1000:, "patient_id"] += " of another house"
+    table.loc[1000:, "split_unit"] += " of another house"
 
     assert _demands(table).shape[1] == 2 + 2 * len(LABELS) + 3 * 2
     assert assign_folds(table, 4, 0)[1000:].nunique() == 4

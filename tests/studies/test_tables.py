@@ -43,11 +43,14 @@ def test_a_patient_with_many_studies_stays_in_one_fold(tmp_path: Path, n_own: in
     table = _images(tmp_path / "in", ["ID_0000000a"] * n_own + [f"ID_0000001{number}" for number in range(12 - n_own)])
     built = build_studies((), tmp_path / "store", images=(table,), size=32, crop="none", folds=4, workers=1)
     series = pd.read_parquet(tmp_path / "store" / "series.parquet")
-    folds = series.groupby("patient_id")["fold"].nunique()
+    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet")
 
-    assert bool(folds.max() == 1) is together
+    assert (series.groupby("split_unit")["fold"].nunique() == 1).all()
+    assert (series.groupby("patient_id")["fold"].nunique() == 1).all() == together
     assert bool(built.remarks["NO_PATIENT"]) is not together
     assert series["patient_id"].nunique() == 13 - n_own
+    assert series["split_unit"].nunique() == slices["split_unit"].nunique() == built.n_patients
+    assert built.n_patients == (13 - n_own if together else 12)
 
 
 def test_a_label_table_is_taken_before_the_images_own(tmp_path: Path) -> None:

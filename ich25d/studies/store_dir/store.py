@@ -26,6 +26,7 @@ from ich25d.errors import StoreError, UsageError, cause_of
 from ich25d.files import sha256_file
 from ich25d.progress import remark
 from ich25d.studies.qc import QcRow, read_qc
+from ich25d.studies.split_unit import split_units
 from ich25d.studies.store_dir.verify import verify_store
 from ich25d.studies.store_dir.volume_file import volume_path
 
@@ -100,6 +101,9 @@ class StudyStore:
             raise StoreError(
                 f"the tables must be readable (got {cause_of(error)}) in {root}; build it again"
             ) from error
+        if "split_unit" not in series:  # a store of an earlier version
+            series["split_unit"] = split_units(series)
+            slices["split_unit"] = slices["series_id"].map(series.set_index("series_id")["split_unit"])
         return cls(root, marker, slices, series)
 
     def __reduce__(self) -> tuple[Any, ...]:

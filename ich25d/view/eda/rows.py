@@ -73,7 +73,7 @@ def rows_of_store(slices: pd.DataFrame, labels: pd.DataFrame | None = None) -> L
         known = other["any"].notna().to_numpy()
         target[known] = _target(other)[known]
     series, series_id = _numbered(slices["series_id"])
-    patient, _ = _numbered(slices["patient_id"].where(slices["patient_id"] != "", slices["study_id"]))
+    patient, _ = _numbered(slices["split_unit"])
     position = slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
     return LabelRows(slices["image_id"].to_numpy(dtype=object), target, series, series_id, patient, position)
 
