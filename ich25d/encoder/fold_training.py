@@ -16,7 +16,7 @@ from ich25d.encoder.fold_progress import Course, load_course, save_course
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.model import SlabEncoder
-from ich25d.encoder.model_directory import WEIGHTS_FILE, export_weights, load_weights
+from ich25d.encoder.model_directory import export_weights
 from ich25d.encoder.validate import predict_rows, said, score, without_nan, worst_cases, write_logits
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
@@ -31,6 +31,7 @@ from ich25d.training.epoch_order import epoch_order, part_of_process, steps_in_e
 from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
+from ich25d.training.model_file import WEIGHTS_FILE, load_weights
 from ich25d.training.precision import Precision
 from ich25d.training.prior import LabelCount, natural_shift
 from ich25d.training.processes import Processes

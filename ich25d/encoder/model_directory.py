@@ -8,32 +8,25 @@ RUN/  model.json            all that prediction needs to know, and the weights' 
 
 import dataclasses
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import TypeAdapter
+from safetensors.torch import save_file
 from torch import nn
 
 from ich25d.config import EncoderConfig, SlabConfig
 from ich25d.encoder.model import SlabEncoder, assemble, build_backbone
-from ich25d.errors import Ich25dError, ModelError
+from ich25d.errors import ModelError
 from ich25d.files import inside, replacing, sha256_file, write_json
-from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 from ich25d.training.calibration import Calibration
+from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file
 from ich25d.training.precision import Precision, quick_inference
-
-FORMAT = 1
-KIND = "encoder"
-MODEL_FILE, CONFIG_FILE, WEIGHTS_FILE = "model.json", "config.toml", "weights.safetensors"
-_MAX_JSON_BYTES = 16 * 1024**2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,22 +116,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         ModelError: It is absent, damaged, of another kind or format, or has other labels.
     """
-    path = folder / MODEL_FILE
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(
-                f"model.json must be at most {_MAX_JSON_BYTES} bytes (got {path.stat().st_size}) in {folder}"
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or (content["kind"], content["format"]) != (KIND, FORMAT):
-            raise ModelError(
-                f"a CNN's model.json must say kind {KIND!r}, format {FORMAT} "
-                f"(got {content.get('kind')!r}, {content.get('format')!r}) in {folder}; was it made by another version?"
-            )
-        if list(content["labels"]) != list(LABELS):
-            raise ModelError(
-                f"a model's labels must be {list(LABELS)}, in this order (got {content['labels']}) in {folder}"
-            )
+    content = read_model_file(folder, CNN)
+    with checked_entries(folder):
         numbers = content["normalisation"]
         run = Run(
             folder=folder,
@@ -150,12 +129,6 @@ def read_run(folder: Path) -> Run:
             content=content,
         )
         _ = (run.store_size, run.crop)
-    except OSError as error:
-        raise ModelError(
-            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {folder}"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
     return run
 
 
@@ -174,17 +147,11 @@ def load_encoder(folder: Path, fold: int, device: torch.device | str = "cpu") ->
     run = read_run(folder)
     if fold not in run.folds:
         raise ModelError(f"fold must be a finished one, of {sorted(run.folds)} (got {fold}) in {folder}")
-    entry = run.folds[fold]
-    try:
+    with checked_entries(folder):
+        entry = run.folds[fold]
         path = inside(folder, str(entry["weights"]))
         prior = tuple(float(value) for value in entry["prior"])
         expected = str(entry["sha256"])
-    except ModelError:
-        raise
-    except Ich25dError as error:
-        raise ModelError(str(error)) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
     config = dataclasses.replace(run.encoder, weights="none")
     backbone = build_backbone(config, channels=len(run.mean), size=run.slab.size)
     model = assemble(backbone, config, run.slab, run.mean, run.std)
@@ -199,27 +166,6 @@ def load_encoder(folder: Path, fold: int, device: torch.device | str = "cpu") ->
         device=target,
         precision=quick_inference(target),
     )
-
-
-def load_weights(model: nn.Module, path: Path, sha256: str | None) -> None:
-    """Load weights into a model: the very file that was named, tensor for tensor, all finite.
-
-    Raises:
-        ModelError: The file is absent, another one, doesn't fit, or holds NaN or infinity.
-    """
-    if not path.is_file():
-        raise ModelError(f"a model's weights must be there (got no file {path})")
-    if sha256 is not None and (found := sha256_file(path)) != sha256:
-        raise ModelError(
-            f"weights must have the SHA-256 {sha256[:12]}... of model.json (got {found[:12]}...) in {path}"
-        )
-    try:
-        weights = load_file(path)
-        model.load_state_dict(weights, strict=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(f"weights must fit the model tensor for tensor (got {error}) in {path}") from error
-    if bad := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
-        raise ModelError(f"weights must be finite (got NaN or infinity in {bad[:3]}) in {path}")
 
 
 def export_weights(model: SlabEncoder, shift: torch.Tensor, path: Path) -> str:

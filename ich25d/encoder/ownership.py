@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,12 +10,13 @@ import pandas as pd
 
 from ich25d.config import Recipe
 from ich25d.encoder.held_out import counts_of
-from ich25d.encoder.model_directory import CONFIG_FILE, KIND, MODEL_FILE, Run, read_run
+from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.checkpoint import load_state
+from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, read_kind
 from ich25d.training.runlog import LOG_FILE, read_log
 
 Owner = Literal["nobody", "encoder", "sequence", "begun", "other"]
@@ -44,7 +44,7 @@ def owner_of(folder: Path) -> Owner:
     if not there:
         return "nobody"
     if MODEL_FILE in there:
-        return _kind_of(folder / MODEL_FILE)
+        return _kind_of(folder)
     if there == {_FEATURES}:  # a sequence model's recipe is written after its features
         return "sequence"
     return _owner_of_unfinished(folder, there)
@@ -66,13 +66,12 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
     return "sequence" if _FEATURES in there else "begun"
 
 
-def _kind_of(path: Path) -> Owner:
+def _kind_of(folder: Path) -> Owner:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        kind, _ = read_kind(folder)
+    except ModelError:
         return "other"
-    kind = content.get("kind") if isinstance(content, dict) else None
-    return "encoder" if kind == KIND else "sequence" if kind == "sequence" else "other"
+    return "encoder" if kind == CNN else "sequence" if kind == SEQUENCE else "other"
 
 
 def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.encoder.held_out import held_out_scores
-from ich25d.encoder.model_directory import MODEL_FILE, read_run
+from ich25d.encoder.model_directory import read_run
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.model_file import MODEL_FILE
 
 _MEANING = (
     "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "

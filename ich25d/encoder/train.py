@@ -18,7 +18,7 @@ from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.held_out import calibration_of, counts_of, read_held_out, thresholds_of
 from ich25d.encoder.model import normalisation
-from ich25d.encoder.model_directory import CONFIG_FILE, FORMAT, KIND, MODEL_FILE, add_fold, read_run, set_decision
+from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
 from ich25d.encoder.summary import CnnSummary, summarise
 from ich25d.errors import UsageError
@@ -30,6 +30,7 @@ from ich25d.slabs.anatomies import MEMORY_BYTES
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.interrupt import Interrupted, asked_to_stop
+from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import Processes, joined
@@ -204,7 +205,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
     mean, std = normalisation(recipe.encoder, recipe.slab)
     return {
         "format": FORMAT,
-        "kind": KIND,
+        "kind": CNN,
         "encoder": dataclasses.asdict(recipe.encoder),
         "slab": dataclasses.asdict(recipe.slab),
         "labels": list(LABELS),

@@ -4,25 +4,22 @@ The networks are called through the functions that training calls; size, crop, w
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import expit
 
-from ich25d.encoder.model_directory import CONFIG_FILE, MODEL_FILE, LoadedEncoder, Run, load_encoder, read_run
-from ich25d.encoder.model_directory import KIND as ENCODER_KIND
+from ich25d.encoder.model_directory import LoadedEncoder, Run, load_encoder, read_run
 from ich25d.errors import ModelError
 from ich25d.features.extract import AtOnce, embed_series
 from ich25d.recipes import read_recipe
-from ich25d.sequence.model_directory import KIND as SEQUENCE_KIND
 from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, load_sequence
 from ich25d.training.calibration import Calibration
+from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, read_kind
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +40,7 @@ class Network:
     """Changes with the model."""
     device: torch.device
     at_once: AtOnce = field(default_factory=AtOnce)
-    kind: str = field(default=SEQUENCE_KIND)
+    kind: str = field(default=SEQUENCE)
 
     @property
     def batch_size(self) -> int:
@@ -96,27 +93,12 @@ def load_network(folder: Path, device: torch.device) -> Network:
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
-    kind = _kind(folder)
-    if kind == SEQUENCE_KIND:
+    kind, _ = read_kind(folder)
+    if kind == SEQUENCE:
         return _sequence_network(folder, device)
-    if kind == ENCODER_KIND:
+    if kind == CNN:
         return _encoder_network(folder, device)
-    raise ModelError(
-        f"a model directory must be of kind {SEQUENCE_KIND!r} or {ENCODER_KIND!r} (got {kind!r}) in {folder}"
-    )
-
-
-def _kind(folder: Path) -> Any:  # noqa: ANN401  # JSON from a file
-    try:
-        content = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {folder}; "
-            "it is written when the training has finished"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{MODEL_FILE} must be JSON (got {type(error).__name__}) in {folder}") from error
-    return content.get("kind") if isinstance(content, dict) else type(content).__name__
+    raise ModelError(f"a model directory must be of kind {SEQUENCE!r} or {CNN!r} (got {kind!r}) in {folder}")
 
 
 def _sequence_network(folder: Path, device: torch.device) -> Network:
@@ -159,7 +141,7 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         prior=_prior(run),
         stamp=_stamp(folder / MODEL_FILE),
         device=device,
-        kind=ENCODER_KIND,
+        kind=CNN,
     )
 
 

@@ -20,8 +20,8 @@ from ich25d.labels import LABELS
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.fit import refine, train_sequence_model
 from ich25d.sequence.model import SequenceModel
-from ich25d.sequence.model_directory import WEIGHTS_FILE
 from ich25d.sequence.refinement import HeldOut
+from ich25d.training.model_file import WEIGHTS_FILE
 from ich25d.training.progress_page import reporter
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 

@@ -10,7 +10,6 @@ RUN/  model.json              dimensions, blend, calibration, series rules, thre
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,29 +18,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import nn
 
 from ich25d.config import SequenceConfig
-from ich25d.encoder.model_directory import load_weights
-from ich25d.errors import Ich25dError, ModelError
+from ich25d.errors import ModelError
 from ich25d.files import inside, sha256_file
-from ich25d.labels import LABELS, N_LABELS
+from ich25d.labels import N_LABELS
 from ich25d.sequence.dataset import SeriesItem, known_position_mm
 from ich25d.sequence.fit import refine
 from ich25d.sequence.model import SequenceModel
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standard
 from ich25d.training.calibration import enforce_any
+from ich25d.training.model_file import MODEL_FILE, SEQUENCE, checked_entries, load_weights, read_model_file
 from ich25d.training.thresholds import Thresholds, read_thresholds
 
-FORMAT = 1
-KIND = "sequence"
-MODEL_FILE, CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE = (
-    "model.json", "config.toml", "statistics.safetensors", "weights.safetensors"
-)  # fmt: skip
+STATISTICS_FILE = "statistics.safetensors"
 ENCODER_FOLDER, FEATURES_FOLDER = "encoder", "features"
-_MAX_JSON_BYTES = 16 * 1024**2
 _MAX_WIDTH, _MAX_LAYERS = 4096, 8
 
 Floats = npt.NDArray[np.float64]
@@ -190,9 +184,9 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
     Raises:
         ModelError: The directory is unfinished, damaged, foreign or of another form.
     """
-    content = read_model(run_dir)
+    content = read_model_file(run_dir, SEQUENCE)
     target = torch.device(device)
-    try:
+    with checked_entries(run_dir):
         config = TypeAdapter(SequenceConfig).validate_python(content["sequence"])
         dim, views = int(content["dim"]), tuple(str(view) for view in content["views"])
         folds = tuple(int(fold) for fold in content["encoders"])
@@ -200,26 +194,21 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         gap_mm, n_seeds = float(content["gap_mm"]), int(content["n_seeds"])
         has_encoder = bool(content["has_encoder"])
         statistics = content["statistics"]
-        weights = [(str(entry["weights"]), str(entry["sha256"])) for entry in content["folds"].values()]
         path = inside(run_dir, str(statistics["file"]))
+        weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in content["folds"].values()]
         thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
         sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
         # A foreign file could ask for networks that no memory holds.
         sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")
-        paths = [(inside(run_dir, name), sha256) for name, sha256 in weights]
-    except ModelError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, Ich25dError) as error:
-        raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {run_dir}") from error
     if not path.is_file() or sha256_file(path) != statistics.get("sha256"):
         raise ModelError(f"the embeddings' statistics must be the file of {MODEL_FILE} (got another) in {path}")
     standard = Standard.load(path, dim)
     if absent := [fold for fold in folds if encoder_key(fold) not in standard.mean]:
         raise ModelError(f"every encoder must have its statistics (got none of fold {absent[0]}) in {path}")
     models: list[SequenceModel] = []
-    for file, sha256 in paths:
+    for file, sha256 in weights:
         several = nn.ModuleList([SequenceModel(dim, config) for _ in range(n_seeds)])
         load_weights(several, file, sha256)
         models += [model for model in several.eval().to(target) if isinstance(model, SequenceModel)]
@@ -238,37 +227,6 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         device=target,
         content=content,
     )
-
-
-def read_model(run_dir: Path) -> dict[str, Any]:
-    """Read `model.json` and check whose it is.
-
-    Raises:
-        ModelError: It is absent, damaged, of another kind or format, or has other labels.
-    """
-    path = run_dir / MODEL_FILE
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(
-                f"{MODEL_FILE} must be at most {_MAX_JSON_BYTES} bytes (got {path.stat().st_size}) in {run_dir}"
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"a model directory must hold a readable {MODEL_FILE} (got {error.strerror}) in {run_dir}"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{MODEL_FILE} must be JSON (got {error}) in {run_dir}") from error
-    if not isinstance(content, dict) or (content.get("kind"), content.get("format")) != (KIND, FORMAT):
-        got = (content.get("kind"), content.get("format")) if isinstance(content, dict) else type(content).__name__
-        raise ModelError(
-            f"a sequence model's {MODEL_FILE} must say kind {KIND!r}, format {FORMAT} (got {got}) in {run_dir}"
-        )
-    if content.get("labels") != list(LABELS):
-        raise ModelError(
-            f"a model's labels must be {list(LABELS)}, in this order (got {content.get('labels')}) in {run_dir}"
-        )
-    return content
 
 
 def _sigmoid(logit: Floats) -> Floats:

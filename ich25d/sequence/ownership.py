@@ -10,7 +10,8 @@ from ich25d.encoder.ownership import owner_of, refuse_other_recipe
 from ich25d.errors import UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.files import sha256_file
-from ich25d.sequence.model_directory import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE, read_model
+from ich25d.sequence.model_directory import ENCODER_FOLDER
+from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, SEQUENCE, read_model_file
 
 _SECTIONS = ("features", "sequence", "calibration")
 """Sections of a recipe that decide what a sequence model becomes; the first one only where features are made."""
@@ -61,7 +62,7 @@ def refuse_other_features(out: Path, store: FeatureStore, digest: str) -> None:
     Raises:
         UsageError: These are others: other labels, folds or series, or other embeddings.
     """
-    if (out / MODEL_FILE).exists() and read_model(out)["data"].get("features_digest", digest) != digest:
+    if (out / MODEL_FILE).exists() and read_model_file(out, SEQUENCE)["data"].get("features_digest", digest) != digest:
         raise UsageError(
             f"a model directory holds what was made of one feature store (got one with other series, labels, folds or "
             f"embeddings, {store.path}) in {out}; choose another --out, or give the store that it was made of"

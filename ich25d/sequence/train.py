@@ -12,8 +12,6 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
-from ich25d.encoder.model_directory import CONFIG_FILE as CNN_CONFIG_FILE
-from ich25d.encoder.model_directory import MODEL_FILE as CNN_MODEL_FILE
 from ich25d.encoder.model_directory import read_run
 from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
@@ -28,19 +26,12 @@ from ich25d.sequence.comparison_text import comparison_json, comparison_lines
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.division import Division, divide
 from ich25d.sequence.fold_training import fingerprint_of, read_held_out, train_fold
-from ich25d.sequence.model_directory import (
-    CONFIG_FILE,
-    ENCODER_FOLDER,
-    FEATURES_FOLDER,
-    FORMAT,
-    KIND,
-    MODEL_FILE,
-    STATISTICS_FILE,
-)
+from ich25d.sequence.model_directory import ENCODER_FOLDER, FEATURES_FOLDER, STATISTICS_FILE
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
 from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
 from ich25d.sequence.standardisation import measure
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import refuse_company
@@ -138,7 +129,7 @@ def train_rnn(
         _copy_encoder(cnn, out / ENCODER_FOLDER)
     model = {
         "format": FORMAT,
-        "kind": KIND,
+        "kind": SEQUENCE,
         "labels": list(LABELS),
         "dim": store.dim,
         "views": list(store.views),
@@ -171,7 +162,7 @@ def _recipe(cnn: Path | None, config: Path | None, overrides: tuple[str, ...]) -
     if config is not None:
         return read_recipe(find_recipe(config), overrides)
     if cnn is not None:
-        return read_recipe(cnn / CNN_CONFIG_FILE, overrides)
+        return read_recipe(cnn / CONFIG_FILE, overrides)
     return read_recipe(None, overrides)
 
 
@@ -234,10 +225,10 @@ def _usual_gap_mm(series: list[HeldOut]) -> float:
 def _copy_encoder(cnn: Path, target: Path) -> None:
     """Copy what prediction needs of a CNN's run."""
     run = read_run(cnn)
-    for name in [CNN_CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
+    for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
         source, copy = inside(cnn, name), inside(target, name)
         if copy.is_file() and sha256_file(copy) == sha256_file(source):
             continue
         with replacing(copy) as part:
             part.write_bytes(source.read_bytes())
-    write_bytes(target / CNN_MODEL_FILE, (cnn / CNN_MODEL_FILE).read_bytes())
+    write_bytes(target / MODEL_FILE, (cnn / MODEL_FILE).read_bytes())
