@@ -29,8 +29,8 @@ def explain(
     point: Annotated[
         str | None,
         typer.Option(
-            help="Operating point: sensitivity_95, f2, f1 or specificity_90, as far as the model knows them. "
-            "Default: the first of these, as in a report."
+            help="Operating point by its rule, as f1 or sensitivity_95; a rule that the model doesn't have is answered "
+            "with those it has. Default: its most sensitive one, as in a report."
         ),
     ] = None,
     device: Device = "auto",

@@ -19,7 +19,6 @@ from ich25d.evaluate.decisions import PREVALENCES, PointResult
 from ich25d.evaluate.delong import delong
 from ich25d.evaluate.figures import interval, short
 from ich25d.evaluate.flow import Flow
-from ich25d.evaluate.inputs import find_thresholds
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_paper
 from ich25d.evaluate.page import share_text
@@ -31,8 +30,8 @@ from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.studies.reasons import reasons_of
 from ich25d.training.intervals import LEVEL, REPLICATES
+from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
 from ich25d.training.precision import choose_device
-from ich25d.training.thresholds import POINTS
 
 _ORDER = ("any", "intraparenchymal", "intraventricular", "subdural", "epidural", "subarachnoid")
 TERMS = (
@@ -90,7 +89,7 @@ class Cq500Summary:
             auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
             ends = interval((row["delong_low"], row["delong_high"]))
             text = f"  {row['label']:<18}{row['n_positive']:>9}  {auc:<24}{ends:<16}"
-            for point in POINTS:
+            for point in HOLDING_RULES:
                 for name in ("sensitivity", "specificity"):
                     key = f"{name}_at_{point}"
                     if key in row:
@@ -169,17 +168,17 @@ def evaluate_cq500(
         raise UsageError(f"reads and predictions must share studies (got {len(read.name)} and {len(probability)})")
     names = [read.name[row] for row in rows]
     cases = settle(read.name, set(probability.index), found.cases if found is not None else {})
-    thresholds, chosen = find_thresholds(model)
+    thresholds = find_thresholds(model)
     ids = np.array(names, dtype=object)
     level = make_level(
         "studies", read.target[rows], stacked(probability, names), ids, ids, resampled="study",
-        thresholds=thresholds["series"] if chosen else {}, replicates=replicates, seed=seed,
+        thresholds=thresholds.get("series"), replicates=replicates, seed=seed,
     )  # fmt: skip
     part = measure_level(level, prevalences=prevalences)
     paper = Paper(
         f"CQ500: {source}", [part], _flow(read, cases, found, out),
-        f"chosen on validation, of {model.name}" if chosen and model is not None else "not given",
-        chosen,
+        f"chosen on validation, of {model.name}" if thresholds and model is not None else "not given",
+        bool(thresholds),
         prevalences=tuple(prevalences),
         intro=f"N = {len(rows)} of {len(read.name)} studies read; {level.scores.n_positive['any']} with intracranial "
         "haemorrhage. The label is what two of three readers said.",
@@ -237,7 +236,7 @@ def _table(summary: Cq500Summary) -> Section:
     points: dict[tuple[str, str], PointResult] = {
         (found.point, found.label): found for found in summary.paper.levels[0].points
     }
-    shown = [name for name in POINTS if any(point == name for point, _ in points)]
+    shown = [name for name in HOLDING_RULES if any(point == name for point, _ in points)]
     rows: list[list[object]] = []
     for row in summary.rows():
         auc = short(Measure(row["auc"], row["auc_low"], row["auc_high"]), 4)
@@ -250,7 +249,7 @@ def _table(summary: Cq500Summary) -> Section:
         rows.append(cells)
     columns = ["label", "N", "positive", "AUC [95 %]", "[DeLong]"]
     for name in shown:
-        measure, least = POINTS[name]
+        measure, least = HOLDING_RULES[name]
         columns += [f"{what} at {measure} >= {least:.2f}" for what in ("sensitivity", "specificity")]
     return Section("Result", (table(columns, rows, caption=f"{summary.source} on CQ500", sortable=False),),
                    "The first interval resamples studies, the second one is DeLong's; sensitivity and specificity have "

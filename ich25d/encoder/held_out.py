@@ -18,8 +18,8 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
+from ich25d.training.operating_point import choose_thresholds
 from ich25d.training.series_target import series_targets
-from ich25d.training.thresholds import choose_thresholds
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
 from ich25d.training.intervals import percentiles, wilson_interval
 from ich25d.training.metrics import confusion
-from ich25d.training.thresholds import POINTS
+from ich25d.training.operating_point import HOLDING_RULES
 
 PREVALENCES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
 """Shares of positives at which predictive values are stated, unless others are asked for."""
@@ -48,7 +48,7 @@ class PointResult:
     """One label decided at one operating point."""
 
     point: str
-    """Name, of `POINTS`."""
+    """Its rule, one of `HOLDING_RULES`."""
     label: str
     threshold: float
     """Chosen on validation."""
@@ -83,7 +83,7 @@ def decide(level: Level, prevalences: Sequence[float] = PREVALENCES) -> list[Poi
         prevalences: Shares of positives, above 0 and below 1.
     """
     found = []
-    for point in POINTS:
+    for point in HOLDING_RULES:
         for column, label in enumerate(LABELS):
             threshold = level.thresholds.get(point, {}).get(label)
             if threshold is not None:

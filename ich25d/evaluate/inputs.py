@@ -1,6 +1,5 @@
 """Predictions and labels, joined: what an evaluation compares, slice by slice and series by series."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,20 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import ModelError, SubmissionError, UsageError, cause_of
+from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.evaluate.groups import GROUPS, first_wrong, grouped, is_own, resampled_as, series_probabilities
 from ich25d.labels import LABELS
 from ich25d.progress import many
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
 from ich25d.training.series_target import series_targets
-from ich25d.training.thresholds import RULES, Thresholds, read_thresholds
 
 _LEAST_MATCH = 0.1
 """Below this share of the fewer ids that meet, predictions and labels are of other images, or spell their ids apart."""
 
 _FORMS = "a CSV with ID,Label, or a parquet with image_id and the six labels"
-_MAX_JSON_BYTES = 16 * 1024**2
 
 
 @dataclass(slots=True)
@@ -195,36 +192,3 @@ def _wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _some(table: pd.DataFrame) -> str:
     return f"{many(len(table), 'image')}, as {', '.join(map(repr, table.index[:3]))}"
-
-
-def find_thresholds(model: Path | None) -> tuple[dict[str, Thresholds], bool]:
-    """Return the thresholds by level (slice, series), and whether they were chosen on validation.
-
-    Without a model, or one without thresholds, a threshold is 1 / (1 + beta^2): where a missed positive costs beta^2
-    times a false call, it is the best one for calibrated probabilities (0.5 for F1, 0.2 for F2).
-
-    Args:
-        model: A model directory, or a JSON file of thresholds.
-
-    Raises:
-        ModelError: The file is damaged.
-    """
-    fixed: dict[str, Thresholds] = {level: {rule: {} for rule in RULES} for level in ("slice", "series")}
-    if model is None:
-        return fixed, False
-    path = model / "model.json" if model.is_dir() else model
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(f"thresholds must be at most {_MAX_JSON_BYTES} bytes (got more) in {path}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"thresholds must be in a readable file (got {error.strerror}) in {path}") from error
-    except ValueError as error:
-        raise ModelError(f"thresholds must be in JSON (got {error}) in {path}") from error
-    if isinstance(content, dict) and "thresholds" in content:
-        content = content["thresholds"]
-    if not content:
-        return fixed, False
-    if isinstance(content, dict) and not {"slice", "series"} & set(content):
-        content = {"slice": content}
-    return {level: read_thresholds(content.get(level, {})) for level in ("slice", "series")}, True

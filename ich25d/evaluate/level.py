@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ich25d.evaluate.scores import LevelScores, score_level
 from ich25d.training.intervals import REPLICATES, patient_weights
-from ich25d.training.thresholds import Thresholds
+from ich25d.training.operating_point import Thresholds
 
 Floats = npt.NDArray[np.float64]
 

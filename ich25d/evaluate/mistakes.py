@@ -12,11 +12,13 @@ from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.picture import gallery, picture
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.operating_point import HOLDING_RULES
 
 SHOWN = 6
 """Pictures of each kind a label."""
 
 _WINDOWS = ("brain", "subdural")
+_RULE = {measure: rule for rule, (measure, _) in HOLDING_RULES.items()}
 
 Kind = Literal["false positive", "false negative"]
 
@@ -50,8 +52,8 @@ def find_mistakes(level: Level, *, shown: int = SHOWN) -> list[Mistake]:
     for column in (ANY_INDEX, *range(ANY_INDEX)):
         label = LABELS[column]
         truth, probability = level.target[:, column], level.probability[:, column]
-        false_alarm = level.thresholds.get("specificity_90", {}).get(label, 0.5)
-        miss = level.thresholds.get("sensitivity_95", {}).get(label, 0.5)
+        false_alarm = level.thresholds.get(_RULE["specificity"], {}).get(label, 0.5)
+        miss = level.thresholds.get(_RULE["sensitivity"], {}).get(label, 0.5)
         order = np.argsort(-probability, kind="stable")
         kinds: tuple[tuple[Kind, npt.NDArray[np.int64]], ...] = (
             ("false positive", order[(truth[order] == 0) & (probability[order] >= false_alarm)]),

@@ -16,7 +16,7 @@ from ich25d.pages.page import Page, facts, remarks
 from ich25d.pages.table import table
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL
-from ich25d.training.thresholds import POINTS
+from ich25d.training.operating_point import HOLDING_RULES, RULES
 
 _STYLE = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 1.5rem; }
@@ -25,8 +25,6 @@ _STYLE = """
 .iv { white-space: nowrap; }
 .gallery .picture { width: 24rem; max-width: 100%; }
 """
-
-_POINT_NAMES = {name: f"{measure} at least {least:.2f}" for name, (measure, least) in POINTS.items()}
 
 
 def evaluation_page(paper: Paper, *, store: StudyStore | None = None) -> Page:
@@ -178,7 +176,7 @@ def _points(part: LevelPaper, paper: Paper) -> list[Markup | str]:
     values: list[Markup | str] = []
     for point in dict.fromkeys(found.point for found in part.points):
         chosen = sorted((one for one in part.points if one.point == point), key=lambda one: one.label != "any")
-        caption = f"{part.level.name}: {_POINT_NAMES.get(point, point)} on validation"
+        caption = f"{part.level.name}: {RULES[point].meaning} on validation"
         parts.append(table(_POINT_COLUMNS, [_point_row(one) for one in chosen], caption=caption))
         rows = [[one.label, *(_iv(by[at]) for at in paper.prevalences for by in one.predictive)] for one in chosen]
         columns = ["label", *(f"{name} at {at:g}" for at in paper.prevalences for name in ("PPV", "NPV"))]
@@ -200,7 +198,7 @@ def _point_row(found: PointResult) -> list[object]:
 
 
 def _subgroups(part: LevelPaper) -> Markup:
-    points = [name for name in POINTS if any(f"sensitivity_at_{name}" in row for row in part.subgroups)]
+    points = [name for name in HOLDING_RULES if any(f"sensitivity_at_{name}" in row for row in part.subgroups)]
     rows = []
     for row in part.subgroups:
         cells: list[object] = [row["attribute"], row["group"], row["n"], row["n_positive"], row["n_patients"]]
@@ -211,7 +209,7 @@ def _subgroups(part: LevelPaper) -> Markup:
                 cells.append(_iv(Measure(row[key], row[f"{key}_low"], row[f"{key}_high"])) if key in row else None)
         rows.append(cells)
     columns = ["attribute", "group", part.level.name, "positive", "patients", "AUC"]
-    columns += [f"{measure}, {_POINT_NAMES[point]}" for point in points for measure in ("sensitivity", "specificity")]
+    columns += [f"{measure}, {RULES[point].meaning}" for point in points for measure in ("sensitivity", "specificity")]
     return table(columns, rows, caption=f"{part.level.name}: any bleed, by subgroup")
 
 

@@ -11,7 +11,7 @@ from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare
 from ich25d.evaluate.decisions import PREVALENCES
 from ich25d.evaluate.flow import Flow
-from ich25d.evaluate.inputs import Joined, find_thresholds, join
+from ich25d.evaluate.inputs import Joined, join
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.mistakes import find_mistakes
 from ich25d.evaluate.output import FILES, QC_FILE, SCORES_FILE, TEXT_FILE, write_paper
@@ -25,7 +25,7 @@ from ich25d.studies.qc import count_refused, write_qc
 from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
-from ich25d.training.thresholds import Thresholds
+from ich25d.training.operating_point import Thresholds, find_thresholds
 
 
 @dataclass(slots=True)
@@ -133,18 +133,18 @@ def evaluate(
     if not all(0 < share < 1 for share in prevalences):
         raise UsageError(f"a prevalence must lie between 0 and 1 (got {list(prevalences)})")
     check_folder(out, "evaluate", (*FILES, QC_FILE))
-    thresholds, chosen = find_thresholds(model)
+    thresholds = find_thresholds(model)
     joined = join(predictions, labels, studies)
     other = None if against is None else join(against, labels, studies)
     store = None if studies is None or not (studies / "store.json").is_file() else StudyStore.open(studies)
     parts = [
-        _measured(level, store, prevalences)
-        for level in _levels(joined, thresholds if chosen else {}, replicates=replicates, seed=seed)
+        _measured(level, store, prevalences) for level in _levels(joined, thresholds, replicates=replicates, seed=seed)
     ]
-    where = f"chosen on validation, of {model.name or model}" if chosen and model is not None else "not given"
+    where = f"chosen on validation, of {model.name or model}" if thresholds and model is not None else "not given"
     paper = Paper(
-        "Evaluation", parts, _flow(joined, predictions, studies), where, chosen, prevalences=tuple(prevalences),
-        other="" if against is None else _name_of(against, predictions), intro=_intro(joined, parts),
+        "Evaluation", parts, _flow(joined, predictions, studies), where, bool(thresholds),
+        prevalences=tuple(prevalences), other="" if against is None else _name_of(against, predictions),
+        intro=_intro(joined, parts),
     )  # fmt: skip
     paper.remarks = [*joined.remarks, *paper.point_remarks(), *_seen_before(joined, model)]
     if other is not None:
@@ -155,7 +155,7 @@ def evaluate(
     claim_folder(out, "evaluate")
     paper.remarks += write_paper(paper, out, store=store, figures=figures)
     rule = "1 / (1 + beta^2), as no thresholds chosen on validation were given"
-    if chosen:
+    if thresholds:
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     found = Evaluation(
         predictions, labels, out, parts[0].level.scores, parts[1].level.scores if len(parts) > 1 else None,

@@ -18,13 +18,13 @@ from ich25d.training.metrics import (
     outcomes,
     squared_error_each,
 )
+from ich25d.training.operating_point import F_RULES, Thresholds
 from ich25d.training.ranking import Order, order, ratio
-from ich25d.training.thresholds import RULES, Thresholds
 
 RANKED = ("log_loss", "auc", "average_precision", "brier", "calibration_error")
 """Measures of a label that need no threshold."""
 
-DECIDED = ("sensitivity", "specificity", "precision", "accuracy", "f1", "f2")
+DECIDED = ("sensitivity", "specificity", "precision", "accuracy", *F_RULES)
 """Measures of a label at a threshold."""
 
 OVERALL = ("score", "of_constant", "mean_auc", "mean_average_precision")
@@ -89,7 +89,7 @@ class LevelScores:
                             "threshold": self.threshold[rule][label],
                             **{name: measure.to_dict() for name, measure in self.at[rule][label].items()},
                         }
-                        for rule in RULES
+                        for rule in F_RULES
                     },
                 }
                 for label in LABELS
@@ -118,7 +118,7 @@ def score_level(
     """
     used = {
         rule: {label: thresholds.get(rule, {}).get(label, 1 / (1 + beta**2)) for label in LABELS}
-        for rule, beta in RULES.items()
+        for rule, beta in F_RULES.items()
     }
     replicates = replicates_for(len(target), replicates)
     cases = _prepare(target, probability, patient, used)
@@ -130,7 +130,7 @@ def score_level(
     numbers = iter([Measure(*(float(number) for number in row)) for row in zip(values, low, high, strict=True)])
     overall = {name: next(numbers) for name in OVERALL}
     label = {name: {measure: next(numbers) for measure in RANKED} for name in LABELS}
-    at = {rule: {name: {measure: next(numbers) for measure in DECIDED} for name in LABELS} for rule in RULES}
+    at = {rule: {name: {measure: next(numbers) for measure in DECIDED} for name in LABELS} for rule in F_RULES}
     return LevelScores(
         n=len(target),
         n_patients=cases.n_patients,
@@ -183,7 +183,7 @@ def _prepare(target: Floats, probability: Floats, patient: npt.NDArray[np.object
     }
     pairs = [(target[known[:, k], k], probability[known[:, k], k]) for k in range(len(LABELS))]
     sums["gap"] = np.stack([of_known(gap_by_bin(*pair), k) for k, pair in enumerate(pairs)], axis=1)
-    for rule in RULES:
+    for rule in F_RULES:
         decided = [np.stack(outcomes(*pairs[k], thresholds[rule][label]), axis=1) for k, label in enumerate(LABELS)]
         sums[rule] = np.stack([of_known(each, k) for k, each in enumerate(decided)], axis=1)
     orders = tuple(order(target[:, k], probability[:, k], whose) for k in range(len(LABELS)))
@@ -207,10 +207,10 @@ def _measure(cases: _Cases, weight: Floats) -> Floats:
     constant = np.where(constant > NO_LOSS * evidence, constant, 0)  # 0: its ratio isn't defined
     overall = np.stack([ratio(loss, evidence), ratio(loss, constant), *means], axis=-1)
     parts = [overall, np.stack([by_label[name] for name in RANKED], axis=-1).reshape(len(weight), -1)]
-    for rule in RULES:
+    for rule in F_RULES:
         found = Confusion(*np.moveaxis(total[rule], -1, 0))
         measures = [found.sensitivity, found.specificity, found.precision, found.accuracy]
-        measures += [found.f_beta(1.0), found.f_beta(2.0)]
+        measures += [found.f_beta(beta) for beta in F_RULES.values()]
         parts.append(np.stack(measures, axis=-1).reshape(len(weight), -1))
     return np.concatenate(parts, axis=1)
 

@@ -11,7 +11,7 @@ from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.training.intervals import bootstrap, percentiles, replicates_for, wilson_interval
 from ich25d.training.metrics import auc, confusion
-from ich25d.training.thresholds import POINTS
+from ich25d.training.operating_point import HOLDING_RULES
 
 LEAST = 30
 """Subgroups of fewer cases aren't reported."""
@@ -104,7 +104,7 @@ def _measured(level: Level, inside: Bools, label: int) -> dict[str, Any]:
         seed=level.seed,
     )
     found["auc_low"], found["auc_high"] = (float(end) for end in percentiles(drawn))
-    for point in POINTS:
+    for point in HOLDING_RULES:
         threshold = level.thresholds.get(point, {}).get(LABELS[label])
         if threshold is None:
             continue

@@ -5,6 +5,7 @@ import math
 from ich25d.evaluate.paper import LevelPaper, Paper
 from ich25d.evaluate.scores import LevelScores, Measure
 from ich25d.labels import LABELS
+from ich25d.training.operating_point import F_RULES
 
 _WIDTH = 21
 
@@ -45,7 +46,8 @@ def score_table(level: str, scores: LevelScores) -> list[str]:
 def _decision_table(scores: LevelScores) -> list[str]:
     """Lay out the decisions at each rule's thresholds."""
     lines: list[str] = []
-    for rule, meaning in (("f1", "recall and precision alike"), ("f2", "recall twice")):
+    for rule, beta in F_RULES.items():
+        meaning = "recall and precision alike" if beta == 1 else f"recall {beta:g} times"
         measures = ("sensitivity", "specificity", "precision", "accuracy", rule)
         lines += ["", _row(f"{rule.upper()}: {meaning}", "threshold", *measures)]
         for label in LABELS:

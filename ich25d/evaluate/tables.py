@@ -15,7 +15,7 @@ from ich25d.evaluate.scores import DECIDED, RANKED
 from ich25d.files import replacing
 from ich25d.labels import LABELS
 from ich25d.studies.qc import safe_cell
-from ich25d.training.thresholds import RULES
+from ich25d.training.operating_point import F_RULES
 
 _DIGITS = "%.6g"
 
@@ -69,7 +69,7 @@ def _add_scores(rows: Rows, level: Level) -> None:
         for measure in RANKED:
             row = {**known, "threshold": None, "measure": measure}
             rows["scores"].append({**row, **asdict(scores.label[label][measure])})
-        for rule in RULES:
+        for rule in F_RULES:
             for measure in DECIDED:
                 row = {
                     **known,

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from ich25d.errors import UsageError
 from ich25d.explain.explanation import Explanation, explain_read
-from ich25d.explain.point import OperatingPoint, choose_point, read_points
 from ich25d.predict.api import Model, paths_of
 from ich25d.predict.finished_series import Part
 from ich25d.predict.gather import without_doubles
@@ -21,6 +20,7 @@ from ich25d.progress import remark
 from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow, is_refused
 from ich25d.studies.volumes.volume import Crop
+from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
 from ich25d.training.precision import choose_device
 
 

@@ -12,17 +12,16 @@ import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.errors import UsageError
-from ich25d.evaluate.inputs import find_thresholds
 from ich25d.explain.finding import Finding
 from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.explain.lesion import Lesion, density, find_lesion
-from ich25d.explain.point import OperatingPoint, read_points
 from ich25d.explain.size import SURE, describe
 from ich25d.labels import LABELS
 from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import Read
 from ich25d.predict.network import Network
 from ich25d.slabs.painting import store_spacing_mm
+from ich25d.training.operating_point import OperatingPoint, find_thresholds, read_points
 
 HEAT_RULE = "f1"
 """Rule whose thresholds of slices the heat is scaled to. It isn't the operating point's, which decides what is found:
@@ -169,7 +168,7 @@ def heat_thresholds(network: Network) -> Floats:
 
     A label without one (it had no positive on validation) gets even odds, or ten times its prior where that is less.
     """
-    by_label = find_thresholds(network.folder)[0]["slice"].get(HEAT_RULE, {})
+    by_label = find_thresholds(network.folder).get("slice", {}).get(HEAT_RULE, {})
     spare = np.minimum(0.5, 10 * network.prior)
     return np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)])
 

@@ -12,7 +12,6 @@ from ich25d.explain.explanation import HEAT_RULE, Explanation
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.output import Found
 from ich25d.explain.overlay import MONTAGE, montage, shown_slices
-from ich25d.explain.point import NAMES, OperatingPoint
 from ich25d.files import file_key, write_bytes
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
@@ -20,6 +19,7 @@ from ich25d.pages.page import Page
 from ich25d.pages.picture import gallery, picture
 from ich25d.pages.table import table
 from ich25d.progress import many
+from ich25d.training.operating_point import RULES, OperatingPoint
 
 PICTURES_FOLDER = "pictures"
 
@@ -108,7 +108,7 @@ def _lead(point: OperatingPoint, labels: Sequence[str] | None) -> Markup:
         what = f"of what is at or over its threshold. Operating point: {point.name}, on validation"
     else:
         what = f"of the labels asked for. Operating point, for comparison: {point.name}, on validation"
-    scale = NAMES[HEAT_RULE]
+    scale = RULES[HEAT_RULE].meaning
     heat = f"Heat is scaled to the one of {scale}: on a slice at that threshold it is half as strong as it can be."
     return Markup("<p>Side, reach and volume {}. {}</p><p>{}</p>").format(what, heat, NOTE)
 

@@ -21,7 +21,6 @@ from ich25d.explain.output import (
     write_findings,
 )
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
-from ich25d.explain.point import choose_point, read_points
 from ich25d.files import check_folder, claim_folder
 from ich25d.labels import LABELS
 from ich25d.predict.gather import gather
@@ -29,6 +28,7 @@ from ich25d.predict.jobs import fingerprint
 from ich25d.progress import bar, many, remark
 from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.qc import QcRow, count_refused, write_qc
+from ich25d.training.operating_point import choose_point, read_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def explain(
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
         labels: Whose heat and findings are wanted; None is those that reach the operating point in a series.
-        point: The operating point by its rule, as `f1`; None is the default of `ich25d.explain.point`.
+        point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
 

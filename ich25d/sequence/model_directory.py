@@ -32,7 +32,7 @@ from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standard
 from ich25d.training.calibration import enforce_any
 from ich25d.training.model_file import MODEL_FILE, SEQUENCE, checked_entries, load_weights, read_model_file
-from ich25d.training.thresholds import Thresholds, read_thresholds
+from ich25d.training.operating_point import Thresholds, read_thresholds
 
 STATISTICS_FILE = "statistics.safetensors"
 ENCODER_FOLDER, FEATURES_FOLDER = "encoder", "features"

@@ -32,12 +32,12 @@ from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
 from ich25d.sequence.standardisation import measure
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
+from ich25d.training.operating_point import choose_thresholds
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import refuse_company
 from ich25d.training.series_target import series_target
 from ich25d.training.tensorboard_log import board, check_board
-from ich25d.training.thresholds import choose_thresholds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ich25d.evaluate.decisions import decide, negative_predictive, positive_predictive
 from ich25d.evaluate.level import Level, make_level
 from ich25d.training.intervals import wilson_interval
-from ich25d.training.thresholds import Thresholds
+from ich25d.training.operating_point import Thresholds
 
 
 def _level(thresholds: Thresholds) -> Level:

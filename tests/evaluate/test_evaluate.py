@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from ich25d.errors import ModelError, SubmissionError, UsageError
-from ich25d.evaluate.inputs import find_thresholds, join, read_predictions
+from ich25d.errors import SubmissionError, UsageError
+from ich25d.evaluate.inputs import join, read_predictions
 from ich25d.evaluate.run import evaluate
 from ich25d.labels import LABELS, row_ids
 
@@ -146,7 +146,6 @@ def test_thresholds_are_those_chosen_on_validation(files: tuple[Path, Path, Path
     assert "validation" in given.thresholds
     assert fixed.slices.threshold["f2"] == dict.fromkeys(LABELS, 0.2)
     assert "no thresholds" in fixed.thresholds
-    assert find_thresholds(None)[1] is False
 
 
 def test_what_is_written_can_be_read(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -198,9 +197,6 @@ def test_what_cannot_be_compared_is_refused(files: tuple[Path, Path, Path], tmp_
     pd.concat([twice, twice.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
     with pytest.raises(SubmissionError, match="predicted once"):
         read_predictions(tmp_path / "twice.parquet")
-    (tmp_path / "model.json").write_text("{")
-    with pytest.raises(ModelError, match="JSON"):
-        find_thresholds(tmp_path)
     with pytest.raises(UsageError, match="table of slices"):
         join(csv, labels, labels)
 

@@ -6,7 +6,7 @@ import pytest
 from ich25d.evaluate.scores import DECIDED, OVERALL, RANKED, score_level
 from ich25d.labels import LABELS
 from ich25d.training.intervals import FEW_REPLICATES, MANY_CASES, patient_weights, percentiles
-from ich25d.training.thresholds import RULES
+from ich25d.training.operating_point import F_RULES
 
 
 def some_cases(n: int, n_patients: int, *, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def everything(target: np.ndarray, probability: np.ndarray, patient: np.ndarray,
     found = score_level(target, probability, patient, {}, replicates=replicates, seed=4)
     measures = [found.overall[name] for name in OVERALL]
     measures += [found.label[label][name] for label in LABELS for name in RANKED]
-    measures += [found.at[rule][label][name] for rule in RULES for label in LABELS for name in DECIDED]
+    measures += [found.at[rule][label][name] for rule in F_RULES for label in LABELS for name in DECIDED]
     return np.array([(one.value, one.low, one.high) for one in measures])
 
 

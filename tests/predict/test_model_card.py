@@ -15,7 +15,7 @@ from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.metrics import mean_log_loss
-from ich25d.training.thresholds import POINTS, RULES
+from ich25d.training.operating_point import RULES
 
 _SECTIONS = (
     "Summary", "Intended use", "Data", "Flow of exclusions", "Partitions", "Preprocessing", "Architecture", "Training",
@@ -51,7 +51,7 @@ def test_a_trained_model_has_operating_points(walk: Walk, kind: str) -> None:
 
     assert set(thresholds) == {"slice", "series"}
     for by_rule in thresholds.values():
-        assert set(by_rule) == {*RULES, *POINTS}
+        assert set(by_rule) == set(RULES)
         for found in by_rule.values():
             assert set(found) <= set(LABELS)
             assert {"any"} <= set(found)

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich25d.errors import UsageError
 from ich25d.explain.finding import Finding
-from ich25d.explain.point import OperatingPoint, choose_point, known_points
 from ich25d.labels import LABELS
 from ich25d.studies.qc import QcRow
+from ich25d.training.operating_point import OperatingPoint, known_points
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.page import study_page
 from ich25d.view.report.shown import ShownSeries
@@ -397,18 +396,8 @@ def test_urgency() -> None:
     assert Row.from_dict(rows[0].to_dict()) == rows[0]
 
 
-def test_the_operating_point_is_the_models_own() -> None:
-    """The most sensitive rule that the model has is the default; without one nothing is flagged."""
-    thresholds = {"slice": {"f1": {"any": 0.5}}, "series": {"f1": {"any": 0.5}, "sensitivity_95": {"any": 0.1}}}
-    points = known_points(thresholds)
-
-    assert [point.rule for point in points] == ["sensitivity_95", "f1"]
-    assert points[0].of_series == {"any": 0.1}
-    assert choose_point(points, "f1") is points[1]
-    with pytest.raises(UsageError, match=r"sensitivity_95, f1 \(got 'f2'\)"):
-        choose_point(points, "f2")
-    with pytest.raises(UsageError, match="none"):
-        choose_point(known_points({}), "none")
+def test_flags_are_those_of_the_default_point() -> None:
+    """A model without thresholds flags nothing."""
     assert _series(points=known_points({})).over() == ()
     assert _series().over() == ("any", "intraparenchymal")
 

@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from ich25d.explain.explanation import HEAT_RULE
 from ich25d.explain.finding import SIDES, Finding
-from ich25d.explain.point import NAMES
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
 from ich25d.pages.table import table
+from ich25d.training.operating_point import RULES
 from ich25d.view.report.shown import ShownSeries
 
 SHORT = {
@@ -32,7 +32,7 @@ _NOTE = (
 
 def findings_note(series: ShownSeries) -> str:
     """Say what the estimates are, and at which operating points they were made."""
-    return _NOTE.format(default=series.point.name, heat=NAMES[HEAT_RULE])
+    return _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
 
 
 def findings_table(series: ShownSeries) -> Markup:

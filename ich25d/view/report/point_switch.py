@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ich25d.explain.point import OperatingPoint
 from ich25d.labels import LABELS
+from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.shown import ShownSeries
 
 

@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from ich25d.dicom.codes import CODES
 from ich25d.explain.finding import Finding
-from ich25d.explain.point import OperatingPoint
 from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import Job, Read
 from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
 from ich25d.slabs.slab import neighbour_indices
 from ich25d.studies.qc import QcRow
+from ich25d.training.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,13 +10,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
-from ich25d.explain.point import OperatingPoint
 from ich25d.files import replacing
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.page import Page, facts, render
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
+from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.findings import SHORT
 from ich25d.view.report.page import asset
 from ich25d.view.report.point_switch import bits_of, chooser

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 from ich25d.explain.explanation import explain_read
-from ich25d.explain.point import read_points
 from ich25d.files import check_folder, claim_folder, file_key, write_json
 from ich25d.predict.finished_series import Part
 from ich25d.predict.jobs import Job, Read, fingerprint, read_job
@@ -18,6 +17,7 @@ from ich25d.predict.network import Network
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, write_qc
 from ich25d.studies.volumes.volume import Crop
+from ich25d.training.operating_point import read_points
 from ich25d.view.report.findings import findings_texts
 from ich25d.view.report.page import study_page
 from ich25d.view.report.shown import ShownSeries, shown_series

@@ -1,0 +1,237 @@
+"""Operating points: the probability from which on a label counts as found, on a slice and on a whole series.
+
+A rule chooses one threshold a label on validation cases; `model.json` keeps what all rules chose:
+
+    {"thresholds": {"slice": {"f1": {label: threshold}, "f2": ..., "sensitivity_95": ...}, "series": ...}}
+
+An operating point is what one rule chose at both levels. `report` and `explain` use the same one by default, the most
+sensitive that the model has: both show a reader where to look, and a missed bleed costs more than a false alarm.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.errors import ModelError, UsageError
+from ich25d.labels import LABELS
+from ich25d.training.metrics import best_threshold
+
+Thresholds = dict[str, dict[str, float]]
+"""By rule, then by label; a label for which none could be chosen (no positive, no negative) is absent."""
+
+Held = Literal["sensitivity", "specificity"]
+
+LEVELS = ("slice", "series")
+_MAX_JSON_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How thresholds are chosen: for the highest F measure, or so that sensitivity or specificity is held."""
+
+    meaning: str
+    beta: float | None = None
+    """Of the F measure that is maximised: recall weighs beta times as much as precision. None for the other kind."""
+    holds: tuple[Held, float] | None = None
+    """The measure that is held and its least value; among such thresholds the other measure is highest."""
+
+
+RULES: dict[str, Rule] = {
+    "sensitivity_95": Rule("sensitivity at least .95", holds=("sensitivity", 0.95)),
+    "f2": Rule("best F2", beta=2.0),
+    "f1": Rule("best F1", beta=1.0),
+    "specificity_90": Rule("specificity at least .90", holds=("specificity", 0.90)),
+}
+"""All rules by name, the most sensitive first: the first that a model has thresholds of is the default."""
+
+F_RULES: dict[str, float] = {name: rule.beta for name, rule in sorted(RULES.items()) if rule.beta is not None}
+"""The rules that maximise an F measure, with its beta."""
+
+HOLDING_RULES: dict[str, tuple[Held, float]] = {name: rule.holds for name, rule in RULES.items() if rule.holds}
+"""The rules that hold a measure, with its least value."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """One rule's thresholds by label, for slices and for whole series."""
+
+    rule: str = "none"
+    """A key of `RULES`; `none` where the model has no thresholds: then nothing counts as found."""
+    of_slice: Mapping[str, float] = field(default_factory=dict)
+    of_series: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What its thresholds were chosen for."""
+        return RULES[self.rule].meaning if self.rule in RULES else self.rule
+
+    def over(self, probability: npt.NDArray[np.float64]) -> tuple[str, ...]:
+        """Return the labels of a series at or over their threshold: `any` first, then by falling probability.
+
+        Args:
+            probability: Of the series, shape (6,), in the order of `LABELS`.
+        """
+        chosen = [
+            (label != "any", -float(probability[number]), label)
+            for number, label in enumerate(LABELS)
+            if label in self.of_series and probability[number] >= self.of_series[label]
+        ]
+        return tuple(label for *_, label in sorted(chosen))
+
+    def slices_over(self, probability: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which slices are at or over the threshold of which label.
+
+        Args:
+            probability: Of n slices, shape (n, 6).
+
+        Returns:
+            Shape (n, 6); False throughout for a label without a threshold.
+        """
+        threshold = np.array([self.of_slice.get(label, np.inf) for label in LABELS])
+        return np.asarray(probability >= threshold)
+
+
+def known_points(thresholds: Mapping[str, Thresholds]) -> tuple[OperatingPoint, ...]:
+    """Return the operating points that a model has, the default first; one without thresholds where it has none.
+
+    Args:
+        thresholds: By level (`slice`, `series`). Where a rule has none for series, those for slices are taken.
+    """
+    of_slice, of_series = thresholds.get("slice", {}), thresholds.get("series", {})
+    return tuple(
+        OperatingPoint(rule, of_slice.get(rule, {}), of_series.get(rule, {}) or of_slice.get(rule, {}))
+        for rule in RULES
+        if of_series.get(rule) or of_slice.get(rule)
+    ) or (OperatingPoint(),)
+
+
+def read_points(model: Path) -> tuple[OperatingPoint, ...]:
+    """Return the operating points of a model directory, the default first.
+
+    Raises:
+        ModelError: Its thresholds can't be read.
+    """
+    return known_points(find_thresholds(model))
+
+
+def choose_point(points: tuple[OperatingPoint, ...], rule: str | None) -> OperatingPoint:
+    """Return the point of a rule, or the default for None.
+
+    Raises:
+        UsageError: The model has no such point.
+    """
+    by_rule = {point.rule: point for point in points if point.rule in RULES}
+    if rule is None:
+        return points[0]
+    if rule not in by_rule:
+        known = ", ".join(by_rule) or "none"
+        raise UsageError(f"an operating point must be one that the model knows: {known} (got {rule!r})")
+    return by_rule[rule]
+
+
+def find_thresholds(model: Path | None) -> dict[str, Thresholds]:
+    """Return thresholds by level (`slice`, `series`); empty without a model, or if it has none.
+
+    Args:
+        model: A model directory, or a JSON file of thresholds.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    if model is None:
+        return {}
+    path = model / "model.json" if model.is_dir() else model
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelError(f"thresholds must be at most {_MAX_JSON_BYTES} bytes (got more) in {path}")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"thresholds must be in a readable file (got {error.strerror}) in {path}") from error
+    except ValueError as error:
+        raise ModelError(f"thresholds must be in JSON (got {error}) in {path}") from error
+    if isinstance(content, dict) and "thresholds" in content:
+        content = content["thresholds"]
+    if not content:
+        return {}
+    if isinstance(content, dict) and not set(LEVELS) & set(content):
+        content = {"slice": content}
+    return {level: read_thresholds(content.get(level, {})) for level in LEVELS}
+
+
+def read_thresholds(content: object) -> Thresholds:
+    """Check the thresholds of one level, read from JSON.
+
+    Raises:
+        ModelError: They are damaged, or of unknown labels.
+    """
+    if not isinstance(content, Mapping):
+        raise ModelError(f"thresholds must be given by rule and label (got {type(content).__name__})")
+    thresholds: Thresholds = {}
+    for rule in (*F_RULES, *HOLDING_RULES):
+        by_label = content.get(rule, {})
+        if not isinstance(by_label, Mapping):
+            raise ModelError(f"thresholds of a rule must be given by label (got {type(by_label).__name__} for {rule})")
+        for label, value in by_label.items():
+            is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+            if label not in LABELS or not is_share:
+                raise ModelError(
+                    f"a threshold must be a probability of one of the six labels (got {label!r}: {value!r})"
+                )
+        thresholds[rule] = {str(label): float(value) for label, value in by_label.items()}
+    return thresholds
+
+
+def choose_thresholds(target: npt.NDArray[np.floating[Any]], probability: npt.NDArray[np.floating[Any]]) -> Thresholds:
+    """Choose the threshold of every label by every rule.
+
+    Args:
+        target: Shape (N, 6), in the order of `LABELS`; NaN where unknown.
+        probability: Calibrated probabilities of slices (or series) that weren't trained on, shape (N, 6).
+    """
+    thresholds: Thresholds = {rule: {} for rule in (*F_RULES, *HOLDING_RULES)}
+    for column, label in enumerate(LABELS):
+        pair = target[:, column], probability[:, column]
+        values = {rule: best_threshold(*pair, beta=beta) for rule, beta in F_RULES.items()}
+        values |= {rule: holding_threshold(*pair, *holds) for rule, holds in HOLDING_RULES.items()}
+        for rule, value in values.items():
+            if math.isfinite(value):
+                thresholds[rule][label] = value
+    return thresholds
+
+
+def holding_threshold(
+    target: npt.NDArray[np.floating[Any]], probability: npt.NDArray[np.floating[Any]], measure: Held, least: float
+) -> float:
+    """Return the threshold at which one measure is at least so high, and the other as high as it can be.
+
+    It lies half-way between two neighbouring probabilities; what is at least the threshold is called positive. NaN
+    where a class is missing.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        probability: Shape (N,), 0 to 1.
+        measure: The measure that is held.
+        least: Its least value, above 0 and at most 1.
+    """
+    known = ~np.isnan(target)
+    truth, value = target[known] == 1, np.asarray(probability[known], dtype=np.float64)
+    positive, negative = np.sort(value[truth])[::-1], np.sort(value[~truth])[::-1]
+    if not len(positive) or not len(negative):
+        return float("nan")
+    if measure == "sensitivity":
+        # The k-th highest positive must be called; anything down to the next lower probability does the same.
+        lowest_called = positive[math.ceil(least * len(positive) - 1e-9) - 1]
+        below = value[value < lowest_called]
+        return float((below.max() + lowest_called) / 2 if len(below) else lowest_called)
+    n_false = math.floor((1 - least) * len(negative) + 1e-9)
+    if n_false >= len(negative):
+        return 0.0
+    highest_spared = negative[n_false]
+    above = value[value > highest_spared]
+    return float((highest_spared + (above.min() if len(above) else 1.0)) / 2)
