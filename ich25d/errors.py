@@ -1,15 +1,6 @@
 """What can go wrong because of a user, a file or a machine.
 
-Ich25dError            exit code 2 unless said otherwise; the message names rule, value, place and cure
-├── UsageError         options or sources that don't fit together
-├── ConfigError        a recipe with unknown keys or values out of range (all of them at once)
-├── DicomError         a file that is refused; carries the reason code of qc.csv
-├── LabelError         a label table that can't be read as one
-├── StoreError         a study store or feature store that is damaged or of another form
-├── ModelError         a model directory that is damaged, foreign or of another form
-├── WeightsError       pretrained weights that can't be had or don't fit
-├── TrainingError      a training that can't go on (numbers not finite, no data left)
-└── SubmissionError    a CSV that isn't what the competition takes
+Every error's message names the rule, the value, the place and the cure. On the command line it is exit code 2.
 """
 
 
@@ -22,14 +13,14 @@ class UsageError(Ich25dError):
 
 
 class ConfigError(Ich25dError):
-    """A recipe that holds unknown keys or values out of range."""
+    """A recipe that holds unknown keys or values out of range; the message names all of them."""
 
 
 class DicomError(Ich25dError):
-    """A DICOM file that can't be used.
+    """A DICOM file that is refused, with the reason code of `qc.csv`.
 
     Args:
-        code: Reason code of `qc.csv`, as `PIXEL_SHORT`.
+        code: A key of `CODES`, as `PIXEL_SHORT`.
         detail: One sentence without identifying values.
         image_id: SOPInstanceUID, where the header still gave one.
         series_id: SeriesInstanceUID, where the header still gave one.
@@ -68,7 +59,7 @@ class WeightsError(Ich25dError):
 
 
 class TrainingError(Ich25dError):
-    """A training that can't go on."""
+    """A training that can't go on: numbers that aren't finite, or no data left."""
 
 
 class SubmissionError(Ich25dError):

@@ -1,6 +1,6 @@
 """Draw the picture of the README: a phantom head with each of the five bleeds, in brain and subdural windows.
 
-python scripts/draw_phantoms.py .github/phantoms.png
+python scripts/draw_phantoms.py docs/phantoms.png
 """
 
 import argparse

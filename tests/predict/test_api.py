@@ -1,6 +1,5 @@
 """A model loaded once answers for files and arrays alike, with typed results."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -110,19 +109,3 @@ def test_a_series_says_what_its_headers_gave_rise_to(
     assert f"{ids[4]}.dcm isn't explained: TRUNCATED" in capsys.readouterr().err
     with pytest.raises(UsageError, match="must exist"):
         model.explain(tmp_path / "none")  # at once, not when the first is asked for
-
-
-def test_the_readmes_lines_run(
-    walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As they stand there, on a study and a model of one's own."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    (block,) = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "load_model" in text]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "rnn").symlink_to(walk.rnn)
-    (tmp_path / "study").symlink_to(walk.test)
-    exec(compile(block, "README.md", "exec"), {})  # our own text
-
-    assert check_submission(tmp_path / "submission.csv").n_images == 3 * N_SLICES
-    assert capsys.readouterr().out.count("ID_0000000021") == 2
