@@ -38,13 +38,19 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LabelName = Annotated[str, AfterValidator(_one_of_six)]
 
-NAMED_WINDOWS: dict[str, tuple[float, float]] = {
+Window = tuple[float, float]
+"""Level and width in HU."""
+
+NAMED_WINDOWS: dict[str, Window] = {
     "brain": (40, 80),
     "subdural": (80, 200),
     "soft": (40, 380),
     "bone": (600, 2800),
 }
-"""Level and width in HU of the windows that a recipe may call by name."""
+"""The windows that a recipe may call by name; the viewer of a report offers all of them."""
+
+FILE_WINDOW = "dicom"
+"""Name of the window that each file gives for itself."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,16 +64,13 @@ class WindowConfig:
     """Full width, (0028,1051), in HU."""
 
 
-WindowName = Literal["brain", "subdural", "soft", "bone", "dicom"]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SlabConfig:
     """[slab]: what the encoder sees of a scan."""
 
     __pydantic_config__ = _STRICT
-    windows: Annotated[tuple[WindowName | WindowConfig, ...], Field(min_length=1)] = ("brain", "subdural", "soft")
-    """Windows, by name or by level and width; `dicom` is the file's own."""
+    windows: Annotated[tuple[str | WindowConfig, ...], Field(min_length=1)] = ("brain", "subdural", "soft")
+    """Windows, by a name of `NAMED_WINDOWS` or by level and width; `dicom` is the file's own."""
     neighbours: Annotated[tuple[int, ...], Field(min_length=1)] = (-1, 0, 1)
     """Offsets in the scan, 0 is the slice itself: in slices, or in steps of `neighbour_mm`."""
     neighbour_mm: NotNegative = 0.0
@@ -77,6 +80,9 @@ class SlabConfig:
 
     def __post_init__(self) -> None:
         """Check what a type can't say."""
+        names = (*NAMED_WINDOWS, FILE_WINDOW)
+        if unknown := [window for window in self.windows if isinstance(window, str) and window not in names]:
+            raise ValueError(f"a window must be {', '.join(names)} or {{level, width}} (got {', '.join(unknown)})")
         if len(self.neighbours) % 2 == 0 or 0 not in self.neighbours:
             raise ValueError(f"neighbours must be odd in number and hold 0 (got {list(self.neighbours)})")
         if sorted(set(self.neighbours)) != list(self.neighbours):

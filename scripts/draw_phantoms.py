@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ich25d.labels import SUBTYPES
 from ich25d.phantom.head import PhantomHead, make_head
+from ich25d.slabs.window import window_hu
 
 WINDOWS = (("brain 40/80", 40, 80), ("subdural 80/200", 80, 200))
 SIDE, GAP, TEXT = 240, 6, 30
@@ -26,13 +27,13 @@ def largest_slice(head: PhantomHead, label: str) -> npt.NDArray[np.int16]:
     return np.asarray(head.hu[int(area.argmax())])
 
 
-def grey(hu: npt.NDArray[np.int16], level: float, width: float) -> npt.NDArray[np.uint8]:
+def square(hu: npt.NDArray[np.int16], level: float, width: float) -> npt.NDArray[np.uint8]:
     """Return a slice, cut to what isn't air, as a square of grey values in a window."""
     rows, columns = (np.flatnonzero((hu > -300).any(axis=axis)) for axis in (1, 0))
     side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 12
     top, left = (rows[0] + rows[-1] - side) // 2, (columns[0] + columns[-1] - side) // 2
     cut = hu[max(top, 0) : top + side, max(left, 0) : left + side].astype(np.float32)
-    shown = np.clip((cut - (level - width / 2)) / width, 0, 1) * 255
+    shown = np.asarray(window_hu(cut, level=level, width=width)) * 255
     return np.asarray(cv2.resize(shown, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -54,7 +55,7 @@ def main() -> int:
         write(picture, label, left + 8, TEXT - 10)
         for row, (name, level, span) in enumerate(WINDOWS):
             top = TEXT + row * (SIDE + GAP)
-            picture[top : top + SIDE, left : left + SIDE] = grey(hu, level, span)
+            picture[top : top + SIDE, left : left + SIDE] = square(hu, level, span)
             if column == 0:
                 side = np.zeros((TEXT, SIDE), dtype=np.uint8)
                 write(side, name, 60, TEXT - 10)

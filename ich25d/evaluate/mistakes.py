@@ -11,6 +11,7 @@ from ich25d.config import NAMED_WINDOWS
 from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.picture import gallery, picture
+from ich25d.slabs.window import grey
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.operating_point import HOLDING_RULES
 
@@ -92,7 +93,7 @@ def mistake_gallery(mistakes: list[Mistake], store: StudyStore) -> Markup:
         truth = ", ".join(mistake.truth) or "no bleed"
         pictures.append(
             picture(
-                np.concatenate([grey(hu, *NAMED_WINDOWS[name]) for name in _WINDOWS], axis=1),
+                np.concatenate([grey(hu, NAMED_WINDOWS[name]) for name in _WINDOWS], axis=1),
                 alt=f"Slice {int(index) + 1} of series {mistake.series_id} in brain and subdural window; "
                 f"a {mistake.kind} for {mistake.label}",
                 caption=f"{mistake.label} {mistake.probability:.3f}; labelled: {truth}. Series {mistake.series_id}, "
@@ -106,10 +107,3 @@ def mistake_gallery(mistakes: list[Mistake], store: StudyStore) -> Markup:
 def _length(store: StudyStore, series_id: str) -> int:
     series = store.series
     return int(series.loc[series["series_id"] == series_id, "n_slices"].iloc[0])
-
-
-def grey(hu: npt.NDArray[np.int16], level: float, width: float) -> npt.NDArray[np.uint8]:
-    """Return HU as grey values 0 to 255 of a window."""
-    scaled = (hu.astype(np.float32) - (level - width / 2)) / width
-    found: npt.NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
-    return found

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.config import NAMED_WINDOWS
 from ich25d.explain.finding import Finding
+from ich25d.slabs.window import grey
 
-LEVEL, WIDTH = 40.0, 80.0
+WINDOW = NAMED_WINDOWS["brain"]
 OPACITY = 0.65
 EDGE = (80, 230, 255)
 """Colour of the line around what was taken for the bleed; no heat has it."""
@@ -17,12 +19,6 @@ MONTAGE = 5
 """Slices of a finding that are shown, at most."""
 
 Rgb = npt.NDArray[np.uint8]
-
-
-def grey(hu: npt.NDArray[np.int16], *, level: float = LEVEL, width: float = WIDTH) -> npt.NDArray[np.uint8]:
-    """Return a slice (h, w) through a window as grey."""
-    share = (hu.astype(np.float32) - (level - width / 2)) / width
-    return np.asarray(np.rint(np.clip(share, 0, 1) * 255), dtype=np.uint8)
 
 
 def overlay(
@@ -41,7 +37,9 @@ def overlay(
     warm = np.clip(heat.astype(np.float32), 0, 1)
     colour = cv2.applyColorMap(np.rint(warm * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     share = np.clip(1.5 * warm, 0, OPACITY)[:, :, None]
-    result: Rgb = np.ascontiguousarray(np.rint(grey(hu)[:, :, None] * (1 - share) + colour * share).astype(np.uint8))
+    result: Rgb = np.ascontiguousarray(
+        np.rint(grey(hu, WINDOW)[:, :, None] * (1 - share) + colour * share).astype(np.uint8)
+    )
     if mask is not None and mask.any():
         edge = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
         result[edge] = EDGE
@@ -66,7 +64,7 @@ def montage(
         n: Slices at most.
     """
     chosen = shown_slices(finding, n)
-    above = [np.repeat(grey(hu[index])[:, :, None], 3, axis=2) for index in chosen]
+    above = [np.repeat(grey(hu[index], WINDOW)[:, :, None], 3, axis=2) for index in chosen]
     below = [overlay(hu[index], heat[index], mask[index]) for index in chosen]
     return np.vstack([np.hstack(above), np.hstack(below)])
 

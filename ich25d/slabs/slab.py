@@ -10,9 +10,9 @@ import torch
 from einops import rearrange
 from torch.nn import functional
 
-from ich25d.config import SlabConfig
+from ich25d.config import SlabConfig, Window
 from ich25d.dicom.geometry import SAME_POSITION_MM
-from ich25d.slabs.window import FALLBACK_WINDOW, Window, resolve_windows, window_hu
+from ich25d.slabs.window import FALLBACK_WINDOW, resolve_windows, window_hu
 from ich25d.training.device_copy import sent
 
 HOLE_FACTOR = 2.0

@@ -1,17 +1,16 @@
-"""Windows: HU in, grey values from 0 to 1 out."""
+"""Windows: HU in, grey values out, from 0 to 1 for the network and from 0 to 255 for a picture."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ich25d.config import NAMED_WINDOWS, SlabConfig
+from ich25d.config import FILE_WINDOW, NAMED_WINDOWS, SlabConfig, Window
 
-FloatArray = TypeVar("FloatArray", torch.Tensor, npt.NDArray[np.float32])
+if TYPE_CHECKING:
+    import torch
 
-Window = tuple[float, float]
-"""Level and width in HU."""
+FloatArray = TypeVar("FloatArray", "torch.Tensor", npt.NDArray[np.float32])
 
 FALLBACK_WINDOW: Window = NAMED_WINDOWS["brain"]
 """What `dicom` means for a file that doesn't name a window of its own."""
@@ -30,18 +29,28 @@ def window_hu(hu: FloatArray, *, level: float, width: float) -> FloatArray:
 
     Returns:
         The same shape, from 0 to 1.
+
+    Raises:
+        ValueError: The width isn't above 0.
     """
     if width <= 0:
         raise ValueError(f"window width must be above 0 HU (got {width})")
     return ((hu - (level - width / 2)) / width).clip(0, 1)
 
 
+def grey(hu: npt.NDArray[np.int16], window: Window) -> npt.NDArray[np.uint8]:
+    """Return HU as a picture in a window: grey values from 0 to 255, the same shape."""
+    level, width = window
+    shown = np.asarray(window_hu(hu.astype(np.float32), level=level, width=width))
+    return np.asarray(np.rint(shown * 255), dtype=np.uint8)
+
+
 def resolve_windows(slab: SlabConfig) -> tuple[Window | None, ...]:
-    """Return level and width of every window of a recipe; None stands for the file's own (`dicom`)."""
+    """Return level and width of every window of a recipe; None stands for the file's own."""
     resolved: list[Window | None] = []
     for window in slab.windows:
         if isinstance(window, str):
-            resolved.append(None if window == "dicom" else NAMED_WINDOWS[window])
+            resolved.append(None if window == FILE_WINDOW else NAMED_WINDOWS[window])
         else:
             resolved.append((float(window.level), float(window.width)))
     return tuple(resolved)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.config import SlabConfig, WindowConfig
-from ich25d.slabs.window import resolve_windows, window_hu
+from ich25d.slabs.window import grey, resolve_windows, window_hu
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,11 @@ from ich25d.slabs.window import resolve_windows, window_hu
 def test_brain_window_by_hand(hu: int, expected: float) -> None:
     """Level 40, width 80: 0 HU is black, 40 is the middle, 80 is white."""
     assert window_hu(np.array([hu], np.float32), level=40, width=80)[0] == pytest.approx(expected)
+
+
+def test_a_picture_goes_from_0_to_255() -> None:
+    """Rounded to the nearest grey value: 10 HU are 31.875 in the brain window."""
+    assert grey(np.array([[-5, 10], [40, 99]], np.int16), (40, 80)).tolist() == [[0, 32], [128, 255]]
 
 
 @given(
@@ -43,3 +48,9 @@ def test_resolves_names_numbers_and_the_files_own() -> None:
     slab = SlabConfig(windows=("subdural", WindowConfig(level=35, width=100), "dicom"))
 
     assert resolve_windows(slab) == ((80, 200), (35.0, 100.0), None)
+
+
+def test_an_unknown_window_name_is_refused() -> None:
+    """With the names that there are."""
+    with pytest.raises(ValueError, match=r"a window must be brain, subdural, .*dicom or {level, width} \(got brainy\)"):
+        SlabConfig(windows=("brainy",))

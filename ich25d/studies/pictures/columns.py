@@ -11,9 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ich25d.config import NAMED_WINDOWS
+from ich25d.config import NAMED_WINDOWS, Window
 from ich25d.errors import UsageError
-from ich25d.studies.pictures.picture_hu import Window
 from ich25d.studies.table_file import column_key
 
 COLUMN_KEYS: dict[str, tuple[str, ...]] = {

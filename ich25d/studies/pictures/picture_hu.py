@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.config import Window
 from ich25d.dicom.header import Remark, Slice
 from ich25d.errors import DicomError
-from ich25d.studies.pictures.window_curve import Curve, Window, curve_of
-
-__all__ = ["Picture", "Window", "picture_shape", "read_image_hu"]
+from ich25d.studies.pictures.window_curve import Curve, curve_of
 
 AIR_HU = -1024
 MAX_HU = 3071

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ich25d.config import Window
 from ich25d.dicom.interpret import GOOD_ID
 from ich25d.errors import DicomError, LabelError, UsageError
 from ich25d.studies.labelfile import labels_of_wide, wide_columns
@@ -27,7 +28,7 @@ from ich25d.studies.pictures.columns import (
     text_of,
     windows_of,
 )
-from ich25d.studies.pictures.picture_hu import Picture, Window
+from ich25d.studies.pictures.picture_hu import Picture
 from ich25d.studies.qc import QcRow
 from ich25d.studies.table_file import read_table
 

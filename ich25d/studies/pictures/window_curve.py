@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-Window = tuple[float, float]
-"""Level and width, HU."""
+from ich25d.config import Window
 
 Curve = Literal["grey", "colour", "subsampled"]
 """Windows as grey pictures; as channels of one JPEG; of one whose colours have half the resolution."""

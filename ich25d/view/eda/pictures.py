@@ -6,19 +6,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import NAMED_WINDOWS, SlabConfig
+from ich25d.config import NAMED_WINDOWS, SlabConfig, Window
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, to_hu
 from ich25d.slabs.dataset import SlabBatch, series_batches
 from ich25d.slabs.network_input import network_input
-from ich25d.slabs.window import window_hu
+from ich25d.slabs.window import grey
 from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda.output import Line, Tile
 
 Grey = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]
 
-FULL_RANGE: tuple[float, float] = ((HU_MIN + HU_MAX + 1) / 2, HU_MAX - HU_MIN + 1)
+FULL_RANGE: Window = ((HU_MIN + HU_MAX + 1) / 2, HU_MAX - HU_MIN + 1)
 """Level and width that show every HU of a CT."""
 
 STACK = SlabConfig(windows=("brain", "subdural", "soft"), neighbours=(-1, 0, 1))
@@ -27,16 +27,9 @@ STACK = SlabConfig(windows=("brain", "subdural", "soft"), neighbours=(-1, 0, 1))
 _BOX = (255, 176, 0)
 
 
-def grey(hu: Hu, level: float, width: float) -> Grey:
-    """Return a slice in a window, shape (H, W), uint8."""
-    shown = window_hu(hu.astype(np.float32), level=level, width=width)
-    picture: Grey = np.rint(shown * 255).astype(np.uint8)
-    return picture
-
-
 def colour_stack(hu: Hu) -> Grey:
     """Return brain, subdural and soft-tissue window as red, green and blue, shape (H, W, 3)."""
-    return np.stack([grey(hu, *NAMED_WINDOWS[str(name)]) for name in STACK.windows], axis=2)
+    return np.stack([grey(hu, NAMED_WINDOWS[str(name)]) for name in STACK.windows], axis=2)
 
 
 def window_tiles(hu: Hu, name: str) -> list[Tile]:
@@ -47,7 +40,7 @@ def window_tiles(hu: Hu, name: str) -> list[Tile]:
         name: What the slice is, for the alt texts.
     """
     tiles = [
-        Tile(grey(hu, level, width), f"{window} {level:g}/{width:g}", f"{name}, {window} window")
+        Tile(grey(hu, (level, width)), f"{window} {level:g}/{width:g}", f"{name}, {window} window")
         for window, (level, width) in NAMED_WINDOWS.items()
     ]
     return [
@@ -59,11 +52,11 @@ def window_tiles(hu: Hu, name: str) -> list[Tile]:
 def before_and_after(hu: Hu) -> list[Tile]:
     """Return a slice with all its HU on 256 grey values, and in three windows."""
     alt = "a slice without a window: hardly any contrast in the brain"
-    tiles = [Tile(grey(hu, *FULL_RANGE), f"before: {HU_MIN} to {HU_MAX} HU", alt)]
+    tiles = [Tile(grey(hu, FULL_RANGE), f"before: {HU_MIN} to {HU_MAX} HU", alt)]
     for name in ("brain", "subdural", "soft"):
         level, width = NAMED_WINDOWS[name]
         caption = f"after: {name}, {level - width / 2:g} to {level + width / 2:g} HU"
-        tiles.append(Tile(grey(hu, level, width), caption, f"the same slice in the {name} window"))
+        tiles.append(Tile(grey(hu, (level, width)), caption, f"the same slice in the {name} window"))
     return tiles
 
 
@@ -112,7 +105,7 @@ def in_field(hu: Hu, box: Box, field: tuple[int, int]) -> Hu:
 
 def box_picture(field_hu: Hu, box: Box) -> Grey:
     """Return a full-field slice with the head box drawn in, shape (H, W, 3); air stays visible as dark grey."""
-    shown = cv2.cvtColor(grey(field_hu, 0, 1400), cv2.COLOR_GRAY2RGB)
+    shown = cv2.cvtColor(grey(field_hu, (0, 1400)), cv2.COLOR_GRAY2RGB)
     thick = max(2, field_hu.shape[1] // 170)
     cv2.rectangle(shown, (box.left, box.top), (box.right - 1, box.bottom - 1), _BOX, thick)
     picture: Grey = np.asarray(shown, dtype=np.uint8)
@@ -161,14 +154,13 @@ def repair_tiles(hu: Hu) -> tuple[list[Tile], int]:
 
 def compared(before: Hu, after: Hu) -> list[Tile]:
     """Return a slice before and after the repair: all its values, and the brain window."""
-    level, width = NAMED_WINDOWS["brain"]
     tiles = []
     for word, values in (("before", before), ("after", after)):
         air = int(np.median(values[0]))
         alt = f"{word} the repair"
         tiles += [
-            Tile(grey(values, *FULL_RANGE), f"{word}: all values, border {air} HU", f"{alt}, all values"),
-            Tile(grey(values, level, width), f"{word}: brain window", f"{alt}, brain window"),
+            Tile(grey(values, FULL_RANGE), f"{word}: all values, border {air} HU", f"{alt}, all values"),
+            Tile(grey(values, NAMED_WINDOWS["brain"]), f"{word}: brain window", f"{alt}, brain window"),
         ]
     return tiles
 

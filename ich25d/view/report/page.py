@@ -16,14 +16,13 @@ from ich25d.pages.picture import gallery, picture
 from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
 from ich25d.progress import many
-from ich25d.slabs.window import window_hu
+from ich25d.slabs.window import grey
 from ich25d.view.report.curves import draw_curves
 from ich25d.view.report.findings import findings_note, findings_table
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
 
-WINDOW_NAMES = {"brain": "Brain", "subdural": "Subdural", "soft": "Soft tissue", "bone": "Bone"}
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
@@ -89,7 +88,7 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
         sides=_sides(series.orientation),
         last=max(len(series) - 1, 0),
         best=_best(series),
-        windows=[(shown, *(f"{value:g}" for value in NAMED_WINDOWS[name])) for name, shown in WINDOW_NAMES.items()],
+        windows=[(name.capitalize(), f"{level:g}", f"{width:g}") for name, (level, width) in NAMED_WINDOWS.items()],
         has_heat=series.heat is not None,
         labels=[_label(series, number) for number in (ANY_INDEX, *range(ANY_INDEX))],
         drawing=drawing,
@@ -146,18 +145,12 @@ def _key_slice(series: ShownSeries) -> Markup:
         return Markup("<p>No slice could be read.</p>")
     best = _best(series)
     pictures = []
-    for name, shown in WINDOW_NAMES.items():
-        level, width = NAMED_WINDOWS[name]
-        grey: npt.NDArray[Any] = np.asarray(window_hu(series.hu[best].astype(np.float32), level=level, width=width))
-        text = f"Slice {best + 1} in the {shown.lower()} window"
-        pictures.append(
-            picture(
-                (grey * 255).round().astype(np.uint8),
-                alt=text,
-                caption=f"{shown}: level {level:g}, width {width:g}",
-                width=256,
-            )
+    for name, (level, width) in NAMED_WINDOWS.items():
+        alt, caption = (
+            f"Slice {best + 1} in the {name} window",
+            f"{name.capitalize()}: level {level:g}, width {width:g}",
         )
+        pictures.append(picture(grey(series.hu[best], (level, width)), alt=alt, caption=caption, width=256))
     return gallery(pictures)
 
 
