@@ -6,7 +6,7 @@ References:
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,63 @@ def patient_axes(directions: Sequence[float] | None) -> str:
     axes = np.asarray(directions, dtype=np.float64).reshape(2, 3)
     main = np.abs(axes).argmax(axis=1)
     return "".join("RAF LPH"[axis + 4 * int(values[axis] > 0)] for axis, values in zip(main, axes, strict=True))
+
+
+class Display(NamedTuple):
+    """How a slice as it is stored becomes one of the usual display, without resampling; in this order."""
+
+    transpose: bool = False
+    """Rows become columns."""
+    flip_rows: bool = False
+    """The last row comes first."""
+    flip_columns: bool = False
+    """The last column comes first."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """The slice as it is stored shows the mirror image of the usual display, not a turned one."""
+        return (self.transpose + self.flip_rows + self.flip_columns) % 2 == 1
+
+    def turned(self, slice_: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a slice, shape (rows, columns), in the usual display: a view, shape (columns, rows) if transposed."""
+        shown = slice_.T if self.transpose else slice_
+        return shown[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+    def turned_spacing(self, pixel_spacing_mm: tuple[float, float]) -> tuple[float, float]:
+        """Return the distance of rows, then of columns, of the turned slice."""
+        return pixel_spacing_mm[::-1] if self.transpose else pixel_spacing_mm
+
+    def turned_directions(self, directions: Sequence[float]) -> Floats:
+        """Return the cosines of the row, then of the column, of the turned slice; shape (6,)."""
+        row, column = np.asarray(directions, dtype=np.float64).reshape(2, 3)
+        if self.transpose:
+            row, column = column, row
+        return np.concatenate((-row if self.flip_columns else row, -column if self.flip_rows else column))
+
+
+def to_usual_display(directions: Sequence[float]) -> Display:
+    """Find the transposition and flips that bring an axial slice to the usual display.
+
+    There, rows run to the patient's left and columns to the back (`LP`). A slice turned by less than 45 degrees in its
+    plane is left as it is. Where row x column points to the feet (a left-handed matrix with the slices' order from the
+    feet to the head), the picture is stored mirrored; its directions still say where left is, so it comes out right.
+
+    Args:
+        directions: Cosines of the row, then of the column, in the patient's axes (x to the left, y to the back, z to
+            the head), length 6.
+
+    Returns:
+        What to do; nothing for planes that aren't axial.
+    """
+    row, column = np.asarray(directions, dtype=np.float64).reshape(2, 3)
+    normal = np.cross(row, column)
+    if abs(normal[2]) < AXIAL_COSINE * float(np.linalg.norm(normal)):
+        return Display()
+    # Half-way between the two, noise of 1e-6 in the cosines mustn't decide.
+    transpose = bool(abs(row[1]) + abs(column[0]) > abs(row[0]) + abs(column[1]) + 1e-6)
+    if transpose:
+        row, column = column, row
+    return Display(transpose, flip_rows=bool(column[1] < 0), flip_columns=bool(row[0] < 0))
 
 
 def main_directions(directions: Floats) -> Floats:
