@@ -135,7 +135,7 @@ def test_commands_and_options_in_sentences_exist() -> None:
                 assert words[1] in COMMANDS.commands, (page, quoted)
             if words[0] == "ich25d" or words[0].startswith("-"):
                 assert {word for word in words if re.match(r"--?[a-z]", word)} <= options, (page, quoted)
-            if re.fullmatch(r"[\w/-]+\.(py|ipynb)|configs/[\w-]+\.toml", quoted):
+            if re.fullmatch(r"[a-z][\w/-]*\.(py|ipynb)|configs/[\w-]+\.toml", quoted):
                 assert (ROOT / quoted).is_file() or (ROOT / "ich25d" / quoted).is_file(), (page, quoted)
 
 
