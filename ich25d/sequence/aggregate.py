@@ -1,4 +1,4 @@
-"""From the slices of a series to the series: the aggregates that are tried, and each label's choice."""
+"""From the logits of slices to those of the series: the aggregates that are tried, and each label's choice."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,21 +17,20 @@ HEAD = "head"
 
 _SLOPE_SPREAD, _BIAS_SPREAD = 0.3, 0.7
 _MARGIN = 1.0
-"""Nats by which a later candidate must beat an earlier one, over all series of the fit: of a hundred series, what
-two sources differ by is about that uncertain."""
+"""Nats by which a later candidate must be better than an earlier one, over all series of the fit: about the
+uncertainty of the difference between two sources on a hundred series."""
 
 
 def _mean_of_top(count: int) -> Callable[[Floats], Floats]:
     def aggregate(logit: Floats) -> Floats:
-        top = np.sort(logit, axis=0)[::-1][:count]
-        mean: Floats = top.mean(axis=0)
+        mean: Floats = np.sort(logit, axis=0)[::-1][:count].mean(axis=0)
         return mean
 
     return aggregate
 
 
 def _noisy_or(logit: Floats) -> Floats:
-    """Return the log odds that at least one slice is positive, were they independent."""
+    """Return the log odds that at least one slice is positive, if slices were independent."""
     log_none = -np.logaddexp(0.0, logit).sum(axis=0)
     log_none = np.minimum(log_none, -1e-12)
     odds: Floats = np.log(-np.expm1(log_none)) - log_none
@@ -45,12 +44,12 @@ AGGREGATES: dict[str, Callable[[Floats], Floats]] = {
     "top5": _mean_of_top(5),
     "noisy_or": _noisy_or,
 }
-"""Aggregates of slice logits, shape (n, 6) to (6,); the first is chosen where the data can't tell."""
+"""Aggregates of slice logits, shape (n, 6) to (6,); the first is chosen where the data don't prefer one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeriesRule:
-    """How one label of a whole series is made: a source, and its calibration."""
+    """How the logit of one label of a whole series is made: a source, and its calibration."""
 
     source: str
     """`head`, or a name in `AGGREGATES`."""

@@ -1,9 +1,8 @@
-"""How much of the sequence model and of its neighbours a label's logit takes, and its calibration.
+"""The calibrated slice logits of one label: a blend of encoder and sequence model, smoothed along the scan.
 
-For each label the encoder's logit and the sequence model's are mixed, and the mixture is smoothed along the scan;
-then slope and bias turn it into a calibrated one. Both help each other: a sequence model of few series still leaves
-slices of one bleed apart. Rare labels are shrunk to usual shares and to
-the slope of all labels together: a free fit to a dozen positive slices damages them.
+The encoder's logit and the sequence model's are mixed, the mixture is smoothed, and slope and bias calibrate it. Even
+beside a sequence model smoothing helps: trained on few series, it leaves slices of one bleed apart. Rare labels are
+pulled to usual shares and to the slope of all labels together: a free fit to a dozen positive slices damages them.
 """
 
 import dataclasses
@@ -15,26 +14,32 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
+from ich25d.sequence.dataset import known_position_mm
+
 Floats = npt.NDArray[np.float64]
 
+SIGMAS_MM = (7.5, 2.5, 5.0, 10.0, 15.0)
+"""Widths of smoothing that are tried; the first where the data don't prefer one."""
+
 SLICES_PER_OPINION = 30.0
-"""Slices that tell as much as one independent slice, about a scan: they share a patient, a bleed and a mistake."""
+"""Slices that count as one independent slice: about a scan, whose slices share a patient, a bleed and the networks'
+mistakes. More than the 8 of the CNN's own calibration (`CORRELATED`), as two more numbers a label are fitted here."""
 
 _POOLED_SPREAD, _SLOPE_SPREAD, _BIAS_SPREAD = 0.7, 0.2, 0.5
 """Standard deviations of the penalties: log slope of all labels, of one label around it, and bias."""
 
 _USUAL = {"smoothed": (0.7, 0.35), "sequence": (0.4, 0.3)}
-"""Mean and standard deviation of the shares before any evidence: what neighbours tell helps nearly always (every
-good solution of 2019 used it), a sequence model of few series less surely."""
+"""Mean and standard deviation of the shares before any data: smoothing helps nearly always (every good solution of
+2019 used it), a sequence model trained on few series less surely."""
 
 _STARTS = ((0.1, 0.1), (0.1, 0.8), (0.8, 0.1))
 _MANY_SLICES = 50_000
-"""Above it the first start alone is tried: so many slices leave no second minimum worth the time."""
+"""Above it the first start alone is tried: with so many slices there is no second minimum worth the time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelBlend:
-    """One label's recipe: mixed = (1 - w) * encoder + w * sequence; logit = slope * (mixed, smoothed by s) + bias."""
+    """One label's numbers: mixed = (1 - w) * encoder + w * sequence; logit = slope * (mixed, smoothed by s) + bias."""
 
     slope: float
     """One over the temperature."""
@@ -47,23 +52,46 @@ class LabelBlend:
     """w: share of the sequence model."""
 
     def mix(self, encoder: Floats, sequence: Floats) -> Floats:
-        """Mix logits of any one shape; smoothing commutes with it."""
+        """Mix logits of one shape; it may be done before or after smoothing."""
         return (1 - self.sequence) * encoder + self.sequence * sequence
 
-    def finish(self, mixed: Floats, smoothed: Floats) -> Floats:
-        """Turn mixed logits and the same smoothed by `sigma_mm` into calibrated ones."""
+    def calibrate(self, mixed: Floats, smoothed: Floats) -> Floats:
+        """Return calibrated logits from mixed ones and from the same smoothed by `sigma_mm`."""
         return self.slope * ((1 - self.smoothed) * mixed + self.smoothed * smoothed) + self.bias
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Evidence:
-    """Held-out slices of one label, none of them unknown; every array has shape (N,)."""
+class LabelledSlices:
+    """Held-out slices with a known label, for one of the six; every array has shape (N,)."""
 
     encoder: Floats
+    """Logits of the encoder."""
     sequence: Floats
+    """Logits of the sequence model."""
     truth: Floats
+    """0 or 1."""
     smoothed: dict[float, tuple[Floats, Floats]]
-    """By width in mm, both logits smoothed."""
+    """By width in mm, logits of encoder and sequence model, smoothed."""
+
+
+def smooth(logit: Floats, slice_position_mm: Floats, sigma_mm: float) -> Floats:
+    """Average logits along the scan under a Gaussian of the distance in mm.
+
+    In mm, so that it means the same in thin and thick series; at the ends fewer slices share the weight.
+
+    Args:
+        logit: Shape (n, ...).
+        slice_position_mm: Shape (n,), mm; 5 mm apart where unknown.
+        sigma_mm: Standard deviation of the Gaussian; 0 leaves everything as it is.
+    """
+    if sigma_mm <= 0 or len(logit) < 2:
+        return logit.copy()
+    position = known_position_mm(np.asarray(slice_position_mm, dtype=np.float64))
+    distance = (position[:, None] - position[None, :]) / sigma_mm
+    weight = np.exp(-0.5 * distance**2)
+    weight /= weight.sum(axis=1, keepdims=True)
+    smoothed: Floats = np.tensordot(weight, logit, axes=1)
+    return smoothed
 
 
 def cross_entropy(logit: Floats, truth: Floats) -> float:
@@ -97,41 +125,41 @@ def fit_slope(logits: Sequence[Floats], truths: Sequence[Floats]) -> float:
     return float(minimize(objective, np.zeros(len(logits) + 1), jac=True, method="L-BFGS-B", bounds=bounds).x[0])
 
 
-def fit_blend(evidence: Evidence, log_slope: float, *, smoothing: bool = True, sequence: bool = True) -> LabelBlend:
+def fit_blend(slices: LabelledSlices, log_slope: float, *, smoothing: bool = True, sequence: bool = True) -> LabelBlend:
     """Fit one label's blend on held-out slices.
 
     Args:
-        evidence: The slices.
-        log_slope: What its slope is shrunk to.
+        slices: What to fit on.
+        log_slope: What the logarithm of its slope is pulled to.
         smoothing: Allow the smoothed logit.
         sequence: Allow the sequence model's.
 
     Returns:
         A blend whose log loss on these slices is at most that of the calibrated encoder alone.
     """
-    alone, _ = _fit(evidence, log_slope, None, sequence=False)
-    found = [_fit(evidence, log_slope, None, sequence=True)] if sequence else []
+    alone, _ = _fit(slices, log_slope, None, sequence=False)
+    fits = [_fit(slices, log_slope, None, sequence=True)] if sequence else []
     if smoothing:
-        found += [_fit(evidence, log_slope, sigma, sequence=sequence) for sigma in evidence.smoothed]
-    if not found:
+        fits += [_fit(slices, log_slope, sigma_mm, sequence=sequence) for sigma_mm in slices.smoothed]
+    if not fits:
         return alone
-    best = min(found, key=lambda item: item[1])[0]
-    return best if loss_of(best, evidence) <= loss_of(alone, evidence) else alone
+    best = min(fits, key=lambda fit: fit[1])[0]
+    return best if loss_of(best, slices) <= loss_of(alone, slices) else alone
 
 
-def loss_of(blend: LabelBlend, evidence: Evidence) -> float:
+def loss_of(blend: LabelBlend, slices: LabelledSlices) -> float:
     """Return a blend's mean log loss on slices."""
-    return cross_entropy(blended(blend, evidence), evidence.truth)
+    return cross_entropy(_blended(blend, slices), slices.truth)
 
 
-def blended(blend: LabelBlend, evidence: Evidence) -> Floats:
+def _blended(blend: LabelBlend, slices: LabelledSlices) -> Floats:
     """Return a blend's calibrated logits of slices, shape (N,)."""
-    mixed = blend.mix(evidence.encoder, evidence.sequence)
-    smoothed = evidence.smoothed.get(blend.sigma_mm)
-    return blend.finish(mixed, mixed if smoothed is None else blend.mix(*smoothed))
+    mixed = blend.mix(slices.encoder, slices.sequence)
+    smoothed = slices.smoothed.get(blend.sigma_mm)
+    return blend.calibrate(mixed, mixed if smoothed is None else blend.mix(*smoothed))
 
 
-def towards_prevalence(blend: LabelBlend, evidence: Evidence, prevalence: float, weight: float) -> LabelBlend:
+def towards_prevalence(blend: LabelBlend, slices: LabelledSlices, prevalence: float, weight: float) -> LabelBlend:
     """Shift a blend's bias to where the model will be used.
 
     The shares of positives in the fit and in the place of use are averaged, each by its number of slices, and the
@@ -139,43 +167,45 @@ def towards_prevalence(blend: LabelBlend, evidence: Evidence, prevalence: float,
 
     Args:
         blend: A fitted blend.
-        evidence: The slices it was fitted on.
+        slices: What it was fitted on.
         prevalence: Share of positive slices at the place of use.
         weight: Slices that it counts for.
     """
-    n_slices = len(evidence.truth)
+    n_slices = len(slices.truth)
     if weight <= 0:
         return blend
-    now = float(expit(blended(blend, evidence)).mean()) if n_slices else prevalence
+    now = float(expit(_blended(blend, slices)).mean()) if n_slices else prevalence
     now = min(max(now, 1e-6), 1 - 1e-6)
     wanted = (n_slices * now + weight * prevalence) / (n_slices + weight)
     return dataclasses.replace(blend, bias=blend.bias + float(log_odds(wanted) - log_odds(now)))
 
 
-def _fit(evidence: Evidence, log_slope: float, sigma_mm: float | None, *, sequence: bool) -> tuple[LabelBlend, float]:
+def _fit(
+    slices: LabelledSlices, log_slope: float, sigma_mm: float | None, *, sequence: bool
+) -> tuple[LabelBlend, float]:
     """Fit with one width of smoothing, or none; return the penalised objective as well."""
-    encoder, truth = evidence.encoder, evidence.truth
-    smoothed = (encoder, evidence.sequence) if sigma_mm is None else evidence.smoothed[sigma_mm]
+    encoder, truth = slices.encoder, slices.truth
+    smoothed = (encoder, slices.sequence) if sigma_mm is None else slices.smoothed[sigma_mm]
 
     def objective(free: Floats) -> tuple[float, Floats]:
         slope, bias, share, weight = np.exp(free[0]), free[1], free[2], free[3]
-        # Both partners with the share of smoothing, then mixed: the same as mixed first.
+        # Each model's logit with its share of smoothing, then mixed: the same as mixed first.
         own = encoder + share * (smoothed[0] - encoder)
-        other = evidence.sequence + share * (smoothed[1] - evidence.sequence)
+        other = slices.sequence + share * (smoothed[1] - slices.sequence)
         mixed = own + weight * (other - own)
-        near = (1 - weight) * (smoothed[0] - encoder) + weight * (smoothed[1] - evidence.sequence)
+        by_share = (1 - weight) * (smoothed[0] - encoder) + weight * (smoothed[1] - slices.sequence)
         calibrated = slope * mixed + bias
         residual = (expit(calibrated) - truth) / SLICES_PER_OPINION
         value = len(truth) * cross_entropy(calibrated, truth) / SLICES_PER_OPINION
         value += (free[0] - log_slope) ** 2 / (2 * _SLOPE_SPREAD**2) + bias**2 / (2 * _BIAS_SPREAD**2)
-        pulls = [(free[2], *_USUAL["smoothed"]), (free[3], *_USUAL["sequence"])]
+        pulls = [(share, *_USUAL["smoothed"]), (weight, *_USUAL["sequence"])]
         value += sum((given - usual) ** 2 / (2 * spread**2) for given, usual, spread in pulls)
         pull = [(given - usual) / spread**2 for given, usual, spread in pulls]
         gradient = np.array(
             [
                 slope * (residual @ mixed) + (free[0] - log_slope) / _SLOPE_SPREAD**2,
                 residual.sum() + bias / _BIAS_SPREAD**2,
-                slope * (residual @ near) + pull[0],
+                slope * (residual @ by_share) + pull[0],
                 slope * (residual @ (other - own)) + pull[1],
             ]
         )
@@ -183,12 +213,12 @@ def _fit(evidence: Evidence, log_slope: float, sigma_mm: float | None, *, sequen
 
     most = (0.0 if sigma_mm is None else 1.0, 1.0 if sequence else 0.0)
     bounds = [(-3.0, 1.5), (-6.0, 6.0), (0.0, most[0]), (0.0, most[1])]
-    tries = _STARTS if len(truth) <= _MANY_SLICES else _STARTS[:1]
-    starts = {(min(share, most[0]), min(weight, most[1])) for share, weight in tries}
-    tried = [
+    chosen = _STARTS if len(truth) <= _MANY_SLICES else _STARTS[:1]
+    starts = sorted({(min(share, most[0]), min(weight, most[1])) for share, weight in chosen})
+    fits = [
         minimize(objective, np.array([log_slope, 0.0, *start]), jac=True, method="L-BFGS-B", bounds=bounds)
-        for start in sorted(starts)
+        for start in starts
     ]
-    best = min(tried, key=lambda item: float(item.fun))
+    best = min(fits, key=lambda fit: float(fit.fun))
     slope, bias, share, weight = np.exp(best.x[0]), best.x[1], best.x[2], best.x[3]
     return LabelBlend(float(slope), float(bias), sigma_mm or 0.0, float(share), float(weight)), float(best.fun)

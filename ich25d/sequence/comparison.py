@@ -1,4 +1,4 @@
-"""CNN alone, with smoothing along the scan, with the sequence model: measured on the same held-out patients.
+"""The CNN alone, with smoothing along the scan and with the sequence model, measured on the same held-out patients.
 
 Blend, calibration and series rules of each system are fitted on the folds that a series isn't in, so that no
 number is measured on what it was fitted on.
@@ -6,8 +6,8 @@ number is measured on what it was fitted on.
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from ich25d.config import CalibrationConfig
 from ich25d.labels import LABEL_WEIGHTS, LABELS, N_LABELS
 from ich25d.sequence.aggregate import SeriesRule
 from ich25d.sequence.blend import LabelBlend
-from ich25d.sequence.refinement import HeldOut, Refinement, fit_refinement, matching
+from ich25d.sequence.refinement import HeldOutSeries, Refinement, fit_refinement, matching
 from ich25d.training.calibration import enforce_any
 from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import auc, average_precision, case_losses
@@ -27,11 +27,19 @@ from ich25d.training.series_target import series_target
 Floats = npt.NDArray[np.float64]
 
 RAW, ALONE, SMOOTHED, FULL = "CNN, uncalibrated", "CNN alone", "CNN + smoothing", "CNN + GRU"
-SYSTEMS = (RAW, ALONE, SMOOTHED, FULL)
-"""Names in the table. The last one is what predict uses: blend of encoder, smoothing and sequence model."""
+"""The systems, as the table names them. The last one is what predict uses: encoder, smoothing and sequence model."""
 
 _ALLOWED = {ALONE: (False, False), SMOOTHED: (True, False), FULL: (True, True)}
 """Whether smoothing and the sequence model may be used."""
+
+_IDENTITY = Refinement(
+    (LabelBlend(slope=1.0, bias=0.0, sigma_mm=0.0, smoothed=0.0, sequence=0.0),) * N_LABELS,
+    (SeriesRule(source="max", slope=1.0, bias=0.0),) * N_LABELS,
+)
+"""Leaves the encoder's logits as they are; a series is its largest slice."""
+
+_CONSTANT = "constant"
+"""Beside the systems: the same answer for every slice, the shares of positives among these very slices."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,112 +52,83 @@ class Measured:
 
     def to_dict(self) -> dict[str, float | None]:
         """Return it for JSON, undefined numbers as null."""
-        return {
-            name: value if math.isfinite(value := getattr(self, name)) else None for name in ("value", "low", "high")
-        }
-
-    def __str__(self) -> str:
-        if not math.isfinite(self.value):
-            return "-"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return {name: value if math.isfinite(value) else None for name, value in dataclasses.asdict(self).items()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answers:
-    """What one system says of all held-out series."""
+class Probabilities(NamedTuple):
+    """The probabilities that one system gives one series of n slices."""
 
-    slices: list[Floats]
-    """Probabilities of each series, shape (n, 6)."""
-    series: list[Floats]
-    """Probabilities of each whole series, shape (6,)."""
-
-
-def identity_refinement() -> Refinement:
-    """Return the refinement that leaves the encoder's logits as they are; a series is its largest slice."""
-    return Refinement(
-        (LabelBlend(slope=1.0, bias=0.0, sigma_mm=0.0, smoothed=0.0, sequence=0.0),) * N_LABELS,
-        (SeriesRule(source="max", slope=1.0, bias=0.0),) * N_LABELS,
-    )
+    slices: Floats
+    """Shape (n, 6)."""
+    series: Floats
+    """Of the series as a whole, shape (6,)."""
 
 
-def answer(refinement: Refinement, series: Sequence[HeldOut]) -> Answers:
-    """Apply a refinement to held-out series."""
-    slices, whole = [], []
-    for item in series:
-        logit = refinement.slice_logit(item.encoder_logit, item.sequence_logit, item.slice_position_mm)
-        slices.append(enforce_any(expit(logit)))
-        whole.append(enforce_any(expit(refinement.series_logit(logit, item.head_logit))))
-    return Answers(slices, whole)
-
-
-def cross_fitted(series: Sequence[HeldOut], calibration: CalibrationConfig) -> dict[str, Answers]:
-    """Answer for every series under every system, each fold with what was fitted on the others.
+def cross_fitted(
+    series: Sequence[HeldOutSeries], calibration: CalibrationConfig
+) -> dict[str, dict[str, Probabilities]]:
+    """Predict every series by every system, each fold with what was fitted on the others.
 
     Where no series of the other folds matches `calibration.fit_on`, all of them are used.
+
+    Returns:
+        By system, then by series id.
     """
-    answers: dict[str, dict[str, tuple[Floats, Floats]]] = {name: {} for name in SYSTEMS}
-
-    def note(name: str, refinement: Refinement, items: Sequence[HeldOut]) -> None:
-        found = answer(refinement, items)
-        for item, slices, whole in zip(items, found.slices, found.series, strict=True):
-            answers[name][item.series_id] = (slices, whole)
-
-    note(RAW, identity_refinement(), series)
+    predicted = {RAW: _apply(_IDENTITY, series), **{name: {} for name in _ALLOWED}}
     for fold in sorted({item.fold for item in series}):
-        inside = [item for item in series if item.fold == fold]
+        own = [item for item in series if item.fold == fold]
         others = [item for item in series if item.fold != fold]
         used = calibration if matching(others, calibration.fit_on) else dataclasses.replace(calibration, fit_on=("*",))
         for name, (smoothing, sequence) in _ALLOWED.items():
-            refinement = fit_refinement(others, used, smoothing=smoothing, sequence=sequence)
-            note(name, refinement, inside)
-    return {
-        name: Answers([found[item.series_id][0] for item in series], [found[item.series_id][1] for item in series])
-        for name, found in answers.items()
-    }
+            predicted[name] |= _apply(fit_refinement(others, used, smoothing=smoothing, sequence=sequence), own)
+    return predicted
+
+
+def _apply(refinement: Refinement, series: Sequence[HeldOutSeries]) -> dict[str, Probabilities]:
+    predicted = {}
+    for item in series:
+        logit = refinement.slice_logit(item.encoder_logit, item.sequence_logit, item.slice_position_mm)
+        whole = refinement.series_logit(logit, item.head_logit)
+        predicted[item.series_id] = Probabilities(enforce_any(expit(logit)), enforce_any(expit(whole)))
+    return predicted
 
 
 def compare(
-    series: Sequence[HeldOut], answers: dict[str, Answers], *, replicates: int = REPLICATES, seed: int = 0
+    series: Sequence[HeldOutSeries],
+    predicted: Mapping[str, Mapping[str, Probabilities]],
+    *,
+    replicates: int = REPLICATES,
 ) -> dict[str, Any]:
     """Measure all systems on some series.
 
     Args:
         series: Held-out series.
-        answers: By system, in the order of `series`.
-        replicates: Resamplings of the patients; `replicates_for` many slices may draw fewer.
-        seed: Seed of the draws; the same for all systems, so that their differences are paired.
+        predicted: By system, then by series id: these series and maybe others.
+        replicates: Resamplings of the patients, the same for all systems, so that their differences are paired;
+            `replicates_for` many slices may draw fewer.
 
     Returns:
-        `n_series`, `n_patients`, `n_slices`, `n_positive` (slices by label), and by system: `log_loss` (the
-        competition's), `of_prior` (it as a share of the log loss of the best constant answer, the shares of
-        positives among these very slices), `against_alone` (its difference to the CNN alone), `auc` and
-        `average_precision` by label, `series_log_loss`, `series_auc` by label. Every number is a `Measured`.
+        `n_series`, `n_patients`, `n_slices`, `n_positive` (slices by label), `n_positive_series`, `replicates`, and
+        by system: `log_loss` (the competition's), `of_prior` (it as a share of the log loss of the best constant
+        answer, the shares of positives among these very slices), `against_alone` (its difference to the CNN alone),
+        `auc` and `average_precision` by label, `series_log_loss`, `series_of_prior`, `series_auc` by label. Every
+        measure is a `Measured`.
     """
     target = np.concatenate([item.target for item in series]).astype(np.float64)
     whole_target = np.stack([series_target(item.target) for item in series])
-    patient = np.array([item.patient_id for item in series for _ in range(len(item.target))])
     whole_patient = np.array([item.patient_id for item in series])
-    slices = {name: np.concatenate(found.slices) for name, found in answers.items()}
-    whole = {name: np.stack(found.series) for name, found in answers.items()}
-    replicates = replicates_for(len(target), replicates)
-    drawn = {name: _ranking(target, found, patient, replicates, seed) for name, found in slices.items()}
-    drawn_whole = {
-        name: _ranking(whole_target, found, whole_patient, replicates, seed) for name, found in whole.items()
+    patient = np.repeat(whole_patient, [len(item.target) for item in series])
+    probability = {
+        name: np.concatenate([found[item.series_id].slices for item in series]) for name, found in predicted.items()
     }
-    losses = _losses(target, slices, patient, replicates, seed)
-    whole_losses = _losses(whole_target, whole, whole_patient, replicates, seed)
+    whole = {name: np.stack([found[item.series_id].series for item in series]) for name, found in predicted.items()}
+    replicates = replicates_for(len(target), replicates)
+    of_slices = _measures(target, probability, patient, replicates)
+    of_series = _measures(whole_target, whole, whole_patient, replicates)
     systems = {
-        name: {
-            "log_loss": _measured(losses[name]),
-            "of_prior": _measured(losses[name] / losses[_CONSTANT]),
-            "against_alone": _measured(losses[name] - losses[ALONE]),
-            "auc": _by_label(drawn[name][0]),
-            "average_precision": _by_label(drawn[name][1]),
-            "series_log_loss": _measured(whole_losses[name]),
-            "series_of_prior": _measured(whole_losses[name] / whole_losses[_CONSTANT]),
-            "series_auc": _by_label(drawn_whole[name][0]),
-        }
-        for name in slices
+        name: of_slices[name]
+        | {f"series_{measure}": of_series[name][measure] for measure in ("log_loss", "of_prior", "auc")}
+        for name in predicted
     }
     return {
         "n_series": len(series),
@@ -162,23 +141,30 @@ def compare(
     }
 
 
-def take(answers: dict[str, Answers], rows: Sequence[int]) -> dict[str, Answers]:
-    """Return the answers for some of the series."""
-    return {
-        name: Answers([found.slices[row] for row in rows], [found.series[row] for row in rows])
-        for name, found in answers.items()
-    }
-
-
-_CONSTANT = "constant"
+def _measures(
+    target: Floats, probability: dict[str, Floats], patient: npt.NDArray[np.str_], replicates: int
+) -> dict[str, dict[str, Any]]:
+    """Measure every system on slices (or series), shape (N, 6)."""
+    losses = _losses(target, probability, patient, replicates)
+    measures = {}
+    for name, values in probability.items():
+        area, precision = _ranking(target, values, patient, replicates)
+        measures[name] = {
+            "log_loss": _measured(losses[name]),
+            "of_prior": _measured(losses[name] / losses[_CONSTANT]),
+            "against_alone": _measured(losses[name] - losses[ALONE]),
+            "auc": _by_label(area),
+            "average_precision": _by_label(precision),
+        }
+    return measures
 
 
 def _losses(
-    target: Floats, probability: dict[str, Floats], patient: npt.NDArray[np.str_], replicates: int, seed: int
+    target: Floats, probability: dict[str, Floats], patient: npt.NDArray[np.str_], replicates: int
 ) -> dict[str, Floats]:
-    """Return the weighted log loss of each system and of the best constant: as it is first, then resampled."""
+    """Return the weighted log loss of each system and of the best constant, shape (1 + R,): of all, then resampled."""
     names, code = np.unique(patient, return_inverse=True)
-    draws = patient_weights(np.arange(len(names)), replicates=replicates, seed=seed)
+    draws = patient_weights(np.arange(len(names)), replicates=replicates)
     weight = np.concatenate([np.ones((1, len(names))), *draws])
 
     def drawn(values: Floats) -> Floats:
@@ -187,26 +173,25 @@ def _losses(
         total: Floats = weight @ by_patient
         return total
 
-    losses = {name: ratio(*map(drawn, case_losses(target, found))) for name, found in probability.items()}
+    losses = {name: ratio(*map(drawn, case_losses(target, values))) for name, values in probability.items()}
     # The best constant answer of a resampling is its own shares: their entropy is its loss.
     n_known = drawn((~np.isnan(target)).astype(np.float64))
     share = np.clip(drawn(np.nan_to_num(target)) / np.maximum(n_known, 1), 1e-15, 1 - 1e-15)
     entropy = -(share * np.log(share) + (1 - share) * np.log1p(-share))
-    evidence = n_known * np.array(LABEL_WEIGHTS)
-    losses[_CONSTANT] = ratio((evidence * entropy).sum(axis=1), evidence.sum(axis=1))
+    case_weight = n_known * np.array(LABEL_WEIGHTS)
+    losses[_CONSTANT] = ratio((case_weight * entropy).sum(axis=1), case_weight.sum(axis=1))
     return losses
 
 
 def _ranking(
-    target: Floats, probability: Floats, patient: npt.NDArray[np.str_], replicates: int, seed: int
+    target: Floats, probability: Floats, patient: npt.NDArray[np.str_], replicates: int
 ) -> tuple[Floats, Floats]:
-    """Return AUC and average precision by label, shape (1 + R, 6) each: as they are first, then resampled."""
+    """Return AUC and average precision by label, shape (1 + R, 6) each: of all, then resampled."""
     parts: tuple[list[Floats], list[Floats]] = ([], [])
-    one = np.ones((1, len(target)))
-    for weight in [one, *patient_weights(patient, replicates=replicates, seed=seed)]:
-        for measure, found in zip((auc, average_precision), parts, strict=True):
+    for weight in [np.ones((1, len(target))), *patient_weights(patient, replicates=replicates)]:
+        for measure, part in zip((auc, average_precision), parts, strict=True):
             columns = [measure(target[:, label], probability[:, label], weight) for label in range(N_LABELS)]
-            found.append(np.stack([np.atleast_1d(column) for column in columns], axis=1))
+            part.append(np.stack([np.atleast_1d(column) for column in columns], axis=1))
     return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
@@ -218,3 +203,69 @@ def _measured(values: Floats) -> Measured:
 
 def _by_label(values: Floats) -> dict[str, Measured]:
     return {name: _measured(values[:, column]) for column, name in enumerate(LABELS)}
+
+
+def comparison_json(content: Any) -> Any:  # noqa: ANN401  # a tree of dicts with numbers in its leaves
+    """Return a comparison as JSON takes it."""
+    if isinstance(content, Measured):
+        return content.to_dict()
+    if isinstance(content, dict):
+        return {str(name): comparison_json(item) for name, item in content.items()}
+    return content
+
+
+def comparison_lines(scope: str, content: dict[str, Any]) -> list[str]:
+    """Return the comparison on some series as tables.
+
+    Args:
+        scope: Which series these are, as `all held-out series`.
+        content: What `compare` returned.
+    """
+    systems = content["systems"]
+    overall = [["", "log loss", "of prior's", "AUC any", "AP any", "series AUC any"]]
+    slices = [["", *(f"{label} ({content['n_positive'][label]})" for label in LABELS)]]
+    series = [["", *(f"{label} ({content['n_positive_series'][label]})" for label in LABELS)]]
+    for name, system in systems.items():
+        by_label = system["auc"], system["average_precision"], system["series_auc"]
+        measures = [system["log_loss"], system["of_prior"], *(values["any"] for values in by_label)]
+        overall.append([name, *(_with_interval(measure) for measure in measures)])
+        pairs = [(system["auc"][label], system["average_precision"][label]) for label in LABELS]
+        slices.append([name, *(f"{_plain(area)} / {_plain(precision)}" for area, precision in pairs)])
+        series.append([name, *(_plain(system["series_auc"][label]) for label in LABELS)])
+    differences = [
+        f"{name} {difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        for name in (SMOOTHED, FULL)
+        for difference in [systems[name]["against_alone"]]
+    ]
+    return [
+        f"{scope}: {content['n_slices']} slices of {content['n_series']} series of {content['n_patients']} patients "
+        "(95 % intervals over patients)",
+        *_aligned(overall),
+        "",
+        "AUC / average precision of slices, by label",
+        *_aligned(slices),
+        "",
+        "AUC of series, by label",
+        *_aligned(series),
+        "",
+        "log loss against CNN alone, same patients: " + ", ".join(differences),
+    ]
+
+
+def _with_interval(measure: Measured) -> str:
+    text = _plain(measure)
+    return text if math.isnan(measure.value) else f"{text} [{measure.low:.3f}, {measure.high:.3f}]"
+
+
+def _plain(measure: Measured) -> str:
+    return "-" if math.isnan(measure.value) else f"{measure.value:.3f}"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Join the cells of each row to a line: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *padded]))
+    return lines

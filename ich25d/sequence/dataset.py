@@ -15,7 +15,7 @@ from ich25d.config import SequenceConfig
 from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
-from ich25d.sequence.standardisation import Standard
+from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.series_target import series_target
 
 USUAL_GAP_MM = 5.0
@@ -25,6 +25,7 @@ DROP_ABOVE = 10
 """Series of more slices than this may lose every second one in training."""
 
 _CACHE_BYTES = 2 * 1024**3
+"""Embeddings kept in memory: training reads every series in every epoch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,16 +65,18 @@ class SequenceBatch:
 
 
 class SequenceReader:
-    """Reads series of a feature store; the latest stay in memory, 2 GB of them.
+    """Reads the series of a feature store; those read last stay in memory, up to 2 GB.
 
     Args:
         store: The feature store.
-        standard: Mean and spread of every encoder's embeddings.
-        base_logit: What stands in for the encoder's logits where the store has none, shape (6,).
+        standardisation: Mean and spread of every encoder's embeddings.
+        base_logit: Used as the encoder's logits where the store has none, shape (6,).
     """
 
-    def __init__(self, store: FeatureStore, standard: Standard, base_logit: npt.NDArray[np.float64]) -> None:
-        self.store, self.standard, self.base_logit = store, standard, base_logit
+    def __init__(
+        self, store: FeatureStore, standardisation: Standardisation, base_logit: npt.NDArray[np.float64]
+    ) -> None:
+        self.store, self.standardisation, self.base_logit = store, standardisation, base_logit
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
@@ -86,14 +89,14 @@ class SequenceReader:
 
     def features(self, series_id: str) -> SeriesFeatures:
         """Read a series, or take it from memory."""
-        found = self._kept.pop(series_id, None)
-        if found is None:
-            found = self.store.read(series_id)
-            self._kept_bytes += found.embedding.nbytes
+        features = self._kept.pop(series_id, None)
+        if features is None:
+            features = self.store.read(series_id)
+            self._kept_bytes += features.embedding.nbytes
             while self._kept and self._kept_bytes > _CACHE_BYTES:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].embedding.nbytes
-        self._kept[series_id] = found
-        return found
+        self._kept[series_id] = features
+        return features
 
     def items(self, series_id: str) -> list[SeriesItem]:
         """Return every view of a series."""
@@ -101,19 +104,19 @@ class SequenceReader:
 
     def logit(self, series_id: str) -> npt.NDArray[np.float32]:
         """Return the encoder's logits of a series in every view, shape (V, n, 6)."""
-        found = self.features(series_id)
-        if found.logit is not None:
-            return found.logit
-        shape = (*found.embedding.shape[:2], N_LABELS)
+        features = self.features(series_id)
+        if features.logit is not None:
+            return features.logit
+        shape = (*features.embedding.shape[:2], N_LABELS)
         return np.broadcast_to(self.base_logit.astype(np.float32), shape)
 
     def item(self, series_id: str, view: int) -> SeriesItem:
         """Return one view of a series."""
-        found = self.features(series_id)
+        features = self.features(series_id)
         return SeriesItem(
-            embedding=self.standard.apply(found.embedding[view], self.store.encoder_of(series_id)),
+            embedding=self.standardisation.apply(features.embedding[view], self.store.encoder_of(series_id)),
             logit=self.logit(series_id)[view],
-            position_mm=known_position_mm(found.slice_position_mm).astype(np.float32),
+            position_mm=known_position_mm(features.slice_position_mm).astype(np.float32),
             target=self.target(series_id),
         )
 
@@ -127,17 +130,23 @@ def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray
 
 
 def drop_second(item: SeriesItem, first: int) -> SeriesItem:
-    """Leave every second slice out, beginning with slice `first` (0 or 1): the same head at twice the gap."""
+    """Keep every second slice, from slice `first` (0 or 1) on: the same head at twice the gap."""
     return item.take(np.arange(first, len(item.position_mm), 2))
 
 
 def reverse(item: SeriesItem) -> SeriesItem:
-    """Show a series from top to bottom; everything keeps to its slice."""
+    """Turn the order of the slices round."""
     return item.take(np.arange(len(item.position_mm))[::-1])
 
 
 def augment(item: SeriesItem, config: SequenceConfig, rng: np.random.Generator) -> SeriesItem:
-    """Change one series as training shows it: every second slice dropped, order reversed, embeddings made noisy."""
+    """Augment a series for training: maybe drop every second slice and reverse the order, and add noise.
+
+    Args:
+        item: The series.
+        config: [sequence].
+        rng: Draws everything.
+    """
     thin, first, turn = rng.random(), int(rng.integers(2)), rng.random()
     if len(item.position_mm) > DROP_ABOVE and thin < config.drop_second:
         item = drop_second(item, first)
@@ -150,7 +159,7 @@ def augment(item: SeriesItem, config: SequenceConfig, rng: np.random.Generator) 
 
 
 def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
-    """Pad series to the longest of them."""
+    """Pad series to the longest of them and put them in a batch."""
     length = [len(item.position_mm) for item in items]
 
     def padded(arrays: list[npt.NDArray[np.float32]], fill: float) -> torch.Tensor:

@@ -22,7 +22,7 @@ from ich25d.training.prefetch import ahead
 from ich25d.training.prior import LabelCount, natural_shift
 
 _EMA_DECAY = 0.98
-"""Averages the last 50 steps or so: the winners of 2019 averaged their epochs."""
+"""Averages about the last 50 steps: the winners of 2019 averaged their epochs."""
 
 _WARMUP = 0.05
 _CLIP_NORM = 1.0
@@ -40,9 +40,9 @@ def train_sequence_model(
 ) -> tuple[SequenceModel, list[float]]:
     """Train one sequence model.
 
-    Every pass shows each series once, in one of its views drawn at random and augmented; what is drawn depends
-    on the seed, the pass and the series alone. Series that are for training only (painted ones) shift the share
-    of positives; their surplus is part of the training's logits and so not learned.
+    Every epoch shows each series once, in one of its views, drawn at random and augmented; the draws depend on the
+    seed, the epoch and the series alone. Painted series (for training only) raise the share of positives; what they
+    add to the log odds is added to the logits in training, so that the model doesn't learn it.
 
     Args:
         reader: Reads standardised series.
@@ -50,10 +50,10 @@ def train_sequence_model(
         config: [sequence].
         seed: Seed of everything.
         device: Where to train.
-        title: What the progress bar is called.
+        title: Name of the progress bar.
 
     Returns:
-        The averaged model in evaluation mode, and the mean loss of each pass.
+        The averaged model in evaluation mode, and the mean loss of each epoch.
 
     Raises:
         TrainingError: The loss isn't finite for several steps.
@@ -84,19 +84,17 @@ def train_sequence_model(
         slices = score_loss(logit_BTL + surplus, batch.target.to(device))
         return slices + config.series_weight * score_loss(series_BL, batch.series_target.to(device))
 
-    def drawn(chunk: tuple[int, npt.NDArray[np.int64]]) -> SequenceBatch:
-        epoch, places = chunk
-        return collate([_drawn(reader, series_ids[place], config, (seed, epoch, int(place))) for place in places])
-
-    def chunks() -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    def batches() -> Iterator[SequenceBatch]:
         for epoch in range(config.epochs):
             order = epoch_order(len(series_ids), per_epoch * batch_size, seed=seed, epoch=epoch)
-            yield from ((epoch, places) for places in order.reshape(per_epoch, batch_size))
+            for places in order.reshape(per_epoch, batch_size):
+                keys = [(seed, epoch, int(place)) for place in places]
+                yield collate([_drawn(reader, series_ids[key[-1]], config, key) for key in keys])
 
     model.train()
     losses = []
     with bar(title, total, "steps") as advance:
-        for report in train_steps(learner, ahead(map(drawn, chunks())), loss_of, schedule, n_steps=total):
+        for report in train_steps(learner, ahead(batches()), loss_of, schedule, n_steps=total):
             losses.append(report.loss)
             advance(note=f"loss {report.loss:.4f}")
     averaged = learner.averaged
@@ -106,7 +104,7 @@ def train_sequence_model(
 
 
 def painted_shift(reader: SequenceReader, series_ids: Sequence[str]) -> torch.Tensor:
-    """Return what takes the surplus of training-only series out of the logits, shape (6,), float32."""
+    """Return what is added to logits to take out the positives of painted series, shape (6,), float32."""
     natural, shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
     train_only = reader.store.series["train_only"]
     for series_id in series_ids:

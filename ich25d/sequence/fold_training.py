@@ -1,5 +1,6 @@
-"""One fold of a sequence run: its models of all seeds, and what they say of the series held out."""
+"""One fold of a sequence run: its models of all seeds, and their logits of the series held out."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from ich25d.labels import LABELS
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.fit import refine, train_sequence_model
 from ich25d.sequence.model import SequenceModel
-from ich25d.sequence.refinement import HeldOut
+from ich25d.sequence.refinement import HeldOutSeries
 from ich25d.training.model_file import WEIGHTS_FILE
 from ich25d.training.progress_page import reporter
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
@@ -45,13 +46,13 @@ def train_fold(
     Args:
         reader: Reads standardised series.
         train: Series to train on.
-        held_out: Series to answer for.
+        held_out: Series to predict when the models are trained.
         config: [sequence].
         folder: `foldK/`.
         fold: Number of the fold.
         fingerprint: Hash of everything that training depends on.
         device: Where to train.
-        listeners: Told of every line of the log.
+        listeners: Called with every line of the log.
 
     Returns:
         The fold's entry in `model.json`: weights, sha256, n_train, n_held_out.
@@ -74,8 +75,8 @@ def train_fold(
     log.write("end", config.epochs)
     weights = {name: tensor.cpu().contiguous() for name, tensor in nn.ModuleList(models).state_dict().items()}
     with replacing(folder / WEIGHTS_FILE) as part:
-        save_file(weights, part, metadata={"format": "pt", "labels": ",".join(LABELS)})
-    _write_answers(reader, models, held_out, folder, device)
+        save_file(weights, part, metadata={"format": "pt"})  # one entry: several come in any order
+    _write_held_out(reader, models, held_out, folder, device)
     entry = {
         "weights": f"{folder.name}/{WEIGHTS_FILE}",
         "sha256": sha256_file(folder / WEIGHTS_FILE),
@@ -86,11 +87,19 @@ def train_fold(
     return entry
 
 
-def read_held_out(reader: SequenceReader, held_out: Sequence[str], folder: Path, fold: int) -> list[HeldOut]:
-    """Put together what encoder and sequence models say of a fold's held-out series.
+def read_held_out_series(
+    reader: SequenceReader, held_out: Sequence[str], folder: Path, fold: int
+) -> list[HeldOutSeries]:
+    """Read the logits of a fold's held-out series, with the encoder's logits and the labels.
+
+    Args:
+        reader: Reads their features.
+        held_out: The series.
+        folder: `foldK/`, trained.
+        fold: Number of the fold.
 
     Raises:
-        ModelError: The fold's tables aren't there, or of other series.
+        ModelError: The fold's tables are absent, damaged, or of other series.
     """
     try:
         slices, whole = pd.read_parquet(folder / _SLICES_FILE), pd.read_parquet(folder / _SERIES_FILE)
@@ -98,13 +107,13 @@ def read_held_out(reader: SequenceReader, held_out: Sequence[str], folder: Path,
         raise ModelError(f"a fold's held-out logits must be readable (got {error}) in {folder}") from error
     whole = whole.set_index("series_id")
     by_series = {str(name): part for name, part in slices.groupby("series_id", sort=False)}
-    found = []
+    series = []
     for series_id in held_out:
         features, encoder_logit = reader.features(series_id), reader.logit(series_id)
         if series_id not in by_series or len(by_series[series_id]) != encoder_logit.shape[1]:
             raise ModelError(f"held-out logits must be of the series trained on (not of {series_id}) in {folder}")
-        found.append(
-            HeldOut(
+        series.append(
+            HeldOutSeries(
                 series_id=series_id,
                 patient_id=str(reader.store.series.at[series_id, "patient_id"]),
                 fold=fold,
@@ -115,13 +124,19 @@ def read_held_out(reader: SequenceReader, held_out: Sequence[str], folder: Path,
                 target=reader.target(series_id),
             )
         )
-    return found
+    return series
 
 
 def fingerprint_of(reader: SequenceReader, config: SequenceConfig, fold_of: dict[str, int]) -> str:
-    """Hash everything that the training of a fold depends on."""
+    """Hash everything that the training of a fold depends on.
+
+    Args:
+        reader: Reads the feature store, whose tables and files count.
+        config: [sequence].
+        fold_of: Fold of every series, by id.
+    """
     digest = hashlib.sha256()
-    digest.update(json.dumps([{name: getattr(config, name) for name in config.__dataclass_fields__}]).encode())
+    digest.update(json.dumps([dataclasses.asdict(config)]).encode())
     digest.update(reader.store.slices.to_csv(index=False).encode())
     for series_id, fold in sorted(fold_of.items()):
         status = reader.store.file_of(series_id).stat()
@@ -129,7 +144,7 @@ def fingerprint_of(reader: SequenceReader, config: SequenceConfig, fold_of: dict
     return digest.hexdigest()
 
 
-def _write_answers(
+def _write_held_out(
     reader: SequenceReader,
     models: Sequence[SequenceModel],
     held_out: Sequence[str],
@@ -144,9 +159,9 @@ def _write_answers(
     slices, whole = [], []
     for series_id in held_out:
         slice_logit, head_logit = refine(models, reader.items(series_id), device=device)
-        frame = pd.DataFrame({"image_id": image_ids[series_id], "series_id": series_id})
-        frame[list(LABELS)] = slice_logit.astype(np.float32)
-        slices.append(frame)
+        table = pd.DataFrame({"image_id": image_ids[series_id], "series_id": series_id})
+        table[list(LABELS)] = slice_logit.astype(np.float32)
+        slices.append(table)
         whole.append([series_id, *head_logit.astype(np.float32)])
     with replacing(folder / _SLICES_FILE) as part:
         pd.concat(slices, ignore_index=True).to_parquet(part, index=False)

@@ -1,4 +1,4 @@
-"""The sequence model: what its neighbours say about a slice, added to the encoder's own logits.
+"""The sequence model: a correction of the encoder's slice logits from the slices around, and logits of the series.
 
 Axes: B batch, T padded series length, E embedding, P projection, H hidden, L labels (6).
 """
@@ -12,8 +12,8 @@ from ich25d.labels import N_LABELS
 
 _LOGIT_SCALE, _LOGIT_LIMIT = 4.0, 12.0
 _GAP_MM, _REACH_MM, _FAR = 5.0, 100.0, 3.0
-"""A usual gap, a usual distance from an end of the scan, and the most that either may count, in these units."""
-_N_PLACE = 6
+"""Units of gaps and of distances from an end of the scan, and the limit of both in these units."""
+_N_POSITION = 6
 
 
 class SequenceModel(nn.Module):
@@ -34,7 +34,7 @@ class SequenceModel(nn.Module):
         copies = 3 if config.deltas else 1
         self.norm = nn.LayerNorm(embedding_size)
         self.project = nn.Linear(embedding_size, width)
-        self.mix = nn.Linear(copies * (width + N_LABELS) + _N_PLACE, width)
+        self.mix = nn.Linear(copies * (width + N_LABELS) + _N_POSITION, width)
         self.dropout = nn.Dropout(config.dropout)
         self.gru = nn.GRU(
             width,
@@ -73,12 +73,12 @@ class SequenceModel(nn.Module):
         """
         here_BT1 = (torch.arange(embedding_BTE.shape[1], device=length_B.device) < length_B[:, None])[..., None]  # noqa: N806
         projected = self.project(self.dropout(self.norm(embedding_BTE)))
-        said = encoder_logit_BTL.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_SCALE
-        seen = [torch.cat([projected, said], dim=2)]
+        scaled = encoder_logit_BTL.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_SCALE
+        inputs = [torch.cat([projected, scaled], dim=2)]
         if self.deltas:
-            seen += _deltas(seen[0], here_BT1)
-        seen.append(_places(position_mm_BT, length_B))
-        mixed = nn.functional.gelu(self.mix(torch.cat(seen, dim=2)))
+            inputs += _deltas(inputs[0], here_BT1)
+        inputs.append(_positions(position_mm_BT, length_B))
+        mixed = nn.functional.gelu(self.mix(torch.cat(inputs, dim=2)))
         packed = pack_padded_sequence(self.dropout(mixed), length_B.cpu(), batch_first=True, enforce_sorted=False)
         hidden, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=mixed.shape[1])
         state = self.dropout(torch.cat([hidden, mixed], dim=2))
@@ -86,7 +86,7 @@ class SequenceModel(nn.Module):
         logit_BTL = encoder_logit_BTL + correction  # noqa: N806
         weight_BTL = torch.where(here_BT1, self.attention(state), -torch.inf).softmax(dim=1)  # noqa: N806
         pooled = torch.einsum("btl,bth->blh", weight_BTL, torch.where(here_BT1, state, 0.0))
-        # The series head corrects the largest slice logit; detached, so that it doesn't bend the slices.
+        # The series head corrects the largest slice logit; detached, so that its loss doesn't train the slice logits.
         largest = torch.where(here_BT1, logit_BTL, -torch.inf).amax(dim=1).detach()
         series_BL = largest + (pooled * self.series_weight).sum(dim=2) + self.series_bias  # noqa: N806
         return logit_BTL, series_BL
@@ -100,8 +100,8 @@ def _deltas(value_BTC: torch.Tensor, here_BT1: torch.Tensor) -> list[torch.Tenso
     return [torch.cat([edge, step], dim=1), torch.cat([-step, edge], dim=1)]
 
 
-def _places(position_mm_BT: torch.Tensor, length_B: torch.Tensor) -> torch.Tensor:  # noqa: N803
-    """Describe where each slice lies, shape (B, T, 6): gaps, distances from both ends, and whether it is an end."""
+def _positions(position_mm_BT: torch.Tensor, length_B: torch.Tensor) -> torch.Tensor:  # noqa: N803
+    """Describe the position of each slice, shape (B, T, 6): gaps, distances from both ends, whether it is an end."""
     steps = torch.arange(position_mm_BT.shape[1], device=length_B.device)
     last = length_B[:, None] - 1
     gap = (position_mm_BT[:, 1:] - position_mm_BT[:, :-1]).abs()

@@ -29,7 +29,7 @@ from ich25d.sequence.dataset import SeriesItem, known_position_mm
 from ich25d.sequence.fit import refine
 from ich25d.sequence.model import SequenceModel
 from ich25d.sequence.refinement import Refinement
-from ich25d.sequence.standardisation import Standard
+from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any
 from ich25d.training.model_file import MODEL_FILE, SEQUENCE, checked_entries, load_weights, read_model_file
 from ich25d.training.operating_point import Thresholds, read_thresholds
@@ -43,7 +43,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SequencePrediction:
-    """What a run says of one series of n slices."""
+    """The probabilities of one series of n slices."""
 
     encoder_probability: Floats
     """Shape (n, 6): the encoders alone, folds and views averaged in logits, uncalibrated."""
@@ -57,22 +57,22 @@ class SequencePrediction:
 class LoadedSequence:
     """A sequence run, ready to use.
 
-    Prediction of a series: embed it with each encoder of `folds` (`load_encoder(encoder_folder, fold)`) in each of
+    To predict a series: embed it with each encoder of `folds` (`load_encoder(encoder_folder, fold)`) in each of
     `views`, stack to (F, V, n, ...), and call `predict`.
     """
 
     folder: Path
     encoder_folder: Path | None
-    """The encoders' model directory inside the run; None for a run made from somebody's features."""
+    """The encoders' model directory inside the run; None for a run that was trained on features alone."""
     folds: tuple[int, ...]
-    """Encoders, in the order in which `predict` takes them; (-1,) for a run made from features of one encoder."""
+    """Encoders by fold, in the order in which `predict` takes them; (-1,) for features of one encoder."""
     views: tuple[str, ...]
     """Versions of every slab, in the order in which `predict` takes them: `plain`, `flip` (left to right)."""
     dim: int
     """Length E of an embedding."""
     models: tuple[SequenceModel, ...]
     """Sequence models of all folds and seeds: each reads every encoder's embeddings."""
-    standard: Standard
+    standardisation: Standardisation
     base_logit: Floats
     """Log odds of the labels in the training data, shape (6,)."""
     gap_mm: float
@@ -111,30 +111,31 @@ class LoadedSequence:
         n_slices = len(position)
         shape = (len(self.folds), len(self.views), n_slices)
         wide = np.stack([np.asarray(part, dtype=np.float32) for part in embedding])
-        said = np.broadcast_to(self.base_logit, (*shape, N_LABELS)) if encoder_logit is None else np.stack(
-            [np.asarray(part, dtype=np.float64) for part in encoder_logit]
-        )  # fmt: skip
-        if wide.shape != (*shape, self.dim) or said.shape != (*shape, N_LABELS) or n_slices == 0:
+        if encoder_logit is None:
+            logit: Floats = np.broadcast_to(self.base_logit, (*shape, N_LABELS))
+        else:
+            logit = np.stack([np.asarray(part, dtype=np.float64) for part in encoder_logit])
+        if wide.shape != (*shape, self.dim) or logit.shape != (*shape, N_LABELS) or n_slices == 0:
             raise ModelError(
                 f"a series must come as embeddings of shape {(*shape, self.dim)} and logits of shape "
-                f"{(*shape, N_LABELS)} (got {wide.shape} and {said.shape}) for {self.folder}"
+                f"{(*shape, N_LABELS)} (got {wide.shape} and {logit.shape}) for {self.folder}"
             )
-        if not (np.isfinite(wide).all() and np.isfinite(said).all()):
+        if not (np.isfinite(wide).all() and np.isfinite(logit).all()):
             raise ModelError(f"embeddings and logits must be finite (got NaN or infinity) for {self.folder}")
         items = [
             SeriesItem(
-                embedding=self.standard.apply(wide[number, view], encoder_key(fold)),
-                logit=said[number, view].astype(np.float32),
+                embedding=self.standardisation.apply(wide[number, view], encoder_key(fold)),
+                logit=logit[number, view].astype(np.float32),
                 position_mm=known_position_mm(position).astype(np.float32),
                 target=np.full((n_slices, N_LABELS), np.nan, np.float32),
             )
             for number, fold in enumerate(self.folds)
             for view in range(len(self.views))
         ]
-        encoder_mean = said.mean(axis=(0, 1))
+        encoder_mean = logit.mean(axis=(0, 1))
         sequence_logit, head_logits = self._refine(items, position)
         slice_logit = self.refinement.slice_logit(encoder_mean, sequence_logit, position)
-        # A thin series' slices count as often as a usual one's: each of the interleaved series is judged for itself.
+        # The series rule counts slices, so each of the interleaved series is rated by itself.
         whole = [
             self.refinement.series_logit(slice_logit[first :: len(head_logits)], head_logit)
             for first, head_logit in enumerate(head_logits)
@@ -158,31 +159,35 @@ class LoadedSequence:
 
 
 def thin_strides(slice_position_mm: Floats, gap_mm: float) -> int:
-    """Return into how many interleaved series a thin one is taken apart: those have about the gap of the training's.
+    """Return into how many interleaved series a thin one is divided, so that each has about the training's gap.
 
-    A network that learned at 5 mm takes 0.6 mm slices for a head of half a metre.
+    A network that was trained at 5 mm counts slices: at 0.6 mm it would read eight times the head.
+
+    Args:
+        slice_position_mm: Shape (n,), mm, never falling; NaN where unknown.
+        gap_mm: Usual gap of the training data.
     """
     if len(slice_position_mm) < 3 or not np.isfinite(slice_position_mm).all():
         return 1
     gap = (slice_position_mm[-1] - slice_position_mm[0]) / (len(slice_position_mm) - 1)
-    # From half the usual gap on: training's own dropped slices cover the factor 2 upwards, nothing does downwards.
+    # Below half the usual gap: training drops every second slice, and so knows wider gaps but no narrower ones.
     return max(1, min(len(slice_position_mm), int(gap_mm / gap + 0.1))) if gap > 0 else 1
 
 
 def encoder_key(fold: int) -> str:
-    """Return an encoder's key in a feature store; a negative number is the only one there."""
+    """Return an encoder's key in a feature store: its fold, or "" for the only one, whose fold is negative."""
     return str(fold) if fold >= 0 else ""
 
 
 def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSequence:
-    """Load a sequence run; nothing in it is executed, and every file must be the one that `model.json` names.
+    """Load a sequence run: nothing in it is executed, and every file has the SHA-256 that `model.json` names.
 
     Args:
         run_dir: A model directory that `train-rnn` wrote.
         device: Where to put the models.
 
     Raises:
-        ModelError: The directory is unfinished, damaged, foreign or of another form.
+        ModelError: The directory is unfinished, damaged, or of another kind, format or labels.
     """
     content = read_model_file(run_dir, SEQUENCE)
     target = torch.device(device)
@@ -198,14 +203,14 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in content["folds"].values()]
         thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
         sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
-        # A foreign file could ask for networks that no memory holds.
+        # A foreign file could name sizes that no memory holds.
         sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")
     if not path.is_file() or sha256_file(path) != statistics.get("sha256"):
         raise ModelError(f"the embeddings' statistics must be the file of {MODEL_FILE} (got another) in {path}")
-    standard = Standard.load(path, dim)
-    if absent := [fold for fold in folds if encoder_key(fold) not in standard.mean]:
+    standardisation = Standardisation.load(path, dim)
+    if absent := [fold for fold in folds if encoder_key(fold) not in standardisation.mean]:
         raise ModelError(f"every encoder must have its statistics (got none of fold {absent[0]}) in {path}")
     models: list[SequenceModel] = []
     for file, sha256 in weights:
@@ -219,7 +224,7 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         views=views,
         dim=dim,
         models=tuple(models),
-        standard=standard,
+        standardisation=standardisation,
         base_logit=base_logit,
         gap_mm=gap_mm,
         refinement=Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE)),

@@ -1,4 +1,4 @@
-"""All that comes after the networks: blend, calibration and series rules, fitted on held-out series.
+"""What turns the networks' logits into probabilities: blend, calibration and series rules, fitted on held-out series.
 
 It is a few numbers a label, kept in `model.json`.
 """
@@ -15,16 +15,23 @@ from ich25d.config import CalibrationConfig, matches
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
-from ich25d.sequence.blend import Evidence, LabelBlend, fit_blend, fit_slope, towards_prevalence
-from ich25d.sequence.smoothing import SIGMAS_MM, smooth
+from ich25d.sequence.blend import (
+    SIGMAS_MM,
+    LabelBlend,
+    LabelledSlices,
+    fit_blend,
+    fit_slope,
+    smooth,
+    towards_prevalence,
+)
 from ich25d.training.series_target import series_target
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class HeldOut:
-    """What networks that never saw its patient say of one series of n slices."""
+class HeldOutSeries:
+    """The logits of one series of n slices, by networks that weren't trained on its patient, and its labels."""
 
     series_id: str
     patient_id: str
@@ -32,7 +39,7 @@ class HeldOut:
     slice_position_mm: Floats
     """Shape (n,), mm; NaN where unknown."""
     encoder_logit: Floats
-    """Shape (n, 6), mean over the views."""
+    """Shape (n, 6), mean over the views of a slice."""
     sequence_logit: Floats
     """Shape (n, 6), mean over views, directions and seeds."""
     head_logit: Floats
@@ -49,12 +56,14 @@ class Refinement:
     series_rules: tuple[SeriesRule, ...]
 
     def slice_logit(self, encoder_logit: Floats, sequence_logit: Floats, slice_position_mm: Floats) -> Floats:
-        """Return calibrated slice logits of one series, shape (n, 6); `any` is at least the largest subtype."""
-        columns = []
-        for label, blend in enumerate(self.blends):
-            mixed = blend.mix(encoder_logit[:, label], sequence_logit[:, label])
-            columns.append(blend.finish(mixed, smooth(mixed, slice_position_mm, blend.sigma_mm)))
-        return at_least_subtypes(np.stack(columns, axis=1))
+        """Return calibrated slice logits of one series, shape (n, 6); `any` is at least the largest subtype.
+
+        Args:
+            encoder_logit: Shape (n, 6).
+            sequence_logit: Shape (n, 6).
+            slice_position_mm: Shape (n,), mm; NaN where unknown.
+        """
+        return _slice_logit(self.blends, encoder_logit, sequence_logit, slice_position_mm)
 
     def series_logit(self, slice_logit: Floats, head_logit: Floats) -> Floats:
         """Return calibrated logits of a whole series, shape (6,), from its calibrated slice logits and its head's."""
@@ -64,10 +73,9 @@ class Refinement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON keeps it."""
-        pairs = zip(LABELS, self.blends, self.series_rules, strict=True)
         return {
             label: {"blend": dataclasses.asdict(blend), "series": dataclasses.asdict(rule)}
-            for label, blend, rule in pairs
+            for label, blend, rule in zip(LABELS, self.blends, self.series_rules, strict=True)
         }
 
     @classmethod
@@ -94,6 +102,16 @@ class Refinement:
         return cls(blends, rules)
 
 
+def _slice_logit(
+    blends: Sequence[LabelBlend], encoder_logit: Floats, sequence_logit: Floats, slice_position_mm: Floats
+) -> Floats:
+    columns = []
+    for label, blend in enumerate(blends):
+        mixed = blend.mix(encoder_logit[:, label], sequence_logit[:, label])
+        columns.append(blend.calibrate(mixed, smooth(mixed, slice_position_mm, blend.sigma_mm)))
+    return at_least_subtypes(np.stack(columns, axis=1))
+
+
 def at_least_subtypes(logit: Floats) -> Floats:
     """Raise `any` to the largest subtype, shape (..., 6): it is true where one of them is."""
     logit = logit.copy()
@@ -101,13 +119,13 @@ def at_least_subtypes(logit: Floats) -> Floats:
     return logit
 
 
-def matching(series: Sequence[HeldOut], patterns: Sequence[str]) -> list[HeldOut]:
+def matching(series: Sequence[HeldOutSeries], patterns: Sequence[str]) -> list[HeldOutSeries]:
     """Return the series whose id matches one of the glob patterns."""
     return [item for item in series if matches(item.series_id, patterns)]
 
 
 def fit_refinement(
-    series: Sequence[HeldOut], calibration: CalibrationConfig, *, smoothing: bool = True, sequence: bool = True
+    series: Sequence[HeldOutSeries], calibration: CalibrationConfig, *, smoothing: bool = True, sequence: bool = True
 ) -> Refinement:
     """Fit blend, calibration and series rules on held-out series.
 
@@ -126,52 +144,48 @@ def fit_refinement(
             f"calibration.fit_on must name labelled series (got {list(calibration.fit_on)}, which match none of "
             f"{len(series)})"
         )
-    evidence = _evidence(chosen)
-    log_slope = fit_slope([part.encoder for part in evidence], [part.truth for part in evidence])
+    by_label = _labelled_slices(chosen)
+    log_slope = fit_slope([slices.encoder for slices in by_label], [slices.truth for slices in by_label])
     blends = []
-    for label, part in zip(LABELS, evidence, strict=True):
-        blend = fit_blend(part, log_slope, smoothing=smoothing, sequence=sequence)
+    for label, slices in zip(LABELS, by_label, strict=True):
+        blend = fit_blend(slices, log_slope, smoothing=smoothing, sequence=sequence)
         prevalence = calibration.prevalence.get(label)
         if prevalence is not None:
-            blend = towards_prevalence(blend, part, prevalence, calibration.prevalence_weight)
+            blend = towards_prevalence(blend, slices, prevalence, calibration.prevalence_weight)
         blends.append(blend)
-    # Only the slices' half of it is used until the rules are there.
-    half = Refinement(tuple(blends), ())
-    return Refinement(half.blends, tuple(_rules(chosen, half, head=sequence)))
+    return Refinement(tuple(blends), tuple(_fit_rules(chosen, blends, head=sequence)))
 
 
-def _evidence(series: Sequence[HeldOut]) -> list[Evidence]:
-    """Gather the known slices of each label."""
+def _labelled_slices(series: Sequence[HeldOutSeries]) -> list[LabelledSlices]:
+    """Gather the slices whose label is known, for each label."""
     encoder = np.concatenate([item.encoder_logit for item in series])
     sequence = np.concatenate([item.sequence_logit for item in series])
     target = np.concatenate([item.target for item in series]).astype(np.float64)
     smoothed = {
-        sigma: tuple(
-            np.concatenate(
-                [smooth(logit, item.slice_position_mm, sigma) for logit, item in zip(logits, series, strict=True)]
-            )
-            for logits in ([item.encoder_logit for item in series], [item.sequence_logit for item in series])
+        sigma: (
+            np.concatenate([smooth(item.encoder_logit, item.slice_position_mm, sigma) for item in series]),
+            np.concatenate([smooth(item.sequence_logit, item.slice_position_mm, sigma) for item in series]),
         )
         for sigma in SIGMAS_MM
     }
-    found = []
+    by_label = []
     for label in range(N_LABELS):
         known = ~np.isnan(target[:, label])
-        found.append(
-            Evidence(
+        by_label.append(
+            LabelledSlices(
                 encoder=encoder[known, label],
                 sequence=sequence[known, label],
                 truth=target[known, label],
                 smoothed={sigma: (own[known, label], other[known, label]) for sigma, (own, other) in smoothed.items()},
             )
         )
-    return found
+    return by_label
 
 
-def _rules(series: Sequence[HeldOut], half: Refinement, *, head: bool) -> list[SeriesRule]:
+def _fit_rules(series: Sequence[HeldOutSeries], blends: Sequence[LabelBlend], *, head: bool) -> list[SeriesRule]:
     sources: dict[str, list[Floats]] = {}
     for item in series:
-        logit = half.slice_logit(item.encoder_logit, item.sequence_logit, item.slice_position_mm)
+        logit = _slice_logit(blends, item.encoder_logit, item.sequence_logit, item.slice_position_mm)
         for name, value in candidates(logit, item.head_logit).items():
             sources.setdefault(name, []).append(value)
     joined = {name: np.stack(values) for name, values in sources.items()}

@@ -1,7 +1,7 @@
-"""Mean and spread of every encoder's embeddings: encoders of other folds speak other dialects.
+"""Mean and spread of every encoder's embeddings, by which the embeddings of different folds are made comparable.
 
-Their embeddings come from the same beginning and a few epochs apart, so that a shift and a scale for each
-dimension bring them together. Labels play no part in it.
+The encoders of all folds start from the same weights and train for a few epochs: a shift and a scale of each dimension
+are enough. Labels aren't used.
 """
 
 import dataclasses
@@ -19,18 +19,18 @@ from ich25d.files import replacing
 from ich25d.progress import track
 
 LIMIT = 8.0
-"""Standardised embeddings are clipped to this many spreads: a strange scan stays within what training saw."""
+"""Standardised embeddings are clipped to this many standard deviations: the range that training saw."""
 
 _SMALLEST_SHARE = 0.05
-"""Spreads below this share of the median one are raised to it: a nearly dead dimension isn't blown up."""
+"""Spreads below this share of the median one are raised to it: a nearly constant dimension isn't amplified."""
 
 _MOST_SERIES = 2000
-"""Series that the statistics of one encoder are taken from at most."""
+"""Most series that the statistics of one encoder are taken from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Standard:
-    """Statistics by the encoder's key (its fold; "" for a single one)."""
+class Standardisation:
+    """Statistics by the encoder's key: its fold, or "" for the only encoder."""
 
     mean: Mapping[str, npt.NDArray[np.float32]]
     """Shape (E,) each."""
@@ -44,14 +44,18 @@ class Standard:
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
-        tensors = {f"mean.{key}": np.ascontiguousarray(value) for key, value in self.mean.items()}
-        tensors |= {f"spread.{key}": np.ascontiguousarray(value) for key, value in self.spread.items()}
+        kinds = {"mean": self.mean, "spread": self.spread}
+        tensors = {f"{kind}.{key}": value for kind, values in kinds.items() for key, value in values.items()}
         with replacing(path) as part:
             save_file(tensors, part)
 
     @classmethod
-    def load(cls, path: Path, dim: int) -> "Standard":
+    def load(cls, path: Path, dim: int) -> "Standardisation":
         """Read and check it.
+
+        Args:
+            path: The safetensors file.
+            dim: Length E that the model reads.
 
         Raises:
             ModelError: The file is absent, damaged or not of this form.
@@ -72,8 +76,8 @@ class Standard:
         return cls(parts["mean"], parts["spread"])
 
 
-def measure(store: FeatureStore) -> Standard:
-    """Take the statistics of every encoder from the series that it embedded, painted copies left out."""
+def fit_standardisation(store: FeatureStore) -> Standardisation:
+    """Measure every encoder's statistics on the series that it embedded, without painted copies."""
     real = store.series[~store.series["train_only"]]
     by_encoder: dict[str, list[str]] = {}
     for series_id in real.index:
@@ -90,4 +94,4 @@ def measure(store: FeatureStore) -> Standard:
         deviation = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0.0))
         floor = max(_SMALLEST_SHARE * float(np.median(deviation)), 1e-6)
         spread[encoder] = np.maximum(deviation, floor).astype(np.float32)
-    return Standard(mean, spread)
+    return Standardisation(mean, spread)

@@ -1,8 +1,9 @@
-"""`train-rnn`: from a CNN's run, or anybody's features, to a run that predict can use."""
+"""`train-rnn`: from a CNN's run, or a feature store, to a model directory that `predict` can use."""
 
 import dataclasses
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,14 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.card import write_rnn_card
-from ich25d.sequence.comparison import FULL, Answers, compare, cross_fitted, take
-from ich25d.sequence.comparison_text import comparison_json, comparison_lines
+from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_json, comparison_lines, cross_fitted
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.division import Division, divide
-from ich25d.sequence.fold_training import fingerprint_of, read_held_out, train_fold
+from ich25d.sequence.fold_training import fingerprint_of, read_held_out_series, train_fold
 from ich25d.sequence.model_directory import ENCODER_FOLDER, FEATURES_FOLDER, STATISTICS_FILE
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
-from ich25d.sequence.refinement import HeldOut, fit_refinement, matching
-from ich25d.sequence.standardisation import measure
+from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
+from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.operating_point import choose_thresholds
@@ -46,14 +46,14 @@ class RnnSummary:
 
     out: Path
     scopes: dict[str, dict[str, Any]]
-    """What `compare` gave, by the series it was measured on."""
+    """What `compare` returned, by the series that it was measured on."""
     exit_code: int = 0
 
     def lines(self) -> list[str]:
         """Return the comparison as tables for people."""
         lines = []
-        for scope, found in self.scopes.items():
-            lines += [*comparison_lines(scope, found), ""]
+        for scope, content in self.scopes.items():
+            lines += [*comparison_lines(scope, content), ""]
         return [*lines, f"{FULL} is what predict uses: {self.out}"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,18 +72,18 @@ def train_rnn(
     device: str = "auto",
     tensorboard: bool = False,
 ) -> RnnSummary:
-    """Train the sequence models on out-of-fold features, fit what comes after them, and compare.
+    """Train the sequence models on out-of-fold features, fit blend and calibration, and compare with the CNN alone.
 
-    The same call goes on where a killed one stopped: embedded series and trained folds are kept as long as what
-    they were made from stays the same.
+    The same call goes on where a killed one stopped: embedded series and trained folds are kept while what they were
+    made from stays the same.
 
     Args:
         studies: The study store that the CNN was trained on.
         cnn: The CNN's run.
         out: The model directory to make.
         features: A feature store, instead of studies and CNN.
-        config: A recipe; default the CNN's own, or without one the defaults. [features], [sequence] and
-            [calibration] are used.
+        config: A recipe, of which [features], [sequence] and [calibration] are used; without it the CNN's own, or
+            the defaults.
         overrides: `section.key=value` each.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         tensorboard: Also write event files into `out/tensorboard/foldK`.
@@ -93,14 +93,14 @@ def train_rnn(
             other settings, weights or features, or there is too little data.
         StoreError: The study store or feature store is damaged.
         ModelError: The CNN's run is damaged.
-        TrainingError: Numbers that aren't finite.
+        TrainingError: The loss isn't finite for several steps.
     """
     begun = time.monotonic()
     refuse_company("train-rnn")
     recipe = _recipe(cnn, config, overrides)
     if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
         raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
-    place = choose_device(device)
+    chosen_device = choose_device(device)
     if tensorboard:
         check_board()
     check_run(out, recipe, cnn)
@@ -110,21 +110,25 @@ def train_rnn(
         assert studies is not None
         assert cnn is not None
         store = extract_oof_features(
-            StudyStore.open(studies), cnn, recipe.features, out / FEATURES_FOLDER, place, seed=recipe.sequence.seed
-        )
+            StudyStore.open(studies), cnn, recipe.features, out / FEATURES_FOLDER, chosen_device,
+            seed=recipe.sequence.seed,
+        )  # fmt: skip
     digest = features_digest(store, with_content=cnn is None)
     refuse_other_features(out, store, digest)
     write_text(out / CONFIG_FILE, write_recipe(recipe))
     division = divide(store, recipe.sequence.seed)
-    reader = SequenceReader(store, measure(store), _base_logit(store, division))
-    series, entries = _train(reader, division, recipe, out, place, tensorboard)
+    reader = SequenceReader(store, fit_standardisation(store), _base_logit(store, division))
+    series, entries = _train(reader, division, recipe, out, chosen_device, tensorboard)
     refinement = fit_refinement(series, recipe.calibration)
-    answers = cross_fitted(series, recipe.calibration)
-    scopes = _scopes(series, answers, recipe)
+    predicted = cross_fitted(series, recipe.calibration)
+    scopes = {"all held-out series": compare(series, predicted)}
+    chosen = matching(series, recipe.calibration.fit_on)
+    if len(chosen) < len(series):
+        scopes[f"held-out series that match {', '.join(recipe.calibration.fit_on)}"] = compare(chosen, predicted)
     write_json(out / "comparison.json", comparison_json(scopes))
     summary = RnnSummary(out, scopes)
     write_text(out / "comparison.txt", "\n".join(summary.lines()) + "\n")
-    reader.standard.save(out / STATISTICS_FILE)
+    reader.standardisation.save(out / STATISTICS_FILE)
     if cnn is not None:
         _copy_encoder(cnn, out / ENCODER_FOLDER)
     model = {
@@ -143,7 +147,7 @@ def train_rnn(
         "gap_mm": _usual_gap_mm(series),
         "refinement": refinement.to_dict(),
         "calibration": dataclasses.asdict(recipe.calibration),
-        "thresholds": _thresholds(series, answers[FULL]),
+        "thresholds": _thresholds(series, predicted[FULL]),
         "versions": {"ich25d": ich25d.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "data": {
             "n_series": len(series),
@@ -176,13 +180,13 @@ def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float
 
 def _train(
     reader: SequenceReader, division: Division, recipe: Recipe, out: Path, device: torch.device, tensorboard: bool
-) -> tuple[list[HeldOut], dict[str, Any]]:
+) -> tuple[list[HeldOutSeries], dict[str, Any]]:
     """Train all folds; return the held-out series and the folds' entries in `model.json`."""
     n_copies = len(division.fold) - len(division.judged)
     how = "new folds" if division.made_here else "the CNN's folds"
     remark(f"{len(division.judged)} series and {n_copies} painted copies in {len(division.folds)} folds ({how})")
     fingerprint = fingerprint_of(reader, recipe.sequence, division.fold)
-    series: list[HeldOut] = []
+    series: list[HeldOutSeries] = []
     entries: dict[str, Any] = {}
     for fold in division.folds:
         folder, held_out = out / f"fold{fold}", division.held_out(fold)
@@ -191,39 +195,28 @@ def _train(
             fold=fold, fingerprint=fingerprint, device=device,
             listeners=[board(out / "tensorboard" / f"fold{fold}")] if tensorboard else [],
         )  # fmt: skip
-        series += read_held_out(reader, held_out, folder, fold)
+        series += read_held_out_series(reader, held_out, folder, fold)
     return series, entries
 
 
-def _scopes(series: list[HeldOut], answers: dict[str, Answers], recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Compare on all series, and on those that the calibration is fitted on where these are fewer."""
-    scopes = {"all held-out series": compare(series, answers)}
-    chosen = {item.series_id for item in matching(series, recipe.calibration.fit_on)}
-    if len(chosen) < len(series):
-        rows = [row for row, item in enumerate(series) if item.series_id in chosen]
-        name = f"held-out series that match {', '.join(recipe.calibration.fit_on)}"
-        scopes[name] = compare([series[row] for row in rows], take(answers, rows))
-    return scopes
-
-
-def _thresholds(series: list[HeldOut], answers: Answers) -> dict[str, Any]:
+def _thresholds(series: list[HeldOutSeries], predicted: Mapping[str, Probabilities]) -> dict[str, Any]:
     """Choose thresholds on the cross-fitted probabilities of held-out slices and series."""
     target = np.concatenate([item.target for item in series])
     whole = np.stack([series_target(item.target) for item in series])
     return {
-        "slice": choose_thresholds(target, np.concatenate(answers.slices)),
-        "series": choose_thresholds(whole, np.stack(answers.series)),
+        "slice": choose_thresholds(target, np.concatenate([predicted[item.series_id].slices for item in series])),
+        "series": choose_thresholds(whole, np.stack([predicted[item.series_id].series for item in series])),
     }
 
 
-def _usual_gap_mm(series: list[HeldOut]) -> float:
+def _usual_gap_mm(series: list[HeldOutSeries]) -> float:
     gaps = np.concatenate([np.diff(item.slice_position_mm) for item in series])
     gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
     return float(np.median(gaps)) if len(gaps) else USUAL_GAP_MM
 
 
 def _copy_encoder(cnn: Path, target: Path) -> None:
-    """Copy what prediction needs of a CNN's run."""
+    """Copy what prediction needs of a CNN's run, `model.json` last."""
     run = read_run(cnn)
     for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
         source, copy = inside(cnn, name), inside(target, name)

@@ -1,4 +1,4 @@
-"""A feature store in which a slice's embedding tells of its neighbours, as tests of the sequence model need it."""
+"""A feature store in which a slice's embedding shows the labels of its neighbours: what a sequence model can learn."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from ich25d.features.store import FeatureStore, write_tables
+from ich25d.files import file_key
 from ich25d.labels import LABELS
 
 DIM = 12
@@ -29,7 +30,7 @@ def make_store(folder: Path, *, n_series: int = 40, n_folds: int = 4, seed: int 
         beside = np.pad(target, ((1, 1), (0, 0)))
         beside = beside[:-2] + beside[2:]
         fold = (number // 2) % n_folds
-        # Every fold's encoder has a dialect of its own.
+        # Every fold's encoder has its own shift and scale.
         shift, scale = 3.0 * fold, 1.0 + fold
         embedding = rng.normal(0, 0.3, (len(VIEWS), n_slices, DIM))
         embedding[:, :, :6] += 2 * beside
@@ -41,7 +42,7 @@ def make_store(folder: Path, *, n_series: int = 40, n_folds: int = 4, seed: int 
                 "logit": logit.astype(np.float32),
                 "slice_position_mm": np.arange(n_slices) * 5.0,
             },
-            folder / (f"{series_id}.safetensors" if "~" not in series_id else _key(series_id)),
+            folder / f"{file_key(series_id)}.safetensors",
         )
         for index in range(n_slices):
             rows.append(
@@ -58,9 +59,3 @@ def make_store(folder: Path, *, n_series: int = 40, n_folds: int = 4, seed: int 
     encoder = {str(fold): f"{fold:064x}" for fold in range(n_folds)}
     write_tables(folder, pd.DataFrame(rows), dim=DIM, views=VIEWS, encoder=encoder, size=256)
     return FeatureStore.open(folder)
-
-
-def _key(series_id: str) -> str:
-    from ich25d.files import file_key
-
-    return f"{file_key(series_id)}.safetensors"

@@ -1,4 +1,4 @@
-"""Blend and calibration: right where data speak, harmless where they don't."""
+"""Blend and calibration follow many slices, and change little on few."""
 
 import json
 
@@ -10,27 +10,34 @@ from scipy.special import expit
 
 from ich25d.config import CalibrationConfig
 from ich25d.errors import ModelError, UsageError
-from ich25d.labels import LABELS
 from ich25d.sequence.aggregate import AGGREGATES, candidates, fit_rule
-from ich25d.sequence.blend import Evidence, LabelBlend, cross_entropy, fit_blend, fit_slope, loss_of, towards_prevalence
-from ich25d.sequence.refinement import HeldOut, Refinement, at_least_subtypes, fit_refinement
-from ich25d.sequence.smoothing import smooth
+from ich25d.sequence.blend import (
+    LabelBlend,
+    LabelledSlices,
+    cross_entropy,
+    fit_blend,
+    fit_slope,
+    loss_of,
+    smooth,
+    towards_prevalence,
+)
+from ich25d.sequence.refinement import HeldOutSeries, Refinement, at_least_subtypes, fit_refinement
 
 
-def some_evidence(
+def some_slices(
     n: int = 3000, *, seed: int = 0, slope: float = 1.0, bias: float = 0.0, good: str = "encoder"
-) -> Evidence:
+) -> LabelledSlices:
     """Slices whose true log odds are slope * (one of the logits) + bias."""
     rng = np.random.default_rng(seed)
     logits = {name: rng.normal(-1, 2, n) for name in ("encoder", "sequence", "smoothed")}
     truth = (rng.random(n) < expit(slope * logits[good] + bias)).astype(float)
-    return Evidence(logits["encoder"], logits["sequence"], truth, {5.0: (logits["smoothed"], logits["sequence"])})
+    return LabelledSlices(logits["encoder"], logits["sequence"], truth, {5.0: (logits["smoothed"], logits["sequence"])})
 
 
 def test_finds_the_calibration() -> None:
     """Many slices: temperature and bias are what made the labels."""
-    evidence = some_evidence(60_000, slope=0.5, bias=0.7)
-    blend = fit_blend(evidence, fit_slope([evidence.encoder], [evidence.truth]))
+    slices = some_slices(60_000, slope=0.5, bias=0.7)
+    blend = fit_blend(slices, fit_slope([slices.encoder], [slices.truth]))
 
     assert blend.slope == pytest.approx(0.5, abs=0.05)
     assert blend.bias == pytest.approx(0.7, abs=0.05)
@@ -41,7 +48,7 @@ def test_finds_the_calibration() -> None:
 @pytest.mark.parametrize(("good", "sequence", "smoothed"), [("sequence", 1, None), ("smoothed", 0, 1)])
 def test_finds_the_logit_that_tells(good: str, sequence: float, smoothed: float | None) -> None:
     """The share goes to where the labels are from."""
-    blend = fit_blend(some_evidence(40_000, good=good), 0.0)
+    blend = fit_blend(some_slices(40_000, good=good), 0.0)
 
     assert blend.sequence == pytest.approx(sequence, abs=0.06)
     if smoothed is not None:
@@ -49,9 +56,9 @@ def test_finds_the_logit_that_tells(good: str, sequence: float, smoothed: float 
 
 
 def test_few_slices_change_little() -> None:
-    """Without evidence the shares are the usual ones, and the calibration changes nothing."""
-    few = fit_blend(some_evidence(12, good="sequence"), 0.0)
-    none = fit_blend(some_evidence(0), 0.0)
+    """Without data the shares are the usual ones, and the calibration is the identity."""
+    few = fit_blend(some_slices(12, good="sequence"), 0.0)
+    none = fit_blend(some_slices(0), 0.0)
 
     assert 0.3 <= few.sequence < 0.5
     assert abs(few.bias) < 0.5
@@ -61,9 +68,9 @@ def test_few_slices_change_little() -> None:
 
 def test_a_label_without_positives_stays_finite() -> None:
     """All negative: the bias falls, but not without end."""
-    evidence = some_evidence(400)
-    evidence.truth[:] = 0
-    blend = fit_blend(evidence, 0.0)
+    slices = some_slices(400)
+    slices.truth[:] = 0
+    blend = fit_blend(slices, 0.0)
 
     assert -4 < blend.bias < 0
     assert np.isfinite(blend.slope)
@@ -75,28 +82,28 @@ def test_a_label_without_positives_stays_finite() -> None:
 )
 def test_never_worse_than_the_encoder_alone(n: int, seed: int, good: str, slope: float) -> None:
     """On the slices of the fit, allowing more is never a loss."""
-    evidence = some_evidence(n, seed=seed, good=good, slope=slope)
-    alone = fit_blend(evidence, 0.0, smoothing=False, sequence=False)
-    smoothed = fit_blend(evidence, 0.0, sequence=False)
-    full = fit_blend(evidence, 0.0)
+    slices = some_slices(n, seed=seed, good=good, slope=slope)
+    alone = fit_blend(slices, 0.0, smoothing=False, sequence=False)
+    smoothed = fit_blend(slices, 0.0, sequence=False)
+    full = fit_blend(slices, 0.0)
 
-    assert loss_of(smoothed, evidence) <= loss_of(alone, evidence)
-    assert loss_of(full, evidence) <= loss_of(alone, evidence)
+    assert loss_of(smoothed, slices) <= loss_of(alone, slices)
+    assert loss_of(full, slices) <= loss_of(alone, slices)
     assert 0 <= full.smoothed <= 1
     assert 0 <= full.sequence <= 1
 
 
 def test_shift_to_another_prevalence() -> None:
-    """Unbounded evidence gives the shift of log odds; none gives nothing; equal numbers the mean share."""
-    evidence = some_evidence(5000)
+    """An unbounded weight gives the shift of log odds, none gives nothing, as many slices as the fit the mean share."""
+    slices = some_slices(5000)
     blend = LabelBlend(slope=1.0, bias=0.0, sigma_mm=0.0, smoothed=0.0, sequence=0.0)
-    now = expit(evidence.encoder).mean()
+    now = expit(slices.encoder).mean()
     odds = np.log(0.01 / 0.99) - np.log(now / (1 - now))
     mean = (now + 0.01) / 2
 
-    assert towards_prevalence(blend, evidence, 0.01, 1e12).bias == pytest.approx(odds, abs=1e-6)
-    assert towards_prevalence(blend, evidence, 0.01, 0) == blend
-    assert towards_prevalence(blend, evidence, 0.01, 5000).bias == pytest.approx(
+    assert towards_prevalence(blend, slices, 0.01, 1e12).bias == pytest.approx(odds, abs=1e-6)
+    assert towards_prevalence(blend, slices, 0.01, 0) == blend
+    assert towards_prevalence(blend, slices, 0.01, 5000).bias == pytest.approx(
         np.log(mean / (1 - mean)) - np.log(now / (1 - now)), abs=1e-6
     )
 
@@ -137,7 +144,7 @@ def test_chooses_the_source_that_tells() -> None:
     assert fit_rule({**dict.fromkeys(AGGREGATES, truth), "head": truth}, truth).source == "top3"
 
 
-def some_series(n_series: int = 12, seed: int = 0, prefix: str = "ID_") -> list[HeldOut]:
+def some_series(n_series: int = 12, seed: int = 0, prefix: str = "ID_") -> list[HeldOutSeries]:
     """Held-out series with a bleed in half of them, and some unknown labels."""
     rng = np.random.default_rng(seed)
     found = []
@@ -148,7 +155,7 @@ def some_series(n_series: int = 12, seed: int = 0, prefix: str = "ID_") -> list[
         target[0, 2] = np.nan
         known = np.nan_to_num(target)
         found.append(
-            HeldOut(
+            HeldOutSeries(
                 series_id=f"{prefix}{number}",
                 patient_id=f"p{number}",
                 fold=(number // 2) % 3,
@@ -186,7 +193,7 @@ def test_fits_on_the_named_series_alone() -> None:
 
 
 def test_unknown_labels_have_no_say() -> None:
-    """What the networks say of an unknown slice doesn't matter."""
+    """The logits of a slice whose label is unknown change no fit."""
     series = some_series()
     before = fit_refinement(series, CalibrationConfig())
     for item in series:
@@ -223,8 +230,8 @@ def test_refuses_a_strange_refinement(path: tuple[str, ...], value: object) -> N
 
 
 def test_cross_entropy_and_any() -> None:
-    """Half a nat and more: log 2 at log odds 0; any is raised, never lowered."""
+    """The loss is log 2 at log odds 0; `any` is raised, never lowered, and nothing else is changed."""
     assert cross_entropy(np.zeros(2), np.array([0.0, 1.0])) == pytest.approx(np.log(2))
-    assert at_least_subtypes(np.array([1.0, 2, 3, 0, 0, -1]))[5] == 3
-    assert at_least_subtypes(np.array([1.0, 2, 3, 0, 0, 4]))[5] == 4
-    assert len(LABELS) == 6
+    logit = np.array([[1.0, 2, 3, 0, 0, -1], [1, 2, 3, 0, 0, 4]])
+    assert at_least_subtypes(logit).tolist() == [[1, 2, 3, 0, 0, 3], [1, 2, 3, 0, 0, 4]]
+    assert logit[0, 5] == -1

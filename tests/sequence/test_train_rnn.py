@@ -13,13 +13,13 @@ from synthetic_features import DIM, VIEWS, make_store
 from ich25d.config import CalibrationConfig, SequenceConfig
 from ich25d.errors import ConfigError, ModelError, UsageError
 from ich25d.features.store import FeatureStore
-from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Answers, compare, cross_fitted
+from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Probabilities, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
 from ich25d.sequence.fit import painted_shift, refine, train_sequence_model
-from ich25d.sequence.fold_training import finished_entry, read_held_out
+from ich25d.sequence.fold_training import finished_entry, read_held_out_series
 from ich25d.sequence.model_directory import load_sequence, thin_strides
-from ich25d.sequence.standardisation import Standard, measure
+from ich25d.sequence.standardisation import Standardisation, fit_standardisation
 from ich25d.sequence.train import RnnSummary, train_rnn
 from ich25d.training.metrics import auc, case_losses
 
@@ -123,7 +123,7 @@ def _items(loaded, embedding, gap_mm=5.0):
     n_slices = embedding.shape[2]
     return [
         SeriesItem(
-            loaded.standard.apply(embedding[0, view], "0"),
+            loaded.standardisation.apply(embedding[0, view], "0"),
             np.full((n_slices, 6), -2, np.float32),
             (np.arange(n_slices) * gap_mm).astype(np.float32),
             np.full((n_slices, 6), np.nan, np.float32),
@@ -209,31 +209,32 @@ def test_folds_are_made_by_patient_where_there_are_none(tmp_path: Path) -> None:
 
 
 def test_encoders_are_brought_together(tmp_path: Path) -> None:
-    """Dialects of shift and scale vanish; a dead dimension isn't blown up; the file keeps it all."""
+    """Every encoder's shift and scale are taken out; damaged statistics are refused."""
     store = make_store(tmp_path / "f", n_series=16, n_folds=2)
-    standard = measure(store)
+    standardisation = fit_standardisation(store)
     for encoder, ids in {"0": ["series000", "series001"], "1": ["series002", "series003"]}.items():
-        joined = np.concatenate([standard.apply(store.read(name).embedding, encoder).reshape(-1, DIM) for name in ids])
+        embeddings = [standardisation.apply(store.read(name).embedding, encoder) for name in ids]
+        joined = np.concatenate([embedding.reshape(-1, DIM) for embedding in embeddings])
         assert np.abs(joined.mean(axis=0)).max() < 0.7
         assert 0.3 < joined.std(axis=0).mean() < 2
-    standard.save(tmp_path / "s.safetensors")
-    again = Standard.load(tmp_path / "s.safetensors", DIM)
+    standardisation.save(tmp_path / "s.safetensors")
+    again = Standardisation.load(tmp_path / "s.safetensors", DIM)
 
-    assert np.array_equal(again.mean["1"], standard.mean["1"])
+    assert np.array_equal(again.mean["1"], standardisation.mean["1"])
     with pytest.raises(ModelError, match=r"statistics must be finite, shape \(5,\)"):
-        Standard.load(tmp_path / "s.safetensors", 5)
+        Standardisation.load(tmp_path / "s.safetensors", 5)
     save_file(
         {**load_file(tmp_path / "s.safetensors"), "spread.0": np.zeros(DIM, np.float32)}, tmp_path / "t.safetensors"
     )
     with pytest.raises(ModelError, match="statistics must be finite"):
-        Standard.load(tmp_path / "t.safetensors", DIM)
+        Standardisation.load(tmp_path / "t.safetensors", DIM)
 
 
 def test_painted_copies_train_and_are_never_judged(trained: tuple[Path, Path, RnnSummary]) -> None:
     """They are in no held-out fold, and their surplus of positives is taken out of the logits."""
     store = FeatureStore.open(trained[0])
     division = divide(store, seed=0)
-    reader = SequenceReader(store, measure(store), np.zeros(6))
+    reader = SequenceReader(store, fit_standardisation(store), np.zeros(6))
     everyone = list(store.series.index)
 
     assert len(everyone) == 24
@@ -247,7 +248,7 @@ def test_painted_copies_train_and_are_never_judged(trained: tuple[Path, Path, Rn
 def test_training_repeats_itself(trained: tuple[Path, Path, RnnSummary]) -> None:
     """The same seed gives the same model; another one another."""
     store = FeatureStore.open(trained[0])
-    reader = SequenceReader(store, measure(store), np.zeros(6))
+    reader = SequenceReader(store, fit_standardisation(store), np.zeros(6))
     ids = list(store.series.index)[:6]
     config = SequenceConfig(epochs=2, batch_size=3, project=8, hidden=4)
     import torch
@@ -264,17 +265,17 @@ def test_the_comparison_is_what_the_metrics_say(trained: tuple[Path, Path, RnnSu
     """Values equal the plain metrics; the raw system is the encoder's own; intervals hold the value."""
     features, run, _ = trained
     store = FeatureStore.open(features)
-    reader = SequenceReader(store, measure(store), np.zeros(6))
+    reader = SequenceReader(store, fit_standardisation(store), np.zeros(6))
     division = divide(store, seed=0)
     series = [
         item
         for fold in division.folds
-        for item in read_held_out(reader, division.held_out(fold), run / f"fold{fold}", fold)
+        for item in read_held_out_series(reader, division.held_out(fold), run / f"fold{fold}", fold)
     ]
-    answers = cross_fitted(series, CalibrationConfig(fit_on=("series00*",)))
-    found = compare(series, answers, replicates=50)
+    predicted = cross_fitted(series, CalibrationConfig(fit_on=("series00*",)))
+    found = compare(series, predicted, replicates=50)
     target = np.concatenate([item.target for item in series])
-    raw = np.concatenate(answers[RAW].slices)
+    raw = np.concatenate([predicted[RAW][item.series_id].slices for item in series])
     measured = found["systems"][RAW]
     loss, weight = case_losses(target, raw)
 
@@ -285,9 +286,8 @@ def test_the_comparison_is_what_the_metrics_say(trained: tuple[Path, Path, RnnSu
     assert measured["log_loss"].low <= measured["log_loss"].value <= measured["log_loss"].high
     share = np.tile(target.mean(axis=0), (len(target), 1))
     assert measured["of_prior"].value == pytest.approx(loss.sum() / case_losses(target, share)[0].sum())
-    best = compare(
-        series, {**answers, FULL: Answers([item.target for item in series], answers[FULL].series)}, replicates=5
-    )
+    perfect = {item.series_id: Probabilities(item.target, item.target.max(axis=0)) for item in series}
+    best = compare(series, {**predicted, FULL: perfect}, replicates=5)
     assert best["systems"][FULL]["log_loss"].value == pytest.approx(0, abs=1e-9)
 
 
