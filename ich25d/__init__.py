@@ -12,7 +12,7 @@ Research software, not a medical device.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ich25d.explain.api import load_model
+    from ich25d.api import load_model
 
 __version__ = "0.1.0"
 
@@ -21,7 +21,7 @@ __all__ = ["__version__", "load_model"]
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562: torch is imported on the first use, not with the package
     if name == "load_model":
-        from ich25d.explain.api import load_model
+        from ich25d.api import load_model
 
         return load_model
     raise AttributeError(f"module 'ich25d' has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Files written whole or not at all, hashed, and kept inside their folder."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.errors import Ich25dError, UsageError
+from ich25d.progress import remark
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HELD = (errno.EAGAIN, errno.EACCES)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _OWNER = ".ich25d"
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
@@ -121,6 +125,33 @@ def inside(root: Path, relative: str) -> Path:
     if Path(relative).is_absolute() or not joined.is_relative_to(root.resolve()):
         raise Ich25dError(f"paths inside a folder must stay in it (got {relative!r} in {root})")
     return joined
+
+
+@contextmanager
+def locked(path: Path, does: str, error: type[Ich25dError] | None = None) -> Iterator[None]:
+    """Hold a lock on a file while the block runs; a process that is killed lets go of it.
+
+    Where the file system has no locks, as some network drives, the block runs without one, and a remark says so.
+
+    Args:
+        path: The lock file; it is made where it isn't there.
+        does: What one process at a time does, as `builds a store in studies`.
+        error: What to raise where another process holds the lock; None waits for it.
+
+    Raises:
+        Ich25dError: `error`: another process holds the lock.
+        OSError: The file can't be opened, or the disk fails.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if error is None else fcntl.LOCK_NB))
+        except OSError as refused:
+            if error is not None and refused.errno in _HELD:
+                raise error(f"one process at a time {does} (got a second one); wait for the first") from None
+            if refused.errno not in _NO_LOCKS:
+                raise
+            remark(f"{path.parent} is on a file system without locks: make sure that no other process {does}")
+        yield
 
 
 def check_folder(out: Path, command: str, names: Sequence[str]) -> None:

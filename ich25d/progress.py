@@ -43,9 +43,9 @@ class Advance(Protocol):
 def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
     """Show a bar while the block runs; the block calls what it is given to move it.
 
-    Off with `--quiet` and when stderr is no terminal, so that logs hold no control characters.
+    Off without a title, with `--quiet`, and when stderr is no terminal, so that logs hold no control characters.
     """
-    if _quiet or not sys.stderr.isatty():
+    if _quiet or not title or not sys.stderr.isatty():
         yield lambda units=1, *, note="": None
         return
     from rich.console import Console

@@ -26,8 +26,8 @@ from ich25d.explain.finding import side_of, slice_thickness_mm
 from ich25d.explain.lesion import density
 from ich25d.labels import ANY_INDEX, LABELS, SUBTYPES
 from ich25d.phantom.head import make_head
-from ich25d.predict.jobs import array_job, find_jobs, read_job
 from ich25d.predict.network import Network, load_network
+from ich25d.predict.series import list_series, plan_array, read_pixels
 from ich25d.sequence.model_directory import LoadedSequence, load_sequence
 from ich25d.slabs.painting import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
@@ -90,10 +90,11 @@ def one_fold(network: Network, fold: int) -> Network:
 def painted_cases(store: StudyStore, network: Network, n: int, seed: int) -> Iterator[Case]:
     """Paint a bleed into every negative series of the store, and explain it by the fold that never saw the patient."""
     counts = store.slices.groupby("series_id", sort=False)["any"].sum()
-    jobs = {job.series_id: job for job in find_jobs([store.root], size=network.size, crop=network.crop).series}
+    found = list_series([store.root], size=network.size, crop=network.crop)
+    by_id = {series.series_id: series for series in found.series}
     negative = [row for row in store.series.itertuples() if counts[row.series_id] == 0][:n]
     for number, row in enumerate(negative):
-        read = read_job(jobs[row.series_id], crop=network.crop, size=network.size)
+        read = read_pixels(by_id[row.series_id], crop=network.crop, size=network.size)
         spacing = store_spacing_mm(read.hu, row.slice_spacing_mm, read.pixel_mm or float("nan"), 1.0)
         before = find_anatomy(read.hu, spacing, slice_position_mm=read.slice_position_mm)
         label = (number + seed) % len(SUBTYPES)
@@ -118,12 +119,12 @@ def phantom_cases(network: Network, n: int, seed: int) -> Iterator[Case]:
         label = number % len(SUBTYPES)
         head = make_head(np.random.default_rng([seed, number]), labels=[SUBTYPES[label]])
         spacing = (head.pixel_spacing_mm, head.pixel_spacing_mm)
-        plan = array_job(head.hu, head.slice_position_mm, pixel_spacing_mm=spacing)
+        plan = plan_array(head.hu, head.slice_position_mm, pixel_spacing_mm=spacing)
         series = read_series(plan, crop=network.crop, size=network.size).series
         fit = fit_box(
             Box(*(series[f"box_{side}"] for side in ("top", "left", "bottom", "right"))), network.size, spacing
         )
-        read = read_job(plan, crop=network.crop, size=network.size)
+        read = read_pixels(plan, crop=network.crop, size=network.size)
         truth = np.zeros(read.hu.shape, bool)
         for index, plane in enumerate(head.masks[label]):
             small = np.zeros(read.hu.shape[1:], np.int16)
@@ -227,9 +228,10 @@ def _dice(a: Any, b: Any) -> float:
 def real_series(store: StudyStore, network: Network, n: int) -> Iterator[tuple[Explanation, Any, Any]]:
     """Explain real positives by the fold that never saw them: explanation, labels (n, 6), HU."""
     counts = store.slices.groupby("series_id", sort=False)["any"].sum()
-    jobs = {job.series_id: job for job in find_jobs([store.root], size=network.size, crop=network.crop).series}
+    found = list_series([store.root], size=network.size, crop=network.crop)
+    by_id = {series.series_id: series for series in found.series}
     for row in [row for row in store.series.itertuples() if counts[row.series_id] > 0][:n]:
-        read = read_job(jobs[row.series_id], crop=network.crop, size=network.size)
+        read = read_pixels(by_id[row.series_id], crop=network.crop, size=network.size)
         of_series = store.slices["series_id"] == row.series_id
         labels = store.slices.loc[of_series, list(LABELS)].to_numpy(dtype=float, na_value=np.nan)
         explanation = explain_series(

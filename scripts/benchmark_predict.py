@@ -23,9 +23,9 @@ from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, export_weights
 from ich25d.encoder.weights import build_encoder
 from ich25d.labels import LABELS, N_LABELS
-from ich25d.predict.jobs import find_jobs, read_job
+from ich25d.predict.answer import predict_series
 from ich25d.predict.network import Network, load_network
-from ich25d.predict.pipeline import predict_jobs
+from ich25d.predict.series import list_series, read_pixels
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.slabs.dataset import series_batches
 from ich25d.slabs.network_input import network_input
@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def _measure(network: Network, options: argparse.Namespace) -> None:
-    found = find_jobs(options.sources, only=options.only, size=network.size, crop=network.crop)
-    reads = [read_job(job, crop=network.crop, size=network.size) for job in found.series]
+    found = list_series(options.sources, only=options.only, size=network.size, crop=network.crop)
+    reads = [read_pixels(series, crop=network.crop, size=network.size) for series in found.series]
     tensors = [
         network_input(batch, network.run.slab, network.device)
         for read in reads
@@ -83,8 +83,8 @@ def _timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def _end_to_end(network: Network, options: argparse.Namespace) -> None:
-    jobs = find_jobs(options.sources, only=options.only, size=network.size, crop=network.crop).series
-    for _ in predict_jobs(jobs, network, workers=options.workers):
+    found = list_series(options.sources, only=options.only, size=network.size, crop=network.crop)
+    for _ in predict_series(found.series, network, workers=options.workers):
         pass
 
 

@@ -186,7 +186,7 @@ def evaluate_cq500(
     paper.remarks = [*paper.point_remarks(), TERMS]
     if against is not None:
         _compare(paper, level, names, against)
-    refusals = dict(sorted(found.refusals.items())) if found is not None else {}
+    refusals = found.refusals if found is not None else {}
     summary = Cq500Summary(out, source, len(read.name), len(rows), paper, cases, refusals)
     paper.sections = [_table(summary), _readers(read)]
     if (odd := cases_section(cases)) is not None:

@@ -1,8 +1,8 @@
 """CQ500's studies predicted: the main series of each is chosen by rule, read and judged."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,11 @@ from ich25d.cohorts.reads import name_in
 from ich25d.errors import UsageError
 from ich25d.files import claim_folder, replacing
 from ich25d.labels import LABELS
-from ich25d.predict.finished_series import Part, kept_parts
-from ich25d.predict.gather import without_doubles
-from ich25d.predict.jobs import Jobs, find_jobs, fingerprint
+from ich25d.predict.answer import each_once, resumable_answer
 from ich25d.predict.network import Network
-from ich25d.predict.pipeline import predict_jobs
-from ich25d.progress import bar, remark
-from ich25d.studies.no_usable_input import nothing_used
-from ich25d.studies.qc import QcRow, count_refused, is_refused, safe_cell, write_qc
+from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
+from ich25d.progress import remark
+from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
 
 STUDIES_FILE, CHOICE_FILE, QC_FILE = "predictions.csv", "series.csv", "qc.csv"
@@ -43,20 +40,21 @@ class Predicted:
     """Series in whose path no study's name is found."""
     n_not_read: int
     """Series of studies without reads."""
-    refusals: Counter[str]
+    refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
 
 
 @dataclass(slots=True)
-class _Found:
+class _Studies:
     """What the sources hold, by the name of the study."""
 
+    found: FoundSeries
+    """All series, each once."""
     plans: dict[str, list[SeriesPlan]] = field(default_factory=lambda: defaultdict(list))
     rows: dict[str, list[QcRow]] = field(default_factory=lambda: defaultdict(list))
-    """Refusals of files that say which study they are of."""
-    qc: list[QcRow] = field(default_factory=list)
-    n_seen: int = 0
-    n_series: int = 0
+    """What was refused of each."""
+    study_of: list[str] = field(default_factory=list)
+    """The study of each of the first rows of `found.qc`; empty where the row doesn't name one."""
     n_nameless: int = 0
 
 
@@ -78,42 +76,38 @@ def predict_studies(
     Raises:
         UsageError: No source, or none of the studies in them can be read.
     """
-    found = _find(sources, network, workers)
+    studies = _find(sources, network, workers)
     asked = set(wanted)
-    plans = {name: of for name, of in found.plans.items() if name in asked}
-    if not found.n_series:
-        raise nothing_used(found.n_seen, found.qc)
+    plans = {name: of for name, of in studies.plans.items() if name in asked}
+    n_series = len(studies.found.series)
     if not plans:
         raise UsageError(
-            f"sources must hold studies of the reads, in folders or archives named like CQ500CT12 (got "
-            f"{found.n_series} series, {found.n_nameless} without such a name)"
+            f"sources must hold studies of the reads, in folders or archives named like CQ500CT12 (got {n_series} "
+            f"series, {studies.n_nameless} without such a name)"
         )
-    if found.n_nameless:
-        remark(f"series without a study's name in their path, left out: {found.n_nameless}")
+    if studies.n_nameless:
+        remark(f"series without a study's name in their path, left out: {studies.n_nameless}")
     chosen = {name: choose_main(of)[0] for name, of in sorted(plans.items(), key=lambda item: _number(item[0]))}
-    done, lost = _predict(chosen, network, out, workers)
-    qc = [*found.qc, *lost, *(row for part in done.values() for row in part.qc)]
-    if not done:
-        raise nothing_used(found.n_seen, qc)
-    for row in qc[len(found.qc) :]:
-        if is_refused(row):
-            found.rows[next(name for name, plan in chosen.items() if plan.series_id == row.series_id)].append(row)
-    claim_folder(out, "cq500")
-    _write_choice(plans, found.rows, out)
-    write_qc(out / QC_FILE, qc)
-    names = [name for name in chosen if name in done]
-    values = np.array([done[name].series_probability for name in names]).reshape(-1, len(LABELS))
-    table = pd.DataFrame(values, columns=list(LABELS), index=pd.Index(names, name="name"))
-    with replacing(out / STUDIES_FILE) as part:
-        table.to_csv(part, float_format="%.6g", lineterminator="\n")
+    name_of: dict[UnreadSeries, str] = {plan: name for name, plan in chosen.items()}
+    main = replace(studies.found, series=list(name_of))
+    with resumable_answer(main, network, out / STUDIES_FILE, workers=workers) as answer:
+        _assign(studies, answer.qc, chosen)
+        claim_folder(out, "cq500")
+        _write_choice(plans, studies.rows, out)
+        write_qc(out / QC_FILE, answer.qc)
+        names = [name_of[series] for series, _ in answer.series]
+        values = np.array([finished.series_probability for _, finished in answer.series])
+        table = pd.DataFrame(values, columns=list(LABELS), index=pd.Index(names, name="name"))
+        with replacing(out / STUDIES_FILE) as part:
+            table.to_csv(part, float_format="%.6g", lineterminator="\n")
     return Predicted(
         probability=table,
-        cases=_cases(found, chosen, set(done)),
-        n_series=found.n_series,
+        cases=_cases(studies, chosen, set(names)),
+        n_series=n_series,
         n_rejected=sum(map(len, plans.values())) - len(chosen),
-        n_nameless=found.n_nameless,
-        n_not_read=sum(len(of) for name, of in found.plans.items() if name not in asked),
-        refusals=count_refused(qc),
+        n_nameless=studies.n_nameless,
+        n_not_read=sum(len(of) for name, of in studies.plans.items() if name not in asked),
+        refusals=answer.refusals,
     )
 
 
@@ -121,7 +115,7 @@ def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _find(sources: Sequence[Path], network: Network, workers: int) -> _Found:
+def _find(sources: Sequence[Path], network: Network, workers: int) -> _Studies:
     """Plan all series and give each to its study.
 
     Paths in rows and plans are relative to their source. Where the source itself is a study's folder they don't name
@@ -130,45 +124,57 @@ def _find(sources: Sequence[Path], network: Network, workers: int) -> _Found:
     own = [source for source in sources if source.is_dir() and name_in(str(source)) is not None]
     groups = [(name_in(str(source)) or "", [source]) for source in own]
     groups += [("", rest)] if (rest := [source for source in sources if source not in own]) or not own else []
-    found, every = _Found(), Jobs([])
-    name_of: dict[int, str] = {}
+    every = FoundSeries()
+    study_of: list[str] = []
+    study_of_image: dict[str, str] = {}
     for name, group in groups:
-        jobs = find_jobs(group, size=network.size, crop=network.crop, workers=workers)
-        every.series += jobs.series
-        every.qc += jobs.qc
-        every.n_seen += jobs.n_seen
-        name_of |= {id(job): name for job in jobs.series}
-        for row in jobs.qc:
-            if is_refused(row) and (whose := name_in(row.source) or name):
-                found.rows[whose].append(row)
-    kept, found.qc = without_doubles(every)
-    found.n_seen = every.n_seen
-    for plan in kept:
-        if not isinstance(plan, SeriesPlan):
-            raise UsageError(f"cq500 takes folders and archives of DICOM (got the study store {plan.root})")
-        found.n_series += 1
-        if whose := name_in(plan.images.source(0)) or name_of[id(plan)]:
-            found.plans[whose].append(plan)
+        listed = list_series(group, size=network.size, crop=network.crop, workers=workers)
+        every.series += listed.series
+        every.qc += listed.qc
+        every.n_seen += listed.n_seen
+        study_of += [name_in(row.source) or name for row in listed.qc]
+        for series in listed.series:
+            if not isinstance(series, SeriesPlan):
+                raise UsageError(f"cq500 takes folders and archives of DICOM (got the study store {series.root})")
+            study = name_in(series.images.source(0)) or name
+            for image in series.image_ids:
+                study_of_image.setdefault(image, study)
+    studies = _Studies(each_once(every), study_of=study_of)
+    for plan in studies.found.series:
+        assert isinstance(plan, SeriesPlan)
+        if name := study_of_image[plan.image_ids[0]]:
+            studies.plans[name].append(plan)
         else:
-            found.n_nameless += 1
-    return found
+            studies.n_nameless += 1
+    return studies
 
 
-def _cases(found: _Found, chosen: dict[str, SeriesPlan], done: set[str]) -> dict[str, Case]:
+def _assign(studies: _Studies, qc: Sequence[QcRow], chosen: Mapping[str, SeriesPlan]) -> None:
+    """Give the rows that refuse something to their studies: of headers by path, of pixels by series."""
+    name_of = {plan.series_id: name for name, plan in chosen.items()}
+    n_found = len(studies.found.qc)
+    names = [*studies.study_of, *[""] * (n_found - len(studies.study_of))]
+    names += [name_of[row.series_id] for row in qc[n_found:]]
+    for row, name in zip(qc, names, strict=True):
+        if name and is_refused(row):
+            studies.rows[name].append(row)
+
+
+def _cases(studies: _Studies, chosen: dict[str, SeriesPlan], done: set[str]) -> dict[str, Case]:
     cases = {}
-    for name in sorted({*found.plans, *found.rows}, key=_number):
-        rows, n = found.rows.get(name, []), len(found.plans.get(name, ()))
+    for name in sorted({*studies.plans, *studies.rows}, key=_number):
+        rows, n = studies.rows.get(name, []), len(studies.plans.get(name, ()))
         if (main := chosen.get(name)) is None:
             cases[name] = Case(name, ALL_REFUSED if not n else ABSENT, counted(rows), n_series=n)
             continue
         of_main = counted(row for row in rows if row.series_id == main.series_id)
         broken = broken_rules(main)
-        said = [*broken, *([f"refused of it: {of_main}"] if of_main else [])]
+        remarks = [*broken, *([f"refused of it: {of_main}"] if of_main else [])]
         # A series of which nothing is left was refused file by file: the main one may be the next best.
-        known = {plan.series_id for plan in found.plans[name]}
+        known = {plan.series_id for plan in studies.plans[name]}
         if broken and (others := counted(row for row in rows if row.series_id not in known)):
-            said.append(f"refused beside it: {others}")
-        cases[name] = Case(name, JUDGED if name in done else UNREADABLE, "; ".join(said), main.series_id, n)
+            remarks.append(f"refused beside it: {others}")
+        cases[name] = Case(name, JUDGED if name in done else UNREADABLE, "; ".join(remarks), main.series_id, n)
     return cases
 
 
@@ -194,30 +200,6 @@ def _write_choice(plans: dict[str, list[SeriesPlan]], refused: dict[str, list[Qc
     with replacing(out / CHOICE_FILE) as part:
         table = pd.DataFrame(rows, columns=columns).astype({"series_number": "Int64"})
         table.to_csv(part, index=False, float_format="%.4g", lineterminator="\n")
-
-
-def _predict(
-    chosen: dict[str, SeriesPlan], network: Network, out: Path, workers: int
-) -> tuple[dict[str, Part], list[QcRow]]:
-    """Predict what isn't there yet; return what is there then, and the rows of what couldn't be read."""
-    lost: list[QcRow] = []
-    with kept_parts(out / STUDIES_FILE, network.stamp) as parts:
-        key = {name: fingerprint(plan) for name, plan in chosen.items()}
-        done = {name: part for name in chosen if (part := parts.load(key[name])) is not None}
-        if done:
-            remark(f"{len(done)} of {len(chosen)} studies were predicted by an unfinished run")
-        todo = {id(plan): name for name, plan in chosen.items() if name not in done}
-        with bar("predict", sum(len(chosen[name]) for name in todo.values()), "slices") as advance:
-            jobs = [chosen[name] for name in todo.values()]
-            for job, result in predict_jobs(jobs, network, workers=workers):
-                name = todo[id(job)]
-                if isinstance(result, Part):
-                    parts.save(key[name], result)
-                    done[name] = result
-                else:
-                    lost += result
-                advance(len(job))
-    return done, lost
 
 
 def stacked(table: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -7,9 +7,6 @@ RUN/  model.json            all that prediction needs to know, and the weights' 
 """
 
 import dataclasses
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,14 @@ from torch import nn
 from ich25d.config import EncoderConfig, SlabConfig
 from ich25d.encoder.model import SlabEncoder, assemble, build_backbone
 from ich25d.errors import ModelError
-from ich25d.files import inside, replacing, sha256_file, write_json
+from ich25d.files import inside, locked, replacing, sha256_file, write_json
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 from ich25d.training.calibration import Calibration
 from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file
 from ich25d.training.precision import Precision, quick_inference
+
+_WRITES = "writes {}/model.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, A
         fold: Number of the fold.
         entry: What is to be known of it.
     """
-    with _locked(folder):
+    with locked(folder / ".lock", _WRITES.format(folder)):
         folds = dict(read_run(folder).content["folds"]) if (folder / MODEL_FILE).exists() else {}
         folds[str(fold)] = entry
         ordered = {number: folds[number] for number in sorted(folds, key=int)}
@@ -201,13 +200,6 @@ def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, A
 
 def set_decision(folder: Path, calibration: Calibration, thresholds: dict[str, Any]) -> None:
     """Enter calibration and thresholds, fitted on held-out slices and series, in `model.json`."""
-    with _locked(folder):
+    with locked(folder / ".lock", _WRITES.format(folder)):
         content = read_run(folder).content
         write_json(folder / MODEL_FILE, {**content, "calibration": calibration.to_dict(), "thresholds": thresholds})
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -17,9 +17,9 @@ from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.explain.lesion import Lesion, density, find_lesion
 from ich25d.explain.size import SURE, describe
 from ich25d.labels import LABELS
-from ich25d.predict.finished_series import Part
-from ich25d.predict.jobs import Read
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
+from ich25d.predict.series import SeriesPixels
 from ich25d.slabs.painting import store_spacing_mm
 from ich25d.training.operating_point import OperatingPoint, find_thresholds, read_points
 
@@ -63,21 +63,23 @@ class Explanation:
 
 def explain_read(
     network: Network,
-    read: Read,
-    part: Part | None = None,
+    pixels: SeriesPixels,
+    finished: FinishedSeries | None = None,
     *,
     labels: Sequence[str] | None = None,
     point: OperatingPoint | None = None,
 ) -> Explanation:
     """Explain a series that was read, and perhaps predicted; otherwise as `explain_series`."""
-    known = None if part is None else (part.encoder_probability, part.probability, part.series_probability)
+    known = None
+    if finished is not None:
+        known = (finished.encoder_probability, finished.probability, finished.series_probability)
     return explain_series(
         network,
-        read.hu,
-        read.slice_position_mm,
-        window=read.window,
-        pixel_mm=read.pixel_mm,
-        orientation=read.orientation,
+        pixels.hu,
+        pixels.slice_position_mm,
+        window=pixels.window,
+        pixel_mm=pixels.pixel_mm,
+        orientation=pixels.orientation,
         labels=labels,
         probabilities=known,
         point=point,

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.errors import UsageError
-from ich25d.explain.api import explain_jobs
-from ich25d.explain.explanation import Explanation
+from ich25d.explain.explanation import explain_read
 from ich25d.explain.output import (
     FINDINGS_FILE,
     HEAT_FOLDER,
@@ -23,12 +22,14 @@ from ich25d.explain.output import (
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
 from ich25d.files import check_folder, claim_folder
 from ich25d.labels import LABELS
-from ich25d.predict.gather import gather
-from ich25d.predict.jobs import fingerprint
-from ich25d.progress import bar, many, remark
-from ich25d.studies.no_usable_input import nothing_used
-from ich25d.studies.qc import QcRow, count_refused, write_qc
+from ich25d.predict.answer import answer, find_series
+from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.network import load_network
+from ich25d.predict.series import SeriesPixels, UnreadSeries, fingerprint
+from ich25d.progress import many
+from ich25d.studies.qc import write_qc
 from ich25d.training.operating_point import choose_point, read_points
+from ich25d.training.precision import choose_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,44 +116,37 @@ def explain(
     check_folder(out, "explain", (FINDINGS_FILE, QC_FILE, PAGE_FILE))
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
-    network, jobs, qc, n_seen = gather(sources, model, only=only, images=images, device=device, workers=workers)
+    network = load_network(model, choose_device(device))
+    found = find_series(sources, network, only=only, images=images, workers=workers)
     chosen = choose_point(read_points(model), point)
     asked = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
-    made_from = {job.series_id: f"{network.stamp} {fingerprint(job)} {asked}" for job in jobs}
-    done: dict[str, Found] = {}
-    for job in jobs:
-        if (kept := load(heat_path(out, job.series_id), made_from[job.series_id])) is not None:
-            done[job.series_id] = kept
-    n_resumed = len(done)
-    if n_resumed:
-        remark(f"{n_resumed} of {len(jobs)} series were explained by an earlier call")
+    made_from = {series: f"{network.stamp} {fingerprint(series)} {asked}" for series in found.series}
+    earlier = {
+        series: kept
+        for series in found.series
+        if (kept := load(heat_path(out, series.series_id), made_from[series])) is not None
+    }
+
+    def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> Found:
+        explanation = explain_read(network, pixels, finished, labels=labels, point=chosen)
+        one = Found(series.series_id, series.study_id, finished.image_ids, explanation.findings, pixels.qc)
+        write_pictures(out / PICTURES_FOLDER, pixels.hu, explanation, one)
+        save(heat_path(out, series.series_id), explanation, one, made_from[series])
+        return one
+
+    explained = answer(found, network, finish, earlier=earlier, verb="explain", workers=workers)
+    ordered = [one for _, one in explained.series]
     claim_folder(out, "explain")
-    todo = [job for job in jobs if job.series_id not in done]
-    with bar("explain", sum(len(job) for job in todo), "slices") as advance:
-        for job, read, result in explain_jobs(network, todo, labels=labels, point=chosen, workers=workers):
-            if read is None or not isinstance(result, Explanation):
-                qc += [row for row in result if isinstance(row, QcRow)] if isinstance(result, tuple) else []
-            else:
-                one = Found(job.series_id, job.study_id, result.image_ids, result.findings, read.qc)
-                write_pictures(out / PICTURES_FOLDER, read.hu, result, one)
-                save(heat_path(out, job.series_id), result, one, made_from[job.series_id])
-                done[job.series_id] = one
-            advance(len(job))
-    ordered = [done[job.series_id] for job in jobs if job.series_id in done]
-    qc += [row for one in ordered for row in one.qc]
-    if not ordered:
-        raise nothing_used(n_seen, qc, "readable series")
     write_findings(out / FINDINGS_FILE, ordered, chosen)
-    write_qc(out / QC_FILE, qc)
+    write_qc(out / QC_FILE, explained.qc)
     write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
-    refused = count_refused(qc)
     return ExplainSummary(
         out=out,
         n_series=len(ordered),
-        n_resumed=n_resumed,
+        n_resumed=explained.n_resumed,
         n_findings=sum(counts.values()),
         by_label={label: counts[label] for label in LABELS if counts[label]},
-        refusals=dict(sorted(refused.items())),
+        refusals=explained.refusals,
         operating_point=chosen.rule,
     )

@@ -1,6 +1,5 @@
-"""Predicted series kept on disk one by one, so that a killed run loses nothing that it has finished."""
+"""Predicted series, kept on disk one by one, so that a run that is killed goes on where it was."""
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,45 +14,47 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.errors import UsageError
-from ich25d.files import replacing
+from ich25d.files import locked, replacing
+from ich25d.predict.series import UnreadSeries, fingerprint
 from ich25d.studies.qc import QcRow
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What is known of one series once it went through the network."""
+class FinishedSeries:
+    """A predicted series of n slices, in scan order."""
 
     image_ids: tuple[str, ...]
     slice_position_mm: Floats
-    """Shape (n,), mm."""
+    """Shape (n,), mm; NaN where unknown."""
     encoder_probability: Floats
-    """Shape (n, 6)."""
+    """Shape (n, 6): the encoders alone, uncalibrated."""
     probability: Floats
-    """Shape (n, 6)."""
+    """Shape (n, 6), calibrated."""
     series_probability: Floats
-    """Shape (6,)."""
+    """Shape (6,), calibrated."""
     qc: tuple[QcRow, ...]
     """Refusals and remarks that reading its pixels gave rise to."""
 
 
-class Parts:
-    """A folder of predicted series; a part is found only under the very model and files it was made from."""
+class FinishedFolder:
+    """A folder of predicted series, each to be found under the model and the files it was made from alone."""
 
     def __init__(self, folder: Path, stamp: str) -> None:
         self._folder = folder
         self._stamp = stamp
 
-    def _path(self, fingerprint: str) -> Path:
-        return self._folder / (hashlib.sha256(f"{self._stamp} {fingerprint}".encode()).hexdigest()[:40] + ".npz")
+    def _path(self, series: UnreadSeries) -> Path:
+        key = hashlib.sha256(f"{self._stamp} {fingerprint(series)}".encode()).hexdigest()
+        return self._folder / f"{key[:40]}.npz"
 
-    def load(self, fingerprint: str) -> Part | None:
-        """Return a series that is done, or None; a damaged part counts as none."""
+    def load(self, series: UnreadSeries) -> FinishedSeries | None:
+        """Return a series that is done; None where it isn't, or its file is damaged."""
         try:
-            with np.load(self._path(fingerprint), allow_pickle=False) as arrays:
+            with np.load(self._path(series), allow_pickle=False) as arrays:
                 text = json.loads(arrays["text"].tobytes())
-                part = Part(
+                finished = FinishedSeries(
                     image_ids=tuple(text["image_ids"]),
                     slice_position_mm=arrays["slice_position_mm"],
                     encoder_probability=arrays["encoder_probability"],
@@ -63,39 +64,45 @@ class Parts:
                 )
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None
-        return part if part.probability.shape == (len(part.image_ids), 6) else None
+        return finished if finished.probability.shape == (len(finished.image_ids), 6) else None
 
-    def save(self, fingerprint: str, part: Part) -> None:
+    def save(self, series: UnreadSeries, finished: FinishedSeries) -> None:
         """Keep a series."""
-        text: dict[str, Any] = {"image_ids": part.image_ids, "qc": [asdict(row) for row in part.qc]}
-        with replacing(self._path(fingerprint)) as path, path.open("wb") as file:
+        text: dict[str, Any] = {"image_ids": finished.image_ids, "qc": [asdict(row) for row in finished.qc]}
+        with replacing(self._path(series)) as path, path.open("wb") as file:
             np.savez(
                 file,
                 text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
-                slice_position_mm=part.slice_position_mm,
-                encoder_probability=part.encoder_probability,
-                probability=part.probability,
-                series_probability=part.series_probability,
+                slice_position_mm=finished.slice_position_mm,
+                encoder_probability=finished.encoder_probability,
+                probability=finished.probability,
+                series_probability=finished.series_probability,
             )
 
 
 @contextmanager
-def kept_parts(out: Path, stamp: str) -> Iterator[Parts]:
-    """Open the hidden folder of parts beside an output; it goes when the block ends well, and stays when it doesn't.
+def finished_folder(out: Path, stamp: str) -> Iterator[FinishedFolder]:
+    """Open the hidden folder of finished series next to an output.
+
+    It is removed when the block ends without an error, and also with one where no series is finished.
 
     Args:
-        out: The file that the parts are for.
-        stamp: What changes with the model.
+        out: The file that is made from them.
+        stamp: Changes with the model.
 
     Raises:
-        UsageError: Another process is at it.
+        UsageError: Another process predicts into the same file.
     """
     folder = out.parent / f".{out.name}.parts"
+    is_new = not out.parent.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    with locked(folder / "lock", f"predicts into {out}", UsageError):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"one process at a time predicts into a file (got a second one) for {out}") from None
-        yield Parts(folder, stamp)
+            yield FinishedFolder(folder, stamp)
+        except BaseException:
+            if not any(folder.glob("*.npz")):
+                shutil.rmtree(folder, ignore_errors=True)
+                if is_new and not any(out.parent.iterdir()):
+                    out.parent.rmdir()
+            raise
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,9 +12,9 @@ import pandas as pd
 
 from ich25d.files import replacing
 from ich25d.labels import LABELS
-from ich25d.predict.finished_series import Part
-from ich25d.predict.jobs import Job
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.output_folder import QC_FILE, SERIES_FILE, write_slices
+from ich25d.predict.series import UnreadSeries
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
@@ -36,7 +36,7 @@ class Written:
 
 def write_outputs(
     out: Path,
-    done: Sequence[tuple[Job, Part]],
+    done: Sequence[tuple[UnreadSeries, FinishedSeries]],
     qc: Sequence[QcRow],
     prior: Floats,
     sample: Path | None,
@@ -46,7 +46,7 @@ def write_outputs(
 
     Args:
         out: The CSV.
-        done: Every predicted series and its part, in the order that the tables take.
+        done: Every predicted series, in the order that the tables take.
         qc: Refusals and remarks.
         prior: What an image without a prediction gets, shape (6,).
         sample: The sample submission that the CSV must match.
@@ -55,7 +55,7 @@ def write_outputs(
     Raises:
         SubmissionError: The CSV wouldn't be sound; the old files stay.
     """
-    ids = [image for _, part in done for image in part.image_ids]
+    ids = [image for _, finished in done for image in finished.image_ids]
     row_of = {image: row for row, image in enumerate(ids)}
     by_prior = [] if wanted is None else [image for image in wanted if image not in row_of]
     why = {row.image_id: row.code for row in qc if row.image_id}
@@ -64,7 +64,7 @@ def write_outputs(
         for image in by_prior
     ]
     everything = (*qc, *rows)
-    probability = _stack([part.probability for _, part in done])
+    probability = _stack([finished.probability for _, finished in done])
     answered = list(row_of) if wanted is None else list(wanted)
     with replacing(out) as csv:
         n_images = fill_submission(csv, _answers(answered, row_of, probability, prior), sample, out)
@@ -74,8 +74,8 @@ def write_outputs(
     return Written(n_images, len(by_prior), everything)
 
 
-def _stack(parts: Sequence[Floats]) -> Floats:
-    return np.concatenate(parts) if parts else np.zeros((0, len(LABELS)))
+def _stack(several: Sequence[Floats]) -> Floats:
+    return np.concatenate(several) if several else np.zeros((0, len(LABELS)))
 
 
 def _answers(
@@ -97,7 +97,7 @@ def flags_of(qc: Sequence[QcRow]) -> dict[str, str]:
 
 
 def _slice_table(
-    done: Sequence[tuple[Job, Part]],
+    done: Sequence[tuple[UnreadSeries, FinishedSeries]],
     ids: list[str],
     probability: Floats,
     qc: Sequence[QcRow],
@@ -105,19 +105,19 @@ def _slice_table(
     prior: Floats,
 ) -> pd.DataFrame:
     """Return a row a slice in scan order, series after series, then the images that only have the prior."""
-    n_slices = [len(part.image_ids) for _, part in done]
-    encoder = _stack([part.encoder_probability for _, part in done])
+    n_slices = [len(finished.image_ids) for _, finished in done]
+    encoder = _stack([finished.encoder_probability for _, finished in done])
     flags = flags_of(qc)
     absent = len(by_prior)
     columns: dict[str, Any] = {"image_id": [*ids, *by_prior]}
     for name in ("series_id", "study_id", "patient_id"):
         columns[name] = [
-            *np.repeat([getattr(job, name) for job, _ in done], n_slices).tolist(),
+            *np.repeat([getattr(series, name) for series, _ in done], n_slices).tolist(),
             *([""] * absent),
         ]
     index = [*(rank for count in n_slices for rank in range(count)), *([None] * absent)]
     columns["slice_index"] = pd.array(index, dtype="Int32")
-    position = [*(part.slice_position_mm for _, part in done), np.full(absent, np.nan)]
+    position = [*(finished.slice_position_mm for _, finished in done), np.full(absent, np.nan)]
     columns["slice_position_mm"] = np.concatenate(position)
     for source, values in (("encoder_", encoder), ("", probability)):
         filled = np.concatenate([values, np.broadcast_to(prior, (absent, len(LABELS)))]).clip(LOWEST, HIGHEST)
@@ -127,7 +127,7 @@ def _slice_table(
     return pd.DataFrame(columns)
 
 
-def _write_series(path: Path, done: Sequence[tuple[Job, Part]], qc: Sequence[QcRow]) -> None:
+def _write_series(path: Path, done: Sequence[tuple[UnreadSeries, FinishedSeries]], qc: Sequence[QcRow]) -> None:
     """Write a row a series: ids, number of slices, probabilities of the whole scan, remarks and refused slices."""
     remarks: defaultdict[str, set[str]] = defaultdict(set)
     refused: defaultdict[str, set[str]] = defaultdict(set)
@@ -137,13 +137,13 @@ def _write_series(path: Path, done: Sequence[tuple[Job, Part]], qc: Sequence[QcR
         elif is_refused(row) and row.code != "DUP_UID_SAME":  # the other copy of such an image is used
             refused[row.series_id].add(row.image_id)
     rows = []
-    for job, part in done:
-        found = sorted(remarks[job.series_id])
-        if n := len(refused[job.series_id]):
-            found.append(f"{many(n, 'slice')} refused")
-        ids = [safe_cell(text) for text in (job.series_id, job.study_id, job.patient_id)]
-        values = part.series_probability.clip(LOWEST, HIGHEST)
-        rows.append([*ids, len(part.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(found)])
+    for series, finished in done:
+        codes = sorted(remarks[series.series_id])
+        if n := len(refused[series.series_id]):
+            codes.append(f"{many(n, 'slice')} refused")
+        ids = [safe_cell(text) for text in (series.series_id, series.study_id, series.patient_id)]
+        values = finished.series_probability.clip(LOWEST, HIGHEST)
+        rows.append([*ids, len(finished.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(codes)])
     columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "remarks"]
     with replacing(path) as target:
         pd.DataFrame(rows, columns=columns).to_csv(target, index=False, lineterminator="\n")

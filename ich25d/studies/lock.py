@@ -1,6 +1,5 @@
 """One builder at a time: the store's lock, and the notebook that belongs to it."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.errors import StoreError, UsageError
+from ich25d.files import locked
 from ich25d.progress import remark
 from ich25d.studies.headers.notebook import NAME, Notebook
 from ich25d.studies.store_dir.store import read_marker
@@ -26,18 +26,10 @@ def claimed(out: Path) -> Iterator[None]:
     is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / "build.lock").open("a")
+        (out / "build.lock").touch()
     except OSError as error:
         raise StoreError(f"the store's folder must be writable (got {error.strerror}) in {out}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"one process at a time builds a store (got a second one) in {out}; wait for the first"
-            ) from None
-        except OSError as error:
-            remark(f"{out} can't be locked ({error.strerror}): mind that no other process builds it")
+    with locked(out / "build.lock", f"builds the store {out}", StoreError):
         for part in [*out.glob(".*.part"), *out.glob("hu/*/.*.part")]:
             part.unlink(missing_ok=True)
         try:

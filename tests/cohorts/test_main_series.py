@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from ich25d.cohorts.main_series import choose_main, is_sharp
-from ich25d.predict.jobs import array_job
+from ich25d.predict.series import plan_array
 from ich25d.studies.series.series_plan import SeriesPlan
 
 
 def _plan(name: str, *, n: int = 30, thickness: float | None = 5.0, kernel: str = "H31s", number: int | None = 2,
           traits: tuple[str, ...] = (), gap: float = 5.0) -> SeriesPlan:  # fmt: skip
-    plan = array_job(np.zeros((n, 2, 2), dtype=np.int16), gap * np.arange(n), series_id=name)
+    plan = plan_array(np.zeros((n, 2, 2), dtype=np.int16), gap * np.arange(n), series_id=name)
     return dataclasses.replace(
         plan, thickness_mm=thickness, kernel=kernel, series_number=number, traits=frozenset(traits)
     )

@@ -10,8 +10,8 @@ import torch
 from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, write_model
 
 from ich25d import load_model
+from ich25d.api import Model
 from ich25d.errors import UsageError
-from ich25d.explain.api import ExplainingModel
 from ich25d.explain.explanation import explain_series, heat_thresholds
 from ich25d.explain.run import explain
 from ich25d.labels import LABELS
@@ -91,9 +91,9 @@ def test_wrong_calls_are_refused(network: Network, run: Path) -> None:
     with pytest.raises(UsageError, match="n positions"):
         explain_series(network, head_hu(), positions()[:3])
     with pytest.raises(UsageError, match=r"an operating point .*: f1 \(got 'f2'\)"):
-        next(iter(ExplainingModel(network).explain(head_hu(), point="f2")))
+        next(iter(Model(network).explain(head_hu(), point="f2")))
     with pytest.raises(UsageError, match="slice_position_mm"):
-        next(iter(ExplainingModel(network).explain(head_hu())))
+        next(iter(Model(network).explain(head_hu())))
     with pytest.raises(UsageError, match="--label must be one of"):
         explain((run,), run, run / "out", labels=("blood",), device="cpu")
 

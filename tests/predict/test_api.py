@@ -8,9 +8,9 @@ import pytest
 from toy_walk import N_SLICES, SIDE, SIZE, Walk, toy_hu, write_series
 
 from ich25d import load_model
+from ich25d.api import Model
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import LABELS
-from ich25d.predict.api import Model
 from ich25d.predict.run import predict
 from ich25d.predict.submission import check_submission
 from ich25d.studies.build import build_studies
@@ -83,7 +83,7 @@ def test_wrong_calls_are_refused(model: Model, walk: Walk, tmp_path: Path) -> No
         ((hu,), {"slice_position_mm": np.arange(5.0), "pixel_spacing_mm": (0, 0)}, r"above 0 mm \(got \(0, 0\)"),
         ((hu,), {"slice_position_mm": np.arange(5.0), "pixel_spacing_mm": 0.5}, "distances of rows and of columns"),
         ((None,), {}, r"a path, paths or an array of HU \(got NoneType\)"),
-        ((tmp_path,), {}, "readable head CT series"),
+        ((tmp_path,), {}, "must be a head CT series"),
     ]:
         with pytest.raises(UsageError, match=message):
             model.predict(*arguments, **options)

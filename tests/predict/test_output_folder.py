@@ -11,9 +11,9 @@ from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.run import evaluate
 from ich25d.explain.run import explain
 from ich25d.predict import output
-from ich25d.predict.gather import without_doubles
-from ich25d.predict.jobs import Jobs, StoredSeries
+from ich25d.predict.answer import each_once
 from ich25d.predict.run import predict
+from ich25d.predict.series import FoundSeries, StoredSeries
 from ich25d.studies.build import build_studies
 from ich25d.studies.qc import HEADER, QcRow, read_qc, write_qc
 from ich25d.view.report.run import report
@@ -144,7 +144,7 @@ def test_refusals_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_stores_that_call_different_series_alike_are_refused() -> None:
     """Pages, heat maps and tables go by the series' name; two stores may both have numbered theirs from 1."""
-    jobs = [StoredSeries(Path(name), "1", "", "", (f"ID_{name}",), "") for name in "ab"]
+    series = [StoredSeries(Path(name), "1", "", "", (f"ID_{name}",), "") for name in "ab"]
     with pytest.raises(UsageError, match=r"a name of its own among all sources \(got '1' twice"):
-        without_doubles(Jobs(list(jobs)))
-    assert without_doubles(Jobs([jobs[0], jobs[0]]))[0] == [jobs[0]]
+        each_once(FoundSeries(list(series)))
+    assert each_once(FoundSeries([series[0], series[0]])).series == [series[0]]

@@ -11,8 +11,8 @@ from toy_walk import N_SLICES, Walk, write_sample, write_series
 
 from ich25d.errors import ModelError, StoreError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.predict import run as run_module
-from ich25d.predict.pipeline import predict_jobs
+from ich25d.predict import answer as answer_module
+from ich25d.predict.answer import predict_series
 from ich25d.predict.run import predict
 from ich25d.predict.submission import check_submission
 
@@ -96,8 +96,8 @@ def test_a_killed_run_goes_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.Mo
     """What was predicted before the kill isn't predicted again; the result is that of a run at one go."""
     seen = []
 
-    def killed_after_two(jobs, network, **options):
-        for number, found in enumerate(predict_jobs(jobs, network, **options)):
+    def killed_after_two(series, network, **options):
+        for number, found in enumerate(predict_series(series, network, **options)):
             if number == 2:
                 raise KeyboardInterrupt
             seen.append(found[0].series_id)
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.Mo
 
     out = tmp_path / "s.csv"
     out.write_text("old")
-    monkeypatch.setattr(run_module, "predict_jobs", killed_after_two)
+    monkeypatch.setattr(answer_module, "predict_series", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
         predict((walk.test,), walk.rnn, out, sample=walk.sample, device="cpu")
     assert out.read_text() == "old"
@@ -118,14 +118,14 @@ def test_a_killed_run_goes_on(walk: Walk, tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.glob(".*"))
 
 
-def test_parts_of_another_model_or_changed_files_are_not_used(walk: Walk, tmp_path: Path, monkeypatch) -> None:
+def test_finished_series_of_another_model_are_not_used(walk: Walk, tmp_path: Path, monkeypatch) -> None:
     """After a kill, another model starts anew."""
 
-    def killed(jobs, network, **options):
-        yield next(iter(predict_jobs(jobs, network, **options)))
+    def killed(series, network, **options):
+        yield next(iter(predict_series(series, network, **options)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "predict_jobs", killed)
+    monkeypatch.setattr(answer_module, "predict_series", killed)
     with pytest.raises(KeyboardInterrupt):
         predict((walk.test,), walk.rnn, tmp_path / "s.csv", device="cpu")
     monkeypatch.undo()

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ich25d.predict.finished_series import kept_parts
-from ich25d.predict.gather import gather
-from ich25d.predict.run import predict_all
+from ich25d.predict.answer import find_series, resumable_answer
+from ich25d.predict.network import load_network
 from ich25d.progress import many
-from ich25d.studies.qc import count_refused, settled
+from ich25d.training.precision import choose_device
 from ich25d.view.report.writer import ReportWriter
 
 
@@ -81,13 +80,8 @@ def report(
         StoreError: A study store is of another size or crop than the model's.
     """
     writer = ReportWriter(out, model, heat=heat)
-    network, jobs, qc, _ = gather(sources, model, only=only, images=images, device=device, workers=workers)
-    out.mkdir(parents=True, exist_ok=True)
-    with kept_parts(writer.index, network.stamp) as parts:
-        done, more, _ = predict_all(jobs, network, parts, workers, qc, writer)
-        qc = settled([*qc, *more])
-        writer.finish(network, jobs, done, qc)
-    refusals = count_refused(qc)
-    return ReportSummary(
-        writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, dict(sorted(refusals.items()))
-    )
+    network = load_network(model, choose_device(device))
+    found = find_series(sources, network, only=only, images=images, workers=workers)
+    with resumable_answer(found, network, writer.index, watcher=writer, workers=workers, may_be_empty=True) as answer:
+        pass
+    return ReportSummary(writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals)

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from ich25d.dicom.codes import CODES
 from ich25d.explain.finding import Finding
-from ich25d.predict.finished_series import Part
-from ich25d.predict.jobs import Job, Read
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
+from ich25d.predict.series import SeriesPixels, UnreadSeries
 from ich25d.slabs.slab import neighbour_indices
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, settled
 from ich25d.training.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
@@ -80,41 +80,46 @@ class ShownSeries:
 
 
 def shown_series(
-    network: Network, job: Job, read: Read, part: Part, points: tuple[OperatingPoint, ...], remarks: tuple[QcRow, ...]
+    network: Network,
+    series: UnreadSeries,
+    pixels: SeriesPixels,
+    finished: FinishedSeries,
+    points: tuple[OperatingPoint, ...],
+    remarks: tuple[QcRow, ...],
 ) -> ShownSeries:
-    """Gather a predicted series; `remarks` are those of its headers, its pixels' own come with the part."""
+    """Gather a predicted series; `remarks` are those of its headers, its pixels' own come with the finished."""
     slab = network.encoders[0].slab
-    gaps = np.diff(part.slice_position_mm)
+    gaps = np.diff(finished.slice_position_mm)
     gaps = gaps[np.isfinite(gaps)]
-    tilt, thickness = getattr(job, "tilt_deg", None), getattr(job, "thickness_mm", None)
+    tilt, thickness = getattr(series, "tilt_deg", None), getattr(series, "thickness_mm", None)
     return ShownSeries(
-        series_id=job.series_id,
-        study_id=job.study_id,
-        patient_id=job.patient_id,
-        image_ids=part.image_ids,
-        hu=read.hu,
-        slice_position_mm=part.slice_position_mm,
-        pixel_mm=read.pixel_mm,
-        orientation=read.orientation,
-        neighbours=neighbour_indices(part.slice_position_mm, slab),
+        series_id=series.series_id,
+        study_id=series.study_id,
+        patient_id=series.patient_id,
+        image_ids=finished.image_ids,
+        hu=pixels.hu,
+        slice_position_mm=finished.slice_position_mm,
+        pixel_mm=pixels.pixel_mm,
+        orientation=pixels.orientation,
+        neighbours=neighbour_indices(finished.slice_position_mm, slab),
         offsets=tuple(slab.neighbours),
         neighbour_mm=slab.neighbour_mm,
-        encoder_probability=part.encoder_probability,
-        probability=part.probability,
-        series_probability=part.series_probability,
+        encoder_probability=finished.encoder_probability,
+        probability=finished.probability,
+        series_probability=finished.series_probability,
         points=points,
-        remarks=(*remarks, *part.qc),
+        remarks=tuple(settled([*remarks, *finished.qc])),
         facts={
-            "Study": job.study_id or None,
-            "Series": job.series_id,
-            "Patient": job.patient_id or None,
-            "Slices": len(part.image_ids),
+            "Study": series.study_id or None,
+            "Series": series.series_id,
+            "Patient": series.patient_id or None,
+            "Slices": len(finished.image_ids),
             "Distance of slices, mm": round(float(np.median(gaps)), 2) if len(gaps) else None,
             "Slice thickness, mm": thickness,
             "Gantry tilt, degrees": None if tilt is None else round(float(tilt), 1),
-            "Convolution kernel": getattr(job, "kernel", "") or None,
-            "Side of a pixel shown, mm": None if read.pixel_mm is None else round(read.pixel_mm, 3),
-            "Rows and columns run to the patient's": read.orientation or None,
+            "Convolution kernel": getattr(series, "kernel", "") or None,
+            "Side of a pixel shown, mm": None if pixels.pixel_mm is None else round(pixels.pixel_mm, 3),
+            "Rows and columns run to the patient's": pixels.orientation or None,
         },
     )
 

@@ -7,16 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from ich25d.explain.explanation import explain_read
 from ich25d.files import check_folder, claim_folder, file_key, write_json
-from ich25d.predict.finished_series import Part
-from ich25d.predict.jobs import Job, Read, fingerprint, read_job
+from ich25d.predict.answer import Answer
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
+from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, fingerprint, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, write_qc
-from ich25d.studies.volumes.volume import Crop
 from ich25d.training.operating_point import read_points
 from ich25d.view.report.findings import findings_texts
 from ich25d.view.report.page import study_page
@@ -49,7 +48,7 @@ class ReportWriter:
         self.heat = heat
         self.n_pages = self.n_flagged = self.n_refused = 0
         self._remarks: dict[str, tuple[QcRow, ...]] = {}
-        self._rows: dict[Job, Row] = {}
+        self._rows: dict[UnreadSeries, Row] = {}
 
     @property
     def index(self) -> Path:
@@ -66,40 +65,37 @@ class ReportWriter:
         claim_folder(self.out, "report")
         (self.out / PAGES).mkdir(exist_ok=True)
 
-    def series(self, network: Network, job: Job, read: Read, part: Part) -> None:
+    def series(self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> None:
         """Write the page of a series that was read and predicted."""
-        shown = shown_series(network, job, read, part, self.points, self._remarks.get(job.series_id, ()))
+        shown = shown_series(network, series, pixels, finished, self.points, self._remarks.get(series.series_id, ()))
         if self.heat and shown.over():
-            told = explain_read(network, read, part, point=shown.point)
+            told = explain_read(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=told.heat, findings=told.findings, masks=told.masks)
-        page = f"{PAGES}/{file_key(job.series_id)}.html"
+        page = f"{PAGES}/{file_key(series.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
         row = self._row(shown, page)
-        write_json(self._kept(network, job), row.to_dict())  # after its page: where it stands, the page is whole
-        self._rows[job] = row
+        write_json(self._kept(network, series), row.to_dict())  # after its page: where it stands, the page is whole
+        self._rows[series] = row
 
-    def finish(
-        self, network: Network, jobs: Sequence[Job], done: Sequence[tuple[Job, Part]], qc: Sequence[QcRow]
-    ) -> None:
+    def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
         """Write pages that an earlier run left out, then table and index.
 
         Args:
             network: The model.
-            jobs: All series.
-            done: Those that were predicted.
-            qc: All refusals and remarks.
+            found: All series.
+            answer: Those that were predicted, and all refusals and remarks.
         """
-        for job, part in done:
-            if job not in self._rows and (row := self._earlier(network, job)) is not None:
-                self._rows[job] = row
-            if job not in self._rows:
-                self.series(network, job, read_job(job, crop=cast(Crop, network.crop), size=network.size), part)
-        rows = [self._rows[job] for job, _ in done]
-        refused, files = _refused(jobs, {job.series_id for job, _ in done}, qc)
+        for series, finished in answer.series:
+            if series not in self._rows and (row := self._earlier(network, series)) is not None:
+                self._rows[series] = row
+            if series not in self._rows:
+                self.series(network, series, read_pixels(series, crop=network.crop, size=network.size), finished)
+        rows = [self._rows[series] for series, _ in answer.series]
+        refused, files = _refused(found.series, {series.series_id for series, _ in answer.series}, answer.qc)
         self.n_pages, self.n_refused = len(rows), len(refused)
         self.n_flagged = sum(row.state == "flagged" for row in rows)
         rows += refused
-        write_qc(self.out / QC_FILE, qc)
+        write_qc(self.out / QC_FILE, answer.qc)
         write_worklist_csv(self.out / TABLE_FILE, rows, point=self.points[0])
         worklist_page(rows, files, points=self.points, model=self.model).write(self.index)
         named = {row.page for row in rows}
@@ -124,22 +120,21 @@ class ReportWriter:
             over_at={point.rule: point.over(shown.series_probability) for point in self.points},
         )
 
-    def _kept(self, network: Network, job: Job) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {fingerprint(job)}".encode()).hexdigest()[:40]
+    def _kept(self, network: Network, series: UnreadSeries) -> Path:
+        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {fingerprint(series)}".encode()).hexdigest()[:40]
         return self.out / _ROWS / f"{key}.json"
 
-    def _earlier(self, network: Network, job: Job) -> Row | None:
+    def _earlier(self, network: Network, series: UnreadSeries) -> Row | None:
         """Return the row that an unfinished run left, where its page is there too."""
         try:
-            row = Row.from_dict(json.loads(self._kept(network, job).read_text(encoding="utf-8")))
+            row = Row.from_dict(json.loads(self._kept(network, series).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return (
-            row if row.page == f"{PAGES}/{file_key(job.series_id)}.html" and (self.out / row.page).is_file() else None
-        )
+        page = f"{PAGES}/{file_key(series.series_id)}.html"
+        return row if row.page == page and (self.out / page).is_file() else None
 
 
-def _refused(jobs: Sequence[Job], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:
+def _refused(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:
     """Return a row for every series that wasn't predicted, and the refused files that belong to no series."""
     reasons: defaultdict[str, list[QcRow]] = defaultdict(list)
     files = []
@@ -150,21 +145,21 @@ def _refused(jobs: Sequence[Job], done: set[str], qc: Sequence[QcRow]) -> tuple[
             reasons[row.series_id].append(row)
         elif not row.series_id:
             files.append(row)
-    known = {job.series_id: job for job in jobs}
+    known = {series.series_id: series for series in every}
     rows = []
     for series_id in sorted({*reasons, *(name for name in known if name not in done)}):
         found = reasons[series_id]
         codes = tuple(sorted({row.code for row in found}))
         details = list(dict.fromkeys(row.detail for row in found if row.detail))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        job = known.get(series_id)
+        series = known.get(series_id)
         rows.append(
             Row(
                 state="refused",
                 series_id=series_id,
-                study_id=job.study_id if job else "",
-                patient_id=job.patient_id if job else "",
-                n_slices=len(job) if job else len(found),
+                study_id=series.study_id if series else "",
+                patient_id=series.patient_id if series else "",
+                n_slices=len(series) if series else len(found),
                 codes=codes,
                 reason=(details[0] + more) if details else "no slice of it could be read",
             )

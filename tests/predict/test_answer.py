@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from toy_walk import N_SLICES, Walk, toy_hu
 
-from ich25d.predict import pipeline
-from ich25d.predict.finished_series import Part
-from ich25d.predict.jobs import array_job
+from ich25d.predict import answer
+from ich25d.predict.answer import predict_series
 from ich25d.predict.network import load_network
-from ich25d.predict.pipeline import predict_jobs
 from ich25d.predict.run import predict
+from ich25d.predict.series import plan_array
 from ich25d.studies.pool import TaskTimeoutError, WorkerLostError
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.volumes import rescue
@@ -25,7 +24,7 @@ from ich25d.training.precision import choose_device
 @pytest.mark.parametrize("bad", [{1}, set(range(N_SLICES))])
 def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Exception, code: str, bad: set[int]) -> None:
     """A series whose reading dies is tried file by file and predicted without those that die again."""
-    plan = array_job(toy_hu(1), 5.0 * np.arange(N_SLICES))
+    plan = plan_array(toy_hu(1), 5.0 * np.arange(N_SLICES))
 
     def reads_as_if_deadly(function, tasks, workers, **options):
         del workers, options
@@ -35,17 +34,17 @@ def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Except
             else:
                 yield task, error if len(task) == N_SLICES else function(task)
 
-    monkeypatch.setattr(pipeline, "map_series", reads_as_if_deadly)
+    monkeypatch.setattr(answer, "map_series", reads_as_if_deadly)
     monkeypatch.setattr(rescue, "map_series", reads_as_if_deadly)
     network = load_network(walk.cnn, choose_device("cpu"))
-    ((job, found),) = predict_jobs([plan], network)
+    ((series, result),) = predict_series([plan], network)
 
-    assert job is plan
-    rows = found.qc if isinstance(found, Part) else found
+    assert series is plan
+    rows = result[1].qc if isinstance(result, tuple) else result
     assert [row.image_id for row in rows if row.code == code] == [plan.image_ids[index] for index in sorted(bad)]
-    assert isinstance(found, Part) == (len(bad) < N_SLICES)
-    if isinstance(found, Part):
-        assert found.image_ids == tuple(name for index, name in enumerate(plan.image_ids) if index not in bad)
+    assert isinstance(result, tuple) == (len(bad) < N_SLICES)
+    if isinstance(result, tuple):
+        assert result[1].image_ids == tuple(name for index, name in enumerate(plan.image_ids) if index not in bad)
 
 
 @pytest.mark.parametrize("flipped", [False, True], ids=["overwritten", "one bit"])

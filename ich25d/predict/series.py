@@ -1,11 +1,14 @@
-"""What there is to predict: series of DICOM, of image tables, of study stores and of arrays, all read in one way."""
+"""The series to predict, whatever holds them (DICOM, a table of images, a study store, an array): listed, then read.
+
+list_series(sources) -> FoundSeries of UnreadSeries;  read_pixels(series) -> SeriesPixels
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,35 +26,41 @@ from ich25d.studies.volumes.volume import Crop, read_series
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredSeries:
-    """A series of a study store."""
+    """A series of a study store, or some of its slices."""
 
     root: Path
+    """Of the store."""
     series_id: str
     study_id: str
     patient_id: str
     image_ids: tuple[str, ...]
+    """In scan order."""
     file_hash: str
+    """SHA-256 of its volume."""
+    stored_id: str = ""
+    """Its id in the store, where it goes by another one here."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
 
-Job = SeriesPlan | StoredSeries
-"""One series to read and predict; pickles, and is small."""
+UnreadSeries = SeriesPlan | StoredSeries
+"""A series in scan order whose pixels haven't been read; pickles, and is small."""
 
 
 @dataclass(slots=True)
-class Jobs:
-    """All series of the sources."""
+class FoundSeries:
+    """All series of the sources, before their pixels are read."""
 
-    series: list[Job]
+    series: list[UnreadSeries] = field(default_factory=list)
     qc: list[QcRow] = field(default_factory=list)
-    """Refusals of files, and remarks on series."""
+    """Refusals of files and series, and remarks on series."""
     n_seen: int = 0
+    """Files, archive members, table rows and stored slices looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class SeriesPixels:
     """A series as the network takes it."""
 
     hu: npt.NDArray[np.int16]
@@ -62,6 +71,7 @@ class Read:
     window: npt.NDArray[np.float32]
     """The files' own level and width, shape (n, 2); NaN where they name none."""
     qc: tuple[QcRow, ...]
+    """Refusals and remarks that reading the pixels gave rise to."""
     pixel_mm: float | None = None
     """Side of a px of `hu`; None where the files don't say."""
     orientation: str = ""
@@ -70,9 +80,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayImages:
-    """Slices that are in memory already."""
+    """Slices that are in memory already, as `Images` of a plan."""
 
     hu: npt.NDArray[np.int16]
+    """Shape (n, rows, columns), HU."""
 
     def __len__(self) -> int:
         return len(self.hu)
@@ -103,7 +114,7 @@ class ArrayImages:
         return True
 
 
-def array_job(
+def plan_array(
     hu: npt.NDArray[np.integer[Any]],
     slice_position_mm: npt.ArrayLike,
     *,
@@ -171,7 +182,7 @@ def _spacing(spacing: npt.ArrayLike) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def find_jobs(
+def list_series(
     sources: Sequence[Path],
     *,
     only: Sequence[str] = (),
@@ -179,8 +190,8 @@ def find_jobs(
     size: int,
     crop: str,
     workers: int = 1,
-) -> Jobs:
-    """Find all series in the sources.
+) -> FoundSeries:
+    """List all series of the sources.
 
     Args:
         sources: Folders, files, zip archives and study stores, in any mix.
@@ -198,7 +209,7 @@ def find_jobs(
         raise UsageError("there must be something to read; name folders, files, archives, a study store or --images")
     check_there(sources=sources, images=images)
     stores = [path for path in sources if (path / "store.json").is_file()]
-    found = Jobs([])
+    found = FoundSeries()
     for root in stores:
         store = StudyStore.open(root)
         if (store.size, str(store.marker["crop"])) != (size, crop):
@@ -220,7 +231,7 @@ def find_jobs(
     return found
 
 
-def _stored(store: StudyStore) -> list[Job]:
+def _stored(store: StudyStore) -> list[UnreadSeries]:
     ids: dict[str, list[str]] = {}
     for series_id, image_id in zip(store.slices["series_id"], store.slices["image_id"], strict=True):
         ids.setdefault(str(series_id), []).append(str(image_id))
@@ -237,20 +248,29 @@ def _stored(store: StudyStore) -> list[Job]:
     ]
 
 
-def read_job(job: Job, *, crop: Crop, size: int) -> Read:
-    """Read a series, wherever it is; the unit of work of the reading processes."""
-    if isinstance(job, StoredSeries):
-        return _read_stored(job)
-    volume = read_series(job, crop=crop, size=size)
+def read_pixels(series: UnreadSeries, *, crop: str, size: int) -> SeriesPixels:
+    """Read a series, wherever it is; the reading processes' unit of work.
+
+    Args:
+        series: What to read.
+        crop: How slices are cropped, `head` or `none`; a stored series is so already.
+        size: Side in px of the slices.
+
+    Raises:
+        StoreError: The study store is damaged, or changed since it was listed.
+    """
+    if isinstance(series, StoredSeries):
+        return _read_stored(series)
+    volume = read_series(series, crop=cast(Crop, crop), size=size)
     own = [(row["window_level"], row["window_width"]) for row in volume.slices]
-    return Read(
+    return SeriesPixels(
         hu=volume.hu,
         image_ids=tuple(row["image_id"] for row in volume.slices),
         slice_position_mm=np.array([row["slice_position_mm"] for row in volume.slices], dtype=np.float64),
         window=np.array(own, dtype=np.float32).reshape(-1, 2),  # None becomes NaN
         qc=tuple(volume.qc),
         pixel_mm=_pixel_mm(volume.series),
-        orientation=job.orientation,
+        orientation=series.orientation,
     )
 
 
@@ -260,33 +280,47 @@ def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:
     return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
 
 
-def _read_stored(job: StoredSeries) -> Read:
-    store, rows = _open_store(job.root)
-    table = store.slices.iloc[rows[job.series_id]]
-    row = store.series.loc[store.series["series_id"] == job.series_id].iloc[0]
-    columns = ["window_level", "window_width"]
-    return Read(
-        hu=store.hu(job.series_id),
-        image_ids=job.image_ids,
+def _read_stored(series: StoredSeries) -> SeriesPixels:
+    store, rows = _open_store(series.root, _version(series.root))
+    name = series.stored_id or series.series_id
+    known = store.series.loc[store.series["series_id"] == name]
+    if known["file_hash"].tolist() != [series.file_hash]:
+        raise StoreError(f"a study store mustn't change while it is read (got a new one in {series.root}); run again")
+    row, table, hu = known.iloc[0], store.slices.iloc[rows[name]], store.hu(name)
+    if len(series) < len(table):
+        chosen = table["image_id"].isin(series.image_ids).to_numpy()
+        table, hu = table[chosen], hu[chosen]
+    return SeriesPixels(
+        hu=hu,
+        image_ids=series.image_ids,
         slice_position_mm=table["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan),
-        window=table[columns].to_numpy(dtype=np.float32, na_value=np.nan),
+        window=table[["window_level", "window_width"]].to_numpy(dtype=np.float32, na_value=np.nan),
         qc=(),
         pixel_mm=_pixel_mm(row),
         orientation=str(row.get("orientation", "")),  # older stores don't say
     )
 
 
+def _version(root: Path) -> tuple[int, int]:
+    """Return what changes when a store is built anew in the same folder."""
+    try:
+        status = (root / "store.json").stat()
+    except OSError as error:
+        raise StoreError(f"a study store must hold a readable store.json (got {error.strerror}) in {root}") from error
+    return status.st_ino, status.st_mtime_ns
+
+
 @lru_cache(maxsize=4)
-def _open_store(root: Path) -> tuple[StudyStore, dict[str, npt.NDArray[np.int64]]]:
+def _open_store(root: Path, _: tuple[int, int]) -> tuple[StudyStore, dict[str, npt.NDArray[np.int64]]]:
     store = StudyStore.open(root)
     groups = store.slices.groupby("series_id", sort=False).indices
     return store, {str(name): np.asarray(rows) for name, rows in groups.items()}
 
 
-def fingerprint(job: Job) -> str:
-    """Return what changes when a series' images or their places in the scan do."""
-    if isinstance(job, StoredSeries):
-        parts = [str(job.root.resolve()), job.series_id, job.file_hash, *job.image_ids]
+def fingerprint(series: UnreadSeries) -> str:
+    """Return a hash that changes when a series' images or their places in the scan do."""
+    if isinstance(series, StoredSeries):
+        parts = [str(series.root.resolve()), series.series_id, series.file_hash, *series.image_ids]
     else:
-        parts = [job.series_id, *job.image_ids, *map(repr, job.slice_position_mm), *job.images.stamps()]
+        parts = [series.series_id, *series.image_ids, *map(repr, series.slice_position_mm), *series.images.stamps()]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

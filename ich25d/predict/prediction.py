@@ -1,0 +1,108 @@
+"""What the Python API returns: the series of a source with their probabilities."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ich25d.dicom.codes import is_refusal
+from ich25d.labels import LABELS
+from ich25d.predict.answer import Answer
+from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.output import flags_of
+from ich25d.predict.submission import write_submission
+from ich25d.studies.qc import QcRow
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesPrediction:
+    """A predicted series of n slices, in scan order from caudal to cranial."""
+
+    series_id: str
+    study_id: str
+    image_ids: tuple[str, ...]
+    slice_position_mm: Floats
+    """Shape (n,), mm along the slice normal; NaN where unknown."""
+    encoder_probability: Floats
+    """Shape (n, 6): the encoders alone, uncalibrated."""
+    probability: Floats
+    """Shape (n, 6), in the order of `labels`, calibrated; `any` is at least the largest subtype."""
+    series_probability: Floats
+    """Shape (6,): of the whole series, calibrated."""
+    flags: tuple[str, ...]
+    """Reason codes of each slice, joined by `;`; empty where there are none."""
+    remarks: tuple[QcRow, ...]
+    """Refusals and remarks on this series, as in `qc.csv`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The six labels, in the order of the probabilities."""
+        return LABELS
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.image_ids)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the slices in Kaggle's form, whole or not at all."""
+        write_submission(Path(path), [(self.image_ids, self.probability)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """All series that a source holds."""
+
+    series: tuple[SeriesPrediction, ...]
+    qc: tuple[QcRow, ...]
+    """All refusals and remarks, those of `qc.csv`."""
+
+    @property
+    def refused(self) -> tuple[QcRow, ...]:
+        """The rows of files, slices and series that aren't used."""
+        return tuple(row for row in self.qc if is_refusal(row.code))
+
+    def __iter__(self) -> Iterator[SeriesPrediction]:
+        """Go through the series."""
+        return iter(self.series)
+
+    def __len__(self) -> int:
+        """Return the number of series."""
+        return len(self.series)
+
+    def __getitem__(self, number: int) -> SeriesPrediction:
+        """Return one series."""
+        return self.series[number]
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the slices of all series in Kaggle's form, whole or not at all."""
+        write_submission(Path(path), [(series.image_ids, series.probability) for series in self.series])
+
+
+def prediction_of(answer: Answer[FinishedSeries]) -> Prediction:
+    """Give an answer the form for users."""
+    rows_of: defaultdict[str, list[QcRow]] = defaultdict(list)
+    for row in answer.qc:
+        rows_of[row.series_id].append(row)
+    flags = flags_of(answer.qc)
+    return Prediction(
+        tuple(
+            SeriesPrediction(
+                series_id=series.series_id,
+                study_id=series.study_id,
+                image_ids=finished.image_ids,
+                slice_position_mm=finished.slice_position_mm,
+                encoder_probability=finished.encoder_probability,
+                probability=finished.probability,
+                series_probability=finished.series_probability,
+                flags=tuple(flags.get(image, "") for image in finished.image_ids),
+                remarks=tuple(rows_of[series.series_id]),
+            )
+            for series, finished in answer.series
+        ),
+        tuple(answer.qc),
+    )
