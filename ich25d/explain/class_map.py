@@ -1,121 +1,100 @@
-"""Where in a slab an encoder saw a label: activations of its stages, weighted by the gradient of the label's logit.
+"""Where in a slab an encoder finds a label: LayerCAM, a stage's activations weighted by the gradient of the logit.
 
-Axes: B slices, L labels (6), G grid of a stage.
+Axes: B slices, L labels (6), E channels, G grid of a stage.
 
 References:
-    Selvaraju et al., Grad-CAM, ICCV 2017. Jiang et al., LayerCAM, IEEE TIP 30, 2021, eq. 5.
-    Draelos and Carin, HiResCAM, arXiv 2011.08891.
+    Jiang et al., LayerCAM, IEEE TIP 30, 2021, eq. 5.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from ich25d.encoder.model_directory import LoadedEncoder
 from ich25d.errors import UsageError
-from ich25d.labels import N_LABELS
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 
-Method = Literal["gradcam", "hirescam", "layercam"]
+Stage = tuple[nn.Module, int]
+"""A stage of a backbone, and its number of channels."""
 
 
 def class_maps(
-    encoder: LoadedEncoder,
-    batch: SlabBatch,
-    *,
-    strides: Sequence[int],
-    method: Method,
-    flip: bool = False,
-    labels: Sequence[int] = tuple(range(N_LABELS)),
+    encoder: LoadedEncoder, batch: SlabBatch, *, strides: Sequence[int], labels: Sequence[int], flip: bool = False
 ) -> list[torch.Tensor]:
-    """Map the evidence for labels that an encoder finds in slabs.
+    """Map an encoder's evidence for labels.
 
-    The slab's neighbours are channels of one picture, so that its evidence belongs to the slice in the middle.
+    The slab's neighbours are channels of one picture, so its evidence belongs to the slice in the middle.
 
     Args:
         encoder: One fold's encoder.
         batch: Slabs of B slices.
-        strides: Stages to look at, by their px of input a cell, finest first, as (16, 32).
-        method: `gradcam` weighs a channel by its mean gradient; `hirescam` each place by its own; `layercam` by its
-            own where that is positive.
-        flip: Look at the slabs mirrored left to right; the maps come back unmirrored.
-        labels: Whose logits, as positions in `LABELS`.
+        strides: Stages to look at, in px of input a cell, finest first; see `stages_of`.
+        labels: Positions in `LABELS`.
+        flip: Mirror the slabs left to right; the maps come back unmirrored.
 
     Returns:
-        A map a stride, float32 (B, len(labels), G, G) on the CPU, not negative. What `gradcam` and `hirescam` give at
-        the last stage of a network that ends in a mean and a linear layer are shares of the logit.
+        A map a stage, float32 (B, len(labels), G, G) on the CPU, not negative.
 
     Raises:
-        UsageError: The encoder has no such stage.
+        UsageError: The encoder has no stages, or none whose features lie on a square grid.
     """
-    stages = [stage_of(encoder.model.backbone, stride) for stride in strides]
+    backbone = encoder.model.backbone
+    stages = stages_of(backbone, strides)
     x_BCHW = network_input(batch, encoder.slab, encoder.device, flip=flip)  # noqa: N806  # axes as suffix
-    maps: list[list[torch.Tensor]] = [[] for _ in strides]
-    with torch.enable_grad(), _kept(encoder.model, [module for module, _ in stages]) as kept:
+    maps: list[list[torch.Tensor]] = [[] for _ in stages]
+    with torch.enable_grad(), _recorded(encoder.model, [module for module, _ in stages]) as features:
         _, logit_BL = encoder.model(x_BCHW)  # noqa: N806
         for label in labels:
-            is_last = label == labels[-1]
-            gradients = torch.autograd.grad(logit_BL[:, label].sum(), kept, retain_graph=not is_last)
-            for number, (activation, gradient) in enumerate(zip(kept, gradients, strict=True)):
-                planes = (as_planes(part, encoder.model.backbone, stages[number][1]) for part in (activation, gradient))
-                maps[number].append(evidence(*planes, method=method))
-    stacked = [torch.stack(several, dim=1).float().cpu() for several in maps]
-    return [several.flip(3) for several in stacked] if flip else stacked
+            gradients = torch.autograd.grad(logit_BL[:, label].sum(), features, retain_graph=label != labels[-1])
+            for of_stage, (_, n_channels), *pair in zip(maps, stages, features, gradients, strict=True):
+                of_stage.append(evidence(*(as_planes(part, backbone, n_channels) for part in pair)))
+    stacked = [torch.stack(of_stage, dim=1).float().cpu() for of_stage in maps]
+    return [of_stage.flip(3) for of_stage in stacked] if flip else stacked
 
 
-def evidence(activation: torch.Tensor, gradient: torch.Tensor, *, method: Method) -> torch.Tensor:
-    """Weigh activations by gradients and sum over channels.
+def evidence(activation: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Sum positive activations times positive gradients over the channels.
 
     Args:
         activation: Shape (B, E, G, G).
-        gradient: The same.
-        method: As in `class_maps`.
+        gradient: Of a logit, the same shape.
 
     Returns:
         Shape (B, G, G), not negative.
     """
-    activation = activation.detach()
-    if method == "gradcam":
-        gradient = gradient.mean(dim=(2, 3), keepdim=True)
-    elif method == "layercam":
-        activation, gradient = activation.clamp(min=0), gradient.clamp(min=0)
-    return (activation * gradient).sum(dim=1).clamp(min=0)
+    return (activation.detach().clamp(min=0) * gradient.clamp(min=0)).sum(dim=1)
 
 
-def stage_of(backbone: nn.Module, stride: int) -> tuple[nn.Module, int]:
-    """Return the last stage of a timm model with a stride, and its number of channels.
+def stages_of(backbone: nn.Module, strides: Sequence[int]) -> list[Stage]:
+    """Return a timm model's last stage of each of these strides, or its coarsest stage where it has none of them.
 
     Raises:
-        UsageError: It has none.
+        UsageError: The model names no stages.
     """
-    stages: Any = getattr(backbone, "feature_info", None) or []
-    found = [stage for stage in stages if stage["reduction"] == stride and stage.get("module")]
-    if not found:
-        known = sorted({int(stage["reduction"]) for stage in stages})
-        raise UsageError(f"a heat map needs a stage of stride {stride} (got an encoder with strides {known})")
-    # Where one token alone goes on, the last block gives the others no gradient: the one before it does.
-    by_token = getattr(backbone, "global_pool", "") == "token" and len(found) > 1
-    chosen = found[-2] if by_token else found[-1]
-    return backbone.get_submodule(str(chosen["module"])), int(chosen["num_chs"])
-
-
-def usable_strides(backbone: nn.Module, wanted: Sequence[int]) -> tuple[int, ...]:
-    """Return those of the wanted strides that a model has; its coarsest where it has none of them."""
-    stages: Any = getattr(backbone, "feature_info", None) or []
-    known = {int(stage["reduction"]) for stage in stages if stage.get("module")}
-    return tuple(stride for stride in wanted if stride in known) or tuple(sorted(known)[-1:]) or tuple(wanted)
+    named: Any = [stage for stage in getattr(backbone, "feature_info", None) or [] if stage.get("module")]
+    if not named:
+        raise UsageError(f"a heat map needs an encoder with stages in feature_info (got {type(backbone).__name__})")
+    known = [int(stage["reduction"]) for stage in named]
+    stages = []
+    for stride in [stride for stride in strides if stride in known] or [max(known)]:
+        same = [stage for stage in named if stage["reduction"] == stride]
+        # Where the class token alone goes on, the last block gives the other tokens no gradient: the one before does.
+        is_by_token = getattr(backbone, "global_pool", "") == "token" and len(same) > 1
+        chosen = same[-2] if is_by_token else same[-1]
+        stages.append((backbone.get_submodule(str(chosen["module"])), int(chosen["num_chs"])))
+    return stages
 
 
 def as_planes(feature: torch.Tensor, backbone: nn.Module, n_channels: int) -> torch.Tensor:
-    """Bring a stage's output to (B, E, G, G), whatever form it has.
+    """Bring a stage's output to (B, E, G, G).
 
     Args:
-        feature: (B, E, G, G), (B, G, G, E), or tokens (B, N, E) with special ones in front.
-        backbone: Says how many of those there are.
+        feature: (B, E, G, G), (B, G, G, E), or tokens (B, N, E) after `num_prefix_tokens` special ones.
+        backbone: The timm model.
         n_channels: E.
 
     Raises:
@@ -134,21 +113,21 @@ def as_planes(feature: torch.Tensor, backbone: nn.Module, n_channels: int) -> to
 
 
 @contextmanager
-def _kept(model: nn.Module, stages: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Keep what stages put out while a model runs; gradients reach back to the first of them and no further."""
-    kept: list[torch.Tensor] = []
+def _recorded(model: nn.Module, stages: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
+    """Record what stages put out while a model runs; gradients go back to the first of them and no further."""
+    features: list[torch.Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        feature = output if kept else output.detach().requires_grad_()
-        kept.append(feature)
+    def record(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        feature = output if features else output.detach().requires_grad_()
+        features.append(feature)
         return feature.clone()  # what follows may work in place
 
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    hooks = [stage.register_forward_hook(keep) for stage in stages]
+    hooks = [stage.register_forward_hook(record) for stage in stages]
     try:
         for parameter in learned:
             parameter.requires_grad_(False)
-        yield kept
+        yield features
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)

@@ -1,40 +1,39 @@
-"""The heat of a series: what its encoders saw where, as far as the sequence step left it standing.
+"""The heat of a series: where its encoders find a label, weighted by the final probability of each slice.
 
-Every fold's encoder looks at every slab as it is and mirrored. Their evidence is averaged, stage by stage; the
-stages' maps are multiplied, so that the coarse one says what and the fine one where.
+Every fold's encoder maps every slab as it is and mirrored. Maps are averaged stage by stage, and the stages' maps
+multiplied: the coarse stage says what, the fine one where.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from ich25d.explain.class_map import Method, class_maps, usable_strides
+from ich25d.explain.class_map import class_maps
 from ich25d.labels import N_LABELS
 from ich25d.predict.network import Network
 from ich25d.slabs.dataset import SlabBatch, series_batches
 
 STRIDES: tuple[int, ...] = (8, 16)
-METHOD: Method = "layercam"
-"""Chosen on bleeds painted into held-out scans. The hottest px lies in the bleed on 39 % of slices, against 32 % for
-stride 8 alone, 22 % for 16 with 32, 34 % with HiResCAM, 9 % with Grad-CAM; Grad-CAM's usual stride 32 gives 3 %."""
+"""Stages whose maps are multiplied, in px of input a cell, finest first. Chosen on bleeds painted into held-out scans:
+the hottest px lies in the bleed on 39 % of slices, against 32 % for stride 8 alone and 22 % for 16 with 32 (and 34 %
+with HiResCAM, 9 % with Grad-CAM instead of LayerCAM)."""
 
 BATCH_SIZE = 16
-"""Slabs at once: their activations are kept for the way back."""
+"""Slabs at once: their activations are kept for the gradient."""
 
 LEAST_WEIGHT = 0.05
-"""Slices with less are cold: nobody would see their heat."""
+"""Slices of a lower weight get no heat: it couldn't be seen."""
 
 FAINT = 0.3
 """A slice's map is scaled by its maximum, but by no less than this share of the series' largest: noise stays faint."""
 
 BACKGROUND = 0.75
-"""What this share of a slice's cells doesn't exceed is nothing: what stands out from it is heat. On painted bleeds
-that lifts the share of heat inside the head from .51 to .73 and inside the bleed from .06 to .16."""
+"""Quantile of a slice's cells that is taken for background: heat is what exceeds it. On painted bleeds that lifts the
+share of heat inside the head from .51 to .73 and inside the bleed from .06 to .16."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,9 +48,8 @@ def slice_weight(probability: Floats, threshold: Floats) -> Floats:
     Returns:
         Shape (n, 6): 0.5 at the threshold, towards 0 below and 1 above.
     """
-    share = np.clip(probability, 1e-9, 1 - 1e-9)
-    turn = np.clip(threshold, 1e-6, 1 - 1e-6)
-    logit: Floats = np.log(share / (1 - share)) - np.log(turn / (1 - turn))
+    probability, threshold = np.clip(probability, 1e-9, 1 - 1e-9), np.clip(threshold, 1e-6, 1 - 1e-6)
+    logit = np.log(probability / (1 - probability)) - np.log(threshold / (1 - threshold))
     return np.asarray(1 / (1 + np.exp(-logit)))
 
 
@@ -62,9 +60,7 @@ def series_heat(
     window: npt.NDArray[np.float32] | None,
     weight: Floats,
     *,
-    labels: Sequence[int] = tuple(range(N_LABELS)),
-    strides: Sequence[int] = STRIDES,
-    method: Method = METHOD,
+    labels: Sequence[int],
 ) -> npt.NDArray[np.float16]:
     """Make the heat maps of a series.
 
@@ -74,26 +70,23 @@ def series_heat(
         slice_position_mm: Shape (n,), mm; NaN where unknown.
         window: The files' own level and width, shape (n, 2), or None.
         weight: What each slice's heat counts, shape (n, 6), 0 to 1.
-        labels: Whose heat, as positions in `LABELS`; that of the others is 0.
-        strides: Stages, finest first, by their px of input a cell.
-        method: As in `class_maps`.
+        labels: Labels that get heat, as positions in `LABELS`; the others' is 0.
 
     Returns:
         Shape (n, 6, h, w), 0 to 1: at most a slice's weight.
     """
     heat = np.zeros((len(hu), N_LABELS, *hu.shape[1:]), dtype=np.float16)
-    chosen = list(labels)
-    warm = np.flatnonzero((weight[:, chosen] >= LEAST_WEIGHT).any(axis=1)) if chosen else np.zeros(0, np.int64)
-    if not len(warm):
+    rows = np.flatnonzero((weight[:, list(labels)] >= LEAST_WEIGHT).any(axis=1))
+    if not len(rows):
         return heat
-    stages = _evidence(network, hu, slice_position_mm, window, warm, chosen, strides, method)
-    fine = combine(stages).numpy()
-    for number, label in enumerate(chosen):
-        counted = np.where(weight[warm, label] >= LEAST_WEIGHT, weight[warm, label], 0.0)
-        for row, plane in enumerate(scaled(fine[:, number], counted)):
-            if counted[row] > 0:
+    maps = [_evidence(network, batch, labels) for batch in _slabs(network, hu, slice_position_mm, window, rows)]
+    fine = combine([torch.cat(of_stage) for of_stage in zip(*maps, strict=True)]).numpy()
+    for number, label in enumerate(labels):
+        counted = np.where(weight[rows, label] >= LEAST_WEIGHT, weight[rows, label], 0.0)
+        for row, share, plane in zip(rows, counted, scaled(fine[:, number], counted), strict=True):
+            if share > 0:
                 full = functional.interpolate(torch.from_numpy(plane)[None, None], size=hu.shape[1:], mode="bilinear")
-                heat[warm[row], label] = full[0, 0].numpy()
+                heat[row, label] = full[0, 0].numpy()
     return heat
 
 
@@ -116,7 +109,7 @@ def scaled(planes: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.fl
 
     Args:
         planes: Evidence, shape (n, G, G), not negative.
-        weight: Of each slice, shape (n,); 0 leaves it cold, and out of the comparison.
+        weight: Of each slice, shape (n,); a slice of weight 0 gets no heat and sets no scale.
     """
     peak = planes.max(axis=(1, 2), initial=0.0)
     largest = float(peak[weight > 0].max(initial=0.0))
@@ -128,36 +121,18 @@ def scaled(planes: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.fl
     return np.asarray(above * share[:, None, None], dtype=np.float32)
 
 
-def _evidence(
-    network: Network,
-    hu: npt.NDArray[np.int16],
-    slice_position_mm: Floats,
-    window: npt.NDArray[np.float32] | None,
-    rows: npt.NDArray[np.int64],
-    labels: Sequence[int],
-    strides: Sequence[int],
-    method: Method,
-) -> list[torch.Tensor]:
-    """Average the evidence of all encoders and views; a tensor (rows, labels, G, G) a stage."""
-    views = list(network.views) or ["plain"]
-    total: list[Any] = []
-    for encoder in network.encoders:
-        steps = usable_strides(encoder.model.backbone, strides)
-        for view in views:
-            parts = [
-                class_maps(encoder, batch, strides=steps, method=method, flip=view == "flip", labels=labels)
-                for batch in _slabs(hu, slice_position_mm, window, network, rows)
-            ]
-            joined = [torch.cat(several) for several in zip(*parts, strict=True)]
-            total = joined if not total else [sum_ + part for sum_, part in zip(total, joined, strict=True)]
-    return [sum_ / (len(network.encoders) * len(views)) for sum_ in total]
+def _evidence(network: Network, batch: SlabBatch, labels: Sequence[int]) -> list[torch.Tensor]:
+    """Average the maps of all encoders and views; a tensor (B, len(labels), G, G) a stage."""
+    views = [(encoder, view == "flip") for encoder in network.encoders for view in network.views or ["plain"]]
+    maps = [class_maps(encoder, batch, strides=STRIDES, labels=labels, flip=flip) for encoder, flip in views]
+    return [torch.stack(of_stage).mean(dim=0) for of_stage in zip(*maps, strict=True)]
 
 
 def _slabs(
+    network: Network,
     hu: npt.NDArray[np.int16],
     slice_position_mm: Floats,
     window: npt.NDArray[np.float32] | None,
-    network: Network,
     rows: npt.NDArray[np.int64],
 ) -> Iterator[SlabBatch]:
     """Yield the slabs of some slices of a series."""
@@ -165,5 +140,4 @@ def _slabs(
     for batch in series_batches(hu, slice_position_mm, window, network.run.slab, size, device=network.device):
         part = torch.from_numpy(np.isin(batch.row.numpy(), rows))
         if part.any():
-            values = (getattr(batch, field.name)[part] for field in dataclasses.fields(batch))
-            yield SlabBatch(*values)
+            yield SlabBatch(*(getattr(batch, field.name)[part] for field in dataclasses.fields(batch)))
