@@ -67,7 +67,7 @@ class SubmissionError(Ich25dError):
 
 
 def cause_of(error: Exception) -> str:
-    """Say in words for users why a file couldn't be read: what the machine said, not what a class is called."""
+    """Return in words for users why a file couldn't be read, without the error's class."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, UnicodeDecodeError):

@@ -1,7 +1,4 @@
-"""The six labels: their order, their weights in the score, and their ids in Kaggle's CSV.
-
-Every other file imports them from here, so that an order is written down once.
-"""
+"""The six labels: their order, their weights in the score, and their ids in Kaggle's CSV."""
 
 from collections.abc import Sequence
 
@@ -21,11 +18,6 @@ LABEL_WEIGHTS: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 """Weights of the RSNA 2019 score: `any` counts twice (sum 7)."""
 
 
-def row_id(image_id: str, label: str) -> str:
-    """Return the CSV row id of one label of one image, as `ID_0002bd10a_epidural`."""
-    return f"{image_id}_{label}"
-
-
 def row_ids(image_ids: Sequence[str]) -> list[str]:
-    """Return the CSV row ids of many images: six rows an image, in label order."""
-    return [row_id(image_id, label) for image_id in image_ids for label in LABELS]
+    """Return the row ids of Kaggle's CSV, as `ID_0002bd10a_epidural`: six rows an image, in label order."""
+    return [f"{image_id}_{label}" for image_id in image_ids for label in LABELS]

@@ -1,4 +1,4 @@
-"""What is said to people: progress on stderr, a bar with rate and time left on a terminal; remarks; counts."""
+"""Progress and remarks on stderr, and counts in words."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,6 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
-def is_quiet() -> bool:
-    """Say whether `--quiet` was given."""
-    return _quiet
-
-
 def remark(text: str) -> None:
     """Print one line for people on stderr, unless `--quiet` was given."""
     if not _quiet:
@@ -28,22 +23,33 @@ def remark(text: str) -> None:
 
 
 def many(n: int, one: str, more: str = "") -> str:
-    """Count things: `1 image`, `2,917 images`; `more` where an s isn't enough."""
+    """Write a count: `1 image`, `2,917 images`.
+
+    Args:
+        n: How many.
+        one: The noun's singular.
+        more: Its plural, where that isn't the singular and an s.
+    """
     return f"{n:,} {one if n == 1 else more or one + 's'}"
 
 
 class Advance(Protocol):
-    """What a running bar takes: so many units more, and perhaps a word on the state."""
+    """What moves a running bar."""
 
     def __call__(self, units: int = 1, *, note: str = "") -> None:
-        """Move the bar."""
+        """Add units that are done, and show a note on the state."""
 
 
 @contextmanager
 def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
-    """Show a bar while the block runs; the block calls what it is given to move it.
+    """Show a bar with rate and time left while the block runs, which calls the value given to move it.
 
-    Off without a title, with `--quiet`, and when stderr is no terminal, so that logs hold no control characters.
+    Off without a title, with `--quiet`, and where stderr is no terminal, so that logs hold no control characters.
+
+    Args:
+        title: What stands before the bar.
+        total: Units in all; None where unknown.
+        unit: Name of what is counted, for the rate.
     """
     if _quiet or not title or not sys.stderr.isatty():
         yield lambda units=1, *, note="": None
@@ -74,7 +80,7 @@ def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
 
 
 def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yield the items, moving a bar by one for each."""
+    """Yield the items, moving a bar by one for each; see `bar` for the other arguments."""
     with bar(title, total, unit) as advance:
         for item in items:
             yield item

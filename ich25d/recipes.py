@@ -36,7 +36,7 @@ def read_recipe(path: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
 
     Args:
         path: A TOML file; None is all defaults.
-        overrides: `section.key=value` with the value in TOML's own spelling (bare words are text).
+        overrides: `section.key=value` each, the value as in TOML; bare words are text.
 
     Raises:
         ConfigError: The file can't be read, or has unknown keys or values out of range; all are named.
@@ -53,7 +53,7 @@ def read_recipe(path: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 def check_recipe(content: dict[str, Any], place: str) -> Recipe:
-    """Turn parsed TOML into a recipe.
+    """Turn parsed TOML into a recipe; `place` is the file's name, for messages.
 
     Raises:
         ConfigError: Unknown keys or values out of range; all of them in one message.
@@ -66,7 +66,7 @@ def check_recipe(content: dict[str, Any], place: str) -> Recipe:
 
 
 def write_recipe(recipe: Recipe) -> str:
-    """Spell a recipe out as TOML, complete, so that `read_recipe` gives it back."""
+    """Return a recipe as complete TOML, which `read_recipe` reads back."""
     parts = []
     for section in dataclasses.fields(recipe):
         settings = getattr(recipe, section.name)
@@ -90,7 +90,7 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 
 def _sentence(item: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
-    """Say one mistake in one line: dotted key, rule, value, and the nearest known key."""
+    """Return a mistake as one line: dotted key, rule, value, and the nearest known key."""
     loc = tuple(part for part in item["loc"] if part != "[key]")
     place = ".".join(str(part) for part in loc)
     if item["type"] in ("unexpected_keyword_argument", UNKNOWN_LABEL):
@@ -98,16 +98,17 @@ def _sentence(item: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
         near = difflib.get_close_matches(str(loc[-1]), known, n=3)
         hint = f"; nearest known: {', '.join(near)}" if near else ""
         return f"  {place}: unknown key{hint}"
+    if item["type"] == "value_error":  # a sentence of config.py, with its value
+        return f"  {place}: {item['ctx']['error']}"
     return f"  {place}: {item['msg']} (got {item['input']!r})"
 
 
 def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
-    sections = {field.name: field for field in dataclasses.fields(Recipe)}
-    if len(loc) == 1:
-        return list(sections)
-    section = sections.get(str(loc[0]))
-    settings = section.default_factory() if section and callable(section.default_factory) else None
-    return [field.name for field in dataclasses.fields(settings)] if settings is not None else []
+    if WindowConfig.__name__ in loc:
+        settings: Any = WindowConfig
+    else:
+        settings = Recipe if len(loc) == 1 else getattr(Recipe(), str(loc[0]))
+    return [field.name for field in dataclasses.fields(settings)]
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401  # whatever a recipe may hold

@@ -62,6 +62,20 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "slab.size" in message
 
 
+@pytest.mark.parametrize(
+    ("windows", "sentence"),
+    [
+        (["brian"], "slab: a window must be brain, subdural, soft, bone, dicom or {level, width} (got brian)"),
+        ([{"levell": 40, "width": 80}], "slab.windows.0.WindowConfig.levell: unknown key; nearest known: level"),
+    ],
+)
+def test_misspelt_windows_are_named_with_what_is_known(windows: list[object], sentence: str) -> None:
+    """By name or by numbers; the value stands there once."""
+    with pytest.raises(ConfigError) as caught:
+        check_recipe({"slab": {"windows": windows}}, "here")
+    assert f"  {sentence}" in str(caught.value).splitlines()
+
+
 def test_infinities_and_nan_are_named_like_every_mistake(tmp_path: Path) -> None:
     """TOML has words for them; a rate or a window can't be one."""
     file = tmp_path / "recipe.toml"

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ich25d.errors import LabelError, StoreError, UsageError
-from ich25d.labels import LABELS, row_id
+from ich25d.labels import LABELS
 from ich25d.studies.build import build_studies
 from ich25d.studies.headers.notebook import READER_VERSION
 from ich25d.studies.sources.opened import Sources
@@ -31,7 +31,7 @@ def build(source: Path, out: Path, **options):
 
 def write_labels(path: Path, image_ids, positive=()) -> Path:
     """Write a label table in the long form."""
-    rows = [f"{row_id(image_id, label)},{int(image_id in positive)}" for image_id in image_ids for label in LABELS]
+    rows = [f"{image_id}_{label},{int(image_id in positive)}" for image_id in image_ids for label in LABELS]
     path.write_text("ID,Label\n" + "\n".join(rows) + "\n")
     return path
 
