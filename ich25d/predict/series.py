@@ -262,12 +262,12 @@ def read_pixels(series: UnreadSeries, *, crop: str, size: int) -> SeriesPixels:
     if isinstance(series, StoredSeries):
         return _read_stored(series)
     volume = read_series(series, crop=cast(Crop, crop), size=size)
-    own = [(row["window_level"], row["window_width"]) for row in volume.slices]
+    slices = volume.slices
     return SeriesPixels(
         hu=volume.hu,
-        image_ids=tuple(row["image_id"] for row in volume.slices),
-        slice_position_mm=np.array([row["slice_position_mm"] for row in volume.slices], dtype=np.float64),
-        window=np.array(own, dtype=np.float32).reshape(-1, 2),  # None becomes NaN
+        image_ids=tuple(slices["image_id"]),
+        slice_position_mm=np.array(slices["slice_position_mm"], dtype=np.float64),
+        window=np.array([slices["window_level"], slices["window_width"]], dtype=np.float32).T,  # None becomes NaN
         qc=tuple(volume.qc),
         pixel_mm=_pixel_mm(volume.series),
         orientation=series.orientation,

@@ -27,8 +27,7 @@ from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool import n_workers
 from ich25d.studies.qc import QcRow, count_refused, settled, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
-from ich25d.studies.store_dir.store import FORMAT, VERSION, read_marker
-from ich25d.studies.store_dir.verify import seal
+from ich25d.studies.store_dir.store import FORMAT, VERSION, read_marker, seal
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.tables import Tables, check_match, make_tables
 from ich25d.studies.volumes.read_many import BYTES_PER_PX, build_all

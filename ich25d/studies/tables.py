@@ -12,30 +12,20 @@ from ich25d.studies.folds import assign_folds
 from ich25d.studies.headers.notebook import Done
 from ich25d.studies.qc import QcRow
 from ich25d.studies.split_unit import split_units
-from ich25d.studies.volumes.volume import SLICE_COLUMNS
+from ich25d.studies.store_dir.schema import (
+    ID_COLUMNS,
+    OWN_SLICE_COLUMNS,
+    READ_SERIES_COLUMNS,
+    SERIES_COLUMNS,
+    SLICE_COLUMNS,
+    table_of,
+)
 
 LEAST_MATCH = 0.5
 """Below this share of ids that meet, labels and images aren't of one data set."""
 
 LISTED = 1000
 """So many ids without a partner are listed in qc.csv; the others are counted."""
-
-_SERIES_TYPES = {
-    "n_slices": "int32", "slice_spacing_mm": "float64", "spacing_is_regular": "bool", "tilt_deg": "float64",
-    "rows": "int32", "columns": "int32", "pixel_spacing_mm": "float64", "row_spacing_mm": "float64",
-    "scale": "float64", "box_top": "int32", "box_left": "int32", "box_bottom": "int32", "box_right": "int32",
-    "thickness_mm": "float64", "n_bytes": "int64",
-}  # fmt: skip
-_SLICE_TYPES = {
-    "slice_index": "int32", "slice_position_mm": "float64", "window_level": "float64", "window_width": "float64",
-    "pixel_hash": "int64",
-}  # fmt: skip
-SERIES_COLUMNS = (
-    "series_id", "study_id", "patient_id", "n_slices", "slice_spacing_mm", "spacing_is_regular", "tilt_deg", "rows",
-    "columns", "pixel_spacing_mm", "row_spacing_mm", "scale", "box_top", "box_left", "box_bottom", "box_right",
-    "pixel_family", "kernel", "thickness_mm", "order_key", "orientation", "content_hash", "file_hash", "n_bytes",
-)  # fmt: skip
-"""Columns of series.parquet before the fold."""
 
 
 class Tables(NamedTuple):
@@ -88,52 +78,42 @@ def make_tables(
         seed: Seed of the folds.
     """
     qc: list[QcRow] = []
-    series_rows: list[dict[str, Any]] = []
-    columns: dict[str, list[Any]] = {name: [] for name in SLICE_COLUMNS}
+    rows: list[dict[str, Any]] = []
+    of_slices: dict[str, list[Any]] = {name: [] for name in OWN_SLICE_COLUMNS}
     for one in done:
         qc.extend(one.qc)
         if one.series is not None:
-            series_rows.append(one.series)
-            for name, column in columns.items():
-                column.extend(one.slices[name] if name in one.slices else [one.series[name]] * one.series["n_slices"])
-    series = _frame({name: [row.get(name) for row in series_rows] for name in SERIES_COLUMNS}, _SERIES_TYPES)
-    # Names of files may hold bytes that are no UTF-8; tables can't.
-    columns["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in columns["source"]]
-    slices = _frame(columns, _SLICE_TYPES)
-    slices, label_rows = _join_labels(slices, labels, own_labels)
-    qc += label_rows
-    series.insert(3, "split_unit", split_units(series))
-    slices.insert(4, "split_unit", np.repeat(series["split_unit"].to_numpy(dtype=object), series["n_slices"]))
+            rows.append(one.series)
+            for name, column in of_slices.items():
+                column.extend(one.slices[name])
+    series = table_of(SERIES_COLUMNS, {name: [row.get(name) for row in rows] for name in READ_SERIES_COLUMNS})
+    series["split_unit"] = split_units(series)
     if n_nameless := int((series["split_unit"] != series["patient_id"]).sum()):
         detail = f"{n_nameless} series name no patient, or one whom too many share; the study stands in"
         qc.append(QcRow("", "", "", "series", "NO_PATIENT", detail))
-    counted = series[["series_id", "study_id", "split_unit", "n_slices"]].copy()
+    series_of = np.repeat(np.arange(len(series)), series["n_slices"])
+    of_series = {column.name: series[column.name].iloc[series_of].tolist() for column in ID_COLUMNS}
+    # Names of files may hold bytes that are no UTF-8; tables can't.
+    of_slices["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in of_slices["source"]]
+    slices = table_of(SLICE_COLUMNS, {**of_series, **of_slices})
+    qc += _join_labels(slices, labels, own_labels)
     # The folds keep together what shares pixels: from here on, any slice will do.
     twins, double_rows = find_twins(slices)
     qc += double_rows
+    counted = series[["series_id", "study_id", "split_unit", "n_slices"]].copy()
     counted["content_hash"] = counted["series_id"].map(lambda series_id: twins.get(series_id, series_id))
-    series_of = np.repeat(np.arange(len(series)), series["n_slices"])
     for label in LABELS:
         positive = slices[label].to_numpy(dtype="float64", na_value=0)
         counted[label] = np.bincount(series_of, positive, minlength=len(series)).astype("int64")
     counted["n_labelled"] = np.bincount(series_of, slices["any"].notna(), minlength=len(series)).astype("int64")
     series["fold"] = assign_folds(counted, n_folds, seed).to_numpy(dtype="int16")
-    return Tables(slices, series, qc)
-
-
-def _frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> pd.DataFrame:
-    """Make a table of columns, numbers of the types given and all else as it is; text even where there is none."""
-    return pd.DataFrame(
-        {
-            name: np.array(values, dtype=types.get(name, object)) if name in types or not len(values) else values
-            for name, values in columns.items()
-        }
-    )
+    return Tables(slices, series[[column.name for column in SERIES_COLUMNS]], qc)
 
 
 def _join_labels(
     slices: pd.DataFrame, labels: pd.DataFrame | None, own_labels: Mapping[str, Sequence[int | None]]
-) -> tuple[pd.DataFrame, list[QcRow]]:
+) -> list[QcRow]:
+    """Add the six labels to a table of slices; return a row for each that has no partner or is replaced."""
     joined = pd.DataFrame(dict.fromkeys(LABELS, pd.NA), index=pd.Index(slices["image_id"]), dtype="Int8")
     qc: list[QcRow] = []
     own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")
@@ -151,7 +131,7 @@ def _join_labels(
         qc += _listed(list(alone), "NO_LABEL", "images without labels")
     for label in LABELS:
         slices[label] = joined[label].array
-    return slices, qc
+    return qc
 
 
 def _listed(image_ids: list[str], code: str, what: str) -> list[QcRow]:

@@ -118,7 +118,7 @@ def test_a_copy_is_named_and_an_impostor_refuses_both(tmp_path, write_scan):
     assert plan.n_refused == 2
     (series,) = plan.series
     read = read_series(series, size=32)
-    assert [row["image_id"] for row in read.slices] == [paths[0].stem, paths[2].stem]
+    assert read.slices["image_id"] == [paths[0].stem, paths[2].stem]
     assert [(row.image_id, row.code) for row in read.qc if row.level == "slice"] == [(paths[1].stem, "DUP_UID_DIFF")]
 
 

@@ -4,12 +4,15 @@
     slices.parquet        a row a slice kept, in scan order, series after series
     series.parquet        a row a series kept
     qc.csv                a row a refusal or remark
-    hu/XX/<key>.b2nd      int16 HU, shape (n_slices, size, size), chunk = 1 slice, Blosc2 zstd-1 + shuffle
+    hu/XX/<key>.b2nd      int16 HU, shape (n_slices, size, size), chunk = 1 slice, Blosc2: LZ4, or zstd
 
-Without `store.json`, which is written last, there is no store. `build.sqlite` beside it is the builder's
-private notebook: going on needs it, reading doesn't.
+                          with byte differences where the full field is kept
+
+The tables' columns are in `schema`. Without `store.json`, which is written last, there is no store. `build.sqlite`
+beside it is the builder's private notebook: going on needs it, reading doesn't.
 """
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -24,10 +27,9 @@ import pandas as pd
 
 from ich25d.errors import StoreError, UsageError, cause_of
 from ich25d.files import sha256_file
-from ich25d.progress import remark
+from ich25d.progress import remark, track
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.split_unit import split_units
-from ich25d.studies.store_dir.verify import verify_store
 from ich25d.studies.store_dir.volume_file import volume_path
 
 FORMAT = "ich25d-studies"
@@ -59,6 +61,12 @@ def read_marker(root: Path) -> dict[str, Any] | None:
             "build it again into an empty folder"
         )
     return content
+
+
+def seal(marker: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of `store.json` with a hash of itself, so that a flipped byte in it shows too."""
+    plain = {key: value for key, value in marker.items() if key != "seal"}
+    return {**plain, "seal": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}
 
 
 class StudyStore:
@@ -168,7 +176,14 @@ class StudyStore:
 
     def verify(self) -> list[str]:
         """Check every file against its hash and return what is wrong, a sentence each."""
-        wrong = verify_store(self.root, self.marker, self.series)
+        wrong = [] if seal(self.marker) == self.marker else ["store.json isn't what was written"]
+        expected = {self.root / name: file_hash for name, file_hash in self.marker["tables"].items()}
+        expected |= {volume_path(self.root, series_id): file_hash for series_id, file_hash in self._hashes.items()}
+        for path, file_hash in track(expected.items(), "verify", len(expected), "files"):
+            if not path.is_file():
+                wrong.append(f"{path.relative_to(self.root)} is missing")
+            elif sha256_file(path) != file_hash:
+                wrong.append(f"{path.relative_to(self.root)} isn't what was written")
         if not wrong:
             # The bytes are those that were written; reading shows whether this library still decodes them.
             for series_id in self.series["series_id"][: min(3, len(self.series))]:

@@ -9,10 +9,9 @@ from ich25d.errors import StoreError
 from ich25d.studies.headers.notebook import Done
 from ich25d.studies.pool import map_series
 from ich25d.studies.series.series_plan import SeriesPlan
-from ich25d.studies.store_dir.frame import Packing
-from ich25d.studies.store_dir.volume_file import volume_path, write_volume
+from ich25d.studies.store_dir.volume_file import Packing, volume_path, write_volume
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
-from ich25d.studies.volumes.volume import SLICE_COLUMNS, Crop, read_series
+from ich25d.studies.volumes.volume import Crop, read_series
 
 PACKING: dict[Crop, Packing] = {"head": "quick", "none": "small"}
 """A head fills its picture and is read at every pass: 46 GB for RSNA, written and read in half the time. The full field
@@ -69,9 +68,8 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
 def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
     """Read one series and write its volume; what goes back to the caller is rows alone."""
     read = read_series(plan, crop=crop, size=size)
-    if not read.slices:
+    if not read.series:
         volume_path(out, plan.series_id).unlink(missing_ok=True)
         return Done(None, {}, read.qc)
     volume = write_volume(out, plan.series_id, read.hu, PACKING[crop])
-    columns = {name: [row[name] for row in read.slices] for name in SLICE_COLUMNS if name not in read.series}
-    return Done({**read.series, **volume._asdict()}, columns, read.qc)
+    return Done({**read.series, **volume._asdict()}, read.slices, read.qc)

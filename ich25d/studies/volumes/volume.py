@@ -17,6 +17,7 @@ from ich25d.errors import DicomError
 from ich25d.studies.headers.packed import refusal
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.store_dir.schema import SERIES_COLUMNS
 from ich25d.studies.volumes.area import resize_area
 from ich25d.studies.volumes.headbox import TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
 
@@ -29,14 +30,8 @@ HELD_BYTES = 768 * 2**20
 LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
 """Of so many slices spread over the scan, so many at least should show so much brain."""
 
-HASHED_ROWS = 32
+PIXEL_HASH_STEP = 32
 """Every so many rows of the source count in a slice's hash."""
-
-SLICE_COLUMNS = (
-    "image_id", "series_id", "study_id", "patient_id", "slice_index", "slice_position_mm", "source", "window_level",
-    "window_width", "pixel_hash",
-)  # fmt: skip
-"""Columns of slices.parquet before the six labels."""
 
 Crop = Literal["head", "none"]
 
@@ -47,8 +42,8 @@ class SeriesVolume:
 
     series: dict[str, Any]
     """The row of series.parquet, but for fold and hashes; empty when no slice could be used."""
-    slices: list[dict[str, Any]]
-    """A row of slices.parquet each, but for the labels; in scan order."""
+    slices: dict[str, list[Any]]
+    """Columns of slices.parquet, but for ids of the series and labels; a value a slice, in scan order."""
     hu: npt.NDArray[np.int16]
     """Shape (n, size, size), HU; n is 0 when no slice could be used."""
     qc: list[QcRow]
@@ -110,7 +105,7 @@ def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
 
     Equal hashes in different series are one image under two names: such series mustn't be split over folds.
     """
-    rows = np.ascontiguousarray(hu[HASHED_ROWS // 2 :: HASHED_ROWS], dtype="<i2")
+    rows = np.ascontiguousarray(hu[PIXEL_HASH_STEP // 2 :: PIXEL_HASH_STEP], dtype="<i2")
     if rows[:, ::8].max(initial=TISSUE_HU) <= TISSUE_HU:
         return 0
     digest = hashlib.sha256(rows.data).digest()
@@ -170,7 +165,7 @@ class _SeriesReading:
         self._name_doubles(kept)
         return SeriesVolume(
             series=self._series_row(kept, box) if kept else {},
-            slices=[self._slice_row(rank, index) for rank, index in enumerate(kept)],
+            slices=self._slice_columns(kept),
             hu=out[: len(kept)],
             qc=self.qc,
         )
@@ -248,44 +243,28 @@ class _SeriesReading:
         self.qc.append(QcRow("", "", self.plan.series_id, "series", code, detail))
 
     def _series_row(self, kept: list[int], box: Box) -> dict[str, Any]:
-        plan = self.plan
-        fit = fit_box(box, self.size, self.spacing)
+        row_mm, column_mm = self.spacing or (None, None)
         return {
-            "series_id": plan.series_id,
-            "study_id": plan.study_id,
-            "patient_id": plan.patient_id,
+            **{column.name: getattr(self.plan, column.name) for column in SERIES_COLUMNS if column.is_planned},
             "n_slices": len(kept),
-            "slice_spacing_mm": plan.slice_spacing_mm,
-            "spacing_is_regular": plan.spacing_is_regular and len(kept) == len(plan),
-            "tilt_deg": plan.tilt_deg,
+            "spacing_is_regular": self.plan.spacing_is_regular and len(kept) == len(self.plan),
             "rows": self.shape[0],
             "columns": self.shape[1],
-            "pixel_spacing_mm": None if self.spacing is None else self.spacing[1],
-            "row_spacing_mm": None if self.spacing is None else self.spacing[0],
-            "scale": fit.scale,
-            "box_top": box.top,
-            "box_left": box.left,
-            "box_bottom": box.bottom,
-            "box_right": box.right,
-            "pixel_family": plan.pixel_family,
-            "kernel": plan.kernel,
-            "thickness_mm": plan.thickness_mm,
-            "order_key": plan.order_key,
-            "orientation": plan.orientation,
+            "pixel_spacing_mm": column_mm,
+            "row_spacing_mm": row_mm,
+            "scale": fit_box(box, self.size, self.spacing).scale,
+            **{f"box_{side}": value for side, value in box._asdict().items()},
         }
 
-    def _slice_row(self, rank: int, index: int) -> dict[str, Any]:
+    def _slice_columns(self, kept: list[int]) -> dict[str, list[Any]]:
         plan = self.plan
-        level, width = plan.windows[index] or (None, None)
+        windows = [plan.windows[index] or (None, None) for index in kept]
         return {
-            "image_id": plan.image_ids[index],
-            "series_id": plan.series_id,
-            "study_id": plan.study_id,
-            "patient_id": plan.patient_id,
-            "slice_index": rank,
-            "slice_position_mm": plan.slice_position_mm[index],
-            "source": plan.images.source(index),
-            "window_level": level,
-            "window_width": width,
-            "pixel_hash": self.hashes[rank],
+            "image_id": [plan.image_ids[index] for index in kept],
+            "slice_index": list(range(len(kept))),
+            "slice_position_mm": [plan.slice_position_mm[index] for index in kept],
+            "source": [plan.images.source(index) for index in kept],
+            "window_level": [level for level, _ in windows],
+            "window_width": [width for _, width in windows],
+            "pixel_hash": self.hashes,
         }

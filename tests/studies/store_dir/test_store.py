@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from ich25d.errors import StoreError
 from ich25d.studies.build import build_studies
-from ich25d.studies.store_dir.frame import COMPRESSION, frame_of
-from ich25d.studies.store_dir.store import StudyStore
-from ich25d.studies.store_dir.verify import seal
-from ich25d.studies.store_dir.volume_file import content_hash, volume_path, write_volume
+from ich25d.studies.store_dir.schema import SERIES_COLUMNS, SLICE_COLUMNS, TEXT
+from ich25d.studies.store_dir.store import StudyStore, seal
+from ich25d.studies.store_dir.volume_file import COMPRESSION, b2nd_bytes, content_hash, volume_path, write_volume
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +43,17 @@ def test_slices_come_in_the_order_asked_for(store, indices):
     """Slices come in the order asked for."""
     whole = store.hu("ID_0000000001")
     np.testing.assert_array_equal(store.hu("ID_0000000001", indices), whole[np.array(indices, dtype=int)])
+
+
+@pytest.mark.parametrize(("name", "columns"), [("slices", SLICE_COLUMNS), ("series", SERIES_COLUMNS)])
+def test_the_tables_are_the_schemas(store, name, columns):
+    """Names, order and dtypes on disk; every column says what it means."""
+    table = getattr(store, name)
+    assert list(table) == [column.name for column in columns]
+    for column in columns:
+        dtype = str(table[column.name].dtype)
+        assert dtype in (("object", "str") if column.dtype == TEXT else (column.dtype,)), column.name
+        assert column.meaning
 
 
 def test_an_array_of_indices_works_too(store):
@@ -100,22 +110,22 @@ def test_the_same_volume_makes_the_same_file(tmp_path):
     n=st.integers(1, 60), rows=st.integers(1, 40), columns=st.integers(1, 40), data=st.data(),
     packing=st.sampled_from(sorted(COMPRESSION)),
 )  # fmt: skip
-def test_frames_are_the_librarys_own_byte_for_byte(n, rows, columns, data, packing):
-    """A frame joined in one pass is what the library would have written; constant slices are no exception."""
+def test_files_are_the_librarys_own_byte_for_byte(n, rows, columns, data, packing):
+    """A file joined in one pass is what the library would have written; constant slices are no exception."""
     hu = np.random.default_rng(n).integers(-1024, 3072, (n, rows, columns)).astype(np.int16)
     hu[data.draw(st.lists(st.integers(0, n - 1)))] = -1024
-    frame = frame_of(hu, packing)
-    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame)[:], hu)
+    content = b2nd_bytes(hu, packing)
+    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(content)[:], hu)
     chunk = (1, rows, columns)
     array = blosc2.asarray(hu, chunks=chunk, blocks=chunk, cparams=COMPRESSION[packing], dparams={"nthreads": 1})
-    assert frame == bytes(array.to_cframe())
+    assert content == bytes(array.to_cframe())
 
 
 def test_a_shape_that_would_come_out_otherwise_is_left_to_the_library(monkeypatch):
     """A shape that would come out otherwise is left to the library."""
-    monkeypatch.setattr("ich25d.studies.store_dir.frame._pattern", lambda shape, packing: None)
+    monkeypatch.setattr("ich25d.studies.store_dir.volume_file._pattern", lambda shape, packing: None)
     hu = np.arange(3 * 64, dtype=np.int16).reshape(3, 8, 8)
-    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(frame_of(hu, "small"))[:], hu)
+    np.testing.assert_array_equal(blosc2.ndarray_from_cframe(b2nd_bytes(hu, "small"))[:], hu)
 
 
 def test_an_id_never_leaves_the_folder(tmp_path):

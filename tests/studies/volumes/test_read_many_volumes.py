@@ -91,7 +91,7 @@ def test_a_plan_without_some_slices_reads_the_others():
     assert rest.image_ids == ("series1", "series2", "series4")
     assert rest.slice_position_mm == (1.0, 2.0, 4.0)
     assert [hu[0, 0] for hu in read_series(rest, crop="none", size=32).hu] == [1, 2, 4]
-    assert [row["source"] for row in read_series(rest, crop="none", size=8).slices] == ["file1", "file2", "file4"]
+    assert read_series(rest, crop="none", size=8).slices["source"] == ["file1", "file2", "file4"]
 
 
 def test_pixel_hash_knows_the_image_and_ignores_air():
