@@ -1,7 +1,7 @@
 """The settings of a recipe: what each key means, its range and its default.
 
-A recipe is one complete TOML file that both trainings read (`configs/*.toml`; `recipes.py` reads it). Rooms
-receive the section that they need, and nobody has a second default.
+A recipe is one complete TOML file that both trainings read (`configs/*.toml`; `recipes.py` reads it). Each room is
+given the section that it needs; defaults stand only here.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from ich25d.labels import LABELS
 
 UNKNOWN_LABEL = "unknown_label"
-"""Pydantic's type of the mistake that a key is none of the six labels."""
+"""Pydantic's error type where a key is none of the six labels."""
 
 
 def _one_of_six(name: str) -> str:
@@ -115,12 +115,12 @@ class AugmentConfig:
     erase: Share = 0.2
     """Share of slabs in which one rectangle is replaced by water."""
     swap: Share = 0.5
-    """Share of slabs whose neighbours below and above change places; those without a partner stay."""
+    """Share of slabs whose neighbours below and above change places; one without a partner stays."""
     painted: Share = 0.0
     """Share of negative slabs that get one or two painted bleeds."""
     decoys: Share = 0.0
-    """Share of negative slabs, those that get a bleed among them, into which something is painted that is none:
-    infarct, cyst, collection, calcification, mass."""
+    """Share of negative slabs, with or without a painted bleed, that get something that only looks like one: infarct,
+    cyst, collection, calcification, mass."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,13 +174,13 @@ class TrainConfig:
     balanced: bool = False
     """Draw positive and negative slices equally often (the prior is shifted back in the logits)."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights the run hands on: the best validated, or the last."""
+    """Which epoch's weights are kept: the best validated, or the last."""
     loader_workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read slabs; 0 is a thread beside the training."""
     seed: Seed = 0
     """Seed of order, augmentation and new layers."""
     exclude_from_validation: tuple[str, ...] = ()
-    """Glob patterns of series ids that are held out like all others, but don't count when epochs are compared."""
+    """Glob patterns of series ids that are held out, but don't count when epochs are compared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +208,7 @@ class SequenceConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Dropout on projections and between the layers."""
     deltas: bool = True
-    """Also show the differences to the slices below and above."""
+    """Also give the model the differences to the slices below and above."""
     epochs: Count = 20
     """Passes over all series."""
     batch_size: Count = 16
@@ -241,13 +241,13 @@ class CalibrationConfig:
     prevalence: dict[LabelName, Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=dict)
     """Share of positive slices a label where the model will be used; empty: that of the training data."""
     prevalence_weight: NotNegative = 0.0
-    """How many slices of evidence the prevalence above counts for, against the slices that the bias is fitted on."""
+    """For how many slices the prevalence above counts, beside the slices that the bias is fitted on."""
 
     def __post_init__(self) -> None:
         """Refuse a prevalence that would be read and change nothing."""
         if self.prevalence and self.prevalence_weight == 0:
             raise ValueError(
-                "prevalence must come with a prevalence_weight above 0, the slices of evidence it counts for, as 3000; "
+                "prevalence must come with a prevalence_weight above 0, the slices that it counts for, as 3000; "
                 "prevalence = {} is that of the training data"
             )
 
