@@ -201,13 +201,17 @@ def test_a_feature_store_by_hand_trains_a_sequence_model(tmp_path: Path, monkeyp
     assert (tmp_path / "runs" / "own" / "model.json").is_file()
 
 
-def test_rooms_of_the_map_are_there() -> None:
-    """The map names every room, and no other."""
+def test_rooms_of_the_map_are_there_in_the_contract_s_order() -> None:
+    """The map names every room and file that the import contract names, the upper ones first, and no other."""
     (block,) = [block for block in BLOCKS if block.text.startswith("ich25d/\n")]
-    named = set(re.findall(r"^  (\w+)/ ", block.text, re.MULTILINE))
+    named = re.findall(r"^  (\w+)(?:/ |  )", block.text, re.MULTILINE)
+    files = re.findall(r"^  (\w+(?: \w+)+)$", block.text, re.MULTILINE)[0].split()
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    layer = {room: number for number, rooms in enumerate(contract) for room in re.findall(r"\w+", rooms)}
     wings = set(re.findall(r"^    (\w+)/ ", block.text, re.MULTILINE))
 
-    assert named == {path.parent.name for path in (ROOT / "ich25d").glob("*/__init__.py")}
+    assert {*named, *files} == set(layer)
+    assert sorted(named, key=lambda room: layer[room]) == named
     assert wings == {path.parent.name for path in (ROOT / "ich25d" / "studies").glob("*/__init__.py")}
 
 
