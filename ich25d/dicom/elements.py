@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple
 
-from ich25d.dicom.header import NeedMore
+from ich25d.dicom.header import WANTED, NeedMore
 from ich25d.errors import DicomError
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -28,54 +28,9 @@ MAX_ELEMENTS = 20_000
 MAX_DEPTH = 32
 """Deeper nesting than that is an attack on the stack."""
 
-WANTED: dict[str, tuple[int, int]] = {
-    "image_type": (0x0008, 0x0008),
-    "sop_class": (0x0008, 0x0016),
-    "image_id": (0x0008, 0x0018),
-    "acquisition_time": (0x0008, 0x0032),
-    "modality": (0x0008, 0x0060),
-    "series_description": (0x0008, 0x103E),
-    "patient_id": (0x0010, 0x0020),
-    "contrast": (0x0018, 0x0010),
-    "thickness": (0x0018, 0x0050),
-    "kvp": (0x0018, 0x0060),
-    "kernel": (0x0018, 0x1210),
-    "study_id": (0x0020, 0x000D),
-    "series_id": (0x0020, 0x000E),
-    "series_number": (0x0020, 0x0011),
-    "acquisition_number": (0x0020, 0x0012),
-    "instance_number": (0x0020, 0x0013),
-    "origin": (0x0020, 0x0032),
-    "directions": (0x0020, 0x0037),
-    "frame_of_reference": (0x0020, 0x0052),
-    "temporal_position": (0x0020, 0x0100),
-    "slice_location": (0x0020, 0x1041),
-    "samples_per_pixel": (0x0028, 0x0002),
-    "photometric": (0x0028, 0x0004),
-    "n_frames": (0x0028, 0x0008),
-    "rows": (0x0028, 0x0010),
-    "columns": (0x0028, 0x0011),
-    "pixel_spacing": (0x0028, 0x0030),
-    "bits_allocated": (0x0028, 0x0100),
-    "bits_stored": (0x0028, 0x0101),
-    "high_bit": (0x0028, 0x0102),
-    "pixel_representation": (0x0028, 0x0103),
-    "padding": (0x0028, 0x0120),
-    "padding_limit": (0x0028, 0x0121),
-    "burned_in": (0x0028, 0x0301),
-    "level": (0x0028, 0x1050),
-    "width": (0x0028, 0x1051),
-    "intercept": (0x0028, 0x1052),
-    "slope": (0x0028, 0x1053),
-    "rescale_type": (0x0028, 0x1054),
-    "lossy": (0x0028, 0x2110),
-    "modality_lut": (0x0028, 0x3000),
-}
-"""The elements that are looked at, in the order of `Elements.values`."""
-
 _TAG = Struct("<HH")
-SLOTS: dict[bytes, int] = {_TAG.pack(*tag): slot for slot, tag in enumerate(WANTED.values())}
-N_SLOTS = len(SLOTS)
+SLOTS: dict[bytes, int] = {_TAG.pack(tag >> 16, tag & 0xFFFF): slot for slot, tag in enumerate(WANTED.values())}
+"""Where the value of an element goes in `Elements.values`, by the bytes of its tag."""
 
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -111,8 +66,8 @@ class Meta(NamedTuple):
 class Elements:
     """Raw values of the wanted elements, little endian, and the place of the pixels."""
 
-    values: list[bytes | None] = field(default_factory=lambda: [None] * N_SLOTS)
-    """In the order of `WANTED`; None where absent."""
+    values: list[bytes | None] = field(default_factory=lambda: [None] * len(SLOTS))
+    """In the order of `header.WANTED`; None where absent."""
     pixel_offset: int = -1
     """Where the pixel data's value starts; -1 where there is none."""
     pixel_length: int = 0

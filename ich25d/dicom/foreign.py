@@ -15,8 +15,8 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
-from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, WANTED, Elements, Meta
-from ich25d.dicom.header import Header, NeedMore
+from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, Elements, Meta
+from ich25d.dicom.header import WANTED, Header, NeedMore
 from ich25d.errors import DicomError
 
 # RSNA's `ID_...` UIDs aren't valid UI values: pydicom would warn twice a file with text that never repeats.
@@ -42,7 +42,7 @@ pydicom would try every plugin there is, and GDCM first for JPEG-LS, which abort
 """
 
 _NUMBERS = {
-    *("samples_per_pixel", "rows", "columns", "bits_allocated", "bits_stored", "high_bit", "pixel_representation"),
+    *("samples_per_pixel", "rows", "columns", "bits_allocated", "bits_stored", "high_bit", "is_signed"),
     *("padding", "padding_limit"),
 }
 """Values of VR US: their bytes come the other way round in a big-endian file."""
@@ -117,9 +117,9 @@ def _ends_short(dataset: pydicom.Dataset, total_size: int) -> bool:
 def _gather(dataset: pydicom.Dataset, *, swap: bool) -> Elements:
     elements = Elements()
     for slot, (name, tag) in enumerate(WANTED.items()):
-        if BaseTag(tag[0] << 16 | tag[1]) not in dataset:
+        if tag not in dataset:
             continue
-        raw: Any = dataset.get_item(BaseTag(tag[0] << 16 | tag[1]))
+        raw: Any = dataset.get_item(BaseTag(tag))
         value = raw.value
         if not isinstance(value, bytes):
             # An empty value of some VRs, or a sequence, of which only the presence counts.
@@ -224,7 +224,7 @@ def _one_image(frame: bytes, header: Header) -> pydicom.Dataset:
     dataset.Rows, dataset.Columns = header.rows, header.columns
     dataset.BitsAllocated, dataset.BitsStored = header.bits_allocated, header.bits_stored
     dataset.HighBit = header.high_bit
-    dataset.PixelRepresentation, dataset.SamplesPerPixel = int(header.is_signed), header.samples_per_pixel
+    dataset.PixelRepresentation, dataset.SamplesPerPixel = int(header.is_signed), 1
     dataset.PhotometricInterpretation = header.photometric or "MONOCHROME2"
     dataset.PixelData = encapsulate([frame], has_bot=False)
     dataset["PixelData"].is_undefined_length = True

@@ -18,7 +18,8 @@ from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset, read_sequence
 
 from ich25d.dicom import values
-from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, WANTED, Elements, Meta
+from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, Elements, Meta
+from ich25d.dicom.header import WANTED
 from ich25d.errors import DicomError
 
 MAX_FRAMES = 10_000
@@ -37,10 +38,10 @@ _CONCATENATION_OFFSET = 0x00209228
 _UNASSIGNED = (0x00209170, 0x00209171)
 
 _PLACES: dict[str, tuple[int, int]] = {
-    "origin": (0x00209113, 0x00200032),  # Plane Position
+    "origin_mm": (0x00209113, 0x00200032),  # Plane Position
     "directions": (0x00209116, 0x00200037),  # Plane Orientation
-    "pixel_spacing": (0x00289110, 0x00280030),  # Pixel Measures
-    "thickness": (0x00289110, 0x00180050),
+    "pixel_spacing_mm": (0x00289110, 0x00280030),  # Pixel Measures
+    "thickness_mm": (0x00289110, 0x00180050),
     "intercept": (0x00289145, 0x00281052),  # Pixel Value Transformation
     "slope": (0x00289145, 0x00281053),
     "rescale_type": (0x00289145, 0x00281054),
@@ -64,7 +65,6 @@ _LEFT_OVER = (
 """What a conversion of single images may have left as it was, in a group of unassigned attributes."""
 
 _SLOT = {name: slot for slot, name in enumerate(WANTED)}
-_TAG = {name: group << 16 | element for name, (group, element) in WANTED.items()}
 _DATE_LENGTH = len("YYYYMMDD")
 _FILE_STEP = 100_000
 """What a file's instance number counts beside its frames' numbers."""
@@ -130,7 +130,7 @@ def _read_groups(head: bytes, meta: Meta) -> Dataset:
 
 def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[list[bytes | None]]:
     common = list(of_file)
-    for name in ("origin", "slice_location"):
+    for name in ("origin_mm", "slice_location"):
         common[_SLOT[name]] = None  # said of the whole file they say nothing of a frame
     if _items(groups, _CONTRAST):
         common[_SLOT["contrast"]] = b"YES"  # unless the frames' own use of it says no
@@ -146,7 +146,7 @@ def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[
 
 def _overlay(found: list[bytes | None], item: Dataset) -> None:
     """Set the values that an item of functional groups gives."""
-    places = [(name, group, _TAG[name]) for group in _UNASSIGNED for name in _LEFT_OVER]
+    places = [(name, group, WANTED[name]) for group in _UNASSIGNED for name in _LEFT_OVER]
     places += [(name, group, tag) for name, (group, tag) in _PLACES.items()]
     for name, group, tag in places:
         for macro in _items(item, group)[:1]:

@@ -1,10 +1,11 @@
 """Raw element values in, a checked `Header` out, or the reason why this image can't be used."""
 
 import re
+from operator import call
 
 from ich25d.dicom import values
 from ich25d.dicom.elements import NATIVE, Elements, Meta
-from ich25d.dicom.header import Header, Remark
+from ich25d.dicom.header import CHECKED, READERS, Header, Remark
 from ich25d.errors import DicomError
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -17,6 +18,8 @@ MAX_SIDE = 2048
 _LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{last}" for last in ("50", "51", "81", "91", "203")
 )  # JPEG, near-lossless JPEG-LS, JPEG 2000 and HTJ2K
+_ID_NAMES = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_N_CHECKED, _READERS = len(CHECKED), tuple(READERS.values())
 GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
 """Matches what may identify an image: nothing that a path, a table or a submission would stumble over."""
 
@@ -33,19 +36,17 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         DicomError: The image can't be used; `code` says why. It carries the image's ids where there are any.
             `MULTIFRAME` when these are the elements of a file of many frames.
     """
+    raw = elements.values
     (
-        image_type, sop_class, image_id, acquisition_time, modality, series_description, patient_id, contrast,
-        thickness, kvp, kernel, study_id, series_id, series_number, acquisition_number, instance_number,
-        origin, directions, frame_of_reference, temporal_position, slice_location, samples_per_pixel,
-        photometric, n_frames, rows, columns, pixel_spacing, bits_allocated, bits_stored, high_bit,
-        pixel_representation, padding, padding_limit, burned_in, level, width, intercept, slope, rescale_type,
-        lossy, modality_lut,
-    ) = elements.values  # fmt: skip
+        sop_class, modality, samples_per_pixel, level, width, rescale_type, burned_in, image_id, series_id, study_id,
+        rows, columns, bits_allocated, bits_stored, high_bit, pixel_representation, photometric, slope, intercept,
+        modality_lut, origin, directions, pixel_spacing, instance_number, n_frames, lossy,
+    ) = raw[:_N_CHECKED]  # fmt: skip
     text = values.text
     remarks: list[Remark] = []
     identity = (text(image_id), text(series_id))
+    photometric_name = text(photometric)
     kind = text(sop_class) or text(meta.sop_class)
-    types = values.image_types(image_type)
     if elements.is_cut and kind in {"", CT_IMAGE, *_MULTIFRAME_CT}:
         detail = f"the file ends inside its header (at byte {total_size})"
         raise DicomError("TRUNCATED", detail, image_id=identity[0], series_id=identity[1])
@@ -54,20 +55,22 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         if elements.pixel_offset < 0 and not elements.is_float:
             raise DicomError("NO_PIXELS", "the file holds no pixel data")
         image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
-        shape = _check_shape(rows, columns, samples_per_pixel, text(photometric), None if elements.frame else n_frames)
-        bits = _check_bits(bits_allocated, bits_stored, high_bit, pixel_representation, elements)
+        height, breadth = _check_shape(
+            rows, columns, samples_per_pixel, photometric_name, None if elements.frame else n_frames
+        )
+        allocated, stored, high, is_signed = _check_bits(
+            bits_allocated, bits_stored, high_bit, pixel_representation, elements
+        )
         if text(burned_in) == "YES":
             raise DicomError("SECONDARY", "an image with burned-in annotation isn't a slice")
         has_lut = bool(modality_lut) and not intercept
-        rescale = (None, None) if has_lut else _check_rescale(slope, intercept, text(rescale_type), remarks)
-        _check_length(elements, meta, shape[0] * shape[1] * bits[0] // 8, total_size, remarks)
+        factor, offset = (None, None) if has_lut else _check_rescale(slope, intercept, text(rescale_type), remarks)
+        _check_length(elements, meta, height * breadth * allocated // 8, total_size, remarks)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=identity[0], series_id=identity[1]) from None
-    origin_numbers = values.floats(origin)
-    if origin_numbers is not None and (len(origin_numbers) != 3 or max(map(abs, origin_numbers)) > 1e5):
-        origin_numbers = None
+    place = values.position(origin)
     cosines, is_exact = values.orthonormal(directions)
-    if (origin and origin_numbers is None) or (directions and not (is_exact and cosines)):
+    if (origin and place is None) or (directions and not (is_exact and cosines)):
         remarks.append(
             Remark("BAD_GEOMETRY", "position must be 3 finite numbers, orientation two perpendicular unit vectors")
         )
@@ -79,20 +82,12 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     instance = values.whole(instance_number)
     if instance is None and instance_number and text(instance_number):
         remarks.append(Remark("BAD_NUMBER", "InstanceNumber must be a whole number; it is ignored"))
-    location = values.one_float(slice_location)
     return Header(
-        image_uid, series_uid, study_uid, text(patient_id), kind, values.code_string(modality), types,
-        shape[0], shape[1], bits[0], bits[1], bits[2], bits[3],
-        1, text(photometric), (values.whole(n_frames) if elements.frame else None) or 1,
-        rescale[0], rescale[1], values.u16(padding), values.u16(padding_limit),
-        origin_numbers,
-        cosines, _spacing(pixel_spacing, remarks), location,
-        instance, values.whole(acquisition_number), values.whole(series_number),
-        values.kernel_name(kernel), values.one_float(thickness), values.names_contrast(contrast), values.one_float(kvp),
-        values.seconds(acquisition_time) if acquisition_time else None, values.whole(temporal_position),
-        text(frame_of_reference), meta.transfer_syntax, values.windows(level, width),
-        elements.pixel_offset, elements.pixel_length, values.description_flags(series_description),
-        is_lossy, tuple(remarks), has_lut, elements.frame,
+        image_uid, series_uid, study_uid, height, breadth, allocated, stored, high, is_signed, photometric_name,
+        factor, offset, has_lut, place, cosines, _spacing(pixel_spacing, remarks), instance,
+        (values.whole(n_frames) if elements.frame else None) or 1, is_lossy, values.windows(level, width),
+        meta.transfer_syntax, elements.pixel_offset, elements.pixel_length, elements.frame, tuple(remarks),
+        *map(call, _READERS, raw[_N_CHECKED:]),
     )  # fmt: skip
 
 
@@ -110,7 +105,7 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
         code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
     elif kind == _DIRECTORY:
         code, detail = "NOT_CT", "a DICOMDIR lists files; the files themselves are read"
-    elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality not in ({"CT", ""} if kind else {"CT"})):
+    elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality != "CT" and (modality or not kind)):
         code, detail = "NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none"
         if not any(elements.values):
             code, detail = "NOT_DICOM", "none of the elements of an image is in the file"
@@ -121,11 +116,7 @@ def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[st
 def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:
     if not image_id:
         raise DicomError("BAD_UID", "an image must have a SOPInstanceUID")
-    for name, identifier in (
-        ("SOPInstanceUID", image_id),
-        ("SeriesInstanceUID", series_id),
-        ("StudyInstanceUID", study_id),
-    ):
+    for name, identifier in zip(_ID_NAMES, (image_id, series_id, study_id), strict=True):
         if identifier and not GOOD_ID(identifier):
             raise DicomError("BAD_UID", f"{name} must be 1 to 80 letters, digits, dots, dashes or underscores")
     if not series_id or not study_id:
@@ -157,7 +148,8 @@ def _check_bits(
 ) -> tuple[int, int, int, bool]:
     if elements.is_float:
         raise DicomError("BITS", "pixels must be whole numbers (got Float Pixel Data)")
-    n_allocated, n_stored, high_bit, representation = (values.u16(number) for number in (allocated, stored, high, sign))
+    u16 = values.u16
+    n_allocated, n_stored, high_bit, representation = u16(allocated), u16(stored), u16(high), u16(sign)
     if n_allocated is None or n_stored is None or representation not in {0, 1}:
         raise DicomError("BAD_TAG", "BitsAllocated, BitsStored and PixelRepresentation must be one number each")
     if n_allocated not in {16, 32} or not 2 <= n_stored <= n_allocated:

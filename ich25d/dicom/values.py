@@ -83,10 +83,21 @@ def whole(value: bytes | None) -> int | None:
 
 def seconds(value: bytes | None) -> float | None:
     """Read a TM value (HHMMSS.FFFFFF) as seconds of the day."""
+    if not value:
+        return None
     stripped = text(value).replace(":", "")
     if not re.fullmatch(r"\d{6}(?:\.\d{1,6})?", stripped):
         return None
     return int(stripped[:2]) * 3600 + int(stripped[2:4]) * 60 + float(stripped[4:])
+
+
+@_remembered
+def position(value: bytes | None) -> tuple[float, float, float] | None:
+    """Read Image Position (Patient) in mm; None when it isn't three numbers within 100 m."""
+    numbers = floats(value)
+    if numbers is None or len(numbers) != 3 or max(map(abs, numbers)) > 1e5:
+        return None
+    return numbers[0], numbers[1], numbers[2]
 
 
 @_remembered
@@ -142,12 +153,12 @@ def names_contrast(value: bytes | None) -> bool:
 
 
 @_remembered
-def description_flags(value: bytes | None) -> frozenset[str]:
+def description_flags(value: bytes | None) -> tuple[str, ...]:
     """Find the words in a Series Description that matter; the text itself is dropped."""
     if not value:
-        return frozenset()
+        return ()
     words = _WITHOUT.sub(" ", text(value).lower().replace("_", " "))
-    return frozenset(flag for flag, pattern in _FLAGS.items() if pattern.search(words))
+    return tuple(flag for flag, pattern in _FLAGS.items() if pattern.search(words))
 
 
 @_remembered

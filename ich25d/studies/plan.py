@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ich25d.dicom.codes import is_refusal
 from ich25d.studies.headers.notebook import Notebook
@@ -63,10 +64,11 @@ def make_plan(
     indexed: list[Indexed] = []
     n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
     plan = Plan([], list(rows), n_seen=len(rows) - n_doubles)
+    shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for found in _index(entries, opened, privacy, workers, notebook):
         plan.n_seen += 1
         if isinstance(found, Indexed):
-            indexed.append(found)
+            indexed.append(found.sharing(shared))  # what comes from another process or the notebook is a copy
         else:
             plan.qc.append(found)
     plan.n_not_dicom = sum(row.code in NO_DICOM for row in plan.qc)

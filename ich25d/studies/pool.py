@@ -20,6 +20,8 @@ from multiprocessing.context import SpawnProcess
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from ich25d.errors import StoreError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -58,6 +60,17 @@ class TaskTimeoutError(Exception):
     def __init__(self, timeout_s: float) -> None:
         super().__init__(timeout_s)
         self.timeout_s = timeout_s
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return the reason code of what came instead of a result, and a sentence."""
+    if isinstance(error, WorkerLostError):
+        return "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
+    if isinstance(error, TaskTimeoutError):
+        return "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
+    if isinstance(error, StoreError):
+        return "READ_FAILED", f"the store's volume can't be read: {error}"
+    return "READ_FAILED", f"reading raised {type(error).__name__}"
 
 
 def n_workers(wanted: int) -> int:

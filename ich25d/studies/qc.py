@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ich25d.dicom.codes import CODES, is_refusal
-from ich25d.errors import UsageError, cause_of
+from ich25d.errors import DicomError, UsageError, cause_of
 from ich25d.files import replacing
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
@@ -33,6 +33,19 @@ class QcRow:
     """One sentence without identifying values."""
 
 
+def refusal(source: str, error: DicomError, *, level: str, image_id: str = "", series_id: str = "") -> QcRow:
+    """Turn an error into its row.
+
+    Args:
+        source: The file's name.
+        error: What was wrong with it.
+        level: `file` or `slice`.
+        image_id: Stands in where the error carries no id.
+        series_id: Likewise.
+    """
+    return QcRow(source, error.image_id or image_id, error.series_id or series_id, level, error.code, error.detail)
+
+
 def is_refused(row: QcRow) -> bool:
     """Return whether a row refuses what was meant to be read; it makes a command's exit code 1."""
     return is_refusal(row.code) and row.code not in NO_DICOM
@@ -49,29 +62,26 @@ HEADER: tuple[str, ...] = tuple(field.name for field in fields(QcRow))
 # Spreadsheets run cells that start so (OWASP, CSV injection; CVE-2021-41270).
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def shown_name(name: str) -> str:
+    r"""Return a file's name as valid UTF-8: bytes that are none as `\xNN`. The one spelling of all tables."""
+    return name if name.isascii() else _SURROGATE.sub(_escaped, name)
 
 
 def safe_cell(text: str) -> str:
-    r"""Return a text as a table may hold it: one line, valid UTF-8, and nothing that a spreadsheet would run.
+    r"""Return a text as a CSV may hold it: one line, valid UTF-8, and nothing that a spreadsheet would run.
 
-    Bytes of a name that are no UTF-8 and control characters are shown as `\xNN`; a text that starts like a
-    formula gets an apostrophe in front.
+    Control characters are shown as `\xNN` too; a text that starts like a formula gets an apostrophe in front.
     """
-    is_formula = _FORMULA.match(text) is not None
-    if not text.isprintable():
-        # surrogateescape marks an undecodable byte NN as U+DCNN: show the byte, not the mark.
-        shown = (_shown(letter) if _is_odd(letter) else letter for letter in text)
-        text = "".join(shown)
-    return "'" + text if is_formula else text
+    shown = text if text.isprintable() else _CONTROL.sub(_escaped, shown_name(text))
+    return "'" + shown if _FORMULA.match(text) else shown
 
 
-def _is_odd(letter: str) -> bool:
-    return _CONTROL.match(letter) is not None or "\ud800" <= letter <= "\udfff"
-
-
-def _shown(letter: str) -> str:
-    code = ord(letter)
-    if 0xDC80 <= code <= 0xDCFF:
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape marks an undecodable byte NN as U+DCNN
         code -= 0xDC00
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 

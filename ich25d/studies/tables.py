@@ -10,7 +10,7 @@ from ich25d.errors import LabelError
 from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 from ich25d.studies.headers.notebook import Done
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, shown_name
 from ich25d.studies.split_unit import split_units
 from ich25d.studies.store_dir.schema import (
     ID_COLUMNS,
@@ -93,8 +93,7 @@ def make_tables(
         qc.append(QcRow("", "", "", "series", "NO_PATIENT", detail))
     series_of = np.repeat(np.arange(len(series)), series["n_slices"])
     of_series = {column.name: series[column.name].iloc[series_of].tolist() for column in ID_COLUMNS}
-    # Names of files may hold bytes that are no UTF-8; tables can't.
-    of_slices["source"] = [name.encode("utf-8", "backslashreplace").decode() for name in of_slices["source"]]
+    of_slices["source"] = [shown_name(name) for name in of_slices["source"]]
     slices = table_of(SLICE_COLUMNS, {**of_series, **of_slices})
     qc += _join_labels(slices, labels, own_labels)
     # The folds keep together what shares pixels: from here on, any slice will do.

@@ -16,16 +16,11 @@ EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 BASE_HEADER: dict[str, Any] = {
-    "image_id": "ID_1", "series_id": "ID_s", "study_id": "ID_t", "patient_id": "ID_p", "sop_class": CT_IMAGE,
-    "modality": "CT", "image_type": ("ORIGINAL", "PRIMARY", "AXIAL"), "rows": 512, "columns": 512,
-    "bits_allocated": 16, "bits_stored": 16, "high_bit": 15, "is_signed": True, "samples_per_pixel": 1,
-    "photometric": "MONOCHROME2", "n_frames": 1, "slope": 1.0, "intercept": -1024.0, "padding": None,
-    "padding_limit": None, "origin_mm": (0.0, 0.0, 0.0), "directions": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-    "pixel_spacing_mm": (0.5, 0.5), "slice_location": None, "instance_number": None, "acquisition_number": None,
-    "series_number": None, "kernel": "", "thickness_mm": None, "contrast": False, "kvp": None,
-    "acquisition_time": None, "temporal_position": None, "frame_of_reference": "", "transfer_syntax": EXPLICIT,
-    "window": (), "pixel_offset": 700, "pixel_length": 524288, "description_flags": frozenset(), "is_lossy": False,
-    "remarks": (),
+    "image_id": "ID_1", "series_id": "ID_s", "study_id": "ID_t", "patient_id": "ID_p", "rows": 512, "columns": 512,
+    "image_type": ("ORIGINAL", "PRIMARY", "AXIAL"), "bits_allocated": 16, "bits_stored": 16, "high_bit": 15,
+    "is_signed": True, "slope": 1.0, "intercept": -1024.0, "origin_mm": (0.0, 0.0, 0.0),
+    "directions": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "pixel_spacing_mm": (0.5, 0.5), "transfer_syntax": EXPLICIT,
+    "pixel_offset": 700, "pixel_length": 524288,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
 MakeDataset = Callable[..., FileDataset]
 
-OF_THE_FILE = {"image_id", "sop_class", "n_frames", "frame", "instance_number", "pixel_offset", "pixel_length"}
+OF_THE_FILE = {"image_id", "n_frames", "frame", "instance_number", "pixel_offset", "pixel_length"}
 """Fields in which a frame's header differs from a single image's."""
 
 

@@ -124,7 +124,7 @@ def test_copies_of_an_image_are_kept_once(make_header: Make) -> None:
 def test_dynamic_and_contrast_series_are_refused_unless_accepted(make_header: Make) -> None:
     """Ten images at each place, an angiography; an agent's name alone is a remark."""
     dynamic = [make_header(image_id=f"ID_{k:02d}", origin_mm=(0.0, 0.0, 5.0 * (k % 2))) for k in range(20)]
-    angio = scan(make_header, [0.0, 1.0], prefix="ID_c", series_id="ID_c", description_flags=frozenset({"angio"}))
+    angio = scan(make_header, [0.0, 1.0], prefix="ID_c", series_id="ID_c", description_flags=("angio",))
     agent = scan(make_header, [0.0, 5.0], prefix="ID_d", series_id="ID_d", contrast=True)
     ordering = order_series(dynamic + angio + agent)
 
@@ -135,7 +135,7 @@ def test_dynamic_and_contrast_series_are_refused_unless_accepted(make_header: Ma
 
 def test_scouts_named_by_their_description_are_refused(make_header: Make) -> None:
     """Up to three images called topogram aren't a scan; a scan that mentions one is."""
-    flags = frozenset({"localizer"})
+    flags = ("localizer",)
     few = scan(make_header, [0.0, 5.0], description_flags=flags)
     many = scan(make_header, [0.0, 5.0, 10.0, 15.0], description_flags=flags)
 

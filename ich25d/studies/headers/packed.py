@@ -1,43 +1,31 @@
-"""The index of headers: what the first bytes of every file said, packed so that a million fit in memory.
+"""The headers of all images, packed so that a million fit in memory.
 
-What the slices of a scan have in common is kept once; what differs is a short text a slice. Headers come
-out of the packing as they went in, but for the patient, who is a pseudonym from here on.
+What the slices of a scan have in common is one tuple for all of them; the rest takes about 100 bytes a slice. Headers
+come out as they went in, but for the patient, who is a pseudonym from here on.
 """
 
 import hmac
-import json
 import marshal
 import operator
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ich25d.dicom.header import Header, NeedMore, Remark
+from ich25d.dicom.header import OF_SLICE, Header, NeedMore, Remark
 from ich25d.dicom.reader import HEAD_BYTES, read_headers
 from ich25d.errors import DicomError
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.sources.opened import Entry, Sources
 
 _RSNA_PATIENT = re.compile(r"ID_[0-9a-f]{8}")
+_RSNA_FILE = re.compile(r"ID_[0-9a-f]{9}\.dcm")
 
-_OWN = (
-    "image_id", "origin_mm", "slice_location", "instance_number", "acquisition_time", "pixel_offset",
-    "pixel_length", "window", "remarks", "frame",
-)  # fmt: skip
 _FIELDS = Header._fields
-_SHARED = tuple(name for name in _FIELDS if name not in _OWN)
-_take_own, _take_shared = (operator.itemgetter(*map(_FIELDS.index, names)) for names in (_OWN, _SHARED))
-_in_order = operator.itemgetter(*((_SHARED + _OWN).index(name) for name in _FIELDS))
-_PATIENT, _STUDY, _SERIES, _FLAGS, _SYNTAX = (
-    _SHARED.index(name) for name in ("patient_id", "study_id", "series_id", "description_flags", "transfer_syntax")
-)
-_TIME, _REMARKS, _FRAME = (_OWN.index(name) for name in ("acquisition_time", "remarks", "frame"))
-
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
-"""Made once: with options, `json.dumps` makes an encoder a call."""
-
-_known_shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_SHARED = tuple(name for name in _FIELDS if name not in OF_SLICE)
+_take_own, _take_shared = (operator.itemgetter(*map(_FIELDS.index, names)) for names in (OF_SLICE, _SHARED))
+_in_order = operator.itemgetter(*((_SHARED + OF_SLICE).index(name) for name in _FIELDS))
+_PATIENT, _STUDY, _SERIES, _SYNTAX = map(_SHARED.index, ("patient_id", "study_id", "series_id", "transfer_syntax"))
+_IMAGE, _TIME, _REMARKS, _FRAME = map(OF_SLICE.index, ("image_id", "acquisition_time", "remarks", "frame"))
 
 
 class Privacy(NamedTuple):
@@ -59,59 +47,53 @@ class Scan(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """One image of the index, in about 500 bytes."""
+    """One image with its packed header, in about 500 bytes."""
 
     entry: Entry
-    """Where it is."""
+    """The file."""
     shared: tuple[Any, ...]
-    """The part of its header that most slices of its series share; one object for all of them."""
-    own: bytes
-    """The rest, marshalled: shorter than objects, and quicker than any text."""
+    """The part of the header that most slices of the series have in common."""
+    packed: bytes
+    """The rest, marshalled: smaller than objects, and faster than any text. Never read from a file."""
+
+    def own(self) -> tuple[Any, ...]:
+        """Return the slice's own part of the header, in the order of `OF_SLICE`, of plain types."""
+        own: tuple[Any, ...] = marshal.loads(self.packed)
+        return own
 
     def header(self) -> Header:
         """Unpack the header."""
-        own = marshal.loads(self.own)
+        own = self.own()
         if own[_REMARKS]:
             own = (*own[:_REMARKS], tuple(Remark(*remark) for remark in own[_REMARKS]), *own[_REMARKS + 1 :])
         return Header._make(_in_order((*self.shared, *own)))
 
     def identity(self) -> tuple[str, str]:
         """Return SOPInstanceUID and StudyInstanceUID."""
-        return marshal.loads(self.own)[0], self.shared[_STUDY]
+        return self.own()[_IMAGE], self.shared[_STUDY]
 
     def scan(self) -> Scan:
-        """Return what a series is told apart by."""
+        """Return what its series is told apart by."""
         return Scan(self.shared[_SERIES], self.shared[_STUDY], self.shared[_PATIENT])
 
     @property
-    def frame(self) -> int:
-        """Number of the frame in its file, from 1; 0 where the file is one image."""
-        return int(marshal.loads(self.own)[_FRAME])
-
-    @property
     def source(self) -> str:
-        """Where it is, in words: the path, and `#` and the number of a frame."""
-        return frame_source(self.entry.source, self.frame)
+        """The file's name, and `#` and the number of the frame where the file has many."""
+        return frame_source(self.entry.source, self.own()[_FRAME])
 
     @property
     def transfer_syntax(self) -> str:
-        """How its pixels are kept."""
+        """Transfer syntax UID."""
         return str(self.shared[_SYNTAX])
 
-    def shared_text(self) -> str:
-        """Return the shared part as JSON, for the notebook."""
-        shared = list(self.shared)
-        shared[_FLAGS] = sorted(shared[_FLAGS])
-        return _to_json(shared)
+    def sharing(self, known: dict[tuple[Any, ...], tuple[Any, ...]]) -> "Indexed":
+        """Return it with the one of the known shared parts that equals its own; a new one becomes known."""
+        return Indexed(self.entry, known.setdefault(self.shared, self.shared), self.packed)
 
-    def own_text(self) -> str:
-        """Return the rest as JSON."""
-        return _to_json(marshal.loads(self.own))
 
-    @classmethod
-    def from_texts(cls, entry: Entry, shared: str, own: str) -> "Indexed":
-        """Make an image of the index from its two texts."""
-        return cls(entry, _parse_shared(shared), marshal.dumps(_tuples(json.loads(own))))
+def indexed(entry: Entry, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Indexed:
+    """Pack the two parts of a header, as `Indexed.shared` and `Indexed.own` give them."""
+    return Indexed(entry, shared, marshal.dumps(own))
 
 
 def frame_source(source: str, frame: int) -> str:
@@ -119,24 +101,26 @@ def frame_source(source: str, frame: int) -> str:
     return f"{source}#{frame}" if frame else source
 
 
-def shared_attributes(shared: tuple[Any, ...] | str) -> dict[str, Any]:
-    """Return the shared part of a header by name, from an `Indexed` or from its text.
-
-    Raises:
-        ValueError: The text was written by a version that knew other attributes.
-    """
-    return dict(zip(_SHARED, _parse_shared(shared) if isinstance(shared, str) else shared, strict=True))
+def shared_attributes(shared: Sequence[Any]) -> dict[str, Any]:
+    """Return the shared part of a header by name."""
+    return dict(zip(_SHARED, shared, strict=True))
 
 
 def pseudonym(patient_id: str, key: bytes) -> str:
-    """Return an id for a patient that says nothing about who it is; RSNA's ids are such already."""
+    """Return an id for a patient that doesn't identify them; RSNA's ids are pseudonyms already."""
     if not patient_id or _RSNA_PATIENT.fullmatch(patient_id):
         return patient_id
     return "P" + hmac.new(key, patient_id.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:16]
 
 
 def pack(entry: Entry, header: Header, privacy: Privacy) -> Indexed:
-    """Pack a header, without what could name the patient or the hour."""
+    """Pack a header, without what could name the patient or the hour.
+
+    Args:
+        entry: The image's file.
+        header: Its header.
+        privacy: Key of the pseudonym and offset of the clock.
+    """
     shared = _take_shared(header)
     hidden = pseudonym(header.patient_id, privacy.key)
     if hidden != header.patient_id:
@@ -145,31 +129,31 @@ def pack(entry: Entry, header: Header, privacy: Privacy) -> Indexed:
     if own[_TIME] is not None:
         own[_TIME] += privacy.clock_offset_s
     own[_REMARKS] = tuple(map(tuple, own[_REMARKS]))
-    return Indexed(entry, _one_of_all(shared), marshal.dumps(tuple(own)))
-
-
-def _one_of_all(shared: tuple[Any, ...]) -> tuple[Any, ...]:
-    return _known_shared.setdefault(shared, shared)
-
-
-@lru_cache(maxsize=256)
-def _parse_shared(text: str) -> tuple[Any, ...]:
-    shared = list(_tuples(json.loads(text)))
-    shared[_FLAGS] = frozenset(shared[_FLAGS])
-    return _one_of_all(tuple(shared))
-
-
-def _tuples(value: Any) -> Any:  # noqa: ANN401  # any field of a header
-    return tuple([_tuples(item) for item in value]) if isinstance(value, list) else value
+    return indexed(entry, shared, tuple(own))
 
 
 def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) -> list[list[Indexed | QcRow]]:
-    """Read the headers of files: for each image in each either its place in the index or the row of its refusal.
+    """Read the headers of files.
 
     Only the first kilobytes of a file are read (of an archive member: inflated), and more only where the
     header is longer.
+
+    Args:
+        entries: The files.
+        sources: Where they are.
+        privacy: What hides their patients.
+
+    Returns:
+        For each file its images: the packed header of each, or the row of its refusal.
     """
-    return [_index_entry(entry, sources, privacy) for entry in entries]
+    known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    return [
+        [
+            image.sharing(known) if isinstance(image, Indexed) else image
+            for image in _index_entry(entry, sources, privacy)
+        ]
+        for entry in entries
+    ]
 
 
 def _index_entry(entry: Entry, sources: Sources, privacy: Privacy) -> list[Indexed | QcRow]:
@@ -184,26 +168,23 @@ def _index_entry(entry: Entry, sources: Sources, privacy: Privacy) -> list[Index
                     raise DicomError("TRUNCATED", "the file ends before its header does") from None
                 n_bytes = min(more.n_bytes, entry.size)
             else:
-                return [_placed(entry, header, frame, privacy) for frame, header in enumerate(headers, start=1)]
+                return [
+                    refusal(frame_source(entry.source, number), header, level="slice")
+                    if isinstance(header, DicomError)
+                    else pack(entry, _with_name_held_against_id(header, entry.source), privacy)
+                    for number, header in enumerate(headers, start=1)
+                ]
     except DicomError as error:
         return [refusal(entry.source, error, level="file")]
     except RecursionError:
         return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
 
 
-def _placed(entry: Entry, header: Header | DicomError, frame: int, privacy: Privacy) -> Indexed | QcRow:
-    if isinstance(header, DicomError):
-        return refusal(frame_source(entry.source, frame), header, level="slice")
-    return pack(entry, header, privacy)
-
-
-def refusal(source: str, error: DicomError, *, level: str, image_id: str = "", series_id: str = "") -> QcRow:
-    """Turn a refusal into its row."""
-    return QcRow(
-        source=source,
-        image_id=getattr(error, "image_id", "") or image_id,
-        series_id=getattr(error, "series_id", "") or series_id,
-        level=level,
-        code=error.code,
-        detail=error.detail,
-    )
+def _with_name_held_against_id(header: Header, source: str) -> Header:
+    """Add a remark where a file is named, in RSNA's form, by another image's id; other names are no ids."""
+    if header.frame or source.endswith(f"{header.image_id}.dcm"):
+        return header
+    if not _RSNA_FILE.fullmatch(source[max(source.rfind("/"), source.rfind(":")) + 1 :]):
+        return header
+    remark = Remark("NAME_ID", "the file is named as another image; its SOPInstanceUID is the id")
+    return header._replace(remarks=(*header.remarks, remark))

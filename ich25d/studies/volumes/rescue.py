@@ -6,8 +6,7 @@ What fails as a whole killed its process twice, took too long, or met what nobod
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from ich25d.errors import StoreError
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series
+from ich25d.studies.pool import map_series, reason_of
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.volumes.volume import read_series
@@ -86,14 +85,3 @@ def lost_rows(series: Series, indices: Iterable[int], error: Exception) -> list[
     code, detail = reason_of(error)
     source = series.images.source if isinstance(series, SeriesPlan) else lambda _: ""
     return [QcRow(source(index), series.image_ids[index], series.series_id, "slice", code, detail) for index in indices]
-
-
-def reason_of(error: Exception) -> tuple[str, str]:
-    """Return the reason code of what came instead of a result, and a sentence."""
-    if isinstance(error, WorkerLostError):
-        return "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
-    if isinstance(error, TaskTimeoutError):
-        return "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
-    if isinstance(error, StoreError):
-        return "READ_FAILED", f"the store's volume can't be read: {error}"
-    return "READ_FAILED", f"reading raised {type(error).__name__}"

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.errors import DicomError
-from ich25d.studies.headers.packed import refusal
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS
 from ich25d.studies.volumes.area import resize_area

@@ -1,6 +1,5 @@
 """The technical attributes of a store's images: as the builder's notebook keeps them, or read again from the files."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from ich25d.studies.headers.notebook import NAME
-from ich25d.studies.headers.packed import Indexed, Privacy, frame_source, shared_attributes
+from ich25d.studies.headers.notebook import NAME, kept_attributes
+from ich25d.studies.headers.packed import Indexed, Privacy, shared_attributes
 from ich25d.studies.headers.read_many import index_files
+from ich25d.studies.qc import shown_name
 from ich25d.studies.sources.opened import Sources, list_entries
 
 ATTRIBUTES: tuple[str, ...] = (
@@ -31,22 +31,8 @@ def kept_headers(root: Path, slices: pd.DataFrame) -> pd.DataFrame | None:
         A row a series that came from DICOM, indexed by `series_id`: `ATTRIBUTES`, each as most images have it, and
         `mixed`, the names of those that differ inside. None where there is no notebook, or one of another version.
     """
-    if not (root / NAME).is_file():
-        return None
-    try:
-        connection = sqlite3.connect(f"{(root / NAME).absolute().as_uri()}?mode=ro&nolock=1", uri=True)
-        try:
-            shared = {
-                int(number): shared_attributes(text)
-                for number, text in connection.execute("SELECT id, text FROM shared")
-            }
-            seen = connection.execute("SELECT source, frame, shared FROM seen WHERE shared IS NOT NULL").fetchall()
-        finally:
-            connection.close()
-    except (sqlite3.Error, ValueError):
-        return None
-    of_source = {frame_source(source, frame): shared[int(number)] for source, frame, number in seen if number in shared}
-    return _by_series(slices, of_source)
+    of_source = kept_attributes(root / NAME)
+    return None if of_source is None else _by_series(slices, of_source)
 
 
 def read_headers(
@@ -67,20 +53,15 @@ def read_headers(
         UsageError: A source doesn't exist.
     """
     wanted = {name for source in slices["source"] for name in (source, source.rpartition("#")[0])}
-    entries = [entry for entry in list_entries(sources, only)[0] if shown_source(entry.source) in wanted]
+    entries = [entry for entry in list_entries(sources, only)[0] if shown_name(entry.source) in wanted]
     # Pseudonyms made here go nowhere: identifying attributes aren't among those that are kept.
     privacy = Privacy(b"0" * 16, 0.0)
     of_source: dict[str, dict[str, Any]] = {}
     for _, found, _ in index_files(entries, Sources(tuple(sources)), privacy, workers):
         for image in found:
             if isinstance(image, Indexed):
-                of_source[shown_source(image.source)] = shared_attributes(image.shared)
+                of_source[shown_name(image.source)] = shared_attributes(image.shared)
     return _by_series(slices, of_source)
-
-
-def shown_source(source: str) -> str:
-    """Return a source's name as the store's table holds it."""
-    return source.encode("utf-8", "backslashreplace").decode()
 
 
 def _by_series(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> pd.DataFrame:

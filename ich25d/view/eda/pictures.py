@@ -125,13 +125,8 @@ def repaired(stored: npt.NDArray[np.uint16]) -> tuple[Hu, tuple[Remark, ...]]:
     """Return the HU that the reader makes of such values, and its remarks."""
     rows, columns = stored.shape
     header = Header(
-        image_id="", series_id="", study_id="", patient_id="", sop_class="", modality="CT", image_type=(), rows=rows,
-        columns=columns, bits_allocated=16, bits_stored=12, high_bit=11, is_signed=False, samples_per_pixel=1,
-        photometric="MONOCHROME2", n_frames=1, slope=1.0, intercept=0.0, padding=None, padding_limit=None,
-        origin_mm=None, directions=None, pixel_spacing_mm=None, slice_location=None, instance_number=None,
-        acquisition_number=None, series_number=None, kernel="", thickness_mm=None, contrast=False, kvp=None,
-        acquisition_time=None, temporal_position=None, frame_of_reference="", transfer_syntax="", window=(),
-        pixel_offset=0, pixel_length=2 * rows * columns, description_flags=frozenset(), is_lossy=False, remarks=(),
+        image_id="", series_id="", study_id="", rows=rows, columns=columns, bits_allocated=16, bits_stored=12,
+        high_bit=11, is_signed=False, slope=1.0, intercept=0.0,
     )  # fmt: skip
     return to_hu(stored, header)
 

@@ -12,13 +12,12 @@ from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, shown_name
 from ich25d.studies.sources.opened import Entry, Sources, list_entries
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda import pictures
 from ich25d.view.eda.examples import Example, examples_of, examples_without
-from ich25d.view.eda.header_table import shown_source
 from ich25d.view.eda.output import Line, Output, Tile
 from ich25d.view.eda.rows import LabelRows
 
@@ -70,7 +69,7 @@ class Gallery:
         self.source_of = store.slices["source"].to_numpy(dtype=object)
         self.sources = Sources(tuple(sources))
         entries = list_entries(sources, only)[0] if sources else []
-        self.entries: dict[str, Entry] = {shown_source(entry.source): entry for entry in entries}
+        self.entries: dict[str, Entry] = {shown_name(entry.source): entry for entry in entries}
 
     def check_sources(self) -> list[str]:
         """Return a remark where the sources lack some of the store's files.

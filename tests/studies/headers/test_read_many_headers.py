@@ -1,9 +1,12 @@
 """A file whose header kills its reader, or raises what nobody foresaw, is refused alone."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ich25d.studies import plan
@@ -13,6 +16,7 @@ from ich25d.studies.headers.packed import Indexed, Privacy
 from ich25d.studies.headers.read_many import index_files
 from ich25d.studies.plan import make_plan
 from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.volumes.volume import read_series
 
 
 class OddSources(Sources):
@@ -62,3 +66,30 @@ def test_a_failure_is_no_finding(folder, tmp_path, monkeypatch):
     better = make_plan([folder], notebook=notebook)
     notebook.close()
     assert (better.n_seen, better.n_refused, sum(map(len, better.series))) == (5, 0, 5)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_images_of_a_series_share_a_tuple_that_goes_with_the_plan(tmp_path, write_scan, monkeypatch, workers):
+    """Also where processes read: a million slices fit into memory, and a process that plans for days doesn't grow."""
+    for number in (1, 2):
+        write_scan(tmp_path / "in", number, n=8)
+    monkeypatch.setattr(indexing, "WORTH_STARTING", 0)
+    monkeypatch.setattr(indexing, "CHUNK", 3)
+    plans = make_plan([tmp_path / "in"], workers=workers).series
+    shared = plans[0].images.images[0].shared
+    assert len({id(image.shared) for plan in plans for image in plan.images.images}) == 2
+    del plans
+    gc.collect()
+    assert sys.getrefcount(shared) == 2  # the name and the argument
+
+
+def test_a_file_named_as_another_image_is_remarked(tmp_path, write_scan):
+    """In the form of RSNA's names, which are ids; other names say nothing."""
+    paths = write_scan(tmp_path / "in", n=3, hu=np.arange(3 * 64, dtype=np.int16).reshape(3, 8, 8))
+    paths[0].rename(paths[0].with_name("ID_0123abcde.dcm"))
+    paths[1].rename(paths[1].with_name("IM-0001-0001.dcm"))
+    (plan,) = make_plan([tmp_path / "in"]).series
+    assert plan.image_ids[0] == paths[0].stem
+    assert [
+        (row.source, row.image_id) for row in read_series(plan, size=8, crop="none").qc if row.code == "NAME_ID"
+    ] == [("ID_0123abcde.dcm", paths[0].stem)]
