@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and stay where they belong."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from ich25d.errors import Ich25dError
-from ich25d.files import file_key, inside, replacing, write_json, write_text
+from ich25d.errors import Ich25dError, StoreError
+from ich25d.files import file_key, inside, locked, replacing, write_json, write_text
+from ich25d.predict.finished_series import finished_folder
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -91,3 +93,43 @@ def test_refuses_a_path_that_leaves_its_folder(tmp_path: Path, path: str) -> Non
     with pytest.raises(Ich25dError, match="must stay in it"):
         inside(tmp_path, path)
     assert inside(tmp_path, "a/b") == tmp_path / "a" / "b"
+
+
+def test_a_held_lock_is_told_from_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second process is refused; without locks, as on some network drives, work goes on with a remark."""
+    lock = tmp_path / "lock"
+    with (
+        locked(lock, "builds it", StoreError),
+        pytest.raises(StoreError, match=r"^one process at a time builds it \(got a second one\)"),
+        locked(lock, "builds it", StoreError),
+    ):
+        pass
+
+    def refuses(number: int) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    for error in (StoreError, None):
+        refuses(errno.ENOLCK)
+        with locked(lock, "builds it", error):
+            pass
+        assert "file system without locks: make sure that no other process builds it" in capsys.readouterr().err
+        refuses(errno.EIO)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)), locked(lock, "builds it", error):
+            pass
+
+
+def test_predicting_goes_on_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finished series are kept in a folder whose lock can't be had, and go with it."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with finished_folder(tmp_path / "s.csv", "model"):
+        assert [path.name for path in tmp_path.iterdir()] == [".s.csv.parts"]
+    assert not list(tmp_path.iterdir())

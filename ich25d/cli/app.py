@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 done, but something was refused; 2 wrong use or input, or 
 """
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -55,16 +57,28 @@ def _version(
 
 
 def main() -> None:
-    """Run a command; what it or the disk refuses becomes one red line and exit code 2."""
+    """Run a command; what it or the disk refuses becomes a red sentence and exit code 2."""
     try:
         app(standalone_mode=True)
     except Ich25dError as error:
-        _refuse(str(error))
+        _refuse(f"{error}{_all_rows(error)}")
     except OSError as error:
         sentence = sentence_for(error, sys.argv[1] if len(sys.argv) > 1 else "")
         if sentence is None:
             raise
         _refuse(sentence)
+
+
+def _all_rows(error: Ich25dError) -> str:
+    """Write the rows that an error's text doesn't show to a temporary file, and return the line that names it."""
+    rows = getattr(error, "qc", ())
+    if len(rows) <= str(error).count("\n"):  # each line after the first shows one
+        return ""
+    from ich25d.studies.qc import write_qc
+
+    path = Path(tempfile.mkdtemp(prefix="ich25d-")) / "qc.csv"  # paths may hold names: for this user alone
+    write_qc(path, rows)
+    return f"\nall {len(rows)} rows: {path}"
 
 
 def _refuse(sentence: str) -> NoReturn:

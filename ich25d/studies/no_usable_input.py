@@ -1,6 +1,6 @@
-"""Nothing came of all that was named: the one sentence that every command ends with then."""
+"""The error that every command ends with where nothing of its sources can be used."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -16,7 +16,7 @@ _CURES: dict[str, str] = {
     **dict.fromkeys(("NOT_AXIAL", "LOCALIZER", "CONTRAST", "PERFUSION"), _PLAIN),
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),
     **dict.fromkeys(("ZIP_ENCRYPTED", "ZIP_METHOD", "ZIP_NESTED"), "unpack the archive and name the folder"),
-    **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct what it says; qc.csv of a store names every such row"),
+    **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct it"),
     "MULTIFRAME": "have it split into single images",
     "NO_ACCESS": "change its permissions",
     "NO_DECODER": "pip install 'ich25d[codecs]'",
@@ -24,26 +24,50 @@ _CURES: dict[str, str] = {
 
 _LONGEST = 80
 """Letters of a path that a sentence shows, from its end."""
+_EXAMPLES = 3
+"""Codes that are shown with an example."""
 
 
-def nothing_used(n_seen: int, qc: Sequence[QcRow], what: str = "head CT series") -> UsageError:
-    """Return the error for sources of which nothing is left: all codes with their counts, an example and its cure.
+class NoUsableInputError(UsageError):
+    """Sources that hold nothing that can be used.
+
+    Args:
+        sentence: What there must be, and what was refused.
+        qc: All refusals and remarks; the command line writes them to a file that it names.
+    """
+
+    def __init__(self, sentence: str, qc: Sequence[QcRow] = ()) -> None:
+        super().__init__(sentence)
+        self.qc = tuple(qc)
+
+
+def nothing_used(n_seen: int, qc: Sequence[QcRow], what: str = "head CT series") -> NoUsableInputError:
+    """Return the error for sources of which nothing is left: codes and counts, and the commonest with an example.
 
     Args:
         n_seen: Files, archive members and table rows looked at.
         qc: All rows that they gave rise to.
         what: What there must be.
     """
-    rows = [row for row in qc if is_refusal(row.code)]
+    rows_of: defaultdict[str, list[QcRow]] = defaultdict(list)
+    for row in sorted(qc):
+        if is_refusal(row.code):
+            rows_of[row.code].append(row)
     seen = f"{n_seen} {'file or image' if n_seen == 1 else 'files or images'}"
-    if not rows:
-        return UsageError(f"there must be a {what} (got {seen}); name the folder that holds it; see --only")
-    counts = Counter(row.code for row in rows)
-    codes = ", ".join(f"{n} {code}" for code, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    # What is no DICOM at all was hardly meant: an example of what was is worth more.
-    first = min(rows, key=lambda row: (row.code in NO_DICOM, -counts[row.code], row.code, row.source))
-    place = first.image_id if not first.source else str(PurePosixPath(first.source))
-    place = safe_cell(place if len(place) <= _LONGEST else f"...{place[-_LONGEST:]}")
-    cure = _CURES.get(first.code, "name other sources")
-    detail = f"; e.g. {place or 'one'}: {first.code}, {CODES[first.code].meaning}; {cure}"
-    return UsageError(f"there must be a {what} (got {seen}: {codes}{detail})")
+    if not rows_of:
+        return NoUsableInputError(f"there must be a {what} (got {seen}); name the folder that holds it; see --only", qc)
+    common = sorted(rows_of, key=lambda code: (-len(rows_of[code]), code))
+    codes = ", ".join(f"{len(rows_of[code])} {code}" for code in common)
+    lines = [f"there must be a {what} (got {seen}: {codes})"]
+    # What is no DICOM at all was hardly meant: examples of what was are worth more.
+    for code in sorted(common, key=lambda code: code in NO_DICOM)[:_EXAMPLES]:
+        detail, _ = Counter(row.detail for row in rows_of[code]).most_common(1)[0]
+        row = next(row for row in rows_of[code] if row.detail == detail)
+        cure = _CURES.get(code, "name other sources")
+        lines.append(f"  {code}, as {_place(row)}: {safe_cell(detail) or CODES[code].meaning}; {cure}")
+    return NoUsableInputError("\n".join(lines), qc)
+
+
+def _place(row: QcRow) -> str:
+    place = str(PurePosixPath(row.source)) if row.source else row.image_id or row.series_id or "one"
+    return safe_cell(place if len(place) <= _LONGEST else f"...{place[-_LONGEST:]}")

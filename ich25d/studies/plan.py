@@ -15,10 +15,10 @@ from ich25d.studies.pictures.series import PlannedImages, plan_images
 from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series.of_dicom import plan_dicom
 from ich25d.studies.series.own_series import free_name
-from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.sources.opened import Entry, Sources, list_entries
 
-_DOUBLE = "an image of the series is in an earlier source too; the earlier one is kept"
+_DOUBLE = "the image is in an earlier source too; the earlier one is used"
 _TAKEN = "a series of an earlier source has this name already"
 
 
@@ -82,7 +82,7 @@ def make_plan(
 
 
 def _add_table(plan: Plan, planned: PlannedImages) -> None:
-    """Add the series of a table of images, but for those that hold an image that is there already."""
+    """Add the series of a table of images, without the images that are there already."""
     plan.n_seen += planned.n_seen
     plan.n_refused += planned.n_refused
     taken = {series.series_id.partition("#")[0] for series in plan.series}
@@ -90,17 +90,18 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
     new = {base: free_name(base, taken) for base in {one.series_id.partition("#")[0] for one in planned.series}}
     names: dict[str, str] = {}
     for series in planned.series:
-        if known.isdisjoint(series.image_ids):
+        doubles = {index for index, image_id in enumerate(series.image_ids) if image_id in known}
+        if len(doubles) < len(series):
             base, mark, number = series.series_id.partition("#")
             name = names[series.series_id] = f"{new[base]}{mark}{number}"
             if name != series.series_id:  # tables made by hand number their series from 1
                 plan.qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", _TAKEN))
-            plan.series.append(dataclasses.replace(series, series_id=name))
-            continue
-        plan.n_refused += len(series)
+            plan.series.append(dataclasses.replace(without(series, doubles) if doubles else series, series_id=name))
+        plan.n_refused += len(doubles)
+        known_as = names.get(series.series_id, series.series_id)
         plan.qc += [
-            QcRow(series.images.source(index), image_id, series.series_id, "slice", "DUP_UID_SAME", _DOUBLE)
-            for index, image_id in enumerate(series.image_ids)
+            QcRow(series.images.source(index), series.image_ids[index], known_as, "slice", "DUP_UID_SAME", _DOUBLE)
+            for index in sorted(doubles)
         ]
     dropped = {series.series_id for series in planned.series} - set(names)
     plan.qc += [

@@ -12,8 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ich25d.dicom.header import Header, Remark
+from ich25d.predict.series import plan_array
+from ich25d.studies import plan as plan_module
 from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Privacy, pack, pseudonym
+from ich25d.studies.pictures.series import PlannedImages
 from ich25d.studies.plan import make_plan
 from ich25d.studies.sources.opened import Entry
 from ich25d.studies.volumes.volume import read_series
@@ -140,6 +143,21 @@ def test_an_id_in_two_studies_is_seen(tmp_path, write_scan):
     assert sum(map(len, plan.series)) == 3
     assert plan.n_refused == 3
     assert {row.code for row in plan.qc if row.image_id} == {"DUP_UID_SAME"}
+
+
+def test_a_table_adds_the_images_that_are_new(tmp_path, write_scan, monkeypatch):
+    """One image of its series is in a folder too: the others are planned under a name of their own."""
+    paths = write_scan(tmp_path / "in", n=3)
+    (known,) = make_plan([tmp_path / "in"]).series
+    ids = [paths[1].stem, "b", "c"]
+    new = plan_array(np.zeros((3, 8, 8), int), [0.0, 5, 10], image_ids=ids, series_id=known.series_id)
+    monkeypatch.setattr(plan_module, "plan_images", lambda *_: PlannedImages([new], [], 3, 0))
+    plan = make_plan([tmp_path / "in"], images=[tmp_path / "images.csv"])
+
+    assert [series.image_ids for series in plan.series] == [known.image_ids, ("b", "c")]
+    assert plan.series[1].series_id == f"{known.series_id}@2"
+    assert [(row.code, row.image_id) for row in plan.qc if row.level == "slice"] == [("DUP_UID_SAME", ids[0])]
+    assert (plan.n_seen, plan.n_refused) == (6, 1)
 
 
 def test_a_plan_changes_with_its_files(tmp_path, write_scan):
