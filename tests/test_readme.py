@@ -117,6 +117,24 @@ def test_commands_are_ones_that_run(line: str) -> None:
             pytest.fail(f"nobody runs {line!r}")
 
 
+@pytest.mark.parametrize("recipe", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda path: path.stem)
+def test_commands_in_recipes_are_ones_that_run(recipe: Path) -> None:
+    """A recipe's head says how it is used."""
+    head = re.sub(r" \\\n#", "", recipe.read_text())
+    for line in re.findall(r"^#   (.*)$", head, re.MULTILINE):
+        test_commands_are_ones_that_run(line)
+
+
+@pytest.mark.parametrize("verb", COMMANDS.commands)
+def test_examples_of_help_parse(verb: str) -> None:
+    """What `--help` shows under "Examples"."""
+    examples = re.findall(r"^  (.*)$", COMMANDS.commands[verb].epilog, re.MULTILINE)
+
+    assert examples
+    for line in examples:
+        test_commands_are_ones_that_run(line)
+
+
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
     """A block without a kind, or an indented one, would be read by no test."""
     assert {block.kind for block in BLOCKS} == {"bash", "python", "text", "csv"}
