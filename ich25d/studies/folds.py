@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.labels import LABELS
+from ich25d.studies.linked import Linked
 
 SLICE_WEIGHT, SERIES_WEIGHT, COLLECTION_WEIGHT = 1.0, 1.0, 1.0
 """What an uneven share of positive slices, of positive series and of a collection's series costs."""
@@ -75,21 +76,14 @@ def unit_numbers(columns: "Sequence[pd.Series[str]]") -> npt.NDArray[np.int64]:
         Shape (rows,), 0 to the number of units - 1.
     """
     n_rows = len(columns[0])
-    leader = list(range(n_rows))
-
-    def find(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
+    linked: Linked[int] = Linked()
     for column in columns:
         first: dict[str, int] = {}
         for row, (value, is_absent) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
             if is_absent or value == "":
                 continue
-            leader[find(row)] = find(first.setdefault(value, row))
-    return np.unique([find(row) for row in range(n_rows)], return_inverse=True)[1].astype(np.int64)
+            linked.link(first.setdefault(value, row), row)
+    return np.unique([linked.first(row) for row in range(n_rows)], return_inverse=True)[1].astype(np.int64)
 
 
 def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from ich25d.errors import LabelError
 from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 from ich25d.studies.headers.notebook import Done
+from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow, shown_name
 from ich25d.studies.split_unit import split_units
 from ich25d.studies.store_dir.schema import (
@@ -150,21 +151,14 @@ def find_twins(slices: pd.DataFrame) -> tuple[dict[str, str], list[QcRow]]:
         The first series of each group by series, of those in a group; and a row a slice that is there already.
     """
     doubled = slices[slices["pixel_hash"].duplicated(keep=False) & (slices["pixel_hash"] != 0)]
-    leader: dict[str, str] = {}
+    linked: Linked[str] = Linked()
     rows: list[QcRow] = []
-
-    def find(series_id: str) -> str:
-        while leader.setdefault(series_id, series_id) != series_id:
-            series_id = leader[series_id]
-        return series_id
-
     names = ["pixel_hash", "series_id", "image_id", "source"]
     first: dict[int, tuple[str, str]] = {}
     for pixel_hash, series_id, image_id, source in doubled[names].to_numpy().tolist():
         first_series, first_image = first.setdefault(pixel_hash, (series_id, image_id))
         if series_id != first_series:
-            low, high = sorted((find(first_series), find(series_id)))
-            leader[high] = low
+            linked.link(first_series, series_id)
             detail = f"the same pixels as image {first_image} of series {first_series}"
             rows.append(QcRow(source, image_id, series_id, "slice", "DUP_CONTENT", detail))
-    return {series_id: find(series_id) for series_id in leader}, rows
+    return linked.members(), rows

@@ -14,6 +14,7 @@ from ich25d.dicom.reader import read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
 from ich25d.errors import DicomError
 from ich25d.studies.headers.packed import Indexed, Scan
+from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.own_series import own_series
 from ich25d.studies.series.series_plan import SeriesPlan
@@ -111,25 +112,16 @@ def _named(header: Header, names: Mapping[Scan, str]) -> Header:
 
 def _studies(images: Sequence[Indexed]) -> list[list[Indexed]]:
     """Group images by study; studies that share an image id go together, so that the double is seen."""
-    study_of: list[str] = []
-    leader: dict[str, str] = {}
+    identities = [image.identity() for image in images]
+    linked: Linked[str] = Linked()
     first_study: dict[str, str] = {}
-
-    def find(study: str) -> str:
-        while leader.setdefault(study, study) != study:
-            study = leader[study]
-        return study
-
-    for image in images:
-        image_id, study_id = image.identity()
-        study_of.append(study_id)
+    for image_id, study_id in identities:
         other = first_study.setdefault(image_id, study_id)
         if other != study_id:
-            low, high = sorted((find(other), find(study_id)))
-            leader[high] = low
+            linked.link(other, study_id)
     groups: defaultdict[str, list[Indexed]] = defaultdict(list)
-    for image, study_id in zip(images, study_of, strict=True):
-        groups[find(study_id)].append(image)
+    for image, (_, study_id) in zip(images, identities, strict=True):
+        groups[linked.first(study_id)].append(image)
     return [groups[study_id] for study_id in sorted(groups)]
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from ich25d.studies.headers.packed import Indexed, Scan
+from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 
 
@@ -73,14 +74,15 @@ def _without_copies(ids: Mapping[Scan, set[str]]) -> list[list[Scan]]:
     Returns:
         The groups by study and smallest image id: not by patient, as the pseudonyms of two calls differ.
     """
-    # Study by study: an anonymiser may have given one UID to the series of thousands.
-    by_study: defaultdict[str, dict[str, list[Scan]]] = defaultdict(dict)
-    for scan in sorted(ids, key=lambda scan: (scan.study_id, min(ids[scan]), len(ids[scan]))):
-        groups = by_study[scan.study_id]
-        at = [first for first, group in groups.items() if any(not ids[scan].isdisjoint(ids[other]) for other in group)]
-        first = min(at, default=min(ids[scan]))
-        groups[first] = [*(other for one in sorted(at) for other in groups.pop(one)), scan]
-    return [by_study[study][first] for study in sorted(by_study) for first in sorted(by_study[study])]
+    linked: Linked[Scan] = Linked()
+    first: dict[tuple[str, str], Scan] = {}
+    for scan, image_ids in ids.items():
+        for image_id in image_ids:
+            linked.link(first.setdefault((scan.study_id, image_id), scan), scan)
+    groups: defaultdict[Scan, list[Scan]] = defaultdict(list)
+    for scan in ids:
+        groups[linked.first(scan)].append(scan)
+    return sorted(groups.values(), key=lambda group: (group[0].study_id, min(min(ids[scan]) for scan in group)))
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
