@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, get_args
@@ -143,9 +143,11 @@ class _Build:
             labels=table, own_labels=own_labels, n_folds=folds, seed=seed,
         )  # fmt: skip
         qc = settled([*self.plan.qc, *label_qc, *tables.qc])
+        if tables.slices.empty:
+            raise nothing_used(self.plan.n_seen, qc)
         if not is_unchanged:
             self._write(tables, qc, inputs, folds, seed)
-        return self._summary(tables, qc, len(todo))
+        return self._summary(tables, qc, {series.series_id for series in todo})
 
     def _is_current(self, series: SeriesPlan, fingerprint: str) -> bool:
         """Say whether a series was done from the same files and still has its volume."""
@@ -210,7 +212,7 @@ class _Build:
         }
         write_json(self.out / "store.json", seal(marker))
 
-    def _summary(self, tables: Tables, qc: Sequence[QcRow], n_read: int) -> BuildSummary:
+    def _summary(self, tables: Tables, qc: Sequence[QcRow], read: Collection[str]) -> BuildSummary:
         n_planned = sum(len(series) for series in self.plan.series)
         return BuildSummary(
             out=self.out,
@@ -219,7 +221,8 @@ class _Build:
             n_refused=self.plan.n_refused + n_planned - len(tables.slices),
             n_not_dicom=self.plan.n_not_dicom,
             n_series=len(tables.series),
-            n_series_read=n_read,
+            n_series_read=len(read),
+            n_unchanged=int((~tables.series["series_id"].isin(read)).sum()),
             n_labelled=int(tables.slices["any"].notna().sum()),
             n_patients=int(tables.series["split_unit"].nunique()),
             n_bytes=int(tables.series["n_bytes"].sum()),

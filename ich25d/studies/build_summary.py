@@ -27,7 +27,9 @@ class BuildSummary:
     """Files that are no DICOM at all."""
     n_series: int
     n_series_read: int
-    """Series that were read this time; the others hadn't changed."""
+    """Series that were read this time, also those that nothing came of."""
+    n_unchanged: int
+    """Series in the store that weren't read this time."""
     n_labelled: int
     n_patients: int
     n_bytes: int
@@ -62,7 +64,7 @@ class BuildSummary:
             f"{many(self.n_labelled, 'slice')} with labels",
             f"seen {self.n_seen:,} = used {self.n_used:,} + refused {self.n_refused:,} + "
             f"no DICOM {self.n_not_dicom:,}; series read {self.n_series_read:,}, "
-            f"unchanged {max(0, self.n_series - self.n_series_read):,}",
+            f"unchanged {self.n_unchanged:,}",
             f"{self.bytes_per_slice:,.0f} bytes a slice; {RSNA_SLICES:,} slices would take {self.projected_gb:.1f} GB",
         ]
         for title, codes in (("refused", self.refusals), ("remarks", self.remarks)):

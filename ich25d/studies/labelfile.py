@@ -4,7 +4,7 @@ Nothing is averaged, filled in or guessed: an image whose labels are incomplete 
 refused by name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ich25d.errors import LabelError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS, SUBTYPES
 from ich25d.studies.qc import QcRow
-from ich25d.studies.table_file import column_key, read_table
+from ich25d.studies.table_file import DCM_SUFFIX, EMPTY_CELLS, first_filled, keys_of, read_table
 
 IMAGE_ID_KEYS: tuple[str, ...] = (
     "sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid", "filename", "file", "name",
@@ -36,7 +36,6 @@ _LONG_ID_KEYS = ("id", "rowid", "imageid")
 _LONG_VALUE_KEYS = ("label", "target", "value")
 
 _MISSING, _BAD = -1, -2
-_EMPTY_CELLS = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 _LISTED_LINES = 1000
 
 
@@ -56,11 +55,9 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     """
     columns, bad_lines = read_table(path)
     rows = [_line_row(path, line) for line in bad_lines[:_LISTED_LINES]]
-    keys = {column_key(name): name for name in reversed(columns.column_names)}
-    long_id = _first_filled(columns, keys, _LONG_ID_KEYS)
-    long_value = next((keys[key] for key in _LONG_VALUE_KEYS if key in keys), None)
+    long_id, long_value = (first_filled(columns, keys) for keys in (_LONG_ID_KEYS, _LONG_VALUE_KEYS))
     if wide := wide_columns(columns.column_names):
-        image_id = _first_filled(columns, keys, IMAGE_ID_KEYS)
+        image_id = first_filled(columns, IMAGE_ID_KEYS)
         if image_id is None:
             raise LabelError(
                 f"a label table must have a column image_id with ids (got {columns.column_names}) in {path.name}"
@@ -89,23 +86,9 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     return labels, rows + more
 
 
-def _first_filled(columns: pa.Table, keys: Mapping[str, str], wanted: Sequence[str]) -> str | None:
-    """Return the name of the first column wanted that says something; an empty one of a better name is passed over."""
-    names = (keys[key] for key in wanted if key in keys)
-    return next((name for name in names if not _is_blank(columns[name])), None)
-
-
-def _is_blank(column: Any) -> bool:  # noqa: ANN401  # pyarrow has no types
-    # The head tells of nearly every table; only where it's empty is the rest looked at.
-    parts = (column.slice(0, 1000), column)
-    return len(column) > 0 and all(
-        text.strip().lower() in _EMPTY_CELLS for part in parts for text in pc.unique(_text(part)).to_pylist()
-    )
-
-
 def wide_columns(names: list[str]) -> dict[str, str]:
     """Return which column holds which label, empty when the five subtypes aren't all there."""
-    keys = {column_key(name): name for name in reversed(names)}
+    keys = keys_of(names)
     found: dict[str, str] = {}
     for label, aliases in LABEL_KEYS.items():
         name = next((keys[alias] for alias in aliases if alias in keys), None)
@@ -252,7 +235,7 @@ def _numpy(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401  # pyarrow has no t
 
 def _clean_ids(ids: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
     """Take off what is around an id, and nothing else: spaces and `.dcm`."""
-    return pc.replace_substring_regex(pc.utf8_trim_whitespace(ids), r"\.[dD][cC][mM]$", "")
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(ids), DCM_SUFFIX, "")
 
 
 def _numbered(ids: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.object_]]:  # noqa: ANN401
@@ -272,7 +255,7 @@ def _values(column: Any) -> npt.NDArray[np.int8]:  # noqa: ANN401  # pyarrow has
 
 def _value(text: str) -> int:
     stripped = text.strip().strip("'\"").lower()
-    if stripped in _EMPTY_CELLS:
+    if stripped in EMPTY_CELLS:
         return _MISSING
     try:
         number = float(stripped)

@@ -2,9 +2,9 @@
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv
@@ -13,9 +13,16 @@ import pyarrow.parquet
 
 from ich25d.errors import LabelError, cause_of
 
+EMPTY_CELLS = {"", "nan", "na", "n/a", "null", "none", "<na>"}
+"""What programs write for nothing, in small letters."""
+
+DCM_SUFFIX = r"\.[dD][cC][mM]$"
+"""What image ids may end in where a table names files; it isn't part of the id."""
+
 _SEPARATORS = ",;\t|"
 _PARQUET = (".parquet", ".pq")
 _FEATHER = (".feather", ".fth", ".ftr", ".arrow")
+_CELLS_AT_ONCE = 1000
 
 
 class TableFile(NamedTuple):
@@ -30,6 +37,31 @@ class TableFile(NamedTuple):
 def column_key(name: str) -> str:
     """Return a column's name without case, spaces and marks: `Image_id`, `imageId` and `IMAGE ID` are one."""
     return re.sub(r"[^0-9a-z]", "", name.lower())
+
+
+def first_filled(columns: pa.Table, wanted: Sequence[str]) -> str | None:
+    """Return the name of the first column wanted that says something; an empty one of a better name is passed over.
+
+    Args:
+        columns: The table.
+        wanted: Keys of columns (`column_key`), best first. Of several columns with one key, the first counts.
+    """
+    keys = keys_of(columns.column_names)
+    return next((keys[key] for key in wanted if key in keys and not is_blank(columns[keys[key]])), None)
+
+
+def keys_of(names: Sequence[str]) -> Mapping[str, str]:
+    """Return the name of the first column of each key."""
+    return {column_key(name): name for name in reversed(names)}
+
+
+def is_blank(column: Any) -> bool:  # noqa: ANN401  # pyarrow has no types
+    """Say whether no cell of a column says anything; a column without cells isn't blank."""
+    return len(column) > 0 and all(
+        cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in EMPTY_CELLS)  # noqa: PLR0124
+        for start in range(0, len(column), _CELLS_AT_ONCE)
+        for cell in column.slice(start, _CELLS_AT_ONCE).to_pylist()
+    )
 
 
 def read_table(path: Path) -> TableFile:
@@ -55,7 +87,24 @@ def read_table(path: Path) -> TableFile:
         ) from error
 
 
-def _read_csv(path: Path) -> TableFile:
+def column_names(path: Path) -> list[str]:
+    """Return a table's column names; of a CSV, whose reading takes long, only the start is read.
+
+    Raises:
+        LabelError: As `read_table`.
+    """
+    is_csv = path.suffix.lower() not in (*_PARQUET, *_FEATHER)
+    return _csv_head(path).names if is_csv else list(map(str, read_table(path).columns.column_names))
+
+
+class _CsvHead(NamedTuple):
+    n_blank: int
+    """Blank lines before the column names."""
+    separator: str
+    names: list[str]
+
+
+def _csv_head(path: Path) -> _CsvHead:
     with path.open("rb") as file:
         start = file.read(1 << 16)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
@@ -66,7 +115,11 @@ def _read_csv(path: Path) -> TableFile:
         raise LabelError(f"a table must hold a line of column names (got an empty file) in {path.name}")
     first = lines[n_blank]
     separator = max(_SEPARATORS, key=lambda mark: (first.count(mark), -_SEPARATORS.index(mark)))
-    names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    return _CsvHead(n_blank, separator, [name.strip() for name in next(csv.reader([first], delimiter=separator))])
+
+
+def _read_csv(path: Path) -> TableFile:
+    n_blank, separator, names = _csv_head(path)
     numbered = [f"f{index}" for index in range(len(names))]
     options = {
         "read_options": pa.csv.ReadOptions(column_names=numbered, skip_rows=n_blank + 1),

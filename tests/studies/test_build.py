@@ -19,9 +19,10 @@ import pytest
 from ich25d.errors import LabelError, StoreError, UsageError
 from ich25d.labels import LABELS
 from ich25d.studies.build import build_studies
-from ich25d.studies.headers.notebook import READER_VERSION
+from ich25d.studies.headers.notebook import READER_VERSION, Done
 from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.volumes.read_many import Outcome, build_all
 
 
 def build(source: Path, out: Path, **options):
@@ -272,6 +273,41 @@ def test_notebook_is_private(scans, tmp_path):
     """Notebook is private."""
     build(scans, tmp_path / "studies")
     assert (tmp_path / "studies/build.sqlite").stat().st_mode & 0o077 == 0
+
+
+def undecodable(path: Path) -> None:
+    """Declare a transfer syntax that nothing here reads; headers don't tell."""
+    content = path.read_bytes()
+    known, unread = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"
+    assert content.count(known) == 1
+    path.write_bytes(content.replace(known, unread))
+
+
+def test_what_is_refused_at_its_pixels_alone_makes_no_store(tmp_path, write_scan):
+    """It ends as `predict` does: wrong use, and nothing is left; where there was a folder before, it stays."""
+    for path in write_scan(tmp_path / "in", 1, n=3):
+        undecodable(path)
+    with pytest.raises(UsageError, match="3 files or images: 3 "):
+        build(tmp_path / "in", tmp_path / "studies")
+    assert not (tmp_path / "studies").exists()
+
+
+def test_unchanged_are_the_stores_series_that_were_not_read(tmp_path, write_scan, monkeypatch):
+    """A series whose process died isn't in the store and is read at each call: it takes nothing off the others."""
+
+    def lose_third(plans, out, **options):
+        for outcome in build_all(plans, out, **options):
+            lost = outcome.plan.series_id == "ID_0000000003"
+            yield Outcome(outcome.plan, Done(None, {}, []), False) if lost else outcome
+
+    monkeypatch.setattr("ich25d.studies.build.build_all", lose_third)
+    for number in (1, 2, 3):
+        write_scan(tmp_path / "in", number, n=3)
+    counts = [
+        (built.n_series, built.n_series_read, built.n_unchanged)
+        for built in (build(tmp_path / "in", tmp_path / "studies") for _ in range(2))
+    ]
+    assert counts == [(2, 3, 0), (2, 1, 2)]
 
 
 def test_a_lost_notebook_means_reading_again(scans, tmp_path):

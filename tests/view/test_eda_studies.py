@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +146,33 @@ def test_sources_that_are_not_the_stores_are_refused(studies: Path, scans: Path,
     store = StudyStore.open(studies)
     (said,) = Gallery(store, rows_of_store(store.slices, None), [other], ()).check_sources()
     assert said.startswith("--source holds 1 of the store's ")
+
+
+def test_a_store_without_slices_is_refused(studies: Path, tmp_path: Path) -> None:
+    """Earlier versions left such stores where nothing could be decoded."""
+    shutil.copytree(studies, tmp_path / "empty")
+    for name in ("slices", "series"):
+        path = tmp_path / "empty" / f"{name}.parquet"
+        pd.read_parquet(path).iloc[:0].to_parquet(path)
+
+    with pytest.raises(UsageError, match="must hold slices"):
+        explore(tmp_path / "empty", tmp_path / "eda")
+
+
+def test_a_store_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No series has a DICOM header: each attribute of files says so."""
+    monkeypatch.setattr("ich25d.view.eda.run.find_painter", lambda: None)
+    lines = ["image_id,path,series,position,windows"]
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.clip(_head(index) + 10, 0, 255).astype(np.uint8))
+        lines.append(f"{index},{index}.png,s{index // 2},{5 * index},bone")
+    (tmp_path / "images.csv").write_text("\n".join(lines) + "\n")
+    build_studies((), tmp_path / "studies", images=(tmp_path / "images.csv",), size=32, crop="none", workers=1)
+
+    explore(tmp_path / "studies", tmp_path / "eda")
+
+    kinds = {row["attribute"]: row["value"] for row in _rows(tmp_path / "eda" / "tables" / "attribute_kinds.csv")}
+    assert kinds["transfer syntax"] == kinds["bits stored"] == "no DICOM"
 
 
 def test_labels_of_other_images_are_refused(studies: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ich25d.config import NAMED_WINDOWS, Window
 from ich25d.errors import UsageError
-from ich25d.studies.table_file import column_key
+from ich25d.studies.table_file import column_key, is_blank
 
 COLUMN_KEYS: dict[str, tuple[str, ...]] = {
     "image": ("sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid"),
@@ -63,7 +63,7 @@ class ImageColumns:
         self.names = {
             what: self.keys[key]
             for what, keys in COLUMN_KEYS.items()
-            if (key := next((key for key in keys if key in self.keys and not self._is_blank(self.keys[key])), None))
+            if (key := next((key for key in keys if self._has(key)), None))
         }
         self.window_columns = self._find_windows()
         self.path_columns = self._find_paths()
@@ -79,11 +79,9 @@ class ImageColumns:
                 f"in {table.name}"
             )
 
-    def _is_blank(self, name: str) -> bool:
-        """Say whether a column says nothing, as StudyID does in most DICOM tables."""
-        column = self.columns[name]
-        head = column.slice(0, 1000).to_pylist()
-        return all(cell is None or cell == "" or cell != cell for cell in head)  # noqa: PLR0124  # NaN
+    def _has(self, key: str) -> bool:
+        """Say whether there is a column of this key that isn't blank, as StudyID is in most DICOM tables."""
+        return key in self.keys and not is_blank(self.columns[self.keys[key]])
 
     def _find_windows(self) -> dict[str, tuple[str, str]]:
         """Return tag -> columns of level and width, in the order of channels; the tag stands before or behind."""
@@ -103,9 +101,9 @@ class ImageColumns:
         found: dict[str, str] = {}
         for tag in ("", *self.window_columns):
             for base in _PATH_KEYS:
-                name = self.keys.get(f"{tag}{base}") or (self.keys.get(f"{base}{tag}") if tag else None)
-                if name is not None and name not in found.values():
-                    found[tag] = name
+                key = next((key for key in (f"{tag}{base}", f"{base}{tag}") if self._has(key)), None)
+                if key is not None and self.keys[key] not in found.values():
+                    found[tag] = self.keys[key]
                     break
         return found
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.config import Window
 from ich25d.dicom.geometry import patient_axes
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.series import order_series
@@ -140,7 +141,11 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
             is_pass = ordered.series_id != members[0].series_id
             name = free_name(ordered.series_id, names | given) if is_pass else ordered.series_id
             given.add(name)
-            qc += [QcRow("", "", name, "series", *remark) for remark in ordered.remarks]
+            # The rules of order speak of DICOM; here a column of the table was read in its place.
+            qc += [
+                QcRow("", "", name, "series", code, detail.replace("InstanceNumber", f"column {found.index_name}"))
+                for code, detail in ordered.remarks
+            ]
             series.append(
                 SeriesPlan(
                     series_id=name,
@@ -157,9 +162,8 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                     pixel_family="windowed",
                     kernel="",
                     thickness_mm=None,
-                    windows=tuple(
-                        min((w for p in row.pictures for w in p.windows), key=lambda w: w[1]) for row in members
-                    ),
+                    windows=tuple(min(_windows(row), key=lambda window: window[1]) for row in members),
+                    highest_hu=min(max(level + width / 2 for level, width in _windows(row)) for row in members),
                     images=TableImages(table.parent.absolute(), tuple(row.pictures for row in members)),
                     labels=tuple(labels.get(row.image_id) for row in members) if labels else (),
                     orientation=patient_axes(members[0].directions),
@@ -238,6 +242,10 @@ def _only(names: set[str]) -> str:
     """Return the one name there is beside the empty one, else nothing."""
     (name,) = names - {""} if len(names - {""}) == 1 else {""}
     return name
+
+
+def _windows(row: ImageRow) -> list[Window]:
+    return [window for picture in row.pictures for window in picture.windows]
 
 
 def _spacing(row: ImageRow) -> tuple[float, float] | None:

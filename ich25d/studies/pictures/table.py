@@ -30,7 +30,7 @@ from ich25d.studies.pictures.columns import (
 )
 from ich25d.studies.pictures.picture_hu import Picture
 from ich25d.studies.qc import QcRow
-from ich25d.studies.table_file import read_table
+from ich25d.studies.table_file import DCM_SUFFIX, read_table
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _ODD_LETTERS = re.compile(r"[^0-9A-Za-z._#-]+")
@@ -65,6 +65,8 @@ class ImageRows(NamedTuple):
     """As `read_labels` gives it; None when the table has no labels."""
     qc: list[QcRow]
     """Rows that can't be used, and labels refused."""
+    index_name: str
+    """The column that ranks slices; empty where there is none."""
 
 
 def read_image_rows(table: Path) -> ImageRows:
@@ -99,7 +101,7 @@ def read_image_rows(table: Path) -> ImageRows:
     if wide and reader.found.names.get("image"):
         labels, label_qc = labels_of_wide(columns, reader.found.names["image"], wide, table.name)
         qc += label_qc
-    return ImageRows(rows, labels, qc)
+    return ImageRows(rows, labels, qc, reader.found.names.get("index", ""))
 
 
 def _single(rows: Sequence[ImageRow]) -> tuple[list[ImageRow], list[QcRow]]:
@@ -154,7 +156,7 @@ class _Reader:
         pictures = self._pictures(cells, windows, named)
         if not pictures:
             raise DicomError("BAD_TABLE", "the row names no picture, and none is called as its image")
-        image_id = re.sub(r"\.dcm$", "", named, flags=re.IGNORECASE)  # as labels do
+        image_id = re.sub(DCM_SUFFIX, "", named)
         image_id = image_id or _ODD_LETTERS.sub("_", Path(pictures[0].path).stem)
         if not GOOD_ID(image_id):
             raise DicomError(
@@ -263,7 +265,10 @@ class _Reader:
         return tuple(sorted(found, key=lambda picture: not picture.path)) if any(path for path, _ in found) else ()
 
     def _by_name(self, stem: str) -> str:
-        """Find the picture called as an image, anywhere below the table's folder; empty when none or several are."""
+        """Find the picture called as an image, anywhere below the table's folder; empty when none or several are.
+
+        The picture of image `a.dcm` may be `a.dcm.png` or `a.png`.
+        """
         if self.stems is None:
             self.stems = {}
             for folder, _, names in os.walk(self.table.parent):
@@ -272,7 +277,7 @@ class _Reader:
                     if suffix.lower() in _SUFFIXES:
                         path = os.path.relpath(os.path.join(folder, name), self.table.parent)  # noqa: PTH118
                         self.stems.setdefault(base, []).append(path.replace(os.sep, "/"))
-        paths = self.stems.get(stem, [])
+        paths = self.stems.get(stem) or self.stems.get(re.sub(DCM_SUFFIX, "", stem), [])
         return paths[0] if len(paths) == 1 else ""
 
 

@@ -5,6 +5,7 @@ Plans pickle and are small: at most 1 kB a slice.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -109,6 +110,8 @@ class SeriesPlan:
     """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
     traits: frozenset[str] = frozenset()
     """What the headers say of the series: `derived`, `contrast`, `angio`, `perfusion`, `bone`."""
+    highest_hu: float = math.inf
+    """HU above which every slice is saturated, where a windowed picture ends."""
     series_number: int | None = None
     """(0020,0011), where the headers agree on it."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ich25d.errors import StoreError
 from ich25d.studies.headers.notebook import Done
 from ich25d.studies.pool import map_series
+from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.volume_file import Packing, volume_path, write_volume
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
@@ -51,18 +52,19 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
     in_process = workers == 1 and all(plan.images.is_native for plan in plans)
     workers = min(workers, max(1, len(plans)))
     for plan, result in map_series(work, plans, workers, timeout_s=limit_s, in_process=in_process):
-        if isinstance(result, Done):
-            yield Outcome(plan, result, True)
-        elif isinstance(result, OSError):
-            raise StoreError(f"the store must be writable (got {result.strerror}) in {out}") from result
-        elif len(plan) > 1:
-            rest, rows = rescue(plan, work, workers)
-            if isinstance(rest, Done):
-                yield Outcome(plan, Done(rest.series, rest.slices, [*rows, *rest.qc]), True)
+        rows: list[QcRow] = []
+        done: Done | Exception | None = result
+        if isinstance(result, Exception) and not isinstance(result, OSError):
+            if len(plan) > 1:
+                done, rows = rescue(plan, work, workers)
             else:
-                yield Outcome(plan, Done(None, {}, rows), False)
+                rows = lost_rows(plan, [0], result)
+        if isinstance(done, OSError):
+            raise StoreError(f"the store must be writable (got {done.strerror}) in {out}") from done
+        if isinstance(done, Done):
+            yield Outcome(plan, Done(done.series, done.slices, [*rows, *done.qc]), True)
         else:
-            yield Outcome(plan, Done(None, {}, lost_rows(plan, range(len(plan)), result)), False)
+            yield Outcome(plan, Done(None, {}, rows), False)
 
 
 def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:

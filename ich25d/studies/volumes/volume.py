@@ -18,7 +18,7 @@ from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS
 from ich25d.studies.volumes.area import resize_area
-from ich25d.studies.volumes.headbox import TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
+from ich25d.studies.volumes.headbox import BONE_HU, TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
 
 AIR_HU = -1024
 """What pads a slice to a square."""
@@ -159,7 +159,8 @@ class _SeriesReading:
             if index in looked_at and n_brain < BRAIN_SLICES:
                 n_looked += 1
                 n_brain += brain_share(hu) > BRAIN_SHARE
-        if n_brain < min(BRAIN_SLICES, n_looked):
+        # A window that ends below bone can't show the ring of bone that a brain is known by.
+        if n_brain < min(BRAIN_SLICES, n_looked) and self.plan.highest_hu > BONE_HU:
             self._remark("NOT_HEAD?", f"brain inside bone on {n_brain} of {n_looked} slices looked at")
         self._name_doubles(kept)
         return SeriesVolume(

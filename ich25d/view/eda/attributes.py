@@ -109,7 +109,7 @@ def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.Data
         table = table.join(_as_text(headers.drop(columns=["bits_stored", "intercept"])))
         came_as_pictures = ~table.index.isin(headers.index)
         for name in _OF_FILES:
-            table.loc[came_as_pictures, name] = NO_DICOM
+            table[name] = table[name].astype(object).mask(came_as_pictures, NO_DICOM)
     for name in KINDS:
         if name in table:
             table[name] = table[name].astype(object).where(table[name].notna(), "none")

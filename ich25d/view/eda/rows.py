@@ -11,7 +11,8 @@ import pandas as pd
 from ich25d.labels import LABELS
 from ich25d.studies.labelfile import IMAGE_ID_KEYS, wide_columns
 from ich25d.studies.pictures.columns import COLUMN_KEYS
-from ich25d.studies.table_file import column_key, read_table
+from ich25d.studies.split_unit import split_units
+from ich25d.studies.table_file import DCM_SUFFIX, column_names, first_filled, read_table
 
 UNKNOWN = -1
 
@@ -87,54 +88,37 @@ def rows_of_table(path: Path, labels: pd.DataFrame) -> LabelRows:
     """
     alone = LabelRows(labels.index.to_numpy(dtype=object), _target(labels))
     places = _places(path)
-    if places is None or "series" not in places:
+    if places is None:
         return alone
     places = places[~places.index.duplicated()].reindex(labels.index)
     position = pd.to_numeric(places["position"], errors="coerce") if "position" in places else None
     order = np.lexsort((np.zeros(len(places)) if position is None else position, places["series"].fillna("")))
     places, position = places.iloc[order], None if position is None else position.iloc[order]
     series, series_id = _numbered(places["series"].fillna(""))
+    units = split_units(places.add_suffix("_id"))
     return LabelRows(
         alone.image_id[order],
         alone.target[order],
         series,
         series_id,
-        _numbered(places["patient"].fillna(""))[0] if "patient" in places else None,
+        _numbered(units)[0] if "patient" in places else None,
         None if position is None or position.isna().all() else position.to_numpy(dtype=np.float64),
     )
 
 
 def _places(path: Path) -> pd.DataFrame | None:
-    """Read series, patient and position of each image, where a wide table names them."""
-    with_names = _column_names(path)
-    if not wide_columns(with_names):
+    """Read series, patient, study and position of each image, where a wide table names its series."""
+    if not wide_columns(column_names(path)):
         return None
-    keys = {column_key(name): name for name in reversed(with_names)}
-    image = next((keys[key] for key in IMAGE_ID_KEYS if key in keys), None)
-    found = {
-        what: keys[key]
-        for what in ("series", "patient", "position")
-        if (key := next((key for key in COLUMN_KEYS[what] if key in keys), None))
-    }
-    if image is None or not found:
+    table = read_table(path).columns
+    names = {what: first_filled(table, COLUMN_KEYS[what]) for what in ("series", "patient", "study", "position")}
+    image = first_filled(table, IMAGE_ID_KEYS)
+    if image is None or names["series"] is None:
         return None
-    table: Any = read_table(path).columns.select([image, *found.values()])
-    frame = table.to_pandas()
-    frame.columns = pd.Index(["image", *found])
-    frame["image"] = frame["image"].astype(str).str.strip().str.replace(r"\.[dD][cC][mM]$", "", regex=True)
-    places: pd.DataFrame = frame.set_index("image").replace("", None)
+    places = pd.DataFrame({what: table[name].to_pandas() for what, name in names.items() if name is not None})
+    places = places.replace("", None)
+    places.index = pd.Index(table[image].to_pandas().astype(str).str.strip().str.replace(DCM_SUFFIX, "", regex=True))
     return places
-
-
-def _column_names(path: Path) -> list[str]:
-    """Return a table's column names without reading a large CSV a second time."""
-    if path.suffix.lower() not in {".csv", ".tsv", ".txt"}:
-        return [str(name) for name in read_table(path).columns.column_names]
-    with path.open("rb") as file:
-        first = next((line for line in file if line.strip()), b"")
-    text = first.decode("utf-8-sig", "replace")
-    mark = max(",;\t|", key=text.count)
-    return [name.strip().strip('"') for name in text.split(mark)]
 
 
 def _target(frame: pd.DataFrame) -> npt.NDArray[np.int8]:

@@ -95,6 +95,8 @@ def _explore_store(
     from ich25d.view.eda.shortcut import find_shortcut
 
     store = StudyStore.open(studies)
+    if store.slices.empty:
+        raise UsageError(f"a study store must hold slices to be explored (got none) in {studies}; see its qc.csv")
     qc = store.qc()
     said = [] if output.painter else [NO_PLOTS]
     table, oddities = None, [row for row in qc if row.level == "label"]

@@ -21,6 +21,7 @@ from ich25d.studies.headers.packed import Privacy
 from ich25d.studies.pictures.columns import number_of, numbers_of, spacing_of, text_of, windows_of
 from ich25d.studies.pictures.series import PlannedImages, plan_images
 from ich25d.studies.pictures.table import read_image_rows
+from ich25d.studies.volumes.volume import read_series
 
 PRIVACY = Privacy(b"0123456789abcdef", 0.0)
 N = 4
@@ -329,3 +330,47 @@ def test_a_size_that_was_rounded_twice_is_one() -> None:
     assert spacing_of("[0.488281, 0.48828]") == 0.488281
     with pytest.raises(ValueError, match="must hold one number"):
         spacing_of("[0.4, 0.5]")
+
+
+def test_a_column_that_begins_late_is_read(tmp_path: Path) -> None:
+    """Two thousand rows without a study, then one with: it is known there. A column that is empty throughout isn't."""
+    late = rows_of("a", n=2000, patient="A", study=None, series="1") + rows_of("b", patient="B", study="st", series="2")
+    planned = plan(tmp_path, [row | {"StudyInstanceUID": None, "image_path": " "} for row in late])
+
+    assert names(planned)["b_0"] == ("2", "st")
+    assert "b_0.png" in {series.images.source(0) for series in planned.series}
+
+
+@pytest.mark.parametrize("picture", ["a_{}.png", "a_{}.dcm.png"])
+def test_pictures_are_found_by_the_name_of_a_dicom_file(tmp_path: Path, picture: str) -> None:
+    """Competition tables name `ID_1.dcm`, beside pictures of the same name."""
+    (tmp_path / "png").mkdir()
+    for index in range(N):
+        (tmp_path / "png" / picture.format(index)).write_bytes(b"")
+    rows = [row | {"image_id": f"a_{index}.dcm", "path": None} for index, row in enumerate(rows_of("a", series="1"))]
+
+    (series,) = plan(tmp_path, rows).series
+
+    assert series.image_ids == tuple(f"a_{index}" for index in range(N))
+    assert series.images.source(0) == f"png/{picture.format(0)}"
+
+
+def test_the_order_is_said_by_the_tables_own_column(tmp_path: Path) -> None:
+    """A table has no InstanceNumber."""
+    rows = [row | {"position": None, "slice_no": index} for index, row in enumerate(rows_of("a", series="1"))]
+
+    (remark,) = plan(tmp_path, rows).qc
+
+    assert remark.code == "ORDER_BY_INSTANCE"
+    assert remark.detail.endswith("ordered by column slice_no")
+
+
+@pytest.mark.parametrize(("window", "is_remarked"), [("brain", False), ("subdural", False), ("bone", True)])
+def test_a_window_below_bone_does_not_say_that_there_is_no_head(tmp_path: Path, window: str, is_remarked: bool) -> None:
+    """A brain is known by its ring of bone, which only a window that reaches bone can show."""
+    rows = rows_of("a", series="1", windows=window)
+    for row in rows:
+        assert cv2.imwrite(str(tmp_path / str(row["path"])), np.full((64, 64), 90, dtype=np.uint8))
+    (series,) = plan(tmp_path, rows).series
+
+    assert ("NOT_HEAD?" in {row.code for row in read_series(series, size=32).qc}) is is_remarked

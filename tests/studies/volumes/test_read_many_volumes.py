@@ -1,6 +1,7 @@
 """A file that kills its reader is refused alone, and so is one that raises what nobody foresaw."""
 
 import dataclasses
+import errno
 import os
 import signal
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ich25d.errors import StoreError
 from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.tables import find_twins
@@ -83,6 +85,15 @@ def test_where_every_file_kills_nothing_is_kept_and_the_next_call_tries_again(tm
     assert [row.source for row in outcome.done.qc] == [f"file{index}" for index in range(5)]
     assert not outcome.is_final
     assert not volume_path(tmp_path, "series").exists()
+
+
+def test_a_full_disk_is_not_the_fault_of_the_files(tmp_path, monkeypatch):
+    """Once one file was left out, the others' volume can't be written: that ends the build, and no slice is lost."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("ich25d.studies.volumes.read_many.rescue", lambda *_: (full, []))
+    plans = [plan_of(OddImages(raisers=(3,)))]
+    with pytest.raises(StoreError, match=r"must be writable .got No space left on device"):
+        list(build_all(plans, tmp_path, crop="none", size=16, workers=1))
 
 
 def test_a_plan_without_some_slices_reads_the_others():
