@@ -1,7 +1,6 @@
-"""From an HU volume of a head to the places where blood can be: a compact map in mm.
+"""Where blood can be in a head: skull, CSF, ventricles and midline, found in the HU of its scan.
 
-Nothing is assumed about the scan but the order of its slices, caudal to cranial. All maps come from
-the HU themselves, so that a bleed painted by them fits this head.
+The slices must be in order, caudal to cranial; nothing else is assumed about the scan.
 """
 
 from dataclasses import dataclass
@@ -20,17 +19,16 @@ ADULT_HALF_WIDTH_MM = 66.0
 DEPTH_STEPS = 256
 """Steps a mm in which depths are kept: whole numbers of two bytes, seven times as quick to read as half floats."""
 
-
 Box = tuple[int, int, int, int]
 """top, left, bottom, right in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """What the painters know of one scan: 4 bytes a voxel.
+    """What the painters use of one scan: 4 bytes a voxel.
 
     Args:
-        usable: False where no skull was found; the other fields are then empty of meaning.
+        usable: False where no skull was found; the other fields then mean nothing.
         spacing_mm: dz, dy, dx.
         slice_position_mm: (n,) float64.
         depth_steps: Distance to the inner table in 1/256 mm, uint16 (n, H, W); 0 outside the skull.
@@ -47,7 +45,7 @@ class Anatomy:
         tissue_hu: Typical HU of brain on each slice, (n,): beam hardening lifts it near the base and vertex.
         fluid_hu: HU of its CSF.
         noise_hu: Standard deviation of the pixel noise, (n,).
-        table_points: int16 (P, 3), voxels (slice, row, column) along the inner table, evenly drawn.
+        table_points: int16 (P, 3), voxels (slice, row, column) along the inner table, evenly spread.
     """
 
     usable: bool
@@ -102,40 +100,67 @@ class Anatomy:
         top, left, bottom, right = box
         return _share(self.ventricle[index, top:bottom, left:right])
 
-    def frame(self, index: int, box: Box) -> tuple[Float, Float]:
-        """Return lateral and along coordinates in mm of the pixels of a box of one slice.
+    def inside_in(self, index: int, box: Box) -> Float:
+        """Return 1 in the intracranial space of a box of one slice and one pixel around it, float32 (h, w)."""
+        top, left, bottom, right = box
+        inside = (self.depth_steps[index, top:bottom, left:right] > 0).astype(np.uint8)
+        room: Float = cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
+        return room
+
+    def head_box(self, index: int) -> Box | None:
+        """Return the box of the intracranial space of a slice, with a margin of 2 px; None where there is none."""
+        top, left, bottom, right = (int(value) for value in self.boxes[index])
+        return (top, left, bottom, right) if bottom > top else None
+
+    def box_around(self, x_mm: float, y_mm: float, radius_mm: float) -> Box | None:
+        """Return the box of a circle, cut at the image's edge; None where nothing is left.
 
         Args:
-            index: Slice.
-            box: top, left, bottom, right in pixels.
-
-        Returns:
-            Two float32 (h, w): lateral (0 on the midline, positive to the image's right) and along
-            (0 in the middle of the brain, positive to the back).
+            x_mm: Its middle, from the middle of the image.
+            y_mm: Likewise.
+            radius_mm: Its radius.
         """
         height, width = self.plane_shape
-        top, left, bottom, right = box
         _, dy, dx = self.spacing_mm
-        x = ((np.arange(left, right) - (width - 1) / 2) * dx).astype(np.float32)[None, :]
-        y = ((np.arange(top, bottom) - (height - 1) / 2) * dy).astype(np.float32)[:, None]
-        cos, sin = np.float32(np.cos(self.midline.angle)), np.float32(np.sin(self.midline.angle))
-        # What is added to a row or a column is added before they make a plane.
-        lateral = (cos * x - np.float32(self.midline.lateral_mm[index])) + sin * y
-        along = (cos * y - np.float32(self.midline.along_mm)) - sin * x
-        return lateral, along
+        column, row = x_mm / dx + (width - 1) / 2, y_mm / dy + (height - 1) / 2
+        reach_x, reach_y = radius_mm / dx, radius_mm / dy
+        top, left = max(0, int(row - reach_y)), max(0, int(column - reach_x))
+        bottom, right = min(height, int(row + reach_y) + 2), min(width, int(column + reach_x) + 2)
+        return (top, left, bottom, right) if bottom - top > 2 and right - left > 2 else None
 
-    def place(self, point: npt.NDArray[np.int16]) -> tuple[float, float, float]:
+    def grid_mm(self, box: Box) -> tuple[Float, Float]:
+        """Return x (w,) and y (h,) in mm from the middle of the image, of a box's columns and rows."""
+        return _grid_mm(self.plane_shape, self.spacing_mm, box)
+
+    def coordinates(self, index: int, box: Box) -> tuple[Float, Float]:
+        """Return lateral and along in mm (see `Midline`) of the pixels of a box of one slice, float32 (h, w)."""
+        return self.midline.coordinates(index, *self.grid_mm(box))
+
+    def head_mm(self, point: npt.NDArray[np.int16]) -> tuple[float, float, float]:
         """Return lateral, along and z in mm of one voxel (slice, row, column)."""
         index, row, column = (int(value) for value in point)
-        lateral, along = self.frame(index, (row, column, row + 1, column + 1))
+        lateral, along = self.coordinates(index, (row, column, row + 1, column + 1))
         return float(lateral[0, 0]), float(along[0, 0]), float(self.slice_position_mm[index])
 
+    def image_mm(self, point: npt.NDArray[np.int16]) -> tuple[float, float, float]:
+        """Return x and y from the middle of the image and z in mm of one voxel (slice, row, column)."""
+        index, row, column = (int(value) for value in point)
+        height, width = self.plane_shape
+        _, dy, dx = self.spacing_mm
+        return (column - (width - 1) / 2) * dx, (row - (height - 1) / 2) * dy, float(self.slice_position_mm[index])
 
-def slice_positions(n: int, dz: float, given: npt.ArrayLike | None) -> npt.NDArray[np.float64]:
-    """Return slice positions in mm: those given, or an even stack `dz` apart."""
-    if given is None:
-        return np.arange(n, dtype=np.float64) * dz
-    return np.asarray(given, dtype=np.float64).reshape(n)
+    def sub_slices(self, index: int) -> tuple[float, ...]:
+        """Return the z in mm at which a slice is sampled across its thickness (partial volume)."""
+        z, dz = float(self.slice_position_mm[index]), self.spacing_mm[0]
+        return (z,) if dz < 2 else (z - dz / 3, z, z + dz / 3)
+
+
+def _grid_mm(shape: tuple[int, int], spacing_mm: tuple[float, float, float], box: Box) -> tuple[Float, Float]:
+    height, width = shape
+    _, dy, dx = spacing_mm
+    x = (np.arange(box[1], box[3]) - (width - 1) / 2) * dx
+    y = (np.arange(box[0], box[2]) - (height - 1) / 2) * dy
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def _noise(hu: npt.NDArray[np.int16], depth: Float, fluid: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -170,7 +195,10 @@ def find_anatomy(
     """
     n = len(hu)
     pixel_mm = float(spacing_mm[2])
-    position = slice_positions(n, spacing_mm[0], slice_position_mm)
+    if slice_position_mm is None:
+        position = np.arange(n, dtype=np.float64) * spacing_mm[0]
+    else:
+        position = np.asarray(slice_position_mm, dtype=np.float64).reshape(n)
     inside = intracranial(hu, pixel_mm)
     area = inside.sum(axis=(1, 2)) * pixel_mm**2
     if not inside.any():
@@ -205,28 +233,27 @@ def find_anatomy(
     held = np.flatnonzero(area > 250)
     top = float(position[held[-1]])
     level = (top - position) / scale
-    anatomy = Anatomy(
+    grid = _grid_mm(inside.shape[1:], spacing_mm, (0, 0, *inside.shape[1:]))
+    ventricle = find_ventricles(midline, grid, level, scale, fluid, depth, pixel_mm)
+    return Anatomy(
         usable=True,
         spacing_mm=spacing_mm,
         slice_position_mm=position,
         depth_steps=_steps(depth),
         fluid=fluid,
-        ventricle=np.zeros_like(fluid),
+        ventricle=ventricle,
         boxes=_boxes(inside),
         midline=midline,
         scale=scale,
         level_mm=level,
         area_mm2=area,
-        ventricle_mm2=np.zeros(n),
+        ventricle_mm2=(ventricle > 120).sum(axis=(1, 2)) * pixel_mm**2,
         brain_hu=brain_hu,
         tissue_hu=_tissue(soft, depth, fluid, brain_hu),
         fluid_hu=fluid_hu,
         noise_hu=_noise(hu, depth, fluid),
         table_points=_table_points(inside, depth, area),
     )
-    anatomy.ventricle[:] = find_ventricles(anatomy.frame, level, scale, fluid, depth, pixel_mm, midline.half_length_mm)
-    anatomy.ventricle_mm2[:] = (anatomy.ventricle > 120).sum(axis=(1, 2)) * pixel_mm**2
-    return anatomy
 
 
 def _steps(depth: Float) -> npt.NDArray[np.uint16]:
@@ -257,9 +284,9 @@ def _tissue(soft: Float, depth: Float, fluid: npt.NDArray[np.uint8], brain_hu: f
     """Return the median HU of brain tissue of each slice, near `brain_hu`."""
     result = np.full(len(soft), brain_hu)
     for index, plane in enumerate(soft):
-        quiet = (depth[index] > 3) & (fluid[index] < 40)
-        if quiet.sum() > 150:
-            result[index] = np.clip(np.median(plane[quiet]), brain_hu - 6, brain_hu + 14)
+        tissue = (depth[index] > 3) & (fluid[index] < 40)
+        if tissue.sum() > 150:
+            result[index] = np.clip(np.median(plane[tissue]), brain_hu - 6, brain_hu + 14)
     return result
 
 
@@ -273,7 +300,7 @@ def _mode(values: Float) -> float:
 
 
 def _table_points(inside: Bool, depth: Float, area: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
-    """Draw about 4000 voxels of the inner table, without random numbers."""
+    """Take about 4000 voxels of the inner table, one in so many."""
     rim = inside & (depth > 0) & (depth < 1.6)
     rim[area < 600] = False
     points = np.argwhere(rim)

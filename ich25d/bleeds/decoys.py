@@ -1,6 +1,6 @@
 """What looks like a bleed and is none: infarcts, cysts, old collections, calcifications, masses as dense as brain.
 
-Painted by the same painters with other densities, they keep a network from taking the paint for the blood.
+They are painted as bleeds are, with other densities, so that a network can't tell blood by traces of the painting.
 """
 
 from dataclasses import dataclass, replace
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.blob import Blob, plan_blob
-from ich25d.bleeds.crescent import plan_crescent
+from ich25d.bleeds.intraparenchymal import Clot, plan_intraparenchymal
 from ich25d.bleeds.shape import Bleed, Layer, Shape
+from ich25d.bleeds.subdural import plan_subdural
 
 KINDS: dict[str, float] = {"infarct": 0.3, "cyst": 0.1, "collection": 0.2, "calcification": 0.25, "mass": 0.15}
 """Shares in which they are drawn."""
@@ -20,12 +20,12 @@ _LARGEST_CALCIFICATION_MM = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Decoy:
-    """A bleed's form with another density; no label.
+    """A bleed's shape with another density.
 
     Args:
-        form: The bleed's.
-        hu: HU of what is painted.
-        opacity: How much of it there is, in (0, 1].
+        form: The bleed's shape.
+        hu: Mean HU.
+        opacity: Factor on the share of each pixel that it takes, in (0, 1].
     """
 
     form: Shape
@@ -47,20 +47,20 @@ class Decoy:
 
 
 def plan_decoy(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None = None) -> Bleed | None:
-    """Decide on one thing that is no bleed.
+    """Plan one thing that looks like a bleed and is none.
 
     Args:
         anatomy: The head.
-        rng: Decides everything.
-        around_slice: A slice that it shall reach, or end near.
+        rng: Draws everything.
+        around_slice: A slice that it reaches, or ends near.
 
     Returns:
-        What `paint` takes as a bleed; its label, an empty text, changes no target. None where the head has no room.
+        What `paint` takes as a bleed, without a label; None where the head has no room.
     """
     if not anatomy.usable or (around_slice is not None and anatomy.area_mm2[around_slice] <= 0):
         return None
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    planned = (plan_crescent if kind == "collection" else plan_blob)(anatomy, rng, around_slice)
+    planned = (plan_subdural if kind == "collection" else plan_intraparenchymal)(anatomy, rng, around_slice)
     if planned is None:
         return None
     form, opacity = planned.shape, 1.0
@@ -72,12 +72,12 @@ def plan_decoy(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | N
         hu = float(rng.uniform(100, 300))
     else:
         hu = float(rng.uniform(anatomy.fluid_hu, anatomy.brain_hu - 8))
-    if isinstance(form, Blob) and kind == "calcification":
+    if isinstance(form, Clot) and kind == "calcification":
         form = _small(form)
     return replace(planned, label="", shape=Decoy(form, hu, opacity), ready={})
 
 
-def _small(form: Blob) -> Blob:
+def _small(form: Clot) -> Clot:
     """Shrink a clot to a calcification: its first part alone, without oedema and push."""
     part = form.parts[0]
     shrink = min(1.0, _LARGEST_CALCIFICATION_MM / float(part.radii_mm.max()))

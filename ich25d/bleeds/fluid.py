@@ -1,15 +1,12 @@
 """CSF in the HU of a head: its share of each voxel, and which of it is in ventricles."""
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ich25d.bleeds.midline import Midline
 from ich25d.bleeds.skull import Bool, Float, disc
-
-Frame = Callable[[int, tuple[int, int, int, int]], tuple[Float, Float]]
 
 
 def find_fluid(
@@ -17,8 +14,7 @@ def find_fluid(
 ) -> tuple[npt.NDArray[np.uint8], float]:
     """Return the share of CSF of each voxel and the HU of CSF.
 
-    Wide spaces are found by their HU; sulci too narrow to reach the HU of CSF by the dark valley
-    they draw between two gyri.
+    Wide spaces are found by their HU; sulci too narrow to reach the HU of CSF as dark lines between two gyri.
 
     Args:
         soft: Smoothed HU, float32 (n, H, W).
@@ -47,10 +43,10 @@ def find_fluid(
         usual = float(np.percentile(valley[deep][::3], 85)) if deep.sum() > 400 else 4.0
         narrow = np.clip((valley - max(3.0, usual)) / 9.0, 0, 1) * (plane < brain_hu - 1) * (depth[index] < 32)
         both = np.maximum(share[index], narrow) * inside[index]
-        # A lone dark pixel is noise: a sulcus goes on.
+        # A single dark pixel is noise, not a sulcus.
         support = cv2.blur((both > 0.25).astype(np.float32), (5, 5))
         both *= np.clip((support - 0.1) / 0.12, 0, 1)
-        # Bone shines into the first millimetres: there the space goes on as it is a pixel further in.
+        # Bone brightens the first millimetres: there the share of a pixel further in is taken.
         for _ in range(2):
             spread = cv2.dilate(both, np.ones((3, 3), np.uint8))
             both = np.where(inside[index] & (depth[index] < 2.2), np.maximum(both, 0.9 * spread), both)
@@ -59,13 +55,13 @@ def find_fluid(
 
 
 def find_ventricles(
-    frame: Frame,
+    midline: Midline,
+    grid_mm: tuple[Float, Float],
     level_mm: npt.NDArray[np.float64],
     scale: float,
     fluid: npt.NDArray[np.uint8],
     depth: Float,
     pixel_mm: float,
-    half_length_mm: float,
 ) -> npt.NDArray[np.uint8]:
     """Return the part of the CSF that is in the ventricles.
 
@@ -73,27 +69,25 @@ def find_ventricles(
     reach the inner table are cut off by an opening and by depth.
 
     Args:
-        frame: `Anatomy.frame`.
+        midline: Plane between the hemispheres.
+        grid_mm: x (W,) and y (H,) of the pixels, from the middle of the image.
         level_mm: Distance below the vertex of each slice, in an adult's scale, (n,).
         scale: Size of the head relative to an adult's.
         fluid: Share of CSF, uint8 (n, H, W).
         depth: Distance to the inner table in mm.
         pixel_mm: Size of a pixel in mm.
-        half_length_mm: Half the length of the brain.
 
     Returns:
         uint8 (n, H, W).
     """
-    n, height, width = fluid.shape
     seed = np.zeros(fluid.shape, bool)
     opener = disc(1.2 / pixel_mm)
-    for index in range(n):
-        level = level_mm[index]
+    for index, level in enumerate(level_mm):
         if not 25 < level < 135 or not fluid[index].any():
             continue
-        lateral, along = frame(index, (0, 0, height, width))
+        lateral, along = midline.coordinates(index, *grid_mm)
         side = np.abs(lateral) / scale
-        back = along / half_length_mm
+        back = along / midline.half_length_mm
         deep = depth[index] / scale
         if level < 80:
             # Bodies, horns and atria: a box that widens to the back, without the insula.
@@ -122,7 +116,7 @@ def find_ventricles(
     result = np.zeros_like(fluid)
     step = disc(1.2 / pixel_mm)
     for index in (int(value) for value in np.flatnonzero(kept.any(axis=(1, 2)))):
-        # Grown through CSF to the wall: the boxes above say where to start, not where to end.
+        # Grown through CSF to the wall: the zones above are where it starts, not where it ends.
         grown = kept[index].astype(np.uint8)
         wet = ((fluid[index] > 60) & (depth[index] > 10 * scale)).astype(np.uint8)
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""From the skull's mirror symmetry to the plane between the hemispheres."""
+"""The plane between the hemispheres, from the mirror symmetry of the skull."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ich25d.bleeds.skull import Bool, Float
 
 @dataclass(frozen=True, slots=True)
 class Midline:
-    """The plane between the hemispheres, as a frame in each slice.
+    """The plane between the hemispheres, and with it two coordinates in each slice.
 
     With x and y in mm from the middle of the image, right and down:
     `lateral = cos * x + sin * y - lateral_mm[slice]` and `along = -sin * x + cos * y - along_mm`.
@@ -31,9 +31,27 @@ class Midline:
     half_length_mm: float
     half_width_mm: float
 
+    def coordinates(self, index: int, x_mm: Float, y_mm: Float) -> tuple[Float, Float]:
+        """Return lateral and along in mm of a grid of pixels.
+
+        Args:
+            index: Slice.
+            x_mm: From the middle of the image, (w,).
+            y_mm: Likewise, (h,).
+
+        Returns:
+            Two float32 (h, w).
+        """
+        x, y = x_mm[None, :], y_mm[:, None]
+        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        # What is added to a row or a column is added before they make a plane.
+        lateral = (cos * x - np.float32(self.lateral_mm[index])) + sin * y
+        along = (cos * y - np.float32(self.along_mm)) - sin * x
+        return lateral, along
+
 
 def _mirror_score(planes: Float) -> tuple[float, float]:
-    """Return the best column of mirror symmetry of stacked planes (k, h, w) and its score."""
+    """Return the column about which stacked planes (k, h, w) are most symmetric, and how much."""
     width = planes.shape[2]
     spectrum = np.fft.rfft(planes, n=2 * width, axis=2)
     response = np.fft.irfft((spectrum * spectrum).sum(axis=(0, 1)), n=2 * width)

@@ -16,22 +16,22 @@ from ich25d.bleeds.skull import Bool, Float
 from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
 
 TISSUE_FROM_HU = -40.0
-"""Nothing in a skull is darker, but air and fat."""
+"""Nothing in a skull is darker except air and fat."""
 
 BONE_FROM_HU = 130.0
 BONE_ONLY_HU = 230.0
-"""Between these the paint fades out: such a pixel is part bone."""
+"""Between these two the painting fades out: such a pixel is part bone."""
 
 LEAST_PUSH_MM = 0.2
-"""A bleed that pushes less pushes nothing."""
+"""Smaller shifts of tissue are left out."""
 
 STILL_PX = 0.03
-"""A pixel that moves less stays as it was scanned."""
+"""A pixel that is shifted less stays as it was scanned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Where the tissue of a slice is pushed to.
+    """How bleeds displace the tissue of a slice.
 
     Args:
         box: top, left, bottom, right of the part that moves.
@@ -75,8 +75,7 @@ def _shift(layers: Sequence[Layer], spacing_mm: tuple[float, float, float]) -> S
 
 
 NOISE_FROM = ((0, 0), (0, 21), (19, -9), (-23, 7), (5, -25), (-14, -17), (31, 13))
-"""Where noise is taken from, rows and columns in pixels: the first place without edges of tissue."""
-
+"""Offsets, rows and columns in pixels, at which noise is looked for: the first without edges of tissue is taken."""
 
 NOISE_REACH = 36
 """Pixels around a layer that `_noise` looks at."""
@@ -85,8 +84,8 @@ NOISE_REACH = 36
 def _noise(scanned: Float, anatomy: Anatomy, index: int, box: Box, blood: Bool) -> Float:
     """Return the scanner's noise in a box of a slice, free of anatomy where blood is, float32 (h, w).
 
-    What a blur takes away is noise only where no edge runs. Elsewhere the noise of a quiet place
-    nearby is put in, or the folds of the brain would shine through the clot.
+    What a blur takes away is noise only where no edge runs. Elsewhere the noise of a place nearby without edges is
+    taken, or the folds of the brain would show through the clot.
     """
     height, width = scanned.shape
     top, left = max(0, box[0] - NOISE_REACH), max(0, box[1] - NOISE_REACH)
@@ -106,12 +105,12 @@ def _noise(scanned: Float, anatomy: Anatomy, index: int, box: Box, blood: Bool) 
     result *= mask[own]
     wanted = (mask[own] > 0) & blood
     for down, across in NOISE_FROM:
-        # Where the donor's box leaves the picture, it is shifted back.
+        # A box that would leave the picture is shifted back.
         y = max(0, min(own[0].start + down, part.shape[0] - rows))
         x = max(0, min(own[1].start + across, part.shape[1] - columns))
-        donor = np.s_[y : y + rows, x : x + columns]
-        take = wanted & quiet[donor]
-        np.copyto(result, residual[donor], where=take)
+        source = np.s_[y : y + rows, x : x + columns]
+        take = wanted & quiet[source]
+        np.copyto(result, residual[source], where=take)
         wanted ^= take
         if not wanted.any():
             break
@@ -133,15 +132,15 @@ def _masked_blur(plane: Float, mask: Float, sigma_px: float, *, half: bool = Fal
 
 
 def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: int) -> None:
-    """Lay one layer over a slice, in place; `scanned` gives the noise, as no tissue was moved in it."""
+    """Blend one layer into a slice, in place; `scanned` gives the noise, as no tissue is displaced in it."""
     top, left, bottom, right = layer.box
     part = plane[top:bottom, left:right]
     free = np.clip((BONE_ONLY_HU - part) * np.float32(1 / (BONE_ONLY_HU - BONE_FROM_HU)), 0, 1)
     lift = np.float32(anatomy.tissue_hu[index] - anatomy.brain_hu)
     if layer.rim_hu is not None:
         part += layer.rim_hu * free
-    # Next to bone a pixel is brighter than its tissue; blood is added there, not put in its place,
-    # or a dark line would be left between the lens and the skull.
+    # Next to bone a pixel is brighter than its tissue; blood is added to it there, not put in its place,
+    # or a dark line would stay between the lens and the skull.
     added = _noise(scanned, anatomy, index, layer.box, layer.alpha > 0)
     added += np.maximum(part - np.float32(anatomy.tissue_hu[index] + 8), 0) * np.clip(
         1.3 - anatomy.depth_in(index, layer.box) * np.float32(1 / 2.2), 0, 1
@@ -154,7 +153,7 @@ def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: 
 
 
 def _compose(bleeds: Sequence[Bleed], index: int) -> tuple[list[tuple[Bleed, Layer]], Shift | None]:
-    """Return the layers of a slice, those in CSF first, and how they push its tissue."""
+    """Return the layers of a slice, those in CSF first, and how they displace its tissue."""
     layers = [(bleed, trimmed(layer)) for bleed in bleeds if (layer := bleed.layer(index)) is not None]
     layers.sort(key=lambda item: not item[1].in_fluid)
     if not layers:
@@ -200,11 +199,11 @@ def paint(
         hu: int16 (k, H, W), the wanted slices as scanned.
         slice_indices: Which slices of the scan they are; may repeat.
         bleeds: What `plan_bleeds` returned for this head.
-        labelled: Which of these slices get labels, for who needs no others; by default all.
+        labelled: Which of these slices get labels, which take time; by default all.
 
     Returns:
         The painted slices, int16 (k, H, W), and labels, uint8 (k, 6) in `LABELS` order: 1 where
-        enough of the bleed would be seen on that slice; 0 on those that get none.
+        enough of the bleed would be seen on that slice; 0 on slices outside `labelled`.
     """
     painted = hu.copy()
     labels = np.zeros((len(hu), N_LABELS), np.uint8)
@@ -219,7 +218,7 @@ def paint(
             if layer.in_fluid:
                 _blend(plane, scanned, layer, anatomy, int(index))
         if shift is not None:
-            # A cubic curve swings over at an edge of bone or air; what moves is neither.
+            # Cubic interpolation overshoots at edges of bone and air: they are clipped off, and neither is moved.
             moved = shift.moved(np.clip(plane, TISSUE_FROM_HU, BONE_ONLY_HU), cv2.INTER_CUBIC)
             part = plane[inner((0, 0, *plane.shape), shift.box)]
             np.copyto(part, moved, where=shift.moves & (part <= BONE_FROM_HU) & (moved <= BONE_FROM_HU))
@@ -234,7 +233,7 @@ def paint(
 
 
 def truth_masks(bleeds: Sequence[Bleed], slice_indices: Sequence[int] | None = None) -> Bool:
-    """Return where each subtype would be seen: the truth for heat maps and volumes.
+    """Return where each subtype would be seen, to compare heat maps and volumes with.
 
     Args:
         bleeds: What `plan_bleeds` returned; at least one.

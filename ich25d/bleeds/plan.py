@@ -1,28 +1,28 @@
-"""Which bleeds a head gets, and where: decided in space once, before a slice is painted."""
+"""Which bleeds a head gets, and where: decided once in space, before any slice is painted."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.blob import plan_blob
-from ich25d.bleeds.cisterns import plan_cisterns
-from ich25d.bleeds.crescent import plan_crescent
-from ich25d.bleeds.lens import plan_lens
+from ich25d.bleeds.epidural import plan_epidural
+from ich25d.bleeds.intraparenchymal import plan_intraparenchymal
+from ich25d.bleeds.intraventricular import has_ventricle, plan_intraventricular
 from ich25d.bleeds.shape import Bleed
-from ich25d.bleeds.ventricle import has_ventricle, plan_ventricle
+from ich25d.bleeds.subarachnoid import plan_subarachnoid
+from ich25d.bleeds.subdural import plan_subdural
 from ich25d.labels import SUBTYPES
 
 Planner = Callable[[Anatomy, np.random.Generator, int | None], Bleed | None]
 
 PLANNERS: dict[str, Planner] = {
-    "epidural": plan_lens,
-    "intraparenchymal": plan_blob,
-    "intraventricular": plan_ventricle,
-    "subarachnoid": plan_cisterns,
-    "subdural": plan_crescent,
+    "epidural": plan_epidural,
+    "intraparenchymal": plan_intraparenchymal,
+    "intraventricular": plan_intraventricular,
+    "subarachnoid": plan_subarachnoid,
+    "subdural": plan_subdural,
 }
-"""The painter of each subtype."""
+"""What plans the bleed of each subtype."""
 
 CHANCES: dict[str, float] = {
     "epidural": 0.12,
@@ -31,7 +31,7 @@ CHANCES: dict[str, float] = {
     "subarachnoid": 0.23,
     "subdural": 0.28,
 }
-"""Shares in which each is drawn first. Real ones would leave hardly any epidural (3 % of positive slices);
+"""Shares in which each is drawn first. The real shares would give hardly any epidural (3 % of positive slices);
 the intraventricular is drawn only where the slice shows a ventricle, about every third."""
 
 COMPANIONS: dict[str, tuple[str, ...]] = {
@@ -41,7 +41,7 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "subarachnoid": ("subdural", "intraparenchymal", "intraventricular", "subarachnoid"),
     "subdural": ("subarachnoid", "subdural", "intraparenchymal"),
 }
-"""What comes along with it."""
+"""What a second bleed beside it is drawn from."""
 
 SECOND = 0.3
 """Chance of a second bleed."""
@@ -58,17 +58,15 @@ def plan_bleeds(
 
     Args:
         anatomy: The head.
-        rng: Decides everything.
+        rng: Draws everything.
         labels: Exactly these subtypes, as far as this head has room for them; by default drawn.
-        around_slice: A slice that the bleeds shall reach, or end near.
+        around_slice: A slice that the bleeds reach, or end near.
 
     Returns:
-        One or two bleeds, or as many as `labels`; none where the head has no room, so check the
-        labels that `paint` returns.
+        One or two bleeds, or as many as `labels`; fewer or none where the head has no room: what is seen on a slice
+        is in the labels that `paint` returns.
     """
-    if not anatomy.usable:
-        return []
-    if around_slice is not None and anatomy.area_mm2[around_slice] <= 0:
+    if not anatomy.usable or (around_slice is not None and anatomy.area_mm2[around_slice] <= 0):
         return []
     if labels is not None:
         planned = (PLANNERS[label](anatomy, rng, around_slice) for label in labels)

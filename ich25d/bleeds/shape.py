@@ -1,4 +1,4 @@
-"""What a painted bleed is: a shape in a head, and the layer it lays over one slice."""
+"""A painted bleed: a shape in a head, the layer that it adds to one slice, and whether a reader would see it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.skull import Bool, Float
+
+Vector = npt.NDArray[np.float64]
 
 Sight = tuple[Bool, float]
 """Where a reader would see a bleed, bool (h, w), and the area in mm2 from which on the slice counts as positive."""
@@ -23,7 +25,7 @@ class Layer:
         box: top, left, bottom, right.
         alpha: Share of blood in each pixel, float32 (h, w) in [0, 1].
         blood_hu: HU of the blood, float32 (h, w).
-        look: Gives where it would be seen in the box, and from which area on; asked where labels are wanted.
+        look: Returns where it would be seen in the box, and from which area on; called where labels are wanted.
         in_fluid: True where the blood takes the place of CSF (SAH, IVH): such a layer moves along
             when a clot pushes the tissue.
         rim_hu: HU added around the blood (oedema), float32 (h, w), or None.
@@ -78,26 +80,20 @@ class Bleed:
     """One bleed in one head.
 
     Args:
-        label: One of the five subtypes.
+        label: One of the five subtypes; empty for what is no bleed.
         anatomy: The head.
         shape: Form, density and texture.
-        first: Lowest slice it may reach.
-        last: Highest slice it may reach.
-        ready: Layers that planning had to draw already, by slice.
+        ready: Layers that were drawn in planning already, by slice.
     """
 
     label: str
     anatomy: Anatomy
     shape: Shape
-    first: int
-    last: int
     ready: Mapping[int, Layer] = field(default_factory=dict)
 
     def layer(self, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where the bleed does not reach."""
-        if index in self.ready:
-            return self.ready[index]
-        return self.shape.layer(self.anatomy, index) if self.first <= index <= self.last else None
+        return self.ready[index] if index in self.ready else self.shape.layer(self.anatomy, index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +110,27 @@ class Waves:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, shortest_mm: float, longest_mm: float, m: int = 8) -> "Waves":
-        """Draw `m` waves with lengths between two bounds."""
+        """Draw waves.
+
+        Args:
+            rng: Draws everything.
+            shortest_mm: Least wave length.
+            longest_mm: Greatest wave length.
+            m: Number of waves.
+        """
         length = np.exp(rng.uniform(np.log(shortest_mm), np.log(longest_mm), m))
         direction = rng.normal(size=(m, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         return cls(direction * (2 * np.pi / length)[:, None], rng.uniform(0, 2 * np.pi, m))
 
     def at(self, x_mm: npt.NDArray[np.floating], y_mm: npt.NDArray[np.floating], z_mm: float) -> Float:
-        """Return the field on a grid: x (w,), y (h,), one z; float32 (h, w)."""
+        """Return the field on a grid, float32 (h, w).
+
+        Args:
+            x_mm: Columns, (w,).
+            y_mm: Rows, (h,).
+            z_mm: The slice.
+        """
         kx, ky, kz = self.vectors.T[:, :, None]
         across = (kx * x_mm).astype(np.float32)
         down = (ky * y_mm + (self.phases[:, None] + kz * z_mm)).astype(np.float32)
@@ -131,36 +140,6 @@ class Waves:
         left *= np.float32(np.sqrt(2 / len(kx)))
         field: Float = left.T @ right
         return field
-
-
-def grid_mm(anatomy: Anatomy, box: Box) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return x (w,) and y (h,) in mm from the middle of the image, of a box's columns and rows."""
-    height, width = anatomy.plane_shape
-    _, dy, dx = anatomy.spacing_mm
-    x = (np.arange(box[1], box[3]) - (width - 1) / 2) * dx
-    y = (np.arange(box[0], box[2]) - (height - 1) / 2) * dy
-    return x.astype(np.float32), y.astype(np.float32)
-
-
-def box_around(anatomy: Anatomy, x_mm: float, y_mm: float, radius_mm: float) -> Box | None:
-    """Return the box of a circle, cut at the image's edge; None where nothing is left."""
-    height, width = anatomy.plane_shape
-    _, dy, dx = anatomy.spacing_mm
-    column, row = x_mm / dx + (width - 1) / 2, y_mm / dy + (height - 1) / 2
-    reach_x, reach_y = radius_mm / dx, radius_mm / dy
-    box = (
-        max(0, int(row - reach_y)),
-        max(0, int(column - reach_x)),
-        min(height, int(row + reach_y) + 2),
-        min(width, int(column + reach_x) + 2),
-    )
-    return box if box[2] - box[0] > 2 and box[3] - box[1] > 2 else None
-
-
-def head_box(anatomy: Anatomy, index: int) -> Box | None:
-    """Return the box of the intracranial space of a slice, with a margin of 2 px."""
-    top, left, bottom, right = (int(value) for value in anatomy.boxes[index])
-    return (top, left, bottom, right) if bottom > top else None
 
 
 def box_where(box: Box, wanted: Bool, margin_px: int = 0) -> Box | None:
@@ -189,30 +168,50 @@ def inner(box: Box, part: Box) -> tuple[slice, slice]:
     return slice(part[0] - top, part[2] - top), slice(part[1] - left, part[3] - left)
 
 
-def along_axis(
-    axis: npt.NDArray[np.float64],
-    radius_mm: float,
-    x_mm: npt.NDArray[np.floating],
-    y_mm: npt.NDArray[np.floating],
-    z_mm: float,
-) -> Float:
-    """Return how far a grid lies along a half axis of an ellipsoid, in half axes from its middle.
+@dataclass(frozen=True, slots=True)
+class Ellipsoid:
+    """An ellipsoid in a head.
 
     Args:
-        axis: Unit vector x, y, z.
-        radius_mm: Half the axis.
-        x_mm: Columns from the middle, (w,).
-        y_mm: Rows from the middle, (h,).
-        z_mm: The slice from the middle.
-
-    Returns:
-        float32 (h, w).
+        centre_mm: x, y (from the middle of the image), z.
+        axes: Rows are unit vectors x, y, z.
+        radii_mm: Half axes along them.
     """
-    # The plane itself comes last, and in single precision.
-    across = (axis[0] * x_mm / radius_mm).astype(np.float32)
-    down = ((axis[1] * y_mm + axis[2] * z_mm) / radius_mm).astype(np.float32)
-    far: Float = across[None, :] + down[:, None]
-    return far
+
+    centre_mm: Vector
+    axes: Vector
+    radii_mm: Vector
+
+    def signed_mm(
+        self, x_mm: Float, y_mm: Float, z_mm: float, *, outward_mm: float = 0.0, least_slope: float = 0.05
+    ) -> Float:
+        """Return about the distance of a grid's pixels to the surface, negative inside: value over slope, first order.
+
+        Args:
+            x_mm: Columns, (w,).
+            y_mm: Rows, (h,).
+            z_mm: The slice.
+            outward_mm: Length by which the ellipsoid is prolonged against its first axis.
+            least_slope: Added to the slope, which is 0 in the centre.
+
+        Returns:
+            float32 (h, w).
+        """
+        dx, dy, dz = x_mm - self.centre_mm[0], y_mm - self.centre_mm[1], float(z_mm - self.centre_mm[2])
+        square = np.zeros((len(y_mm), len(x_mm)), np.float32)
+        steep = np.zeros_like(square)
+        for number, (axis, radius) in enumerate(zip(self.axes, self.radii_mm, strict=True)):
+            # The plane itself comes last, and in single precision.
+            across = (axis[0] * dx / radius).astype(np.float32)
+            down = ((axis[1] * dy + axis[2] * dz) / radius).astype(np.float32)
+            along = across[None, :] + down[:, None]
+            if number == 0 and outward_mm:
+                along = np.maximum(along, 0) + np.minimum(along + np.float32(outward_mm / radius), 0)
+            along *= along
+            square += along
+            along *= np.float32(1 / radius**2)
+            steep += along
+        return np.asarray((square - 1) / (2 * np.sqrt(steep) + least_slope), np.float32)
 
 
 def soft_edge(signed_mm: Float, width_mm: float) -> Float:
@@ -227,31 +226,14 @@ def soft_edge(signed_mm: Float, width_mm: float) -> Float:
     return smooth
 
 
-def within(anatomy: Anatomy, index: int, box: Box) -> Float:
-    """Return 1 in the intracranial space of a box and one pixel around it, float32."""
-    inside = (anatomy.depth_steps[index, box[0] : box[2], box[1] : box[3]] > 0).astype(np.uint8)
-    room: Float = cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
-    return room
-
-
-def sub_slices(anatomy: Anatomy, index: int) -> tuple[float, ...]:
-    """Return the z in mm at which a slice is sampled across its thickness (partial volume)."""
-    z = float(anatomy.slice_position_mm[index])
-    dz = anatomy.spacing_mm[0]
-    return (z,) if dz < 2 else (z - dz / 3, z, z + dz / 3)
-
-
 def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float) -> Bool:
-    """Return where blood in CSF gets brighter than brain, in patches that a reader would take for blood.
+    """Return where blood in CSF gets brighter than brain, in patches that a reader would take for blood, bool (h, w).
 
     Args:
         anatomy: The head.
         alpha: Share of blood, float32 (h, w).
         share: `Anatomy.fluid_in` of the same pixels.
         blood_hu: HU of the blood.
-
-    Returns:
-        bool (h, w).
     """
     before = np.clip(0.38 * np.minimum(6 * share, 1) + 0.62 * share, 0, 1) * (anatomy.brain_hu - anatomy.fluid_hu)
     bright = alpha * (blood_hu - anatomy.brain_hu) - (1 - alpha) * before > 5.5
@@ -273,16 +255,13 @@ def needed_area_mm2(anatomy: Anatomy, contrast_hu: float) -> float:
 
 
 def needed_beside_bone(anatomy: Anatomy, seen: Bool, depth: Float, contrast_hu: float) -> float:
-    """Return the needed area of a layer along the inner table; infinite where it hides in the glow of the bone.
+    """Return the needed area of a layer along the inner table in mm2; infinite where the blur of the bone hides it.
 
     Args:
         anatomy: The head.
         seen: Where it shows, bool (h, w).
         depth: Distance to the inner table in mm, (h, w).
         contrast_hu: Of the blood to brain.
-
-    Returns:
-        mm2.
     """
     need = needed_area_mm2(anatomy, contrast_hu)
     clear = float((seen & (depth > 1.5)).sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]

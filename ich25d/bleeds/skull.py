@@ -1,4 +1,4 @@
-"""From an HU volume of a head to the space inside the skull and the distance to its inner table."""
+"""The space inside the skull and the distance to its inner table, from the HU of a head."""
 
 from typing import Any
 
@@ -23,6 +23,9 @@ ENCLOSED = 0.80
 ENCLOSED_VAULT = 0.62
 """The same over the widest slice, where sutures of infants may be open."""
 
+HEAD_WIDTH_MM = 150.0
+"""Outer width of an adult's head."""
+
 
 def disc(radius_px: float) -> npt.NDArray[np.uint8]:
     """Return a round structuring element, uint8 (2r+1, 2r+1)."""
@@ -41,8 +44,7 @@ def smooth_hu(hu: npt.NDArray[np.int16], sigma_px: float) -> Float:
 def enclosure(bone: Bool, pixel_mm: float) -> Float:
     """Return for each pixel the share of directions of the plane in which a ray meets bone.
 
-    A ray test survives fractures, craniotomies and the openings of the base, where filling the
-    holes of a closed bone mask fails.
+    This also works at fractures, craniotomies and the openings of the base, where filling a bone mask fails.
 
     Args:
         bone: (n, H, W).
@@ -95,9 +97,8 @@ def _largest_part(mask: Bool) -> Bool:
 def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     """Find the space inside the skull.
 
-    It must not leak into orbits, sinuses or the neck: fat and air end it, the rays must meet bone
-    all around, narrow necks are cut by an opening, and going down from the vault a slice may only
-    hold what lies under the slice above.
+    It must not leak into orbits, sinuses or the neck: fat and air end it, rays must meet bone all around, narrow
+    passages are cut by an opening, and from the vault downwards a slice only holds what lies under the slice above.
 
     Args:
         hu: int16 (n, H, W), caudal to cranial.
@@ -110,7 +111,7 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     bone = soft > BONE_HU
     seen = enclosure(bone, pixel_mm)
     near_air = disc(1.6 / pixel_mm)
-    # Between air cells and bone lie pixels that are neither and look like tissue.
+    # Between air cells and bone some pixels look like tissue: partial volume.
     airy = np.stack([cv2.dilate((plane < -250).astype(np.uint8), near_air) for plane in hu]) > 0
     inner = (soft > TISSUE_HU[0]) & (soft < TISSUE_HU[1]) & (hu < BONE_HU + 20) & ~airy
     opener = disc(3.2 / pixel_mm)
@@ -120,7 +121,7 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     if area.max(initial=0.0) < 2500:
         return np.zeros(hu.shape, bool)
     widest = int(area.argmax())
-    # Nothing but brain lies over the widest slice: there even an open fontanelle may be passed.
+    # Over the widest slice there is only brain: the limit is lower, for open fontanelles.
     vault = inner[widest:] & (seen[widest:] >= ENCLOSED_VAULT)
     core[widest:] = _largest_part(core[widest:] | _opened(vault, opener))
     brain_hu = float(np.median(soft[widest][core[widest]]))
@@ -134,7 +135,7 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
         if below:
             above = cv2.dilate(result[index + 1].astype(np.uint8), grow)
             plane = cv2.morphologyEx(plane & above, cv2.MORPH_OPEN, opener)
-        # Back to the inner table, from which the opening has taken the corners.
+        # Grown back to the inner table, where the opening has cut the corners.
         limit = ENCLOSED - 0.1 if below else ENCLOSED_VAULT - 0.1
         regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (seen[index] >= limit)
         regrown = cv2.morphologyEx(regrown, cv2.MORPH_OPEN, finisher if not below else base_finisher)
@@ -158,10 +159,9 @@ def _opened(mask: Bool, opener: npt.NDArray[np.uint8]) -> Bool:
 def _brain_parts(
     plane: npt.NDArray[Any], bone: Bool, soft: Float, brain_hu: float, pixel_mm: float
 ) -> npt.NDArray[np.uint8]:
-    """Keep the parts of a slice of the base that are brain.
+    """Keep the parts of a slice of the base that are brain: bone around, no fat near, and the HU of brain.
 
-    Bone surrounds them; muscle and eyeballs are surrounded by fat and air. They hold no fat, and
-    their HU is a brain's.
+    Muscle and eyeballs are surrounded by fat and air.
     """
     count, labels = cv2.connectedComponents(plane.astype(np.uint8), connectivity=4)
     result = np.zeros(plane.shape, np.uint8)
@@ -193,8 +193,7 @@ def _without_islands(plane: npt.NDArray[Any], least_mm2: float, pixel_mm: float)
 def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_mm: float) -> Float:
     """Return the distance in mm of each inner voxel to the nearest voxel outside, in 3-D.
 
-    Slices below the lowest and above the highest one of the scan don't count as outside, so a scan
-    that is cut off has no floor there.
+    What lies below and above the scan doesn't count as outside: a head that is cut off has no bone there.
 
     Args:
         inside: (n, H, W).
@@ -225,12 +224,11 @@ def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_
     return result
 
 
-def estimate_pixel_mm(hu: npt.NDArray[np.int16], *, head_width_mm: float = 150.0) -> float:
-    """Estimate the pixel size from the width of the head, for scans that don't know it.
+def estimate_pixel_mm(hu: npt.NDArray[np.int16]) -> float:
+    """Estimate the size of a pixel in mm from the width of an adult's head, for scans whose spacing is unknown.
 
     Args:
         hu: int16 (n, H, W).
-        head_width_mm: Outer width of the head; 150 mm is an adult's.
 
     Returns:
         mm; 0.8 where no head is seen.
@@ -242,4 +240,4 @@ def estimate_pixel_mm(hu: npt.NDArray[np.int16], *, head_width_mm: float = 150.0
         if count > 1:
             best = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
             widths.append(min(stats[best, cv2.CC_STAT_WIDTH], stats[best, cv2.CC_STAT_HEIGHT]))
-    return head_width_mm / float(np.percentile(widths, 95)) if widths else 0.8
+    return HEAD_WIDTH_MM / float(np.percentile(widths, 95)) if widths else 0.8

@@ -78,7 +78,7 @@ def side_of(
         return "unknown"
     lateral, counts = [], []
     for index in np.flatnonzero(mask.any(axis=(1, 2))):
-        across, _ = anatomy.frame(int(index), (0, 0, mask.shape[1], mask.shape[2]))
+        across, _ = anatomy.coordinates(int(index), (0, 0, mask.shape[1], mask.shape[2]))
         values = across[mask[index]]
         lateral.append(values)
         counts.append(np.full(len(values), 1.0 if weight is None else float(weight[index])))
@@ -137,7 +137,7 @@ def extent_of(
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     across, along = [], []
     for index in slices:
-        lateral, front = anatomy.frame(int(index), (0, 0, mask.shape[1], mask.shape[2]))
+        lateral, front = anatomy.coordinates(int(index), (0, 0, mask.shape[1], mask.shape[2]))
         across.append(lateral[mask[index]])
         along.append(front[mask[index]])
     wide, deep = np.concatenate(across), np.concatenate(along)

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 
 from ich25d.bleeds.anatomy import Anatomy
-from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, grid_mm, head_box, needed_area_mm2, seen_in_fluid, soft_edge
+from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, needed_area_mm2, seen_in_fluid, soft_edge
 from ich25d.bleeds.skull import Bool, Float
 
 
 @dataclass(frozen=True, slots=True)
-class Ventricle:
+class VentricleBlood:
     """Blood in the CSF of the ventricles.
 
     Args:
@@ -41,11 +41,11 @@ class Ventricle:
         z = float(anatomy.slice_position_mm[index])
         if abs(z - self.centre[2]) > self.radius_mm or not anatomy.ventricle[index].any():
             return None
-        box = head_box(anatomy, index)
+        box = anatomy.head_box(index)
         if box is None:
             return None
-        lateral, along = anatomy.frame(index, box)
-        x, y = grid_mm(anatomy, box)
+        lateral, along = anatomy.coordinates(index, box)
+        x, y = anatomy.grid_mm(box)
         # The third and fourth ventricle lie on the midline, below the bodies of the lateral ones.
         central = is_central(anatomy, index, lateral, along)
         allowed = central & (0 in self.sides)
@@ -74,7 +74,14 @@ class Ventricle:
 
 
 def is_central(anatomy: Anatomy, index: int, lateral: Float, along: Float) -> Bool:
-    """Return which pixels of a slice belong to the third or fourth ventricle, by their place."""
+    """Return which pixels of a slice lie where the third and fourth ventricle are, bool like `lateral`.
+
+    Args:
+        anatomy: The head.
+        index: The slice.
+        lateral: mm from the midline.
+        along: mm, positive to the back.
+    """
     level = anatomy.level_mm[index]
     half = anatomy.midline.half_length_mm
     if level < 66:
@@ -89,8 +96,14 @@ def has_ventricle(anatomy: Anatomy) -> Bool:
     return found
 
 
-def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
-    """Plan an intraventricular bleed where this head shows ventricles, near `around_slice` where given."""
+def plan_intraventricular(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an intraventricular bleed; None where the head, or the slice, shows no ventricle.
+
+    Args:
+        anatomy: The head.
+        rng: Draws everything.
+        around_slice: A slice that it reaches; None for any.
+    """
     slices = np.flatnonzero(has_ventricle(anatomy))
     if around_slice is not None:
         slices = slices[slices == around_slice]
@@ -101,8 +114,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
     if len(rows) == 0:
         return None
     pick = int(rng.integers(len(rows)))
-    point = np.array([near, rows[pick], columns[pick]], np.int16)
-    lateral, along, z = anatomy.place(point)
+    lateral, along, z = anatomy.head_mm(np.array([near, rows[pick], columns[pick]], np.int16))
     central = is_central(anatomy, near, np.full((1, 1), lateral, np.float32), np.full((1, 1), along, np.float32))
     own = 0 if central[0, 0] else int(np.sign(lateral) or 1)
     chance = 1.0 if rng.random() < 0.35 else 0.35
@@ -122,7 +134,7 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         radius = float(rng.uniform(15, 60)) * anatomy.scale
         centre = (0.0, along, z)
         radius += abs(lateral) + 10
-    shape = Ventricle(
+    shape = VentricleBlood(
         sides=sides,
         level_mm=level,
         level_edge_mm=level_edge,
@@ -133,4 +145,4 @@ def plan_ventricle(anatomy: Anatomy, rng: np.random.Generator, around_slice: int
         hu=anatomy.brain_hu + float(rng.uniform(16, 40)),
         share=float(rng.uniform(0.75, 1.0)),
     )
-    return Bleed("intraventricular", anatomy, shape, 0, anatomy.n_slices - 1)
+    return Bleed("intraventricular", anatomy, shape)

@@ -8,30 +8,30 @@ import numpy.typing as npt
 from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.shape import (
     Bleed,
+    Ellipsoid,
     Layer,
     Sight,
+    Vector,
     Waves,
-    along_axis,
-    box_around,
-    grid_mm,
     needed_beside_bone,
     seen_in_tissue,
     soft_edge,
-    sub_slices,
-    within,
-)
+)  # fmt: skip
+from ich25d.bleeds.skull import Float
 
-Vector = npt.NDArray[np.float64]
+OUTWARD_MM = 14.0
+"""The lens goes on towards the bone, where the skull curves away from it."""
+
+NORMAL_REACH_MM = 14.0
+"""The direction into the brain is a mean over so much on each side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """The part of an ellipsoid that lies inside the skull; its middle is on the inner table.
+    """The part of an ellipsoid that lies inside the skull.
 
     Args:
-        centre_mm: x, y (from the middle of the image), z.
-        axes: Rows are unit vectors: normal (into the brain), tangent in the slice, tangent across.
-        radii_mm: Half axes along them.
+        ellipsoid: Centre on the inner table; axes: normal (into the brain), tangent in the slice, tangent across it.
         hu: Mean HU of the blood.
         edge_mm: Width of the soft edge.
         shape_waves: Unevenness of the surface.
@@ -42,9 +42,7 @@ class Lens:
         push: Share of the thickness by which tissue gives way.
     """
 
-    centre_mm: Vector
-    axes: Vector
-    radii_mm: Vector
+    ellipsoid: Ellipsoid
     hu: float
     edge_mm: float
     shape_waves: Waves
@@ -56,33 +54,31 @@ class Lens:
 
     def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where the lens does not reach."""
-        reach = float(self.radii_mm.max())
-        z = float(anatomy.slice_position_mm[index])
-        dz = anatomy.spacing_mm[0]
-        if abs(z - self.centre_mm[2]) > reach + dz:
+        z, dz = float(anatomy.slice_position_mm[index]), anatomy.spacing_mm[0]
+        centre, (thickness, half_chord, tall) = self.ellipsoid.centre_mm, self.ellipsoid.radii_mm
+        reach = max(thickness, half_chord, tall)
+        if abs(z - centre[2]) > min(reach + dz, max(thickness, tall) + 2 * dz):
             return None
-        box = box_around(anatomy, self.centre_mm[0], self.centre_mm[1], reach + 26 * self.push + 3)
+        box = anatomy.box_around(centre[0], centre[1], reach + 26 * self.push + 3)
         if box is None:
             return None
-        x, y = grid_mm(anatomy, box)
+        x, y = anatomy.grid_mm(box)
         bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
         alpha = np.zeros(bumps.shape, np.float32)
-        samples = sub_slices(anatomy, index)
+        samples = anatomy.sub_slices(index)
         nearest = np.full(bumps.shape, np.float32(1e3))
         for sub in samples:
-            signed = self._signed_mm(x, y, sub) + bumps
+            signed = self.ellipsoid.signed_mm(x, y, sub, outward_mm=OUTWARD_MM, least_slope=1e-3) + bumps
             alpha += soft_edge(signed, self.edge_mm)
             np.minimum(nearest, signed, out=nearest)
-        alpha *= np.float32(1 / len(samples)) * within(anatomy, index, box)
+        alpha *= np.float32(1 / len(samples)) * anatomy.inside_in(index, box)
         if alpha.max() < 0.05:
             return None
         tone = self.texture.at(x, y, z)
         blood = np.float32(self.hu) + np.float32(self.texture_hu) * tone
         if self.swirl_hu:
             blood -= np.float32(self.swirl_hu) * np.clip((tone - 0.5) * 1.6, 0, 1)
-        push = None
-        if self.push:
-            push = self._push(anatomy, index, box, nearest)
+        push = self._push(anatomy, index, box, nearest) if self.push else None
 
         def look() -> Sight:
             contrast = self.hu - anatomy.brain_hu
@@ -91,37 +87,21 @@ class Lens:
 
         return Layer(box, alpha, blood, look, in_fluid=False, push_mm=push)
 
-    def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
-        """Return about the distance to the ellipsoid's surface, negative inside."""
-        dx, dy, dz = x - self.centre_mm[0], y - self.centre_mm[1], float(z - self.centre_mm[2])
-        square = np.zeros((len(y), len(x)), np.float32)
-        steep = np.zeros_like(square)
-        for k, (axis, radius) in enumerate(zip(self.axes, self.radii_mm, strict=True)):
-            far = along_axis(axis, float(radius), dx, dy, dz)
-            if k == 0:
-                # Outwards the lens goes on to the bone, where the skull leans away from it.
-                far = np.maximum(far, 0) + np.minimum(far + np.float32(14 / radius), 0)
-            far *= far
-            square += far
-            far *= np.float32(1 / radius**2)
-            steep += far
-        # First-order distance: value over slope of the implicit surface.
-        return np.asarray((square - 1) / (2 * np.sqrt(steep) + 1e-3), np.float32)
-
-    def _push(self, anatomy: Anatomy, index: int, box: Box, signed: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _push(self, anatomy: Anatomy, index: int, box: Box, signed: Float) -> Float:
         """Return how far tissue gives way, mm (2, h, w): along the normal, fading with distance."""
         depth = anatomy.depth_in(index, box)
         free = np.clip((depth - 2) / 8, 0, 1)
-        thickness = max(float(self.radii_mm[0]) - 2.0, 0.0)
+        thickness = max(float(self.ellipsoid.radii_mm[0]) - 2.0, 0.0)
+        normal = self.ellipsoid.axes[0]
         amount = np.float32(self.push * thickness) * np.exp(-np.maximum(signed, 0) / 16) * free
-        return np.stack([amount * np.float32(self.axes[0, 1]), amount * np.float32(self.axes[0, 0])])
+        return np.stack([amount * np.float32(normal[1]), amount * np.float32(normal[0])])
 
 
-def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: float = 14.0) -> Vector | None:
-    """Return the unit vector x, y, z that leads from a point of the inner table into the brain."""
+def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16]) -> Vector | None:
+    """Return the unit vector x, y, z that leads from a voxel of the inner table into the brain; None in a corner."""
     index, row, column = (int(value) for value in point)
     height, width = anatomy.plane_shape
-    reach = max(3, round(reach_mm / anatomy.spacing_mm[2]))
+    reach = max(3, round(NORMAL_REACH_MM / anatomy.spacing_mm[2]))
     low, high = max(0, index - 1), min(anatomy.n_slices, index + 2)
     top, bottom = max(0, row - reach), min(height, row + reach + 1)
     left, right = max(0, column - reach), min(width, column + reach + 1)
@@ -144,8 +124,14 @@ def inward_normal(anatomy: Anatomy, point: npt.NDArray[np.int16], reach_mm: floa
     return vector / length if length > 1e-3 else None
 
 
-def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
-    """Plan an epidural bleed at the inner table, near `around_slice` where given."""
+def plan_epidural(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an epidural bleed at the inner table; None where no place is found.
+
+    Args:
+        anatomy: The head.
+        rng: Draws everything.
+        around_slice: A slice that it reaches, or ends near; None for any.
+    """
     points = anatomy.table_points
     s = anatomy.scale
     thickness = float(np.exp(rng.uniform(np.log(4.5), np.log(26)))) * s
@@ -159,7 +145,7 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         return None
     for _ in range(12):
         point: npt.NDArray[np.int16] = points[int(rng.integers(len(points))), :]
-        lateral, along, _ = anatomy.place(point)
+        lateral, along, _ = anatomy.head_mm(point)
         normal = inward_normal(anatomy, point)
         if normal is None:
             continue
@@ -169,19 +155,12 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             chance *= 0.6
         if rng.random() > chance or abs(normal[2]) > 0.9:
             continue
-        index, row, column = (int(value) for value in point)
-        height, width = anatomy.plane_shape
-        x = (column - (width - 1) / 2) * anatomy.spacing_mm[2]
-        y = (row - (height - 1) / 2) * anatomy.spacing_mm[1]
-        centre = np.array([x, y, anatomy.slice_position_mm[index]])
         tangent = np.cross(normal, [0.0, 0.0, 1.0])
         tangent /= np.linalg.norm(tangent)
         axes = np.stack([normal, tangent, np.cross(normal, tangent)])
         kind = rng.random()
         shape = Lens(
-            centre_mm=centre,
-            axes=axes,
-            radii_mm=np.array([thickness, half_chord, tall]),
+            ellipsoid=Ellipsoid(np.array(anatomy.image_mm(point)), axes, np.array([thickness, half_chord, tall])),
             hu=min(anatomy.brain_hu + float(rng.uniform(15, 34) if kind > 0.1 else rng.uniform(9, 15)), 76.0),
             edge_mm=float(rng.uniform(1.8, 3.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
@@ -191,8 +170,5 @@ def plan_lens(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )
-        # Its own slice is always among those in reach.
-        off_mm = np.abs(anatomy.slice_position_mm - centre[2])
-        reached = np.flatnonzero(off_mm <= max(tall, thickness) + 2 * anatomy.spacing_mm[0])
-        return Bleed("epidural", anatomy, shape, int(reached[0]), int(reached[-1]))
+        return Bleed("epidural", anatomy, shape)
     return None

@@ -1,4 +1,4 @@
-"""Intraparenchymal bleeds: clots of deep nuclei, lobes, brain stem and cerebellum; contusions."""
+"""Intraparenchymal bleeds: clots in deep nuclei, lobes, brain stem and cerebellum; contusions."""
 
 from dataclasses import dataclass
 
@@ -8,35 +8,20 @@ import numpy.typing as npt
 from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.shape import (
     Bleed,
+    Ellipsoid,
     Layer,
     Sight,
+    Vector,
     Waves,
-    along_axis,
-    box_around,
-    grid_mm,
-    head_box,
     needed_area_mm2,
     seen_in_tissue,
     soft_edge,
-    sub_slices,
-    within,
-)
+)  # fmt: skip
 from ich25d.bleeds.skull import Float
 
-Vector = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One ellipsoid: centre x, y, z (mm, from the middle of the image), axes as rows, half axes."""
-
-    centre_mm: Vector
-    axes: Vector
-    radii_mm: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Clot:
     """A union of uneven ellipsoids within the brain.
 
     Args:
@@ -54,7 +39,7 @@ class Blob:
         depth_mm: How near to the inner table it may come.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Ellipsoid, ...]
     shape_waves: Waves
     unevenness_mm: float
     edge_mm: float
@@ -67,39 +52,37 @@ class Blob:
     push_mm: float
     depth_mm: float
 
-    def bounds(self) -> tuple[Vector, Vector]:
-        """Return the lowest and highest x, y, z of the parts."""
-        low = np.min([part.centre_mm - part.radii_mm.max() for part in self.parts], axis=0)
-        high = np.max([part.centre_mm + part.radii_mm.max() for part in self.parts], axis=0)
-        return low, high
-
     def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where the clot does not reach."""
-        low, high = self.bounds()
+        low = np.min([part.centre_mm - part.radii_mm.max() for part in self.parts], axis=0)
+        high = np.max([part.centre_mm + part.radii_mm.max() for part in self.parts], axis=0)
         z = float(anatomy.slice_position_mm[index])
         margin = self.rim_mm + anatomy.spacing_mm[0] / 2 + 2 * self.unevenness_mm
         if not low[2] - margin <= z <= high[2] + margin:
             return None
         middle = (low + high) / 2
         reach = float((high - low)[:2].max()) / 2 + self.rim_mm + self.unevenness_mm + 3
-        box = box_around(anatomy, float(middle[0]), float(middle[1]), reach)
+        box = anatomy.box_around(float(middle[0]), float(middle[1]), reach)
         if box is None:
             return None
-        x, y = grid_mm(anatomy, box)
+        x, y = anatomy.grid_mm(box)
         bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
-        samples = sub_slices(anatomy, index)
+        samples = anatomy.sub_slices(index)
         alpha = np.zeros(bumps.shape, np.float32)
         signed = np.full(bumps.shape, np.float32(1e3))
         for sub in samples:
-            here = self._signed_mm(x, y, sub) + bumps
-            alpha += soft_edge(here, self.edge_mm)
-            np.minimum(signed, here, out=signed)
+            nearest = np.full(bumps.shape, np.float32(1e3))
+            for part in self.parts:
+                np.minimum(nearest, part.signed_mm(x, y, sub), out=nearest)
+            nearest += bumps
+            alpha += soft_edge(nearest, self.edge_mm)
+            np.minimum(signed, nearest, out=signed)
         alpha *= np.float32(1 / len(samples))
         if alpha.max() < 0.05:
             return None
         depth = anatomy.depth_in(index, box)
         room = np.clip((depth - np.float32(self.depth_mm)) / np.float32(1.5), 0, 1)
-        alpha *= room * within(anatomy, index, box)
+        alpha *= room * anatomy.inside_in(index, box)
         tone = self.texture.at(x, y, z)
         if self.patchiness:
             alpha *= np.clip(1 - np.float32(self.patchiness) * np.clip(tone + 0.4, 0, 1.2), 0, 1)
@@ -113,7 +96,7 @@ class Blob:
             rim = np.asarray(np.float32(self.rim_hu) * fade * (1 - alpha) * deep, np.float32)
         push, push_box = None, None
         if self.push_mm:
-            push_box = box_around(anatomy, float(middle[0]), float(middle[1]), reach + 22)
+            push_box = anatomy.box_around(float(middle[0]), float(middle[1]), reach + 22)
             push = self._push(anatomy, index, push_box, middle, float(np.sqrt(alpha.sum() / np.pi)))
 
         def look() -> Sight:
@@ -126,7 +109,7 @@ class Blob:
         """Return how far tissue gives way, mm (2, h, w): away from the middle, fading with distance."""
         if box is None:
             return None
-        x, y = grid_mm(anatomy, box)
+        x, y = anatomy.grid_mm(box)
         dx, dy = x[None, :] - np.float32(middle[0]), y[:, None] - np.float32(middle[1])
         length = np.sqrt(dx * dx + dy * dy) + 1e-3
         outward = np.maximum(length - np.float32(radius_px * anatomy.spacing_mm[2]), 0)
@@ -134,25 +117,9 @@ class Blob:
         amount = np.float32(self.push_mm) * np.exp(-outward / 10) * free * np.clip(length / 4, 0, 1)
         return np.stack([amount * dy / length, amount * dx / length])
 
-    def _signed_mm(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], z: float) -> npt.NDArray[np.float32]:
-        """Return about the distance to the surface of the union, negative inside."""
-        nearest = np.full((len(y), len(x)), np.float32(1e3))
-        for part in self.parts:
-            dx, dy, dz = x - part.centre_mm[0], y - part.centre_mm[1], float(z - part.centre_mm[2])
-            square = np.zeros(nearest.shape, np.float32)
-            steep = np.zeros_like(square)
-            for axis, radius in zip(part.axes, part.radii_mm, strict=True):
-                far = along_axis(axis, float(radius), dx, dy, dz)
-                far *= far
-                square += far
-                far *= np.float32(1 / radius**2)
-                steep += far
-            np.minimum(nearest, (square - 1) / (2 * np.sqrt(steep) + 0.05), out=nearest)
-        return nearest
-
 
 def _turned(rng: np.random.Generator) -> Vector:
-    """Return three random perpendicular unit vectors as rows."""
+    """Draw three perpendicular unit vectors, as rows."""
     matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     return np.asarray(matrix)
 
@@ -161,11 +128,11 @@ def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.N
     """Draw a voxel of slice `index` that suits one of the sites of this level."""
     s = anatomy.scale
     level = float(anatomy.level_mm[index])
-    box = head_box(anatomy, index)
+    box = anatomy.head_box(index)
     if box is None:
         return None
     top, left, bottom, right = box
-    lateral, along = anatomy.frame(index, box)
+    lateral, along = anatomy.coordinates(index, box)
     side, back = np.abs(lateral) / s, along / s
     depth = anatomy.depth_in(index, box) / np.float32(s)
     tissue = (depth > 5) & (anatomy.fluid[index, top:bottom, left:right] < 90)
@@ -196,8 +163,14 @@ def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.N
     return np.array([index, top + row, left + column], np.int16), name
 
 
-def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
-    """Plan an intraparenchymal bleed, near `around_slice` where given."""
+def plan_intraparenchymal(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan an intraparenchymal bleed; None where no place is found.
+
+    Args:
+        anatomy: The head.
+        rng: Draws everything.
+        around_slice: A slice that it reaches, or ends near; None for any.
+    """
     s = anatomy.scale
     slices = np.flatnonzero(anatomy.area_mm2 > 2500 * s**2)
     if len(slices) == 0:
@@ -210,14 +183,8 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
     biggest = {"deep": 24.0, "lobar": 30.0, "stem": 10.0, "cerebellar": 20.0, "contusion": 16.0}[site]
     radius = float(np.exp(rng.normal(np.log(8.5), 0.55)))
     radius = float(np.clip(radius, 2.6, biggest)) * s
-    height, width = anatomy.plane_shape
-    middle = np.array(
-        [
-            (int(point[2]) - (width - 1) / 2) * anatomy.spacing_mm[2],
-            (int(point[1]) - (height - 1) / 2) * anatomy.spacing_mm[1],
-            float(anatomy.slice_position_mm[near]) + float(rng.uniform(-0.85, 0.85)) * radius,
-        ]
-    )
+    x, y, z = anatomy.image_mm(point)
+    middle = np.array([x, y, z + float(rng.uniform(-0.85, 0.85)) * radius])
     count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.3, 0.2, 0.15]))
     scattered = site == "contusion" and rng.random() < 0.5
     parts = []
@@ -225,9 +192,9 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         size = radius * (1.0 if k == 0 else rng.uniform(0.4, 0.85)) * (0.6 if scattered else 1.0)
         shift = np.zeros(3) if k == 0 else rng.normal(size=3) * radius * (1.0 if scattered else 0.55)
         radii = size * np.exp(rng.normal(0, 0.22, 3))
-        parts.append(Part(middle + shift, _turned(rng), np.maximum(radii, 1.5)))
+        parts.append(Ellipsoid(middle + shift, _turned(rng), np.maximum(radii, 1.5)))
     rim = float(rng.uniform(2, 5) + 0.35 * radius) if rng.random() < 0.6 and radius > 4 else 0.0
-    shape = Blob(
+    shape = Clot(
         parts=tuple(parts),
         shape_waves=Waves.draw(rng, 5 + 0.7 * radius, 12 + 2.5 * radius),
         unevenness_mm=float(rng.uniform(0.04, 0.2)) * radius,
@@ -241,4 +208,4 @@ def plan_blob(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | No
         push_mm=float(rng.uniform(0.1, 0.35)) * radius if radius > 6 and rng.random() < 0.8 else 0.0,
         depth_mm=float(rng.choice([-1.5, 0.3, 1.5])) if site == "contusion" else 2.0,
     )
-    return Bleed("intraparenchymal", anatomy, shape, 0, anatomy.n_slices - 1)
+    return Bleed("intraparenchymal", anatomy, shape)

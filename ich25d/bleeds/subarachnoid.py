@@ -7,18 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import Anatomy, Box
-from ich25d.bleeds.shape import (
-    Bleed,
-    Layer,
-    Sight,
-    Waves,
-    box_where,
-    grid_mm,
-    head_box,
-    inner,
-    needed_area_mm2,
-    seen_in_fluid,
-)
+from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, box_where, inner, needed_area_mm2, seen_in_fluid
 from ich25d.bleeds.skull import Float
 
 
@@ -38,7 +27,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Cisterns:
+class CisternBlood:
     """Blood in the CSF outside the ventricles.
 
     Args:
@@ -59,10 +48,10 @@ class Cisterns:
         """Return the layer on slice `index`, None where no blood is."""
         z = float(anatomy.slice_position_mm[index])
         chosen = [part for part in self.spreads if abs(z - part.centre[2]) < 1.5 * part.radii[2]]
-        head = head_box(anatomy, index)
+        head = anatomy.head_box(index)
         if not chosen or head is None:
             return None
-        lateral, along = anatomy.frame(index, head)
+        lateral, along = anatomy.coordinates(index, head)
         weight = np.zeros(lateral.shape, np.float32)
         for part in chosen:
             (u, v, w), (a, b, c) = part.centre, part.radii
@@ -78,7 +67,7 @@ class Cisterns:
             return None
         reached = inner(head, box)
         weight, lateral, along = weight[reached], lateral[reached], along[reached]
-        x, y = grid_mm(anatomy, box)
+        x, y = anatomy.grid_mm(box)
         weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - np.float32(0.3)), 0, 1)
         fluid = anatomy.fluid_in(index, box)
         dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
@@ -99,10 +88,7 @@ class Cisterns:
 
 
 def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
-    """Return 0 where dark voxels are no subarachnoid CSF.
-
-    Ventricles, found as such or not, lie deep, near the midline, above the base.
-    """
+    """Return 0 where dark voxels are no subarachnoid CSF, but a ventricle: deep, near the midline, above the base."""
     if anatomy.level_mm[index] > 106:
         # Streaks between the petrous bones look like CSF.
         middle: Float = np.clip((27 * anatomy.scale - np.abs(lateral)) / 4, 0, 1).astype(np.float32)
@@ -121,15 +107,10 @@ def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Floa
     return free
 
 
-def seen_area_mm2(anatomy: Anatomy, layer: Layer | None) -> float:
-    """Return the area of a layer that would be seen."""
-    return 0.0 if layer is None else float(layer.look()[0].sum()) * anatomy.spacing_mm[1] * anatomy.spacing_mm[2]
-
-
 def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.int16]) -> tuple[Spread, ...]:
     """Draw which spaces hold blood, one of them around `point` (slice, row, column)."""
     s = anatomy.scale
-    lateral, along, z = anatomy.place(point)
+    lateral, along, z = anatomy.head_mm(point)
     level = float(anatomy.level_mm[int(point[0])])
     half = anatomy.midline.half_length_mm
     strength = float(rng.uniform(0.55, 1.0))
@@ -170,8 +151,14 @@ def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.i
     )
 
 
-def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
-    """Plan a subarachnoid bleed where this head has CSF to fill, near `around_slice` where given."""
+def plan_subarachnoid(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
+    """Plan a subarachnoid bleed; None where the head, or the slice, has no CSF to fill.
+
+    Args:
+        anatomy: The head.
+        rng: Draws everything.
+        around_slice: A slice that it reaches, or ends near; None for any.
+    """
     s = anatomy.scale
     slices = np.flatnonzero(anatomy.area_mm2 > 1200 * s**2)
     if len(slices) == 0:
@@ -189,7 +176,7 @@ def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
         drawn = places[rng.integers(len(places), size=int(rng.integers(1, 5)))]
         row, column = divmod(int(drawn[int(around[drawn].argmax())]), free.shape[1])
         spreads = _spreads(anatomy, rng, np.array([near, row, column], np.int16))
-        shape = Cisterns(
+        shape = CisternBlood(
             spreads=spreads,
             patches=Waves.draw(rng, 16, 60),
             patchiness=float(rng.uniform(0.0, 0.45)),
@@ -197,7 +184,8 @@ def plan_cisterns(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             gain=float(rng.uniform(1.0, 2.6)),
         )
         layer = shape.layer(anatomy, near)
-        if attempt == 7 or seen_area_mm2(anatomy, layer) > 60 * s**2:
+        n_seen = 0.0 if layer is None else float(layer.look()[0].sum())
+        if attempt == 7 or n_seen * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] > 60 * s**2:
             ready = {} if layer is None else {near: layer}
-            return Bleed("subarachnoid", anatomy, shape, 0, anatomy.n_slices - 1, ready)
+            return Bleed("subarachnoid", anatomy, shape, ready)
     return None
