@@ -150,7 +150,7 @@ class TrainConfig:
     epochs: Count = 4
     """Passes over the training slices."""
     batch_size: Count = 32
-    """Slabs a step and process."""
+    """Slabs per step and process."""
     accumulate: Count = 1
     """Batches whose gradients are summed before a step."""
     lr: Positive = 3e-4
@@ -166,7 +166,7 @@ class TrainConfig:
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
     """First epochs in which only the new layers learn."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay a step of the averaged weights, which are the ones validated and kept; 0 is off."""
+    """Decay per step of the averaged weights, which are the ones validated and kept; 0 is off."""
     clip_norm: NotNegative = 1.0
     """Largest gradient norm; 0 is off."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -202,7 +202,7 @@ class SequenceConfig:
     project: Count = 128
     """Width that embeddings are projected to."""
     hidden: Count = 96
-    """Hidden units a direction."""
+    """Hidden units per direction."""
     layers: Count = 2
     """Stacked GRU layers."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -212,7 +212,7 @@ class SequenceConfig:
     epochs: Count = 20
     """Passes over all series."""
     batch_size: Count = 16
-    """Series a step."""
+    """Series per step."""
     lr: Positive = 1e-3
     """Peak learning rate of AdamW, cosine to 0."""
     weight_decay: NotNegative = 0.01
@@ -226,7 +226,7 @@ class SequenceConfig:
     series_weight: NotNegative = 0.25
     """Weight of the series head's loss beside the slices'."""
     seeds: Count = 1
-    """Sequence models trained from different seeds and averaged, a fold."""
+    """Sequence models per fold, trained from different seeds and averaged."""
     seed: Seed = 0
     """First seed."""
 
@@ -239,7 +239,7 @@ class CalibrationConfig:
     fit_on: tuple[str, ...] = ("*",)
     """Glob patterns of the series ids on which blend, temperature and bias are fitted."""
     prevalence: dict[LabelName, Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=dict)
-    """Share of positive slices a label where the model will be used; empty: that of the training data."""
+    """Share of positive slices per label where the model will be used; empty: that of the training data."""
     prevalence_weight: NotNegative = 0.0
     """For how many slices the prevalence above counts, beside the slices that the bias is fitted on."""
 

@@ -19,5 +19,5 @@ LABEL_WEIGHTS: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 
 
 def row_ids(image_ids: Sequence[str]) -> list[str]:
-    """Return the row ids of Kaggle's CSV, as `ID_0002bd10a_epidural`: six rows an image, in label order."""
+    """Return the row ids of Kaggle's CSV, as `ID_0002bd10a_epidural`: six rows per image, in label order."""
     return [f"{image_id}_{label}" for image_id in image_ids for label in LABELS]
