@@ -11,9 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ich25d.cli import cq500, data, eda, explain, model, report
+from ich25d.cli import data, evaluation, prediction, training
 from ich25d.cli.failures import sentence_for
-from ich25d.cli.options import interruptible
 from ich25d.errors import Ich25dError
 
 app = typer.Typer(
@@ -25,22 +24,12 @@ app = typer.Typer(
     "medical device.",
 )
 
-for _command, _examples in (
-    (data.build_studies, data.BUILD_STUDIES_EXAMPLES),
-    (eda.eda, eda.EDA_EXAMPLES),
-    (model.train_cnn, model.TRAIN_CNN_EXAMPLES),
-    (model.train_rnn, model.TRAIN_RNN_EXAMPLES),
-    (model.predict, model.PREDICT_EXAMPLES),
-    (report.report, report.REPORT_EXAMPLES),
-    (explain.explain, explain.EXPLAIN_EXAMPLES),
-    (model.evaluate, model.EVALUATE_EXAMPLES),
-    (cq500.cq500, cq500.CQ500_EXAMPLES),
-    (model.check_submission, model.CHECK_SUBMISSION_EXAMPLES),
-    (data.synth, data.SYNTH_EXAMPLES),
-    (data.demo, data.DEMO_EXAMPLES),
-    (data.info, data.INFO_EXAMPLES),
-):
-    app.command(epilog=_examples)(interruptible(_command))
+for _command in (
+    data.build_studies, data.eda, training.train_cnn, training.train_rnn, prediction.predict, prediction.report,
+    prediction.explain, evaluation.evaluate, evaluation.cq500, prediction.check_submission, data.synth, data.demo,
+    data.info,
+):  # fmt: skip
+    app.command(epilog=_command.__dict__["epilog"])(_command)
 
 
 @app.callback(invoke_without_command=True)

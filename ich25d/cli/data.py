@@ -1,19 +1,18 @@
-"""Commands on scans: build-studies, synth, demo, info."""
+"""Commands on data: build-studies, eda, synth, demo, info."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Images, Json, Only, Quiet, Workers, begin, end, examples
+from ich25d.cli.options import Images, Only, Summary, Workers, command
 
-BUILD_STUDIES_EXAMPLES = examples(
+
+@command(
     "ich25d build-studies rsna.zip --only '*stage_2_train/*' --labels stage_2_train.csv --out studies",
     "ich25d build-studies /data/hospital/ --out studies --crop none",
     "ich25d build-studies --images metadata.csv --out studies --size 192",
 )
-
-
 def build_studies(
     out: Annotated[Path, typer.Option(help="The study store to make or to go on with.")],
     sources: Annotated[
@@ -27,76 +26,71 @@ def build_studies(
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+) -> Summary:
     """Order DICOM into series of HU and keep them in a study store."""
-    begin(quiet)
     from ich25d.studies.build import build_studies as run
 
-    end(
-        run(
-            tuple(sources or ()),
-            out,
-            only=tuple(only or ()),
-            labels=labels,
-            images=tuple(images or ()),
-            crop=crop,
-            size=size,
-            folds=folds,
-            seed=seed,
-            workers=workers,
-        ),
-        as_json,
-    )
+    return run(
+        tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()), crop=crop,
+        size=size, folds=folds, seed=seed, workers=workers,
+    )  # fmt: skip
 
 
-SYNTH_EXAMPLES = examples("ich25d synth --studies 24 --out synth", "ich25d synth --studies 4 --out synth --seed 7")
+@command(
+    "ich25d eda studies --out eda",
+    "ich25d eda --labels stage_2_train.csv --out eda",
+    "ich25d eda studies --source rsna-intracranial-hemorrhage-detection.zip --out eda",
+)
+def eda(
+    out: Annotated[Path, typer.Option(help="The folder for index.html, figures/ and tables/.")],
+    studies: Annotated[Path | None, typer.Argument(help="A study store.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels: alone, or in place of the store's where they know an image.")
+    ] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--source", help="What the store was built from, for what it doesn't keep; may be repeated."),
+    ] = None,
+    only: Only = None,
+    workers: Workers = 0,
+) -> Summary:
+    """Look at the data: labels, technical attributes, pictures, and what gives the label away."""
+    from ich25d.view.eda.run import explore
+
+    return explore(studies, out, labels=labels, sources=tuple(sources or ()), only=tuple(only or ()), workers=workers)
 
 
+@command("ich25d synth --studies 24 --out synth", "ich25d synth --studies 4 --out synth --seed 7")
 def synth(
     out: Annotated[Path, typer.Option(help="The folder to make, in the competition's layout.")],
     studies: Annotated[int, typer.Option(min=1, help="Heads to make.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed makes the same heads.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw; 0 is one a core.")] = 0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+) -> Summary:
     """Make phantom heads as RSNA-shaped DICOM, with labels."""
-    begin(quiet)
     from ich25d.phantom.synth import synthesise
 
-    end(synthesise(out, studies, seed=seed, workers=workers), as_json)
+    return synthesise(out, studies, seed=seed, workers=workers)
 
 
-DEMO_EXAMPLES = examples("ich25d demo --out demo", "ich25d demo --out demo --seed 3")
-
-
+@command("ich25d demo --out demo", "ich25d demo --out demo --seed 3")
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for all that the walk makes.")],
     studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 36,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the heads.")] = 0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+) -> Summary:
     """Walk from phantom DICOM to a CSV and a picture, on a CPU, in minutes."""
-    begin(quiet)
     from ich25d.demo.walk import walk
 
-    end(walk(out, n_studies=studies, seed=seed), as_json)
+    return walk(out, n_studies=studies, seed=seed)
 
 
-INFO_EXAMPLES = examples("ich25d info", "ich25d info studies --verify", "ich25d info runs/rnn --json")
-
-
+@command("ich25d info", "ich25d info studies --verify", "ich25d info runs/rnn --json")
 def info(
     path: Annotated[Path | None, typer.Argument(help="A study store or a model directory.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+) -> Summary:
     """Say what is installed, and what a store or a model directory holds."""
-    begin(quiet)
     from ich25d.view.info import describe
 
-    end(describe(path, verify=verify), as_json)
+    return describe(path, verify=verify)

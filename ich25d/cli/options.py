@@ -1,17 +1,16 @@
-"""What the commands share: their common options, and how each begins and ends."""
+"""What the commands share: common options, and how each begins and ends."""
 
 import functools
+import inspect
 import json
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, ParamSpec, Protocol
+from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
-
-P = ParamSpec("P")
 
 
 class Summary(Protocol):
@@ -49,46 +48,47 @@ Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figu
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files (an extra).")]
 
 
-def examples(*lines: str) -> str:
-    """Lay out runnable examples under a command's help."""
-    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
+def command(*examples: str) -> Callable[[Callable[..., Summary]], Callable[..., None]]:
+    """Make a command of a function that returns a summary.
 
+    It takes --quiet and --json besides, prints the summary and leaves with its exit code; interrupted, it says how to
+    go on and leaves with 130 (typer by itself would end without a word).
 
-def interruptible(command: Callable[P, None]) -> Callable[P, None]:
-    """Let a command that is interrupted say how to go on, and leave with exit code 130.
-
-    It is caught here because typer ends on a KeyboardInterrupt by itself, without a word.
+    Args:
+        examples: Command lines to show under its help; `app` gives them to typer.
     """
 
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            how = "with --resume" if command.__name__ == "train_cnn" else "again"
-            print(f"interrupted; run the same command {how} to go on", file=sys.stderr)
-            raise typer.Exit(130) from None
+    def decorated(function: Callable[..., Summary]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: object, quiet: bool = False, as_json: bool = False, **kwargs: object) -> None:
+            from ich25d.progress import set_quiet
 
-    return run
+            set_quiet(quiet)
+            signal.signal(signal.SIGTERM, _terminate)
+            try:
+                summary = function(*args, **kwargs)
+            except KeyboardInterrupt:
+                how = "with --resume" if function.__name__ == "train_cnn" else "again"
+                print(f"interrupted; run the same command {how} to go on", file=sys.stderr)
+                raise typer.Exit(130) from None
+            text = json.dumps(summary.to_dict(), indent=2, allow_nan=False) if as_json else "\n".join(summary.lines())
+            print(text)
+            raise typer.Exit(summary.exit_code)
 
+        options = {"quiet": Quiet, "as_json": Json}
+        signature = inspect.signature(function)
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+            for name, kind in options.items()
+        ]
+        run.__dict__["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), *more])
+        run.__annotations__ = {**function.__annotations__, **options}
+        run.__dict__["epilog"] = "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in examples)
+        return run
 
-def begin(quiet: bool) -> None:
-    """Take up the options that hold for the whole process."""
-    from ich25d.progress import set_quiet
-
-    set_quiet(quiet)
-    signal.signal(signal.SIGTERM, _terminate)
+    return decorated
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Let a SIGTERM end a command the way Ctrl-C does: what is finished is kept."""
+    """Let a SIGTERM end a command as Ctrl-C does: what is finished is kept."""
     raise KeyboardInterrupt
-
-
-def end(summary: Summary, as_json: bool) -> None:
-    """Print a summary and leave with its exit code."""
-    if as_json:
-        print(json.dumps(summary.to_dict(), indent=2, allow_nan=False))
-    else:
-        print("\n".join(summary.lines()))
-    raise typer.Exit(summary.exit_code)

@@ -5,23 +5,23 @@ import typer
 from typer.testing import CliRunner
 
 from ich25d.cli import app as front
-from ich25d.cli.options import interruptible
+from ich25d.cli.options import command
 
 
 def _called(name: str) -> tuple[int, str]:
-    def command(out: str = "") -> None:
+    def long_work(out: str = "") -> None:
         """Do something long."""
         raise KeyboardInterrupt
 
-    command.__name__ = name
+    long_work.__name__ = name
     app = typer.Typer()
-    app.command()(interruptible(command))
+    app.command()(command()(long_work))
     done = CliRunner().invoke(app, ["--out", "x"])
     return done.exit_code, done.stderr
 
 
 def test_an_interrupted_command_says_how_to_go_on() -> None:
-    """The same command; train-cnn asks to be told."""
+    """By the same command; train-cnn needs --resume."""
     assert _called("demo") == (130, "interrupted; run the same command again to go on\n")
     assert _called("train_cnn") == (130, "interrupted; run the same command with --resume to go on\n")
 
