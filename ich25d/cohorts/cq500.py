@@ -17,13 +17,12 @@ from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare_level
 from ich25d.evaluate.decisions import PREVALENCES, PointResult
 from ich25d.evaluate.delong import delong
-from ich25d.evaluate.figures import interval, short
 from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.level import Level, make_level
 from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_paper
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.paper import Paper, Section, measure_level
-from ich25d.evaluate.scores import Measure
+from ich25d.evaluate.scores import Measure, interval, short
 from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table

@@ -4,14 +4,16 @@ Counts by patient and threshold are made once; a resampling is then one product 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from ich25d.evaluate.level import LabelCases
+from ich25d.evaluate.level import LabelCases, Level
 from ich25d.evaluate.scores import Measure
+from ich25d.labels import LABELS
 from ich25d.training.intervals import percentiles
 
 Floats = npt.NDArray[np.float64]
@@ -33,9 +35,8 @@ _LEAST_PROBABILITY = 1e-6
 _MOST_STEPS, _MOST_HALVINGS, _NOTHING_LEFT, _WORST_CONDITION, _ROUNDING = 100, 30, 1e-14, 1e14, 1e-12
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """A curve and its 95 % band, pointwise; NaN where it isn't defined."""
+class Curve(NamedTuple):
+    """A curve and its pointwise 95 % band; NaN where it isn't defined."""
 
     x: Floats
     y: Floats
@@ -58,6 +59,55 @@ class Reliability:
     """Share of positives."""
     expected: float
     """Mean probability."""
+
+
+class LabelCurves:
+    """The curves of one label that has both classes, each measured when it is first asked for.
+
+    Args:
+        level: All cases of a level.
+        label: One of `LABELS`.
+    """
+
+    def __init__(self, level: Level, label: str) -> None:
+        self.label = label
+        self.name = f"{label}, {level.name}"
+        self.cases = level.of_label(LABELS.index(label))
+        self.measures = level.scores.label[label]
+        self.prevalence = float(self.cases.positive.mean())
+
+    @cached_property
+    def _ranked(self) -> tuple[Curve, Curve]:
+        return roc_and_precision(self.cases)
+
+    @property
+    def roc(self) -> Curve:
+        """Sensitivity over 1 - specificity."""
+        return self._ranked[0]
+
+    @property
+    def precision(self) -> Curve:
+        """Precision over sensitivity."""
+        return self._ranked[1]
+
+    @cached_property
+    def reliability(self) -> Reliability:
+        """Observed over mean probability, and the recalibration."""
+        return reliability(self.cases)
+
+    @cached_property
+    def _benefit(self) -> tuple[Curve, Curve]:
+        return net_benefit(self.cases)
+
+    @property
+    def benefit(self) -> Curve:
+        """Net benefit of the model over the threshold probability."""
+        return self._benefit[0]
+
+    @property
+    def everything(self) -> Curve:
+        """Net benefit of calling everything positive."""
+        return self._benefit[1]
 
 
 def grid_of(cases: LabelCases) -> Floats:

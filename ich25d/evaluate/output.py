@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich25d.evaluate.chart import Chart, can_draw, draw
-from ich25d.evaluate.figures import figures_of
+from ich25d.evaluate.charts import figures as figures_of
 from ich25d.evaluate.page import evaluation_page
 from ich25d.evaluate.paper import Paper
 from ich25d.evaluate.tables import tables_of, write_tables
+from ich25d.pages.plot import can_plot, plot
 from ich25d.studies.store_dir.store import StudyStore
 
 FILES = PAGE_FILE, SCORES_FILE, TEXT_FILE = "index.html", "evaluation.json", "evaluation.txt"
@@ -35,11 +35,10 @@ def write_paper(
     """
     said = []
     write_tables({**tables_of(paper), **(more or {})}, out / TABLES_FOLDER)
-    if figures and can_draw():
-        charts: dict[str, list[Chart]] = {}
+    if figures and can_plot():
         for part in paper.levels:
-            charts |= figures_of(part)
-        draw(charts, out / FIGURES_FOLDER)
+            for name, charts in figures_of(part.level, part.charts).items():
+                plot(charts, *(out / FIGURES_FOLDER / f"{name}.{kind}" for kind in ("png", "pdf")))
     elif figures:
         said.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
     evaluation_page(paper, store=store).write(out / PAGE_FILE)

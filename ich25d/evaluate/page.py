@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from ich25d.evaluate.charts import overviews
 from ich25d.evaluate.comparison import CLUSTERED, LabelComparison
 from ich25d.evaluate.decisions import PointResult, Share
-from ich25d.evaluate.figures import interval, label_charts, overviews, short
 from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
 from ich25d.evaluate.paper import LevelPaper, Paper
-from ich25d.evaluate.scores import Measure
+from ich25d.evaluate.scores import Measure, interval, short
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
 from ich25d.pages.table import table
@@ -143,13 +143,13 @@ def _ends(ends: tuple[float, float], digits: int = 3) -> Markup:
 
 
 def _first_charts(part: LevelPaper) -> list[Markup]:
-    return [_pair([chart.to_markup() for chart in overviews(part)])] if part.curves else []
+    return [_pair([chart.to_svg() for chart in overviews(part.level, part.charts)])] if part.curves else []
 
 
 def _charts(part: LevelPaper) -> list[Markup]:
     found = []
     for curves in sorted(part.curves, key=lambda one: one.label != "any"):
-        grid = _pair([chart.to_markup() for chart in label_charts(part, curves).values()])
+        grid = _pair([one.chart.to_svg() for one in part.charts[curves.label].values()])
         n, positive = part.level.scores.n_known[curves.label], part.level.scores.n_positive[curves.label]
         found.append(
             Markup("<details{}><summary>{}: {:,} positive of {:,}</summary>{}</details>").format(

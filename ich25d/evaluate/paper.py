@@ -6,8 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ich25d.evaluate.charts import LabelChart, label_charts
 from ich25d.evaluate.comparison import LabelComparison
-from ich25d.evaluate.curves import Curve, Reliability, net_benefit, reliability, roc_and_precision
+from ich25d.evaluate.curves import LabelCurves
 from ich25d.evaluate.decisions import PREVALENCES, PointResult, decide
 from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.level import Level
@@ -26,24 +27,14 @@ NOT_CHOSEN = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelCurves:
-    """The curves of one label that has both classes."""
-
-    label: str
-    roc: Curve
-    precision: Curve
-    reliability: Reliability
-    benefit: Curve
-    everything: Curve
-    """Net benefit of calling everything positive."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class LevelPaper:
     """One level, measured."""
 
     level: Level
     curves: tuple[LabelCurves, ...]
+    """Of each label that has both classes."""
+    charts: dict[str, dict[str, LabelChart]]
+    """By label of `curves`, then by name."""
     points: tuple[PointResult, ...]
     """Empty where the model has no thresholds for them."""
     subgroups: tuple[dict[str, Any], ...] = ()
@@ -125,12 +116,11 @@ def measure_level(
         prevalences: Shares of positives at which predictive values are stated.
         subgroups: What `measure_subgroups` gave.
     """
-    curves = []
+    curves, charts = [], {}
     with bar(f"curves of {level.name}", len(LABELS), "labels") as advance:
         for column, label in enumerate(LABELS):
-            cases = level.of_label(column)
-            if cases.has_both:
-                roc, precision = roc_and_precision(cases)
-                curves.append(LabelCurves(label, roc, precision, reliability(cases), *net_benefit(cases)))
+            if level.of_label(column).has_both:
+                curves.append(LabelCurves(level, label))
+                charts[label] = label_charts(curves[-1])
             advance()
-    return LevelPaper(level, tuple(curves), tuple(decide(level, prevalences)), tuple(subgroups))
+    return LevelPaper(level, tuple(curves), charts, tuple(decide(level, prevalences)), tuple(subgroups))

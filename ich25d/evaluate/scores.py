@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.labels import LABELS
+from ich25d.pages.number import NONE
 from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import (
     Confusion,
@@ -52,6 +53,27 @@ class Measure:
     def to_dict(self) -> dict[str, float | None]:
         """Return it for JSON, undefined numbers as null."""
         return {name: _or_none(getattr(self, name)) for name in ("value", "low", "high")}
+
+
+def short(measure: Measure, digits: int = 3) -> str:
+    """Write a measure with its interval, as `.912 [.880, .941]`; a dash where it isn't defined."""
+    if math.isnan(measure.value):
+        return NONE
+    value = _without_zero(measure.value, digits)
+    return value if math.isnan(measure.low) else f"{value} {interval((measure.low, measure.high), digits)}"
+
+
+def interval(ends: tuple[float, float], digits: int = 3) -> str:
+    """Write an interval alone, as `[.880, .941]`; a dash where it isn't defined."""
+    if math.isnan(ends[0]):
+        return NONE
+    return f"[{_without_zero(ends[0], digits)}, {_without_zero(ends[1], digits)}]"
+
+
+def _without_zero(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    text = text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from ich25d.evaluate.curves import Curve
 from ich25d.evaluate.decisions import PointResult
 from ich25d.evaluate.level import Level
-from ich25d.evaluate.paper import LabelCurves, LevelPaper, Paper
+from ich25d.evaluate.paper import LevelPaper, Paper
 from ich25d.evaluate.scores import DECIDED, RANKED
 from ich25d.files import replacing
 from ich25d.labels import LABELS
@@ -53,7 +52,14 @@ def _add_level(rows: Rows, part: LevelPaper) -> None:
     name = part.level.name
     _add_scores(rows, part.level)
     for curves in part.curves:
-        _add_curves(rows, {"level": name, "label": curves.label}, curves)
+        who = {"level": name, "label": curves.label}
+        for kind, chart in part.charts[curves.label].items():
+            rows[kind] += [{**who, **row} for row in chart.rows]
+        fit = curves.reliability
+        line: Row = {**who, "observed": fit.observed, "expected": fit.expected}
+        for one, measure in (("intercept", fit.intercept), ("slope", fit.slope)):
+            line |= {one: measure.value, f"{one}_low": measure.low, f"{one}_high": measure.high}
+        rows["calibration"].append(line)
     for point in part.points:
         _add_point(
             rows, {"level": name, "point": point.point, "label": point.label, "threshold": point.threshold}, point
@@ -79,24 +85,6 @@ def _add_scores(rows: Rows, level: Level) -> None:
                 rows["scores"].append({**row, **asdict(scores.at[rule][label][measure])})
 
 
-def _add_curves(rows: Rows, who: Row, curves: LabelCurves) -> None:
-    rows["roc"] += _curve_rows(who, curves.roc, "false_positive_rate", "sensitivity")
-    rows["precision_recall"] += _curve_rows(who, curves.precision, "sensitivity", "precision")
-    benefit = _curve_rows(who, curves.benefit, "threshold_probability", "net_benefit")
-    for row, everything in zip(benefit, curves.everything.y.tolist(), strict=True):
-        row["net_benefit_of_calling_everything"] = everything
-    rows["decision_curve"] += benefit
-    found = curves.reliability
-    groups = _curve_rows(who, found.curve, "mean_probability", "observed_share")
-    for row, n in zip(groups, found.n.tolist(), strict=True):
-        row["n"] = n
-    rows["reliability"] += groups
-    line: Row = {**who, "observed": found.observed, "expected": found.expected}
-    for name, measure in (("intercept", found.intercept), ("slope", found.slope)):
-        line |= {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
-    rows["calibration"].append(line)
-
-
 def _add_point(rows: Rows, who: Row, point: PointResult) -> None:
     for name, share in (("sensitivity", point.sensitivity), ("specificity", point.specificity)):
         rows["operating_points"].append({
@@ -107,8 +95,3 @@ def _add_point(rows: Rows, who: Row, point: PointResult) -> None:
     for name, values in (("ppv", point.positive_predictive), ("npv", point.negative_predictive)):
         for prevalence, found in values.items():
             rows["predictive_values"].append({**who, "measure": name, "prevalence": prevalence, **asdict(found)})
-
-
-def _curve_rows(who: Row, curve: Curve, x: str, y: str) -> list[Row]:
-    values = zip(curve.x.tolist(), curve.y.tolist(), curve.low.tolist(), curve.high.tolist(), strict=True)
-    return [{**who, x: a, y: b, "low": low, "high": high} for a, b, low, high in values]

@@ -1,4 +1,4 @@
-"""Bars that lie, with their intervals and numbers; groups told apart by hatch as well as by colour."""
+"""Horizontal bars with intervals and numbers; groups differ by hatch as well as by colour."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ BAR_WIDTH = 640
 
 _RIGHT = 70.0  # px kept for the longest bar's number
 _TOP = 14.0
-_STYLES = (2, 0, 1, 3, 4, 6, 7, 5)  # a quiet colour first
+BAR_STYLES = (2, 0, 1, 3, 4, 6, 7, 5)
+"""Colours of the groups, a quiet one first."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -55,7 +56,7 @@ def draw_bars(
 
 
 def bar_key(group: int) -> Markup:
-    """Return a group's sign in a legend."""
+    """Return a group's key in a legend."""
     return key(bar(8, 1, 20, 12, _css(group)) + _hatch(group, 8, 1, 20, 12))
 
 
@@ -77,7 +78,7 @@ def _one(
 
 
 def _css(group: int) -> str:
-    return f"fill s{_STYLES[group % len(_STYLES)]}"
+    return f"fill s{BAR_STYLES[group % len(BAR_STYLES)]}"
 
 
 def _hatch(group: int, x: float, y: float, width: float, height: float) -> Markup:

@@ -1,4 +1,4 @@
-"""What charts are drawn of: paths, bars and words as SVG, axes round them, and the figure that holds all."""
+"""Parts of a chart as SVG: paths, bars and words, the axes around them, and the figure that holds all."""
 
 import math
 from collections.abc import Sequence
@@ -24,12 +24,11 @@ _MOST_ROWS = 200  # of a chart's table
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """The drawing and its two axes."""
+    """A drawing of `size` px, and its two axes."""
 
     across: Axis
     up: Axis
-    width: int
-    height: int
+    size: tuple[int, int]
 
     @classmethod
     def make(
@@ -39,13 +38,19 @@ class Plane:
         *,
         log_x: bool = False,
         log_y: bool = False,
-        width: int = 640,
-        height: int = 360,
+        size: tuple[int, int] = (640, 360),
     ) -> "Plane":
-        """Lay out axes of these ranges inside the margins."""
-        return cls(
-            Axis(*x, _LEFT, width - _RIGHT, log_x), Axis(*y, height - _BOTTOM, _TOP, log_y), width, height
-        )  # fmt: skip
+        """Lay out axes inside the margins.
+
+        Args:
+            x: Range of the horizontal axis.
+            y: Range of the vertical axis.
+            log_x: Whether it is logarithmic.
+            log_y: Whether that one is.
+            size: Width and height of the drawing, px.
+        """
+        width, height = size
+        return cls(Axis(*x, _LEFT, width - _RIGHT, log_x), Axis(*y, height - _BOTTOM, _TOP, log_y), size)
 
     def shows(self, x: float, y: float) -> bool:
         """Say whether a point has a place: finite, and positive on a logarithmic axis."""
@@ -63,30 +68,52 @@ def floats(values: Numbers | None) -> list[float]:
 
 
 def path(points: Points, css: str, *, close: bool = False) -> Markup:
-    """Return a line through points in px."""
+    """Return a line through points.
+
+    Args:
+        points: x and y of each, px.
+        css: Classes that style it.
+        close: Lead the line back to its first point.
+    """
     steps = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + ("Z" if close else "")
     return Markup('<path class="{}" d="{}"/>').format(css, steps)
 
 
-def dot(x: float, y: float, style: int) -> Markup:
-    """Return a point of its own."""
-    return Markup('<circle class="fill s{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(style, x, y)
+def dot(point: tuple[float, float], style: int) -> Markup:
+    """Return a point, in px, in one of the `N_STYLES` colours."""
+    return Markup('<circle class="fill s{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(style, *point)
 
 
 def bar(x: float, y: float, width: float, height: float, css: str) -> Markup:
-    """Return a rectangle."""
+    """Return a rectangle.
+
+    Args:
+        x: Its left edge, px, as all lengths here.
+        y: Its upper edge.
+        width: At least half a px is drawn.
+        height: Its height.
+        css: Classes that style it.
+    """
     return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
         css, x, y, max(width, 0.5), max(height, 0.0)
     )
 
 
 def word(x: float, y: float, text: str, anchor: str = "middle", css: str = "") -> Markup:
-    """Return text; anchor is start, middle or end."""
+    """Return text.
+
+    Args:
+        x: Where it is anchored, px.
+        y: Its baseline.
+        text: The text.
+        anchor: What of it lies at x: `start`, `middle` or `end`.
+        css: Classes that style it.
+    """
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(x, y, anchor, css, text)
 
 
-def cut(plane: Plane, inner: Sequence[Markup]) -> Markup:
-    """Return what is drawn between the axes, cut off where it leaves them (as an inner svg is)."""
+def _cut(plane: Plane, inner: Sequence[Markup]) -> Markup:
+    """Return a drawing cut off at the axes, as an inner svg is."""
     left, top = plane.across.start, plane.up.end - 2
     wide, tall = plane.across.end - left + 1, plane.up.start - plane.up.end + 4
     box = f"{left:.1f} {top:.1f} {wide:.1f} {tall:.1f}"
@@ -95,8 +122,15 @@ def cut(plane: Plane, inner: Sequence[Markup]) -> Markup:
     ).format(left, top, wide, tall, box, Markup("").join(inner))
 
 
-def frame(plane: Plane, inner: Sequence[Markup], x_label: str, y_label: str) -> Markup:
-    """Return grid, ticks, axes and their names round what is drawn inside."""
+def with_axes(plane: Plane, inner: Sequence[Markup], x_label: str, y_label: str) -> Markup:
+    """Return grid, ticks, axes and their names around a drawing.
+
+    Args:
+        plane: The axes.
+        inner: What is drawn between them; cut off where it leaves them.
+        x_label: Name and unit of the horizontal axis.
+        y_label: Name and unit of the vertical axis.
+    """
     across, up = plane.across, plane.up
     parts: list[Markup] = []
     for value, text in up.ticks():
@@ -105,9 +139,9 @@ def frame(plane: Plane, inner: Sequence[Markup], x_label: str, y_label: str) -> 
     for value, text in across.ticks():
         x = across.at(value)
         parts += [path([(x, up.start), (x, up.start + 5)], "axis"), word(x, up.start + 20, text)]
-    parts.append(cut(plane, inner))
+    parts.append(_cut(plane, inner))
     parts.append(path([(across.start, up.end), (across.start, up.start), (across.end, up.start)], "axis"))
-    parts.append(word((across.start + across.end) / 2, plane.height - 10, x_label, css="soft"))
+    parts.append(word((across.start + across.end) / 2, plane.size[1] - 10, x_label, css="soft"))
     parts.append(
         Markup('<text class="soft" text-anchor="middle" transform="translate(16 {:.1f}) rotate(-90)">{}</text>').format(
             (up.start + up.end) / 2, y_label
@@ -125,7 +159,16 @@ def figure(
     legend: Sequence[tuple[Markup, str]] = (),
     data: Markup | None = None,
 ) -> Markup:
-    """Return a chart: its title, a legend of keys and names, the drawing, and its numbers as a table."""
+    """Return a chart.
+
+    Args:
+        drawing: What the SVG holds.
+        title: Stands over it.
+        description: What it shows, for screen readers.
+        size: Width and height of the drawing, px.
+        legend: Keys (`key`, `line_key`) and names.
+        data: Its numbers as a table.
+    """
     keys = Markup("").join(Markup("<li>{}<span>{}</span></li>").format(key, name) for key, name in legend)
     return Markup(
         '<figure class="chart"><figcaption>{0}</figcaption>{1}'
@@ -145,15 +188,15 @@ def figure(
 
 
 def line_key(style: int) -> Markup:
-    """Return a curve's sign in a legend."""
+    """Return a curve's key in a legend."""
     return key(Markup('<path class="key s{}" d="M1 7H35"/>').format(style))
 
 
 def key(inner: Markup) -> Markup:
-    """Return a sign of a legend round what is drawn in 36 x 14 px."""
+    """Return a legend's key: a drawing of 36 x 14 px."""
     return Markup('<svg viewBox="0 0 36 14" aria-hidden="true">{}</svg>').format(inner)
 
 
 def thinned(rows: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
-    """Return evenly chosen rows, no more than a chart's table may have."""
+    """Return evenly spaced rows, no more than a chart's table may have."""
     return rows[:: max(1, math.ceil(len(rows) / _MOST_ROWS))]

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ich25d.labels import LABELS
-from ich25d.pages.chart import Line, line_chart
+from ich25d.pages.chart import Line, LineChart
 from ich25d.pages.page import Page, facts, remarks
 from ich25d.pages.table import table
 from ich25d.training.card import duration
@@ -224,7 +224,7 @@ def _epoch_of(line: Entry) -> float:
 
 
 def _chart(lines: Sequence[Line], title: str, x_label: str, y_label: str) -> Markup:
-    return line_chart(lines, title=title, x_label=x_label, y_label=y_label, width=440, height=300)
+    return LineChart(lines, title=title, x_label=x_label, y_label=y_label, size=(440, 300)).to_svg()
 
 
 def _pair(charts: Sequence[Markup]) -> Markup:

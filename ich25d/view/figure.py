@@ -8,20 +8,12 @@ import numpy.typing as npt
 
 from ich25d.config import NAMED_WINDOWS
 from ich25d.errors import UsageError
-from ich25d.files import replacing
 from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.pages.chart import Line, LineChart
+from ich25d.pages.plot import STYLES, draw, save
 
 _COLUMNS = 6
 _ROWS = ("brain", "subdural", "bone")
-# Okabe and Ito's colours, told apart with every kind of colour vision, and a dash each for those who see none.
-_STYLES: tuple[tuple[str, Any], ...] = (
-    ("#E69F00", (0, (5, 1))),
-    ("#009E73", (0, (3, 1, 1, 1))),
-    ("#56B4E9", (0, (1, 1))),
-    ("#CC79A7", (0, (6, 2, 1, 2))),
-    ("#D55E00", (0, (2, 1))),
-    ("#000000", "solid"),
-)
 
 
 def draw_study(
@@ -73,8 +65,7 @@ def draw_study(
             if column == 0:
                 ax.set_ylabel(f"{window}\nlevel {level:g}, width {width:g} HU", fontsize=9)
     _draw_curves(lower, slice_position_mm, probability, encoder_probability, truth, shown)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=110)
+    save(figure, path)
 
 
 def slices_to_show(any_probability: npt.NDArray[np.float64], bleeds: npt.NDArray[np.bool_]) -> list[int]:
@@ -115,19 +106,22 @@ def _draw_curves(
 ) -> None:
     ax = figure.subplots()
     position = slice_position_mm - slice_position_mm[0]
-    for number, (label, (colour, dash)) in enumerate(zip(LABELS, _STYLES, strict=True)):
-        wide = 2.6 if label == "any" else 1.8
-        ax.plot(position, probability[:, number], color=colour, linestyle=dash, linewidth=wide, label=label)
-        if encoder_probability is not None and label == "any":
-            ax.plot(position, encoder_probability[:, number], color=colour, linewidth=0.8, label="any, encoder alone")
-        if truth is not None:
-            positive = truth[:, number] == 1
-            ax.plot(position[positive], np.full(positive.sum(), -0.04 - 0.03 * number), "s", color=colour, markersize=4)
+    lines = [Line(position, probability[:, number], label, style=number) for number, label in enumerate(LABELS)]
+    if encoder_probability is not None:
+        lines.append(Line(position, encoder_probability[:, ANY_INDEX], "any, encoder alone", style=len(LABELS)))
+    y_range = (-0.04 if truth is None else -0.23, 1.02)
+    draw(
+        ax,
+        LineChart(
+            lines, title="", x_label="distance from the lowest slice, mm", y_label="probability", y_range=y_range
+        ),
+    )
     for index in shown:
         ax.axvline(position[index], color="0.85", linewidth=0.8, zorder=0)
-    bottom = -0.04 if truth is None else -0.23
-    ax.set(ylim=(bottom, 1.02), xlabel="distance from the lowest slice, mm", ylabel="probability")
     if truth is not None:
+        for number, (colour, _) in enumerate(STYLES[: len(LABELS)]):
+            positive = position[truth[:, number] == 1]
+            ax.plot(positive, np.full(len(positive), -0.04 - 0.03 * number), "s", color=colour, markersize=4)
         ax.text(position[-1], -0.02, "squares: labels", fontsize=8, va="top", ha="right", color="0.35")
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)

@@ -5,18 +5,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
 from ich25d.files import replacing
-from ich25d.pages import chart
+from ich25d.pages.chart import Chart
 from ich25d.pages.picture import picture
+from ich25d.pages.plot import plot, save
 from ich25d.pages.table import table
 from ich25d.studies.qc import safe_cell
-from ich25d.view.eda.plots import Painter
 
 STYLE = """
 .pair {
@@ -67,8 +66,8 @@ class Output:
 
     out: Path
     """The folder; `tables/` and `figures/` are made in it."""
-    painter: Painter | None
-    """Draws the PNG; None leaves them out."""
+    draws: bool
+    """Whether figures are also drawn as PNG, which needs matplotlib."""
     tables: list[str] = field(default_factory=list)
     """Names of the CSV files written."""
     figures: list[str] = field(default_factory=list)
@@ -105,31 +104,16 @@ class Output:
         more = f" (the first {shown:,} of {len(filled):,}; all in tables/{name}.csv)" if rest > 0 else ""
         return table(columns, filled[:shown], caption=caption + more, collapsed=collapsed)
 
-    def lines(self, name: str, lines: Sequence[chart.Line], **options: Any) -> Markup:  # noqa: ANN401
-        """Draw curves; options are those of `pages.chart.line_chart`."""
-        if self.painter is not None:
-            self.painter.lines(self._figure(name), lines, **options)
-        return chart.line_chart(lines, **options)
+    def chart(self, name: str, chart: Chart) -> Markup:
+        """Draw a chart as PNG, and return it for the page.
 
-    def bars(self, name: str, names: Sequence[str], values: npt.NDArray[Any], **options: Any) -> Markup:  # noqa: ANN401
-        """Draw bars; options are those of `pages.chart.bar_chart`."""
-        if self.painter is not None:
-            self.painter.bars(self._figure(name), names, values, **options)
-        return chart.bar_chart(names, values, **options)
-
-    def histogram(self, name: str, counts: npt.NDArray[Any], edges: npt.NDArray[Any], **options: Any) -> Markup:  # noqa: ANN401
-        """Draw a histogram; options are those of `pages.chart.histogram`."""
-        if self.painter is not None:
-            self.painter.histogram(self._figure(name), counts, edges, **options)
-        return chart.histogram(counts, edges, **options)
-
-    def matrix(
-        self, name: str, values: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str], *, title: str
-    ) -> Markup:
-        """Draw a matrix whose cells hold their numbers."""
-        if self.painter is not None:
-            self.painter.matrix(self._figure(name), values, rows, columns, title=title)
-        return chart.matrix_chart(values, rows, columns, title=title)
+        Args:
+            name: Name of the PNG.
+            chart: The chart.
+        """
+        if self.draws:
+            plot([chart], self._figure(name))
+        return chart.to_svg()
 
     def tiles(self, name: str, lines: Sequence[Line], *, title: str) -> Markup:
         """Draw pictures in lines, one line under the other.
@@ -139,9 +123,8 @@ class Output:
             lines: The lines, of up to five pictures each.
             title: What they show; stands over the PNG.
         """
-        if self.painter is not None:
-            drawn = [(line.head, [(tile.pixels, tile.caption) for tile in line.tiles]) for line in lines]
-            self.painter.tiles(self._figure(name), drawn, title=title)
+        if self.draws:
+            _draw_tiles(self._figure(name), lines, title)
         return Markup("").join(map(_line, lines))
 
     def _figure(self, name: str) -> Path:
@@ -152,6 +135,27 @@ class Output:
 def pair(*charts: Markup) -> Markup:
     """Return charts side by side where the window is wide enough."""
     return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
+
+
+def _draw_tiles(path: Path, lines: Sequence[Line], title: str) -> None:
+    from matplotlib.figure import Figure
+
+    n_columns = max(len(line.tiles) for line in lines)
+    # Places in inches by hand: a layout engine takes a second a line for what is a plain grid.
+    side, gap, over, top = 2.1, 0.12, 0.42, 0.45
+    width, height = gap + n_columns * (side + gap), top + len(lines) * (side + over)
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.text(gap / width, 1 - 0.28 / height, title, fontsize=11)
+    for row, line in enumerate(lines):
+        bottom = height - top - (row + 1) * (side + over) + 0.05
+        figure.text(gap / width, (bottom + side + 0.22) / height, line.head, fontsize=8.5, weight="bold")
+        for column, tile in enumerate(line.tiles):
+            left = gap + column * (side + gap)
+            figure.text(left / width, (bottom + side + 0.05) / height, tile.caption, fontsize=7.5)
+            ax = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            ax.imshow(tile.pixels, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+            ax.set_axis_off()
+    save(figure, path)
 
 
 def _line(line: Line) -> Markup:

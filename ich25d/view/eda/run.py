@@ -10,12 +10,12 @@ from ich25d.errors import UsageError
 from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
+from ich25d.pages.plot import can_plot
 from ich25d.progress import remark
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import LevelCounts, positive_series
 from ich25d.view.eda.output import STYLE, Output
-from ich25d.view.eda.plots import find_painter
 from ich25d.view.eda.rows import LabelRows, labelled_slices, rows_of_store, rows_of_table
 from ich25d.view.eda.section_labels import add_along_scan, add_counts, add_oddities, add_together
 from ich25d.view.eda.summary import EdaSummary
@@ -61,10 +61,9 @@ def explore(
         raise UsageError("--only picks files of --source (got no --source)")
     check_there(sources=sources, labels=labels)
     check_folder(out, "eda", (PAGE_FILE,))
-    painter = find_painter()
-    if painter is None:
+    output = Output(out, can_plot())
+    if not output.draws:
         remark(NO_PLOTS)
-    output = Output(out, painter)
     if studies is not None:
         return _explore_store(studies, output, labels, sources, only, workers)
     return _explore_labels(labels or Path(), output)
@@ -76,7 +75,7 @@ def _explore_labels(path: Path, output: Output) -> EdaSummary:
     del table
     claim_folder(output.out, "eda")
     page = _page(f"Labels of {path.name}", "The labels alone")
-    said = [] if output.painter else [NO_PLOTS]
+    said = [] if output.draws else [NO_PLOTS]
     _add_overview(page, rows, oddities, {}, said)
     levels = _add_labels(page, output, rows, oddities, path.name)
     return _finish(page, output, rows, levels, oddities, [])
@@ -98,7 +97,7 @@ def _explore_store(
     if store.slices.empty:
         raise UsageError(f"a study store must hold slices to be explored (got none) in {studies}; see its qc.csv")
     qc = store.qc()
-    said = [] if output.painter else [NO_PLOTS]
+    said = [] if output.draws else [NO_PLOTS]
     table, oddities = None, [row for row in qc if row.level == "label"]
     place = "the store's labels"
     if labels is not None:

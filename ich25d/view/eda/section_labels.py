@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.pages.chart import Line
+from ich25d.pages.chart import BarChart, Line, LineChart, Matrix
 from ich25d.pages.page import Page
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import (
@@ -58,12 +58,11 @@ def add_counts(page: Page, output: Output, rows: LabelRows) -> list[LevelCounts]
     ]
     page.section(
         "Labels: counts and rates",
-        output.bars(
-            "label_rates", LABELS, np.stack([level.rate for level in levels]),
-            title="Share of positives", x_label="label", y_label="share",
-            low=np.stack([low for low, _ in ends]), high=np.stack([high for _, high in ends]),
+        output.chart("label_rates", BarChart(
+            LABELS, np.stack([level.rate for level in levels]), title="Share of positives", x_label="label",
+            y_label="share", low=np.stack([low for low, _ in ends]), high=np.stack([high for _, high in ends]),
             groups=[PLURAL[level.level] for level in levels],
-        ),
+        )),
         output.table("label_counts", columns, table_rows, caption="Positives by label and level"),
         note=_LEVELS_NOTE if len(levels) > 1 else _SLICES_NOTE,
     )  # fmt: skip
@@ -84,11 +83,12 @@ def add_together(page: Page, output: Output, rows: LabelRows) -> None:
     output.table("co_occurrence_share", columns, _named(shares.tolist()), caption=titles[1])
     page.section(
         "Labels together",
-        output.matrix("co_occurrence", counts, LABELS, LABELS, title=titles[0]),
-        output.matrix("co_occurrence_share", shares.round(4), LABELS, LABELS, title=titles[1]),
+        output.chart("co_occurrence", Matrix(counts, LABELS, LABELS, title=titles[0])),
+        output.chart("co_occurrence_share", Matrix(shares.round(4), LABELS, LABELS, title=titles[1])),
         pair(
-            output.bars(
-                "subtypes_a_slice", _HOW_MANY, n_subtypes, title=titles[2], x_label="subtypes", y_label="slices"
+            output.chart(
+                "subtypes_a_slice",
+                BarChart(_HOW_MANY, n_subtypes, title=titles[2], x_label="subtypes", y_label="slices"),
             ),
             output.table(
                 "subtypes_a_slice",
@@ -133,10 +133,10 @@ def _positions(output: Output, rows: LabelRows) -> Markup:
     ]
     title = "Positives along the scan"
     output.table("along_scan", ["from", "to", "slices", *LABELS], table_rows, caption=title)
-    return output.lines(
-        "along_scan", [Line(place, rate[:, index], LABELS[index], style=index) for index in _ORDER], title=title,
+    return output.chart("along_scan", LineChart(
+        [Line(place, rate[:, index], LABELS[index], style=index) for index in _ORDER], title=title,
         x_label="relative position: 0 lowest slice, 1 highest", y_label="share of slices", x_range=(0.0, 1.0),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _lengths(output: Output, runs: Sequence[Runs]) -> Markup:
@@ -150,10 +150,10 @@ def _lengths(output: Output, runs: Sequence[Runs]) -> Markup:
         for index in _ORDER
         if counted[index].sum()
     ]
-    return output.lines(
-        "run_lengths", lines, title="How long positives run", x_label="slices in a row, at least",
-        y_label="share of runs", y_range=(0.0, 1.0), x_range=(1.0, float(max(longest, 2))),
-    )  # fmt: skip
+    return output.chart("run_lengths", LineChart(
+        lines, title="How long positives run", x_label="slices in a row, at least", y_label="share of runs",
+        y_range=(0.0, 1.0), x_range=(1.0, float(max(longest, 2))),
+    ))  # fmt: skip
 
 
 def add_oddities(page: Page, output: Output, oddities: Sequence[QcRow], *, source: str) -> None:

@@ -12,7 +12,7 @@ from ich25d.config import NAMED_WINDOWS
 from ich25d.dicom.codes import CODES
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.labels import LABELS
-from ich25d.pages.chart import Line
+from ich25d.pages.chart import BarChart, Histogram, Line, LineChart
 from ich25d.pages.page import Page, remarks
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda import attributes
@@ -106,7 +106,7 @@ def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
     counts, _ = np.histogram(values, bins=edges)
     meaning = attributes.NUMBERS[name]
     title = meaning[0].upper() + meaning[1:]
-    return output.histogram(f"series_{name}", counts, edges, title=title, x_label=meaning, y_label="series")
+    return output.chart(f"series_{name}", Histogram(counts, edges, title=title, x_label=meaning, y_label="series"))
 
 
 def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
@@ -118,10 +118,10 @@ def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
     if np.isnan(ends[0]).all():
         page.section("Pixel families and the shortcut", "Without labels there is nothing to give away.", shown)
         return
-    bars = output.bars(
-        "family_rates", [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
+    bars = output.chart("family_rates", BarChart(
+        [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
         title="Series with any, by pixel family (95 % interval)", x_label="pixel family", y_label="share of series",
-    )  # fmt: skip
+    ))  # fmt: skip
     parts: list[str | Markup] = [remarks(found.warnings) if found.warnings else _NO_SHORTCUT, bars, shown]
     if found.told:
         columns = ["attribute", "groups", "labelled series", "log loss without", "with it", "fall", "p (chi-square)"]
@@ -135,28 +135,27 @@ def add_hu(page: Page, output: Output, found: HuCounts) -> None:
     """Add the HU histogram: all of it, and the range of tissue with and without blood, and by pixel family."""
     step = 16
     total = found.total
-    whole = output.histogram(
-        "hu_all", total.reshape(-1, step).sum(axis=1) / 1000, np.arange(HU_MIN, HU_MIN + len(total) + 1, step),
+    whole = output.chart("hu_all", Histogram(
+        total.reshape(-1, step).sum(axis=1) / 1000, np.arange(HU_MIN, HU_MIN + len(total) + 1, step),
         title="All pixels", x_label="HU", y_label="thousand pixels", log_y=True,
-    )  # fmt: skip
+    ))  # fmt: skip
     names = {"any": "slices with any", "none": "slices without", "unlabelled": "slices without a label"}
     styles = {"any": 4, "none": 2, "unlabelled": 5}
     lines = [
         Line(*shares(counts, *TISSUE, 2), f"{names[group]} ({found.n_slices[group]:,})", style=styles[group])
         for group, counts in found.counts.items()
     ]
-    frame: dict[str, Any] = {
+    axes: dict[str, Any] = {
         "x_label": "HU", "y_label": "share of the pixels shown", "x_range": (float(TISSUE[0]), float(TISSUE[1])),
     }  # fmt: skip
     marks = [(0.0, "water"), (32.0, "brain"), (70.0, "clotted blood")]
     above = (0.0, 1.4 * max(float(np.max(line.y)) for line in lines))  # room for the marks' words
-    tissue = output.lines(
-        "hu_tissue", lines, title="Soft tissue, with and without blood", marks=marks, y_range=above, **frame
-    )
+    title = "Soft tissue, with and without blood"
+    tissue = output.chart("hu_tissue", LineChart(lines, title=title, marks=marks, y_range=above, **axes))
     charts = [whole, tissue]
     if len(found.families) > 1:
         lines = [Line(*shares(counts, *TISSUE, 2), name) for name, counts in sorted(found.families.items())[:8]]
-        charts.append(output.lines("hu_by_family", lines, title="Soft tissue by pixel family", **frame))
+        charts.append(output.chart("hu_by_family", LineChart(lines, title="Soft tissue by pixel family", **axes)))
     windows = [
         [name, level, width, round(level - width / 2), round(level + width / 2), _inside(total, level, width)]
         for name, (level, width) in NAMED_WINDOWS.items()

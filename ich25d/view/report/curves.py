@@ -6,14 +6,14 @@ import numpy as np
 from markupsafe import Markup
 
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.pages.svg import Plane, figure, frame, line_key, path
+from ich25d.pages.svg import Plane, figure, line_key, path, with_axes
 from ich25d.pages.table import table
 from ich25d.view.report.shown import ShownSeries
 
 STROKE = 9
 """Height in px of the strokes under slices that count as positive."""
 
-_WIDTH, _HEIGHT = 640, 320
+_SIZE = 640, 320
 
 
 def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
@@ -21,7 +21,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     distance = series.distance_mm()
     x = np.arange(len(series), dtype=np.float64) if distance is None else distance
     high = float(x.max()) if len(x) and x.max() > 0 else 1.0
-    plane = Plane.make((0.0, high), (0.0, 1.0), width=_WIDTH, height=_HEIGHT)
+    plane = Plane.make((0.0, high), (0.0, 1.0), size=_SIZE)
     inner = []
     positive = series.point.slices_over(series.probability)
     for number, label in enumerate(LABELS):
@@ -43,11 +43,11 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     both = np.stack([series.probability, series.encoder_probability], axis=2).reshape(len(series), -1)
     order = [ANY_INDEX, *range(ANY_INDEX)]
     drawing = figure(
-        frame(plane, inner, x_label, "probability"),
+        with_axes(plane, inner, x_label, "probability"),
         title="Probability along the scan",
         description="Six labels. Strong: encoder and sequence model; thin: the encoder alone; strokes at the "
         "foot: slices at or over the threshold of the chosen label. A click shows the slice.",
-        size=(_WIDTH, _HEIGHT),
+        size=_SIZE,
         legend=[(line_key(number), LABELS[number]) for number in order],
         data=table(
             columns,
@@ -57,7 +57,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
         ),
     )
     where = {
-        "start": plane.across.start, "end": plane.across.end, "width": _WIDTH, "places": _places(x, high),
+        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": _places(x, high),
         "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
     }  # fmt: skip
     return drawing, where
