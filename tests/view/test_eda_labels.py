@@ -93,10 +93,9 @@ def test_examples_are_of_different_patients_and_not_shown_twice() -> None:
     """One slice a patient, the longest run first; what is taken comes last."""
     rows = _rows()
 
-    assert [example.row for example in examples_of(rows, SUBDURAL, 4)] == [2]
-    assert [example.row for example in examples_of(rows, SUBDURAL, 4, frozenset({2}))] == [4]
-    assert examples_of(rows, EPIDURAL, 4)[0].labels == ("epidural", "subdural", "any")
-    assert [example.row for example in examples_without(rows, 4)] == [7]
+    assert examples_of(rows, SUBDURAL, 4) == [2]
+    assert examples_of(rows, SUBDURAL, 4, frozenset({2})) == [4]
+    assert examples_without(rows, 4) == [7]
 
 
 def _write(path: Path, lines: list[str]) -> Path:

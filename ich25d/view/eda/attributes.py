@@ -51,10 +51,13 @@ GROUP_BY = ("pixel_family", "matrix", "transfer_syntax", "kernel", "orientation"
 """What makes a group: series alike in these came the same way."""
 
 OUTER_FENCE = 3.0
-"""Tukey's outer fence: so many interquartile ranges beyond a quartile."""
+"""Interquartile ranges from a quartile to Tukey's outer fence."""
 
 SAME = 0.002
 """Values that differ by less, relatively, are one: 0.488281 and 0.48828125 mm."""
+
+MOST_VALUES = 12
+"""Values of an attribute that are listed; the others are counted."""
 
 RARE = 0.02
 """A value that fewer series have is rare, where the middle half of them all have the same."""
@@ -183,8 +186,8 @@ def number_rows(table: pd.DataFrame) -> list[list[object]]:
         is_count = name in _COUNTS
         shares = [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1]
         cuts = np.quantile(values, shares, method="nearest" if is_count else "linear")
-        told = cuts.round().astype(int) if is_count else cuts
-        rows.append([meaning, len(values), len(table) - len(values), *told.tolist()])
+        shown = cuts.round().astype(int) if is_count else cuts
+        rows.append([meaning, len(values), len(table) - len(values), *shown.tolist()])
     return rows
 
 
@@ -194,34 +197,33 @@ def unknown_attributes(table: pd.DataFrame) -> list[str]:
     return [meaning for name, meaning in named.items() if name not in table or table[name].isna().all()]
 
 
-def kind_rows(table: pd.DataFrame, any_positive: "pd.Series[Any] | None", most: int = 12) -> list[list[object]]:
+def kind_rows(table: pd.DataFrame, any_positive: "pd.Series[Any]") -> list[list[object]]:
     """Return how often each value of an attribute comes: what, value, series, share, slices, share with `any`."""
     rows: list[list[object]] = []
     for name, meaning in KINDS.items():
         if name not in table:
             continue
-        groups = table.groupby(table[name].astype(str), sort=False)["n_slices"].agg(["size", "sum"])
+        values = table[name].astype(str)
+        groups = table.groupby(values, sort=False)["n_slices"].agg(["size", "sum"])
         groups = groups.sort_values("size", ascending=False, kind="stable")
-        for value, (size, n_slices) in zip(groups.index[:most], groups.to_numpy()[:most].tolist(), strict=True):
-            positive = (
-                None if any_positive is None else _share(any_positive, table.index[table[name].astype(str) == value])
-            )
+        for value, size, n_slices in groups.head(MOST_VALUES).itertuples():
+            positive = _share(any_positive, table.index[values == value])
             rows.append([meaning, value, int(size), size / len(table), int(n_slices), positive])
-        if len(groups) > most:
-            rest = groups.iloc[most:]
+        rest = groups.iloc[MOST_VALUES:]
+        if len(rest):
             n_rest = int(rest["size"].sum())
             rows.append([meaning, f"{len(rest)} others", n_rest, n_rest / len(table), int(rest["sum"].sum()), None])
     return rows
 
 
-def group_rows(table: pd.DataFrame, any_positive: "pd.Series[Any] | None") -> tuple[list[str], list[list[object]]]:
+def group_rows(table: pd.DataFrame, any_positive: "pd.Series[Any]") -> tuple[list[str], list[list[object]]]:
     """Return the groups of series that came the same way: columns, and a row a group, the largest first."""
     columns = [name for name in GROUP_BY if name in table]
     rows: list[list[object]] = []
     filled = table.fillna(dict.fromkeys(columns, _NOT_FOUND))
     largest = sorted(filled.groupby(columns, sort=True), key=lambda group: -len(group[1]))
     for key, part in largest:
-        positive = None if any_positive is None else _share(any_positive, part.index)
+        positive = _share(any_positive, part.index)
         medians = [float(part[name].median()) for name in ("pixel_spacing_mm", "slice_spacing_mm")]
         rows.append([*map(str, key), len(part), int(part["n_slices"].sum()), *medians, positive])
     names = [KINDS.get(name, "pixel family") for name in columns]
@@ -240,25 +242,22 @@ def find_outliers(table: pd.DataFrame) -> list[Outlier]:
         low, high = np.quantile(values, [0.25, 0.75])
         slack = OUTER_FENCE * (high - low)
         is_out: npt.NDArray[np.bool_] = (values < low - slack - 1e-9) | (values > high + slack + 1e-9)
-        usual = f"{low:.4g} to {high:.4g} (middle half)"
         if slack <= SAME * abs(high) + 1e-9:
             is_out = np.abs(values - (low + high) / 2) > SAME * abs(high) + 1e-9
-        if slack <= SAME * abs(high) + 1e-9 and is_out.sum() > max(RARE * len(values), 1.5):
-            continue  # the middle half is one value and the others are many: a second kind, no outliers
+            if is_out.sum() > max(RARE * len(values), 1.5):
+                continue  # the middle half is one value and the others are many: a second kind, no outliers
+        usual = f"{low:.4g} to {high:.4g} (middle half)"
         found += [Outlier(str(series_id), meaning, float(value), usual) for series_id, value in known[is_out].items()]
     for name, meaning in KINDS.items():
         if name not in table or n < 10:
             continue
-        counts = table[name].astype(str).value_counts()
+        kinds = table[name].astype(str)
+        counts = kinds.value_counts()
         if counts.iloc[0] < 0.75 * n:
             continue
-        rare = {value for value, count in counts.items() if count < max(RARE * n, 1.5)}
-        values_of = table[name].astype(str)
-        found += [
-            Outlier(str(series_id), meaning, value, f"{counts.index[0]} ({counts.iloc[0] / n:.0%})")
-            for series_id, value in values_of.items()
-            if value in rare
-        ]
+        rare = kinds[kinds.map(counts) < max(RARE * n, 1.5)]
+        usual = f"{counts.index[0]} ({counts.iloc[0] / n:.0%})"
+        found += [Outlier(str(series_id), meaning, value, usual) for series_id, value in rare.items()]
     return sorted(found, key=lambda outlier: (outlier.series_id, outlier.attribute))
 
 

@@ -53,8 +53,8 @@ def count_levels(rows: LabelRows) -> list[LevelCounts]:
     for name, group in (("series", rows.series), ("patient", rows.patient)):
         if group is not None and len(group):
             n_groups = int(group.max()) + 1
-            known_here, positive_here = (_any_of(flags, group, n_groups) for flags in (known, positive))
-            levels.append(LevelCounts(name, known_here.sum(axis=0), positive_here.sum(axis=0)))
+            of_group = [_any_of(flags, group, n_groups).sum(axis=0) for flags in (known, positive)]
+            levels.append(LevelCounts(name, *of_group))
     return levels
 
 
@@ -67,22 +67,17 @@ def _any_of(flags: npt.NDArray[np.bool_], group: Ints, n_groups: int) -> npt.NDA
 
 def series_positive(rows: LabelRows) -> npt.NDArray[np.bool_]:
     """Say which series have a positive slice of each label, shape (n_series, 6)."""
-    return _any_of(rows.target == 1, *_groups(rows))
-
-
-def _groups(rows: LabelRows) -> tuple[Ints, int]:
-    """Return the number of each row's series, and how many series there are."""
-    if rows.series is None:
-        raise ValueError("series must be known (got rows without)")
-    return rows.series, int(rows.series.max(initial=-1)) + 1
+    assert rows.series is not None
+    return _any_of(rows.target == 1, rows.series, rows.n_series)
 
 
 def positive_series(rows: LabelRows) -> pd.DataFrame:
     """Return which series have a positive slice: a row a series, a column a label; NaN where none is labelled."""
-    known = _any_of(rows.target != UNKNOWN, *_groups(rows))
-    names = [] if rows.series_id is None else rows.series_id.tolist()
+    assert rows.series is not None
+    assert rows.series_id is not None
+    known = _any_of(rows.target != UNKNOWN, rows.series, rows.n_series)
     values = np.where(known, series_positive(rows).astype(float), np.nan)
-    return pd.DataFrame(values, index=pd.Index(names, name="series_id"), columns=list(LABELS))
+    return pd.DataFrame(values, index=pd.Index(rows.series_id, name="series_id"), columns=list(LABELS))
 
 
 def co_occurrence(rows: LabelRows) -> Counts:
@@ -104,16 +99,15 @@ def relative_position(rows: LabelRows) -> Floats:
 
     In mm where all positions of the series are known, else in slices; NaN in series of one slice.
     """
-    if rows.series is None or rows.position_mm is None:
-        raise ValueError("the scan order must be known (got rows without)")
-    n_series = int(rows.series.max(initial=-1)) + 1
-    n = np.bincount(rows.series, minlength=n_series)
+    assert rows.series is not None
+    assert rows.position_mm is not None
+    n = np.bincount(rows.series, minlength=rows.n_series)
     first = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64)
     rank = np.arange(len(rows)) - first[rows.series]
     last = first + n - 1
     start_mm, end_mm = rows.position_mm[first], rows.position_mm[last]
     gaps = np.isnan(rows.position_mm)
-    has_gap = np.bincount(rows.series, weights=gaps, minlength=n_series) > 0
+    has_gap = np.bincount(rows.series, weights=gaps, minlength=rows.n_series) > 0
     in_mm = ~has_gap & (end_mm > start_mm)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_mm = (rows.position_mm - start_mm[rows.series]) / (end_mm - start_mm)[rows.series]
@@ -130,14 +124,11 @@ def along_scan(rows: LabelRows, n_bins: int = SCAN_BINS) -> tuple[Counts, Counts
     place = relative_position(rows)
     known = ~np.isnan(place)
     which = np.minimum((np.where(known, place, 0) * n_bins).astype(np.int64), n_bins - 1)
-    counted = [
-        np.stack(
-            [np.bincount(which[known & flags], minlength=n_bins) for flags in flag_columns.T],
-            axis=1,
-        )
-        for flag_columns in (rows.target != UNKNOWN, rows.target == 1)
-    ]
-    return counted[0].astype(np.int64), counted[1].astype(np.int64)
+    labelled, positive = (
+        np.stack([np.bincount(which[known & column], minlength=n_bins) for column in flags.T], axis=1).astype(np.int64)
+        for flags in (rows.target != UNKNOWN, rows.target == 1)
+    )
+    return labelled, positive
 
 
 class Runs(NamedTuple):
@@ -162,8 +153,7 @@ class Runs(NamedTuple):
 
 def find_runs(rows: LabelRows, label: int) -> Runs:
     """Find the runs of a label along the scans; a slice without a label ends a run."""
-    if rows.series is None:
-        raise ValueError("series must be known (got rows without)")
+    assert rows.series is not None
     positive = rows.target[:, label] == 1
     before = np.zeros(len(rows), dtype=bool)
     before[1:] = positive[:-1] & (rows.series[1:] == rows.series[:-1])

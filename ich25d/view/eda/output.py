@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from ich25d.files import replacing
 from ich25d.pages.chart import Chart
+from ich25d.pages.page import Page
 from ich25d.pages.picture import picture
 from ich25d.pages.plot import plot, save
 from ich25d.pages.table import table
 from ich25d.studies.qc import safe_cell
 
-STYLE = """
+_STYLE = """
 .pair {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem;
   align-items: start;
@@ -62,16 +63,32 @@ class Line:
 
 @dataclass(slots=True)
 class Output:
-    """Writes tables and figures into a folder, and returns what the page shows of them."""
+    """The page, and a folder for its tables and figures, each of which is written and returned for the page."""
 
     out: Path
     """The folder; `tables/` and `figures/` are made in it."""
     draws: bool
     """Whether figures are also drawn as PNG, which needs matplotlib."""
+    page: Page = field(init=False)
     tables: list[str] = field(default_factory=list)
     """Names of the CSV files written."""
     figures: list[str] = field(default_factory=list)
     """Names of the PNG files written."""
+
+    def begin(self, title: str, subtitle: str, lead: str) -> None:
+        """Begin the page.
+
+        Args:
+            title: The page's heading.
+            subtitle: What the data are.
+            lead: What the page is for.
+        """
+        self.page = Page(title, subtitle=subtitle, lead=lead)
+        self.page.style(_STYLE)
+
+    def section(self, heading: str, *parts: str | Markup, note: str = "") -> None:
+        """Add a section to the page, as `Page.section`."""
+        self.page.section(heading, *parts, note=note)
 
     def table(
         self,
@@ -81,7 +98,6 @@ class Output:
         *,
         caption: str,
         shown: int = SHOWN_ROWS,
-        collapsed: bool = False,
     ) -> Markup:
         """Write a table as CSV and return it for the page.
 
@@ -91,7 +107,6 @@ class Output:
             rows: Cells, numbers or text.
             caption: What the table shows.
             shown: Rows on the page; the file holds all.
-            collapsed: Show the caption alone until it is opened.
         """
         filled = [list(row) for row in rows]
         path = self.out / "tables" / f"{name}.csv"
@@ -102,7 +117,7 @@ class Output:
         self.tables.append(f"{name}.csv")
         rest = len(filled) - shown
         more = f" (the first {shown:,} of {len(filled):,}; all in tables/{name}.csv)" if rest > 0 else ""
-        return table(columns, filled[:shown], caption=caption + more, collapsed=collapsed)
+        return table(columns, filled[:shown], caption=caption + more)
 
     def chart(self, name: str, chart: Chart) -> Markup:
         """Draw a chart as PNG, and return it for the page.
@@ -166,12 +181,8 @@ def _line(line: Line) -> Markup:
 
 def _cell(value: object) -> object:
     """Return a value as the CSV holds it: numbers plain, nothing empty, text that no spreadsheet runs."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (float, np.floating)):
+        return "" if math.isnan(value) else repr(float(value))
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
         return int(value)
-    if isinstance(value, (int, float, np.integer)):
-        return repr(float(value)) if isinstance(value, float) else int(value)
-    if isinstance(value, np.floating):
-        return "" if np.isnan(value) else repr(float(value))
-    return safe_cell(str(value))
+    return "" if value is None else safe_cell(str(value))

@@ -40,6 +40,12 @@ class LabelRows:
         return len(self.image_id)
 
     @property
+    def n_series(self) -> int:
+        """Number of series; they must be known."""
+        assert self.series is not None
+        return int(self.series.max(initial=-1)) + 1
+
+    @property
     def is_ordered(self) -> bool:
         """Series and scan order are known."""
         return self.series is not None and self.position_mm is not None
@@ -52,13 +58,13 @@ class LabelRows:
 
 
 def labelled_slices(rows: LabelRows) -> pd.DataFrame:
-    """Return the labelled slices as a table: `series_id` and the six labels."""
-    if rows.series is None or rows.series_id is None:
-        raise ValueError("series must be known (got rows without)")
+    """Return the labelled slices of known series as a table: `series_id` and the six labels."""
+    assert rows.series is not None
+    assert rows.series_id is not None
     labelled = rows.is_labelled
-    frame = pd.DataFrame(rows.target[labelled].astype(np.float64), columns=list(LABELS))
-    frame.insert(0, "series_id", rows.series_id[rows.series[labelled]])
-    return frame
+    table = pd.DataFrame(rows.target[labelled].astype(np.float64), columns=list(LABELS))
+    table.insert(0, "series_id", rows.series_id[rows.series[labelled]])
+    return table
 
 
 def rows_of_store(slices: pd.DataFrame, labels: pd.DataFrame | None = None) -> LabelRows:
@@ -121,8 +127,8 @@ def _places(path: Path) -> pd.DataFrame | None:
     return places
 
 
-def _target(frame: pd.DataFrame) -> npt.NDArray[np.int8]:
-    columns = [frame[label].fillna(UNKNOWN).to_numpy(dtype=np.int8) for label in LABELS]
+def _target(table: pd.DataFrame) -> npt.NDArray[np.int8]:
+    columns = [table[label].fillna(UNKNOWN).to_numpy(dtype=np.int8) for label in LABELS]
     return np.stack(columns, axis=1)
 
 

@@ -1,7 +1,9 @@
 """`ich25d eda`: a study store or a label table in; one page, its figures as PNG and its tables as CSV out."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -9,24 +11,62 @@ from ich25d.dicom.codes import CODES
 from ich25d.errors import UsageError
 from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
-from ich25d.pages.page import Page, facts, remarks
+from ich25d.pages.page import facts, remarks
 from ich25d.pages.plot import can_plot
 from ich25d.progress import remark
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import LevelCounts, positive_series
-from ich25d.view.eda.output import STYLE, Output
+from ich25d.view.eda.output import Output
 from ich25d.view.eda.rows import LabelRows, labelled_slices, rows_of_store, rows_of_table
 from ich25d.view.eda.section_labels import add_along_scan, add_counts, add_oddities, add_together
-from ich25d.view.eda.summary import EdaSummary
 
 PAGE_FILE = "index.html"
 NO_PLOTS = "Figures as PNG need matplotlib (not installed); pip install 'ich25d[plots]'."
 
 _LEAD = (
     "What the data hold, before anything is trained on them. Look for labels that contradict themselves, for scans "
-    "that stand apart, and for anything but blood that tells the label."
+    "that stand apart, and for anything but blood that predicts the label."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class EdaSummary:
+    """What was found, and where it is."""
+
+    page: Path
+    n_images: int
+    n_series: int
+    """0 where series aren't known."""
+    n_refused: int
+    """Label rows or images that this call left out."""
+    positives: dict[str, int]
+    """Positive slices by label."""
+    n_tables: int
+    n_figures: int
+    warnings: list[str]
+    """What predicts the label and isn't blood."""
+
+    @property
+    def exit_code(self) -> int:
+        """1 when labels were refused."""
+        return 1 if self.n_refused else 0
+
+    def lines(self) -> list[str]:
+        """Return the command's report."""
+        series = f" in {self.n_series:,} series" if self.n_series else ""
+        counts = ", ".join(f"{label} {n:,}" for label, n in self.positives.items()) or "no labels"
+        lines = [f"{self.n_images:,} images{series}", f"positive slices: {counts}"]
+        if self.n_refused:
+            lines.append(f"{self.n_refused:,} label rows or images left out; tables/label_oddities.csv names them")
+        lines += [f"mind: {warning}" for warning in self.warnings]
+        lines.append(f"page    {self.page}")
+        lines.append(f"beside it {self.n_tables} tables (CSV) and {self.n_figures} figures (PNG)")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the command's report for `--json`."""
+        return {**asdict(self), "page": str(self.page)}
 
 
 def explore(
@@ -66,7 +106,8 @@ def explore(
         remark(NO_PLOTS)
     if studies is not None:
         return _explore_store(studies, output, labels, sources, only, workers)
-    return _explore_labels(labels or Path(), output)
+    assert labels is not None
+    return _explore_labels(labels, output)
 
 
 def _explore_labels(path: Path, output: Output) -> EdaSummary:
@@ -74,11 +115,10 @@ def _explore_labels(path: Path, output: Output) -> EdaSummary:
     rows = rows_of_table(path, table)
     del table
     claim_folder(output.out, "eda")
-    page = _page(f"Labels of {path.name}", "The labels alone")
-    said = [] if output.draws else [NO_PLOTS]
-    _add_overview(page, rows, oddities, {}, said)
-    levels = _add_labels(page, output, rows, oddities, path.name)
-    return _finish(page, output, rows, levels, oddities, [])
+    output.begin(f"Labels of {path.name}", "The labels alone", _LEAD)
+    _add_overview(output, rows, oddities, {}, [])
+    levels = _add_labels(output, rows, oddities, path.name)
+    return _finish(output, rows, levels, oddities, [])
 
 
 def _explore_store(
@@ -97,7 +137,7 @@ def _explore_store(
     if store.slices.empty:
         raise UsageError(f"a study store must hold slices to be explored (got none) in {studies}; see its qc.csv")
     qc = store.qc()
-    said = [] if output.draws else [NO_PLOTS]
+    notes: list[str] = []
     table, oddities = None, [row for row in qc if row.level == "label"]
     place = "the store's labels"
     if labels is not None:
@@ -106,7 +146,7 @@ def _explore_store(
         n_met = int(store.slices["image_id"].isin(table.index).sum())
         if not n_met:
             raise UsageError(f"labels and studies must share images (got none of {len(store.slices)}) in {labels}")
-        said.append(f"Labels are those of {place}: it knows {n_met:,} of the {len(store.slices):,} images.")
+        notes.append(f"Labels are those of {place}: it knows {n_met:,} of the {len(store.slices):,} images.")
     rows = rows_of_store(store.slices, table)
     headers, origin = kept_headers(store.root, store.slices), "from all headers, as the store's builder kept them"
     if headers is None and sources:
@@ -116,73 +156,51 @@ def _explore_store(
         origin = "from the store's tables alone, since its build.sqlite is gone (--source reads the headers again)"
     gallery = Gallery(store, rows, sources, only)
     if sources:
-        said += gallery.check_sources()
+        notes += gallery.check_sources()
     claim_folder(output.out, "eda")
     attributes = attribute_table(store.series, store.slices, headers)
     positive = positive_series(rows)
-    patient = store.series.set_index("series_id")[["patient_id", "study_id"]]
-    shortcut = find_shortcut(
-        attributes,
-        positive,
-        labelled_slices(rows),
-        patient["patient_id"].where(patient["patient_id"] != "", patient["study_id"]),
-    )
-    page = _page("Exploration of a study store", f"{len(store.series):,} series, {len(rows):,} slices")
+    units = store.series.set_index("series_id")["split_unit"]
+    shortcut = find_shortcut(attributes, positive, labelled_slices(rows), units)
+    output.begin("Exploration of a study store", f"{len(store.series):,} series, {len(rows):,} slices", _LEAD)
     stored = {"stored px": f"{store.size} x {store.size}", "crop": str(store.marker.get("crop"))}
-    _add_overview(page, rows, oddities, stored, said + shortcut.warnings)
-    levels = _add_labels(page, output, rows, oddities, place)
-    add_attributes(page, output, attributes, positive["any"], origin=origin)
-    add_shortcut(page, output, shortcut)
-    add_hu(page, output, count_hu(store, rows))
-    add_remarks(page, output, qc)
-    row = gallery.shown_row()
-    gallery.add_classes(page, output)
-    gallery.add_windowing(page, output, row)
-    gallery.add_repair(page, output, qc, row)
-    gallery.add_head_box(page, output)
-    gallery.add_slab(page, output, row)
-    return _finish(page, output, rows, levels, oddities if labels is not None else [], shortcut.warnings)
-
-
-def _page(title: str, subtitle: str) -> Page:
-    page = Page(title, subtitle=subtitle, lead=_LEAD)
-    page.style(STYLE)
-    return page
+    _add_overview(output, rows, oddities, stored, notes + shortcut.warnings)
+    levels = _add_labels(output, rows, oddities, place)
+    add_attributes(output, attributes, positive["any"], origin=origin)
+    add_shortcut(output, shortcut)
+    add_hu(output, count_hu(store, rows))
+    add_remarks(output, qc)
+    gallery.add_all(output, qc)
+    return _finish(output, rows, levels, oddities if labels is not None else [], shortcut.warnings)
 
 
 def _add_overview(
-    page: Page, rows: LabelRows, oddities: Sequence[QcRow], stored: dict[str, str], said: list[str]
+    output: Output, rows: LabelRows, oddities: Sequence[QcRow], stored: dict[str, str], notes: list[str]
 ) -> None:
     overview: dict[str, object] = {"images": len(rows), "with all six labels": int(rows.is_labelled.sum())}
     if rows.series is not None:
-        overview["series"] = int(rows.series.max(initial=-1)) + 1
+        overview["series"] = rows.n_series
     if rows.patient is not None:
         overview["patients"] = int(rows.patient.max(initial=-1)) + 1
     overview["label rows or images left out"] = sum(CODES[row.code].is_refused for row in oddities)
-    page.section("Overview", facts(overview | stored), remarks(said))
+    missing = [] if output.draws else [NO_PLOTS]
+    output.section("Overview", facts(overview | stored), remarks(missing + notes))
 
 
-def _add_labels(
-    page: Page, output: Output, rows: LabelRows, oddities: Sequence[QcRow], place: str
-) -> list[LevelCounts]:
+def _add_labels(output: Output, rows: LabelRows, oddities: Sequence[QcRow], place: str) -> list[LevelCounts]:
     if not rows.is_labelled.any():
-        page.section("Labels", "No image here has labels.")
+        output.section("Labels", "No image here has labels.")
         return []
-    levels = add_counts(page, output, rows)
-    add_together(page, output, rows)
+    levels = add_counts(output, rows)
+    add_together(output, rows)
     if rows.is_ordered:
-        add_along_scan(page, output, rows)
-    add_oddities(page, output, oddities, source=place)
+        add_along_scan(output, rows)
+    add_oddities(output, oddities, source=place)
     return levels
 
 
 def _finish(
-    page: Page,
-    output: Output,
-    rows: LabelRows,
-    levels: Sequence[LevelCounts],
-    oddities: Sequence[QcRow],
-    warnings: list[str],
+    output: Output, rows: LabelRows, levels: Sequence[LevelCounts], oddities: Sequence[QcRow], warnings: list[str]
 ) -> EdaSummary:
     item = Markup('<li><a href="{0}/{1}">{1}</a></li>')
     parts = [
@@ -195,12 +213,12 @@ def _finish(
         )
         if names
     ]
-    page.section("Files beside this page", *parts)
-    page.write(output.out / PAGE_FILE)
+    output.section("Files beside this page", *parts)
+    output.page.write(output.out / PAGE_FILE)
     return EdaSummary(
         page=output.out / PAGE_FILE,
         n_images=len(rows),
-        n_series=0 if rows.series is None else int(rows.series.max(initial=-1)) + 1,
+        n_series=0 if rows.series is None else rows.n_series,
         n_refused=sum(CODES[row.code].is_refused for row in oddities),
         positives={label: int(n) for label, n in zip(LABELS, levels[0].n_positive, strict=True)} if levels else {},
         n_tables=len(output.tables),

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from ich25d.dicom.codes import CODES
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.chart import BarChart, Line, LineChart, Matrix
-from ich25d.pages.page import Page
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import (
     SCAN_BINS,
@@ -45,7 +44,7 @@ _RUNS_NOTE = (
 )
 
 
-def add_counts(page: Page, output: Output, rows: LabelRows) -> list[LevelCounts]:
+def add_counts(output: Output, rows: LabelRows) -> list[LevelCounts]:
     """Add counts and rates at each level that is known, and return them."""
     levels = count_levels(rows)
     unknown = np.full(len(LABELS), np.nan)
@@ -56,7 +55,7 @@ def add_counts(page: Page, output: Output, rows: LabelRows) -> list[LevelCounts]
         for at, label in enumerate(LABELS)
         for level, (low, high) in zip(levels, ends, strict=True)
     ]
-    page.section(
+    output.section(
         "Labels: counts and rates",
         output.chart("label_rates", BarChart(
             LABELS, np.stack([level.rate for level in levels]), title="Share of positives", x_label="label",
@@ -69,7 +68,7 @@ def add_counts(page: Page, output: Output, rows: LabelRows) -> list[LevelCounts]
     return levels
 
 
-def add_together(page: Page, output: Output, rows: LabelRows) -> None:
+def add_together(output: Output, rows: LabelRows) -> None:
     """Add which labels come together, and how many a slice has."""
     counts = co_occurrence(rows)
     own = np.diag(counts)[:, None]
@@ -81,7 +80,7 @@ def add_together(page: Page, output: Output, rows: LabelRows) -> None:
     columns = ["label", *LABELS]
     output.table("co_occurrence", columns, _named(counts.tolist()), caption=titles[0])
     output.table("co_occurrence_share", columns, _named(shares.tolist()), caption=titles[1])
-    page.section(
+    output.section(
         "Labels together",
         output.chart("co_occurrence", Matrix(counts, LABELS, LABELS, title=titles[0])),
         output.chart("co_occurrence_share", Matrix(shares.round(4), LABELS, LABELS, title=titles[1])),
@@ -104,7 +103,7 @@ def _named(rows: list[list[float]]) -> list[list[object]]:
     return [[label, *row] for label, row in zip(LABELS, rows, strict=True)]
 
 
-def add_along_scan(page: Page, output: Output, rows: LabelRows) -> None:
+def add_along_scan(output: Output, rows: LabelRows) -> None:
     """Add where in the scan positives lie, and how long their runs are."""
     runs = [find_runs(rows, index) for index in range(len(LABELS))]
     charts = [_positions(output, rows)]
@@ -120,7 +119,7 @@ def add_along_scan(page: Page, output: Output, rows: LabelRows) -> None:
         table_rows.append([label, len(run.length), *map(int, cuts), of_one, float((run.a_series() > 1).mean())])
     columns = ["label", "runs", "25 %", "median", "75 %", "95 %", "longest", "of one slice", "series with several"]
     shown = output.table("run_lengths", columns, table_rows, caption="Runs of positive slices: their lengths in slices")
-    page.section("Labels along the scan", pair(*charts), shown, note=_RUNS_NOTE)
+    output.section("Labels along the scan", pair(*charts), shown, note=_RUNS_NOTE)
 
 
 def _positions(output: Output, rows: LabelRows) -> Markup:
@@ -156,11 +155,10 @@ def _lengths(output: Output, runs: Sequence[Runs]) -> Markup:
     ))  # fmt: skip
 
 
-def add_oddities(page: Page, output: Output, oddities: Sequence[QcRow], *, source: str) -> None:
+def add_oddities(output: Output, oddities: Sequence[QcRow], *, source: str) -> None:
     """Add what is odd about the labels, each kind with its ids.
 
     Args:
-        page: The page.
         output: Where the tables go.
         oddities: Rows of label level.
         source: Where the labels are from.
@@ -173,7 +171,7 @@ def add_oddities(page: Page, output: Output, oddities: Sequence[QcRow], *, sourc
     output.table("label_oddities", columns, listed, caption="Oddities")
     if not by_kind:
         said = f"None in {source}: no duplicates, no conflicts, nothing missing, and any agrees with the subtypes."
-        page.section("Labels: oddities", said)
+        output.section("Labels: oddities", said)
         return
     kinds = []
     for code, found in sorted(by_kind.items(), key=lambda item: (-len(item[1]), item[0])):
@@ -182,7 +180,7 @@ def add_oddities(page: Page, output: Output, oddities: Sequence[QcRow], *, sourc
         result = "left out" if CODES[code].is_refused else "used"
         kinds.append([code, CODES[code].meaning, len(found), result, ", ".join(ids[:SHOWN_IDS]) + more])
     columns = ["code", "meaning", "rows", "these are", "ids"]
-    page.section(
+    output.section(
         "Labels: oddities",
         output.table("label_oddity_kinds", columns, kinds, caption=f"What is odd in {source}"),
         note="tables/label_oddities.csv has every id. An image whose labels contradict themselves is left out, never "

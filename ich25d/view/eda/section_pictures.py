@@ -11,13 +11,12 @@ from ich25d.dicom.header import Header
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
-from ich25d.pages.page import Page
 from ich25d.studies.qc import QcRow, shown_name
 from ich25d.studies.sources.opened import Entry, Sources, list_entries
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda import pictures
-from ich25d.view.eda.examples import Example, examples_of, examples_without
+from ich25d.view.eda.examples import examples_of, examples_without
 from ich25d.view.eda.output import Line, Output, Tile
 from ich25d.view.eda.rows import LabelRows
 
@@ -25,7 +24,7 @@ A_CLASS = 4
 """Slices a class."""
 
 SHOWN_CANDIDATES = 40
-"""Slices among which the one is chosen that stands for all."""
+"""Slices among which the one is chosen that most sections show."""
 
 _CLASSES_NOTE = (
     "A line is one slice: the middle of one of the label's longest runs, each of another patient, with as few other "
@@ -87,41 +86,53 @@ class Gallery:
             )
         return [f"--source holds {n:,} of the store's {len(names):,} files."] if n < len(names) else []
 
-    def add_classes(self, page: Page, output: Output) -> None:
+    def add_all(self, output: Output, qc: Sequence[QcRow]) -> None:
+        """Add the sections with pictures.
+
+        Args:
+            output: The page.
+            qc: The store's refusals and remarks.
+        """
+        row = self._shown_row()
+        self._add_classes(output)
+        line = Line(pictures.before_and_after(self._hu(row)), str(self.rows.image_id[row]))
+        shown = output.tiles("windowing", [line], title="The same slice without and with a window")
+        output.section("Before and after windowing", shown, note=_WINDOWING_NOTE)
+        self._add_repair(output, qc, row)
+        self._add_head_box(output)
+        self._add_slab(output, row)
+
+    def _add_classes(self, output: Output) -> None:
         """Add a gallery a class, and one of slices without a bleed."""
         taken: set[int] = set()
         parts: list[str | Markup] = []
         for index, label in enumerate([*LABELS, "no bleed"]):
+            is_label = index < len(LABELS)
             found = (
                 examples_of(self.rows, index, A_CLASS, frozenset(taken))
-                if index < len(LABELS)
+                if is_label
                 else examples_without(self.rows, A_CLASS)
             )
-            taken |= {example.row for example in found}
+            taken |= set(found)
             parts.append(Markup("<h3>{}</h3>").format(label[0].upper() + label[1:]))
             if not found:
                 parts.append("No slice is labelled so.")
                 continue
             name = f"gallery_{label.replace(' ', '_')}"
             title = f"{label}: windows (level/width, HU) and colour stack"
-            parts.append(output.tiles(name, [self._windows(example) for example in found], title=title))
-        page.section("Pictures of the six classes", *parts, note=_CLASSES_NOTE)
+            parts.append(output.tiles(name, [self._windows(row) for row in found], title=title))
+        output.section("Pictures of the six classes", *parts, note=_CLASSES_NOTE)
 
-    def _windows(self, example: Example) -> Line:
-        image_id = str(self.rows.image_id[example.row])
-        subtypes = ", ".join(label for label in example.labels if label != "any")
-        said = subtypes or ("any alone" if example.labels else "no bleed")
-        tiles = pictures.window_tiles(self._hu(example.row), f"slice {image_id}, labelled {said}")
-        return Line(tiles, f"{image_id}: {said}")
+    def _windows(self, row: int) -> Line:
+        image_id = str(self.rows.image_id[row])
+        positive = [label for label, value in zip(LABELS, self.rows.target[row], strict=True) if value == 1]
+        subtypes = ", ".join(label for label in positive if label != "any")
+        labels = subtypes or ("any alone" if positive else "no bleed")
+        tiles = pictures.window_tiles(self._hu(row), f"slice {image_id}, labelled {labels}")
+        return Line(tiles, f"{image_id}: {labels}")
 
-    def add_windowing(self, page: Page, output: Output, row: int) -> None:
-        """Add the same slice before and after windowing."""
-        line = Line(pictures.before_and_after(self._hu(row)), str(self.rows.image_id[row]))
-        shown = output.tiles("windowing", [line], title="The same slice without and with a window")
-        page.section("Before and after windowing", shown, note=_WINDOWING_NOTE)
-
-    def add_repair(self, page: Page, output: Output, qc: Sequence[QcRow], row: int) -> None:
-        """Add the 12-bit repair: of a real file where the store names one and its source is there, else by hand."""
+    def _add_repair(self, output: Output, qc: Sequence[QcRow], row: int) -> None:
+        """Add the 12-bit repair: of a file that the store names, where its source is given, else of values made."""
         heading, title = "The 12-bit repair", "Values that wrapped round at 4096, before and after the repair"
         remarked = [remark for remark in qc if remark.code == "WRAP12"]
         for remark in remarked:
@@ -133,16 +144,16 @@ class Gallery:
             before = read_hu(content, header._replace(bits_stored=16, high_bit=15)).hu
             tiles = pictures.compared(before, read_hu(content, header).hu)
             shown = output.tiles("repair", [Line(tiles, remark.image_id)], title=title)
-            said = f"A real file, {remark.image_id}, one of {len(remarked):,} that were repaired: {remark.detail}."
-            page.section(heading, shown, said, note=_REPAIR_NOTE)
+            text = f"A real file, {remark.image_id}, one of {len(remarked):,} that were repaired: {remark.detail}."
+            output.section(heading, shown, text, note=_REPAIR_NOTE)
             return
         tiles, error = pictures.repair_tiles(self._hu(row))
         shown = output.tiles("repair", [Line(tiles, str(self.rows.image_id[row]))], title=title)
-        said = f"Stored values made by hand from a slice of the store; repaired, they are at most {error} HU off. "
-        said += f"{len(remarked):,} files of this store were repaired." if remarked else "No file here needed it."
-        page.section(heading, shown, said, note=_REPAIR_NOTE)
+        text = f"Stored values made by hand from a slice of the store; repaired, they are at most {error} HU off. "
+        text += f"{len(remarked):,} files of this store were repaired." if remarked else "No file here needed it."
+        output.section(heading, shown, text, note=_REPAIR_NOTE)
 
-    def add_head_box(self, page: Page, output: Output) -> None:
+    def _add_head_box(self, output: Output) -> None:
         """Add what the head box cuts out of the field: the smallest, a usual and the largest box."""
         series = self.store.series
         area = (series["box_bottom"] - series["box_top"]) * (series["box_right"] - series["box_left"])
@@ -154,13 +165,13 @@ class Gallery:
             n_whole += is_whole
             caption = f"{word} box: {share[at]:.0%} of the field"
             tiles.append(Tile(pictures.box_picture(field, box), caption, f"a slice with the head box, {caption}"))
-        said = f"Half of the series keep less than {float(np.median(share)):.0%} of their field's area."
+        text = f"Half of the series keep less than {float(np.median(share)):.0%} of their field's area."
         if self.store.marker.get("crop") != "head":
-            said = "This store was built with --crop none: the box is the whole field."
+            text = "This store was built with --crop none: the box is the whole field."
         elif n_whole < len(tiles):
-            said += " Outside a box the store keeps nothing: black, where --source doesn't give the DICOM file."
+            text += " Outside a box the store keeps nothing: black, where --source doesn't give the DICOM file."
         shown = output.tiles("head_box", [Line(tiles)], title="The head box in the field of view")
-        page.section("The head box", shown, said, note=_BOX_NOTE)
+        output.section("The head box", shown, text, note=_BOX_NOTE)
 
     def _field(self, at: int) -> tuple[npt.NDArray[np.int16], bool, Box]:
         """Return a slice in its full field, whether that is the file's own, and the box."""
@@ -186,31 +197,31 @@ class Gallery:
             header = read_header(content, total_size=len(content))
             read_hu(content, header)
         except DicomError:
-            return None  # a windowed picture, or a file that has changed: the store's own slice stands in
+            return None  # a windowed picture, or a changed file: the store's own slice is shown instead
         return content, header
 
-    def add_slab(self, page: Page, output: Output, row: int) -> None:
+    def _add_slab(self, output: Output, row: int) -> None:
         """Add the nine channels that the network gets for one slice."""
         series_id = str(self.series_of[row])
         place = np.flatnonzero(self.series_of == series_id)
         position = self.store.slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)[place]
         lines = pictures.slab_lines(self.store.hu(series_id), position, int(self.index_of[row]))
         shown = output.tiles("slab", lines, title="The nine channels of one slab, and its slices as colour")
-        page.section("What a slab looks like", shown, note=f"Slice {self.rows.image_id[row]} with {_SLAB_NOTE}")
+        output.section("What a slab looks like", shown, note=f"Slice {self.rows.image_id[row]} with {_SLAB_NOTE}")
 
-    def shown_row(self) -> int:
-        """Return the row that stands for all: plain blood in a DICOM slice where there is such, else mid-scan.
+    def _shown_row(self) -> int:
+        """Return the row that most sections show: plain blood, in a DICOM slice where possible; else mid-scan.
 
-        Of the middles of long runs, the one with the most px of clotted blood (55 to 85 HU) inside bone.
+        Of the middles of long runs, it has the most px of clotted blood (55 to 85 HU) inside bone.
         """
         candidates = [
-            example.row
+            row
             for label in ("intraparenchymal", "epidural", "subdural", "any")
-            for example in examples_of(self.rows, LABELS.index(label), SHOWN_CANDIDATES // 4)
+            for row in examples_of(self.rows, LABELS.index(label), SHOWN_CANDIDATES // 4)
         ]
         if not candidates:
             found = examples_without(self.rows, 1)
-            return found[0].row if found else len(self.rows) // 2
+            return found[0] if found else len(self.rows) // 2
         family = self.store.series.set_index("series_id")["pixel_family"]
         of_dicom = [row for row in candidates if family[self.series_of[row]] != "windowed"]
         return max(of_dicom or candidates, key=lambda row: pictures.blood_px(self._hu(row)))

@@ -13,7 +13,7 @@ from ich25d.dicom.codes import CODES
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.labels import LABELS
 from ich25d.pages.chart import BarChart, Histogram, Line, LineChart
-from ich25d.pages.page import Page, remarks
+from ich25d.pages.page import remarks
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda import attributes
 from ich25d.view.eda.histogram import AIR_END, HuCounts, shares
@@ -44,13 +44,10 @@ _SHORTCUT_NOTE = (
 _NO_SHORTCUT = "Nothing in the headers tells more of the labels than chance would, as far as these series can show."
 
 
-def add_attributes(
-    page: Page, output: Output, table: pd.DataFrame, any_positive: "pd.Series[Any]", *, origin: str
-) -> None:
+def add_attributes(output: Output, table: pd.DataFrame, any_positive: "pd.Series[Any]", *, origin: str) -> None:
     """Add the technical attributes: distributions, groups, outliers.
 
     Args:
-        page: The page.
         output: Where tables and figures go.
         table: What `attribute_table` gives.
         any_positive: Series with `any`, indexed by `series_id`; NaN where no slice is labelled.
@@ -84,14 +81,14 @@ def add_attributes(
     unknown = attributes.unknown_attributes(table)
     absent = f"Not known of any series here: {', '.join(unknown)}." if unknown else Markup("")
     note = f"Of {len(table):,} series; {origin}. tables/series_attributes.csv has a row a series."
-    page.section("Technical attributes", numbers, absent, pair(*charts), kinds, note=note)
+    output.section("Technical attributes", numbers, absent, pair(*charts), kinds, note=note)
     columns, groups = attributes.group_rows(table, any_positive)
     shown = output.table("series_groups", columns, groups, caption="Series that came the same way")
-    page.section("Groups of series", shown, note=_GROUPS_NOTE)
+    output.section("Groups of series", shown, note=_GROUPS_NOTE)
     outliers = attributes.find_outliers(table)
     columns = ["series_id", "attribute", "value", "the others have"]
     listed = output.table("outliers", columns, outliers, caption="Outliers") if outliers else "None."
-    page.section("Series that stand apart", listed, note=_OUTLIERS_NOTE)
+    output.section("Series that stand apart", listed, note=_OUTLIERS_NOTE)
 
 
 def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
@@ -109,14 +106,14 @@ def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
     return output.chart(f"series_{name}", Histogram(counts, edges, title=title, x_label=meaning, y_label="series"))
 
 
-def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
+def add_shortcut(output: Output, found: Shortcut) -> None:
     """Add pixel families and their label rates, and what the header alone tells."""
     columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
     rates = "Pixel families: share of labelled slices by label, and share of series with any"
     shown = output.table("pixel_families", columns, found.families, caption=rates)
     ends = [np.array([row[place] for row in found.families], dtype=float) for place in (9, 10, 11)]
     if np.isnan(ends[0]).all():
-        page.section("Pixel families and the shortcut", "Without labels there is nothing to give away.", shown)
+        output.section("Pixel families and the shortcut", "Without labels there is nothing to give away.", shown)
         return
     bars = output.chart("family_rates", BarChart(
         [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
@@ -128,10 +125,10 @@ def add_shortcut(page: Page, output: Output, found: Shortcut) -> None:
         rows = [[one.attribute, one.n_groups, one.n_series, one.base, one.loss, one.fall, one.p] for one in found.told]
         caption = "What one attribute alone tells of any, on patients that it wasn't learned from"
         parts.append(output.table("header_tells", columns, rows, caption=caption))
-    page.section("Pixel families and the shortcut", *parts, note=_SHORTCUT_NOTE)
+    output.section("Pixel families and the shortcut", *parts, note=_SHORTCUT_NOTE)
 
 
-def add_hu(page: Page, output: Output, found: HuCounts) -> None:
+def add_hu(output: Output, found: HuCounts) -> None:
     """Add the HU histogram: all of it, and the range of tissue with and without blood, and by pixel family."""
     step = 16
     total = found.total
@@ -175,7 +172,7 @@ def add_hu(page: Page, output: Output, found: HuCounts) -> None:
         "dense as the edge of bone: no threshold finds it."
     )
     shown = output.table("windows", columns, windows, caption="What each window spreads over the grey values")
-    page.section("Hounsfield units", pair(*charts), shown, note=note)
+    output.section("Hounsfield units", pair(*charts), shown, note=note)
 
 
 def _inside(total: npt.NDArray[np.int64], level: float, width: float) -> float:
@@ -186,7 +183,7 @@ def _inside(total: npt.NDArray[np.int64], level: float, width: float) -> float:
     return float(total[inside].sum()) / max(float(total[tissue].sum()), 1.0)
 
 
-def add_remarks(page: Page, output: Output, qc: Sequence[QcRow]) -> None:
+def add_remarks(output: Output, qc: Sequence[QcRow]) -> None:
     """Add what the store's builder refused and remarked on, by code."""
     counts = pd.Series([row.code for row in qc if row.level != "label"], dtype=object).value_counts()
     rows = []
@@ -196,4 +193,4 @@ def add_remarks(page: Page, output: Output, qc: Sequence[QcRow]) -> None:
         rows.append([str(code), "" if known is None else known.meaning, int(n), what])
     if rows:
         shown = output.table("qc_codes", ["code", "meaning", "rows", "what"], rows, caption="By code")
-        page.section("Refusals and remarks", shown, note="Every row with its file stands in the store's own qc.csv.")
+        output.section("Refusals and remarks", shown, note="Every row with its file stands in the store's own qc.csv.")
