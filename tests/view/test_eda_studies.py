@@ -161,7 +161,7 @@ def test_a_store_without_slices_is_refused(studies: Path, tmp_path: Path) -> Non
 
 def test_a_store_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No series has a DICOM header: each attribute of files says so."""
-    monkeypatch.setattr("ich25d.view.eda.run.find_painter", lambda: None)
+    monkeypatch.setattr("ich25d.view.eda.run.can_plot", lambda: False)
     lines = ["image_id,path,series,position,windows"]
     for index in range(4):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.clip(_head(index) + 10, 0, 255).astype(np.uint8))
