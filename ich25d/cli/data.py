@@ -12,27 +12,32 @@ from ich25d.cli.options import Images, Only, Summary, Workers, command
     "ich25d build-studies rsna.zip --only '*stage_2_train/*' --labels stage_2_train.csv --out studies",
     "ich25d build-studies /data/hospital/ --out studies --crop none",
     "ich25d build-studies --images metadata.csv --out studies --size 192",
+    "ich25d build-studies ct_scans/ --masks masks=any --out studies",
 )
 def build_studies(
     out: Annotated[Path, typer.Option(help="The study store to make or to go on with.")],
     sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="SOURCE...", help="Folders, DICOM files and zip archives.")
+        list[Path] | None, typer.Argument(metavar="SOURCE...", help="Folders, DICOM or NIfTI files and zip archives.")
     ] = None,
     only: Only = None,
     labels: Annotated[Path | None, typer.Option(help="Labels: Kaggle's long CSV or one column a label.")] = None,
     images: Images = None,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(help="NIfTI masks and what their values are: PATH=any or PATH=1:epidural,...; may be repeated."),
+    ] = None,
     crop: Annotated[str, typer.Option(help="head: the box of the head; none: the full field.")] = "head",
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the stored slices in px.")] = 256,
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
 ) -> Summary:
-    """Order DICOM into series of HU and keep them in a study store."""
+    """Order DICOM and NIfTI into series of HU and keep them in a study store."""
     from ich25d.studies.build import build_studies as run
 
     return run(
-        tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()), crop=crop,
-        size=size, folds=folds, seed=seed, workers=workers,
+        tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()),
+        masks=tuple(masks or ()), crop=crop, size=size, folds=folds, seed=seed, workers=workers,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ Images = Annotated[
 ]
 Predicted = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="SOURCE...", help="Folders, DICOM files, zip archives, or a study store."),
+    typer.Argument(metavar="SOURCE...", help="Folders, DICOM or NIfTI files, zip archives, or a study store."),
 ]
 Model = Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]

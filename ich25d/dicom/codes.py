@@ -53,6 +53,8 @@ CODES: dict[str, ReasonCode] = {
     "ZIP_RATIO": _file("the archive's member inflates more than 200-fold"),
     "ZIP_BIG": _file("the archive's member, or the archive as a whole, is larger than the limit"),
     "ZIP_DUPLICATE": _file("the archive holds several members of this name"),
+    "GZIP_DAMAGED": _file("the gzip file is cut off, damaged or fails its checksum"),
+    "GZIP_BIG": _file("the gzip file inflates to more than its content says"),
     "DECODER_CRASH": _file("reading the file killed the worker"),
     "TIMEOUT": _file("reading the file took longer than the limit"),
     "READ_FAILED": _file("reading the file's series failed in a way that nobody foresaw; please report it"),
@@ -83,6 +85,14 @@ CODES: dict[str, ReasonCode] = {
     "NO_SPACING": _file("no usable PixelSpacing", refused=False),
     "ANISO": _file("pixels aren't square", refused=False),
     "NOT_HU": _file("RescaleType isn't HU", refused=False),
+    # NIfTI.
+    "NO_NIBABEL": _file("a NIfTI file, and nibabel isn't installed: pip install 'ich25d[nifti]'"),
+    "BAD_NIFTI": _file("the file's name says NIfTI, its header doesn't"),
+    "NIFTI_PAIR": _file("a header and its image in two files (ANALYZE, .hdr and .img)"),
+    "NIFTI_4D": _file("a NIfTI file of several volumes"),
+    "GREY_VALUES": _file("grey values, not HU"),
+    "MASK": _file("a mask, not HU"),
+    "NO_AFFINE": _series("the NIfTI header doesn't say where its voxels lie; the usual order is assumed"),
     # Pixels.
     "MODALITY_LUT": _slice("a Modality LUT stands for slope and intercept; applied"),
     "WRAP12": _slice("12-bit values had wrapped round; unwrapped"),
@@ -139,6 +149,9 @@ CODES: dict[str, ReasonCode] = {
     "L_FORM": _label("a row that isn't an image id and one of the six labels"),
     "L_REPLACED": _label("the label table says otherwise than the table of images; it is taken", refused=False),
     "L_NO_IMAGE": _label("a label without an image", refused=False),
+    "L_MASK_ALONE": _label("a mask without its scan, or with several", refused=False),
+    "L_MASK_DIFFERS": _label("a mask of another shape or place than its scan"),
+    "L_MASK_VALUE": _label("a mask with values that --masks doesn't name"),
     "NO_LABEL": _label("an image without labels", refused=False),
     "SUB_PRIOR": _label("an id of the sample without an image; the prior is written", refused=False),
 }

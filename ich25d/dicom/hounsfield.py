@@ -65,7 +65,8 @@ def to_hu(
         hu = np.empty(values.shape, dtype=np.int16) if out is None else out
         np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=hu, casting="unsafe")
     _apply_padding(hu, stored, values, header, slope, intercept, remarks)
-    _check(hu, header, intercept, wrap_from is not None, remarks)
+    may_be_cut = wrap_from is None and not header.is_signed and intercept > -100
+    remarks += check_hu(hu, may_be_cut=may_be_cut)
     return hu, tuple(remarks)
 
 
@@ -182,21 +183,25 @@ def _wrap_start(values: npt.NDArray[Any]) -> int | None:
     return min(mode, 3096)
 
 
+def has_offset(values: npt.NDArray[Any]) -> bool:
+    """Say whether a slice's values, shape (rows, columns), are HU with 1024 added: air at 0 and tissue at 1024."""
+    if _mode(_border(values)) > 100:
+        return False
+    sample = values[::_SAMPLE, ::_SAMPLE]
+    tissue = sample[(sample > 500) & (sample < 2000)]
+    is_brain = (tissue >= 1000) & (tissue <= 1100)
+    return bool(tissue.size and 1000 <= np.median(tissue) <= 1100 and is_brain.mean() > _BRAIN_SHARE)
+
+
 def _guess_rescale(values: npt.NDArray[Any], header: Header, remarks: list[Remark]) -> tuple[float, float]:
     if header.is_signed and values.min() < -500:  # air as HU
         remarks.append(
             Remark("RESCALE_GUESS", "no rescale in the file; signed values with air below -500: HU as they stand")
         )
         return 1.0, 0.0
-    if not header.is_signed and _mode(_border(values)) <= 100:
-        sample = values[::_SAMPLE, ::_SAMPLE]
-        tissue = sample[(sample > 500) & (sample < 2000)]
-        is_brain = (tissue >= 1000) & (tissue <= 1100)
-        if tissue.size and 1000 <= np.median(tissue) <= 1100 and is_brain.mean() > _BRAIN_SHARE:
-            remarks.append(
-                Remark("RESCALE_GUESS", "no rescale in the file; air at 0 and tissue at 1024: intercept -1024")
-            )
-            return 1.0, -1024.0
+    if not header.is_signed and has_offset(values):
+        remarks.append(Remark("RESCALE_GUESS", "no rescale in the file; air at 0 and tissue at 1024: intercept -1024"))
+        return 1.0, -1024.0
     raise DicomError("NO_RESCALE", "RescaleSlope and RescaleIntercept are absent and the values don't tell them")
 
 
@@ -244,17 +249,21 @@ def _padded(
     return mask
 
 
-def _check(
-    hu: npt.NDArray[np.int16], header: Header, intercept: float, is_unwrapped: bool, remarks: list[Remark]
-) -> None:
-    """Refuse constant images, and remark on HU that don't look like a head in air."""
+def check_hu(hu: npt.NDArray[np.int16], *, may_be_cut: bool) -> tuple[Remark, ...]:
+    """Refuse constant images, and remark on HU that don't look like a head in air.
+
+    Args:
+        hu: One slice, shape (rows, columns), HU.
+        may_be_cut: Its file can't hold values below 0 HU.
+
+    Raises:
+        DicomError: `BLANK`.
+    """
     sample = hu[::_SAMPLE, ::_SAMPLE]
     if sample[0, 0] == sample[len(sample) // 2, sample.shape[1] // 2] and int(hu.min()) == int(hu.max()):
         raise DicomError("BLANK", f"an image must not be constant (all pixels {int(sample[0, 0])} HU)")
-    if not is_unwrapped and not header.is_signed and intercept > -100 and int(sample.min()) >= 0:
-        remarks.append(Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"))
-        return
+    if may_be_cut and int(sample.min()) >= 0:
+        return (Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"),)
     edge = np.sort(_border(hu)[::4])
     air = int(edge[len(edge) // 2])
-    if air > -850:
-        remarks.append(Remark("HU_ODD", f"the border should be air (median {air} HU)"))
+    return (Remark("HU_ODD", f"the border should be air (median {air} HU)"),) if air > -850 else ()

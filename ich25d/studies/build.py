@@ -47,6 +47,7 @@ def build_studies(
     only: Sequence[str] = (),
     labels: Path | None = None,
     images: Sequence[Path] = (),
+    masks: Sequence[str] = (),
     crop: str = "head",
     size: int = 256,
     folds: int = 5,
@@ -58,12 +59,13 @@ def build_studies(
     The finished store holds what this call names, no more. Series whose files haven't changed aren't read again.
 
     Args:
-        sources: Folders, DICOM files and zip archives, read in place; named in the order of the last call, so that
-            nothing is read again.
+        sources: Folders, DICOM and NIfTI files and zip archives, read in place; named in the order of the last call, so
+            that nothing is read again.
         out: The store's folder.
         only: Globs that files and archive members must match, any of them.
         labels: Label table.
         images: Tables of images, as further sources.
+        masks: Masks of NIfTI scans and the labels of their values, as `PATH=any` or `PATH=1:epidural,2:subdural`.
         crop: `head` or `none`.
         size: Side of the stored slices in px.
         folds: Number of folds, by patient.
@@ -83,7 +85,7 @@ def build_studies(
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
     with claimed(out), opened_notebook(out, parameters) as notebook:
-        plan = make_plan(sources, only, images, workers=workers, notebook=notebook)
+        plan = make_plan(sources, only, images, masks=masks, workers=workers, notebook=notebook)
         if not plan.series:
             raise nothing_used(plan.n_seen, plan.qc)
         if table is not None:
@@ -121,8 +123,11 @@ class _Build:
             )
         todo = [series for series in self.plan.series if not self._is_current(series, wanted[series.series_id])]
         self._check_space(todo)
+        own = [series.labels for series in self.plan.series if series.labels]
         rows = sorted(map(astuple, (*self.plan.qc, *label_qc)))
-        inputs = _digest([self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels), rows])
+        inputs = _digest(
+            [self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels), rows, own]
+        )
         marker = read_marker(self.out)
         is_unchanged = not todo and not gone and marker is not None and marker.get("inputs") == inputs
         if not is_unchanged:

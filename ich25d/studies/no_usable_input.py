@@ -12,13 +12,17 @@ _COPY = "copy it again from where it is whole"
 _PLAIN = "name the plain axial series"
 _IMAGES = "name the folder or archive that holds the DICOM, or a table of images by --images"
 _CURES: dict[str, str] = {
-    **dict.fromkeys(("EMPTY", "TRUNCATED", "PIXEL_SHORT", "CHANGED", "ZIP_DAMAGED", "BAD_STREAM"), _COPY),
+    **dict.fromkeys(
+        ("EMPTY", "TRUNCATED", "PIXEL_SHORT", "CHANGED", "ZIP_DAMAGED", "GZIP_DAMAGED", "BAD_STREAM"), _COPY
+    ),
     **dict.fromkeys(("NOT_AXIAL", "LOCALIZER", "CONTRAST", "PERFUSION"), _PLAIN),
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),
     **dict.fromkeys(("ZIP_ENCRYPTED", "ZIP_METHOD", "ZIP_NESTED"), "unpack the archive and name the folder"),
     **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct it"),
     "MULTIFRAME": "have it split into single images",
     "NO_ACCESS": "change its permissions",
+    "NO_NIBABEL": "pip install 'ich25d[nifti]'",
+    **dict.fromkeys(("GREY_VALUES", "MASK"), "name the scan in HU"),
     "NO_DECODER": "pip install 'ich25d[codecs]'",
 }
 

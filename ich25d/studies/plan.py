@@ -11,6 +11,7 @@ from ich25d.dicom.codes import is_refusal
 from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Indexed, Privacy
 from ich25d.studies.headers.read_many import CHUNK, index_files
+from ich25d.studies.nifti.series import plan_nifti, split_nifti
 from ich25d.studies.pictures.series import PlannedImages, plan_images
 from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series.of_dicom import plan_dicom
@@ -43,6 +44,7 @@ def make_plan(
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
     *,
+    masks: Sequence[str] = (),
     workers: int = 1,
     notebook: Notebook | None = None,
 ) -> Plan:
@@ -52,14 +54,16 @@ def make_plan(
         sources: Folders, files and zip archives.
         only: Globs; when given, only files and members that match one of them.
         images: Tables of images.
+        masks: Masks of NIfTI scans and the labels of their values, as `PATH=any`.
         workers: Processes that read headers; 0 is one a core.
         notebook: What an earlier call learned; files that haven't changed since aren't opened.
 
     Raises:
-        UsageError: A source isn't there, or can't be one.
+        UsageError: A source isn't there, or can't be one; or `masks` name none.
     """
     entries, rows = list_entries(sources, only)
     opened = Sources(tuple(sources))
+    nifti, entries = split_nifti(entries, opened)
     privacy = notebook.privacy if notebook else Privacy(secrets.token_bytes(16), 0.0)
     indexed: list[Indexed] = []
     n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
@@ -76,6 +80,8 @@ def make_plan(
     plan.series, more, n_refused = plan_dicom(indexed, opened)
     plan.qc += more
     plan.n_refused += n_refused
+    if nifti or masks:
+        _add_table(plan, plan_nifti(nifti, opened, privacy, masks, workers=workers))
     for table in images:
         _add_table(plan, plan_images(table, privacy))
     return plan

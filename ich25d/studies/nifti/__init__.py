@@ -1,0 +1,1 @@
+"""NIfTI files as series: header, place in space, HU, masks."""

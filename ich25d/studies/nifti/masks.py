@@ -1,0 +1,172 @@
+"""Masks of bleeding beside NIfTI scans: which scan each belongs to, and the labels that it gives the slices."""
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ich25d.errors import DicomError, UsageError
+from ich25d.labels import LABELS
+from ich25d.studies.labelfile import LABEL_KEYS
+from ich25d.studies.nifti.header import NiftiHeader
+from ich25d.studies.nifti.images import NiftiImages, read_head, read_values
+from ich25d.studies.qc import QcRow
+from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.table_file import column_key
+
+SAME_PLACE_MM = 0.1
+"""Corners of scan and mask may lie so far apart: headers round."""
+_FORM = "--masks must be PATH=LABEL or PATH=VALUE:LABEL,..., as masks=any or 'masks/*.nii.gz=1:epidural,2:subdural'"
+_SCAN_ENDS = re.compile(r"(_0000|[_-]ct)$", re.IGNORECASE)
+
+Labels = tuple[int | None, ...]
+
+
+class Mask(NamedTuple):
+    """One mask file."""
+
+    entry: Entry
+    sources: Sources
+    names: Mapping[int, str]
+    """Label of each value; of every value under 0, which marks nothing itself."""
+
+    @property
+    def source(self) -> str:
+        """Path relative to what the user named."""
+        return self.entry.source
+
+
+def stem_of(source: str) -> str:
+    """Return a file's name without folder and `.nii` or `.nii.gz`."""
+    return re.sub(r"\.nii(\.gz)?$", "", re.split(r"/|::", source)[-1], flags=re.IGNORECASE)
+
+
+def path_of(entry: Entry, sources: Sources) -> str:
+    """Return where a file is: its resolved path, or `archive::member`."""
+    root = sources.paths[entry.root]
+    return os.path.realpath(root / entry.source if root.is_dir() else root.parent / entry.source)
+
+
+def find_masks(texts: Sequence[str]) -> list[Mask]:
+    """List the masks that the user named.
+
+    Args:
+        texts: `PATH=LABEL`, where every value above 0 is that label, or `PATH=VALUE:LABEL,...`. The path is a folder, a
+            NIfTI file, a zip archive, or a glob.
+
+    Raises:
+        UsageError: A text is of another form, or its path holds no NIfTI file.
+    """
+    found: list[Mask] = []
+    for text in texts:
+        path, _, labels = text.rpartition("=")
+        names = _names_of(labels)
+        if not path or not names:
+            raise UsageError(f"{_FORM}; labels are {', '.join(LABELS)} (got {text!r})")
+        paths = [Path(path)] if Path(path).exists() else sorted(map(Path, glob.glob(path, recursive=True)))  # noqa: PTH207
+        sources = Sources(paths)
+        entries = list_entries(paths)[0]
+        masks = [entry for entry in entries if re.search(r"\.nii(\.gz)?$", entry.source, re.IGNORECASE)]
+        if not masks:
+            raise UsageError(f"--masks must name NIfTI files (got none at {path!r})")
+        found += [Mask(entry, sources, names) for entry in masks]
+    return found
+
+
+def _names_of(text: str) -> dict[int, str]:
+    """Return the label of each value, of every value under 0; nothing where the text is of another form."""
+    names: dict[int, str] = {}
+    for part in text.split(","):
+        value, mark, name = part.rpartition(":")
+        label = next((label for label, keys in LABEL_KEYS.items() if column_key(name) in keys), None)
+        if label is None or (mark and not re.fullmatch(r" *[1-9]\d{0,8} *", value)):
+            return {}
+        names[int(value) if mark else 0] = label
+    return names if len(names) == 1 or 0 not in names else {}
+
+
+def labels_of_masks(
+    scans: Sequence[NiftiImages], masks: Sequence[Mask]
+) -> tuple[dict[int, tuple[Labels, ...]], list[QcRow]]:
+    """Give the slices of scans the labels of their masks.
+
+    The masks of a scan together mark all of its bleeding. A slice without a mark is negative; in one with a mark `any`
+    is 1, the subtypes marked are 1, and the others 0, but unknown where a mark is called `any`.
+
+    Returns:
+        Six labels a slice in scan order, by index of the scan; and rows of masks that can't be used. A scan of which
+        one mask can't be used has no labels.
+    """
+    of_scan: defaultdict[int, list[Mask]] = defaultdict(list)
+    rows: list[QcRow] = []
+    for mask in masks:
+        matches = _matches(mask, scans)
+        if len(matches) == 1:
+            of_scan[matches[0]].append(mask)
+        else:
+            detail = f"{len(matches)} scans are called as this mask" if matches else "no scan is called as this mask"
+            rows.append(QcRow(mask.source, "", "", "label", "L_MASK_ALONE", detail))
+    labels: dict[int, tuple[Labels, ...]] = {}
+    for index, own in sorted(of_scan.items()):
+        marks: list[set[str]] = [set() for _ in range(len(scans[index]))]
+        try:
+            for mask in own:
+                _add_marks(marks, mask, scans[index])
+        except DicomError as error:
+            rows.append(QcRow(mask.source, "", "", "label", error.code, error.detail))
+        else:
+            labels[index] = tuple(_labels_of(found) for found in marks)
+    return labels, rows
+
+
+def _matches(mask: Mask, scans: Sequence[NiftiImages]) -> list[int]:
+    """Return the scans whose name the mask has or begins with: the longest names, of those the nearest in the tree."""
+    stem = stem_of(mask.source)
+    ranked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, scan in enumerate(scans):
+        own = stem_of(scan.entry.source)
+        for name in {own, _SCAN_ENDS.sub("", own)}:
+            if stem == name or (stem.startswith(name) and not stem[len(name)].isalnum()):
+                parts = zip(*(Path(path_of(one.entry, one.sources)).parts for one in (mask, scan)), strict=False)
+                n_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+                ranked[len(name), n_shared].append(index)
+    return ranked[max(ranked)] if ranked else []
+
+
+def _add_marks(marks: list[set[str]], mask: Mask, scan: NiftiImages) -> None:
+    """Add the labels that a mask marks on each slice."""
+    header, _ = read_head(mask.entry, mask.sources)
+    _check_same_place(header, scan.looked.header)
+    values = read_values(mask.sources, mask.entry, header)
+    for rank, found in enumerate(marks):
+        stored = scan.placement.slice_of(values, rank)
+        marked = stored[(stored != 0) & (stored == stored)] if stored.any() else stored[:0]  # noqa: PLR0124  # NaN
+        for value in (np.unique(marked) * header.slope + header.intercept).tolist():
+            label = mask.names.get(0) or (mask.names.get(int(value)) if value == int(value) else None)
+            if label is None:
+                named = ", ".join(map(str, mask.names))
+                raise DicomError("L_MASK_VALUE", f"a mask's values must be named by --masks ({named}; got {value:g})")
+            found.add(label)
+
+
+def _check_same_place(mask: NiftiHeader, scan: NiftiHeader) -> None:
+    if mask.shape != scan.shape:
+        raise DicomError("L_MASK_DIFFERS", f"a mask must have its scan's shape {scan.shape} (got {mask.shape})")
+    corners = np.stack(np.meshgrid(*[(0, side - 1) for side in scan.shape], [1]), axis=-1).reshape(-1, 4)
+    far_mm = float(np.abs(corners @ (mask.affine - scan.affine).T).max())
+    if far_mm > SAME_PLACE_MM or mask.says_where != scan.says_where:
+        detail = f"a mask must lie where its scan does: the affines put corners {far_mm:.3g} mm apart"
+        raise DicomError("L_MASK_DIFFERS", detail)
+
+
+def _labels_of(marks: set[str]) -> Labels:
+    if not marks:
+        return (0,) * len(LABELS)
+    other = None if "any" in marks else 0
+    return (*(1 if label in marks else other for label in LABELS[:-1]), 1)
