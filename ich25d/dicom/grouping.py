@@ -1,7 +1,7 @@
-"""Which images belong together before any geometry: copies out, series by their UID, kinds that aren't volumes out."""
+"""Which images make one volume: copies out, series by their UID, kinds that aren't volumes out, passes apart."""
 
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from ich25d.dicom.header import Header, Remark
@@ -11,6 +11,17 @@ MAX_SCOUTS = 3
 MAX_SLICES = 1000
 """More images than that in one axial series are time points."""
 
+PASS_KEYS: tuple[tuple[str, Callable[[Header], Hashable]], ...] = (
+    ("SPLIT_ACQUISITION", lambda header: header.acquisition_number),
+    ("SPLIT_CONTRAST", lambda header: header.contrast),
+    ("SPLIT_KERNEL", lambda header: header.kernel),
+    ("SPLIT_KVP", lambda header: header.kvp),
+    ("SPLIT_IMAGETYPE", lambda header: header.image_type),
+    ("SPLIT_TIME", lambda header: header.acquisition_time),
+    ("SPLIT_TEMPORAL", lambda header: header.temporal_position),
+)
+"""What may tell passes apart: reason code and attribute, in the order in which they are tried."""
+
 
 class Refusal(NamedTuple):
     """An image that belongs to no series, and why."""
@@ -19,6 +30,16 @@ class Refusal(NamedTuple):
     """Index into the headers given."""
     code: str
     detail: str
+
+
+class Group(NamedTuple):
+    """The images of one series."""
+
+    study_id: str
+    series_id: str
+    members: list[int]
+    """Indices into the headers given."""
+    remarks: tuple[Remark, ...]
 
 
 def remove_copies(headers: Sequence[Header]) -> tuple[list[int], list[Refusal], list[tuple[int, ...]]]:
@@ -42,36 +63,38 @@ def remove_copies(headers: Sequence[Header]) -> tuple[list[int], list[Refusal], 
                 refusals += [Refusal(member, "DUP_UID_DIFF", detail) for member in members]
                 continue
             members.sort(key=lambda member: (headers[member].study_id, headers[member].series_id, member))
-            refusals += [
-                Refusal(member, "DUP_UID_SAME", "another copy of an image that is used") for member in members[1:]
-            ]
+            detail = "another copy of an image that is used"
+            refusals += [Refusal(member, "DUP_UID_SAME", detail) for member in members[1:]]
             copies.append(tuple(members))
         kept.append(members[0])
     return kept, refusals, copies
 
 
-def group_by_series(
-    headers: Sequence[Header], kept: Sequence[int], refusals: list[Refusal], accept: Collection[str]
-) -> list[tuple[tuple[str, str], list[int], tuple[Remark, ...]]]:
-    """Group images by study and series, localizers out, and join scans whose slices are a series each.
+def group_by_series(headers: Sequence[Header], kept: Sequence[int]) -> tuple[list[Group], list[Refusal]]:
+    """Group images by study and series, and join scans whose slices are a series each.
+
+    Args:
+        headers: All headers.
+        kept: Indices of the images to group.
 
     Returns:
-        ((study_id, series_id), members, remarks) of each group.
+        The groups by study and series, and the localizers.
     """
+    refusals = []
     studies: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for member in kept:
         header = headers[member]
-        if "LOCALIZER" in header.image_type and "LOCALIZER" not in accept:
+        if "LOCALIZER" in header.image_type:
             refusals.append(Refusal(member, "LOCALIZER", "ImageType says LOCALIZER"))
         else:
             studies[header.study_id][header.series_id].append(member)
     groups = []
     for study_id, by_series in sorted(studies.items()):
-        joined = _join_singles(headers, by_series)
+        remarks = _join_singles(headers, by_series)
         for series_id, members in sorted(by_series.items()):
             if members:
-                groups.append(((study_id, series_id), members, joined.get(series_id, ())))
-    return groups
+                groups.append(Group(study_id, series_id, members, remarks.get(series_id, ())))
+    return groups, refusals
 
 
 def _join_singles(headers: Sequence[Header], by_series: dict[str, list[int]]) -> dict[str, tuple[Remark, ...]]:
@@ -99,34 +122,90 @@ def _join_singles(headers: Sequence[Header], by_series: dict[str, list[int]]) ->
     return remarks
 
 
-def refuse_kinds(
-    headers: Sequence[Header], members: Sequence[int], refusals: list[Refusal], accept: Collection[str]
-) -> tuple[Remark, ...] | None:
-    """Refuse perfusion, angiography and contrast series by their headers.
+def reason_of_kind(headers: Sequence[Header]) -> tuple[str, str] | None:
+    """Return reason code and detail where a series is a perfusion, an angiography, with contrast or scouts, else None.
 
-    A contrast agent alone is a remark: its tag is often left by the protocol of the scan before.
+    A contrast agent alone is no reason: its tag is often left by the protocol of the scan before.
+
+    Args:
+        headers: The series' headers.
+    """
+    flags = {flag for header in headers for flag in header.description_flags}
+    if "perfusion" in flags or any("PERFUSION" in header.image_type for header in headers):
+        return "PERFUSION", "the description or ImageType speaks of perfusion or a dynamic scan"
+    if len(headers) > MAX_SLICES:
+        return "PERFUSION", f"a series must have at most {MAX_SLICES} slices (got {len(headers)})"
+    if "localizer" in flags and len(headers) <= MAX_SCOUTS:
+        return "LOCALIZER", "the description speaks of a localizer"
+    if "angio" in flags:
+        return "CONTRAST", "the description speaks of angiography"
+    if "contrast" in flags and any(header.contrast for header in headers):
+        return "CONTRAST", "agent and description speak of contrast"
+    return None
+
+
+def split_passes(
+    headers: Sequence[Header], members: Sequence[int], places: Sequence[int]
+) -> tuple[list[list[int]], str] | None:
+    """Split images that share positions into passes that don't.
+
+    A key works when no pass has a position twice and the passes are few: step-and-shoot scanners count
+    AcquisitionNumber up with every slice, and splitting by it would leave nothing but single slices.
+
+    Args:
+        headers: All headers.
+        members: Indices of the series' images.
+        places: Number of the position of each member.
 
     Returns:
-        Remarks on the series, or None when it is refused.
+        The passes as lists of indices, and the reason code of the key; None when no key works.
     """
-    flags = frozenset().union(*(headers[member].description_flags for member in members))
-    has_agent = any(headers[member].contrast for member in members)
-    found = []
-    if "perfusion" in flags or any("PERFUSION" in headers[member].image_type for member in members):
-        found.append(("PERFUSION", "the description or ImageType speaks of perfusion or a dynamic scan"))
-    if len(members) > MAX_SLICES:
-        found.append(("PERFUSION", f"a series must have at most {MAX_SLICES} slices (got {len(members)})"))
-    if "localizer" in flags and len(members) <= MAX_SCOUTS:
-        found.append(("LOCALIZER", "the description speaks of a localizer"))
-    if "angio" in flags:
-        found.append(("CONTRAST", "the description speaks of angiography"))
-    elif has_agent and "contrast" in flags:
-        found.append(("CONTRAST", "agent and description speak of contrast"))
-    for code, detail in found:
-        if code not in accept:
-            refusals += [Refusal(member, code, detail) for member in members]
+    counts = Counter(places)
+    most = 2 * max(counts.values())
+    for code, key in PASS_KEYS:
+        passes: defaultdict[Hashable, list[int]] = defaultdict(list)
+        seen: set[tuple[Hashable, int]] = set()
+        for member, place in zip(members, places, strict=True):
+            value = key(headers[member])
+            if (value, place) in seen:
+                break
+            seen.add((value, place))
+            passes[value].append(member)
+        else:
+            if 1 < len(passes) <= most:
+                return list(passes.values()), code
+    blocks = _instance_blocks(headers, members, places, counts)
+    return None if blocks is None else (blocks, "SPLIT_INSTANCE")
+
+
+def _instance_blocks(
+    headers: Sequence[Header], members: Sequence[int], places: Sequence[int], counts: Counter[int]
+) -> list[list[int]] | None:
+    """Cut the images in the order of their InstanceNumber: pass after pass, or all passes of a position together."""
+    numbered = []
+    for member, place in zip(members, places, strict=True):
+        number = headers[member].instance_number
+        if number is None:
             return None
-    remarks = tuple(Remark(code, detail) for code, detail in found)
-    if has_agent and not found:
-        remarks += (Remark("CONTRAST_TAG", "a contrast agent is named in the header"),)
-    return remarks
+        numbered.append((number, member, place))
+    if len({number for number, *_ in numbered}) < len(numbered):
+        return None
+    numbered.sort()
+    blocks: list[list[int]] = [[]]
+    seen: set[int] = set()
+    for _, member, place in numbered:
+        if place in seen:
+            blocks.append([])
+            seen.clear()
+        seen.add(place)
+        blocks[-1].append(member)
+    if len(blocks) <= max(counts.values()):
+        return blocks
+    if len(set(counts.values())) > 1:
+        return None
+    passes: list[list[int]] = [[] for _ in range(max(counts.values()))]
+    rank: Counter[int] = Counter()
+    for _, member, place in numbered:
+        passes[rank[place]].append(member)
+        rank[place] += 1
+    return passes

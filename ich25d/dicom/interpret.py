@@ -44,20 +44,17 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     ) = raw[:_N_CHECKED]  # fmt: skip
     text = values.text
     remarks: list[Remark] = []
-    identity = (text(image_id), text(series_id))
     photometric_name = text(photometric)
     kind = text(sop_class) or text(meta.sop_class)
-    if elements.is_cut and kind in {"", CT_IMAGE, *_MULTIFRAME_CT}:
-        detail = f"the file ends inside its header (at byte {total_size})"
-        raise DicomError("TRUNCATED", detail, image_id=identity[0], series_id=identity[1])
-    _check_kind(kind, text(modality), elements, identity, has_own_kind=bool(sop_class))
     try:
+        if elements.is_cut and kind in {"", CT_IMAGE, *_MULTIFRAME_CT}:
+            raise DicomError("TRUNCATED", f"the file ends inside its header (at byte {total_size})")
+        _check_kind(kind, text(modality), elements, has_own_kind=bool(sop_class))
         if elements.pixel_offset < 0 and not elements.is_float:
             raise DicomError("NO_PIXELS", "the file holds no pixel data")
-        image_uid, series_uid, study_uid = _check_ids(*identity, text(study_id), remarks)
-        height, breadth = _check_shape(
-            rows, columns, samples_per_pixel, photometric_name, None if elements.frame else n_frames
-        )
+        image_uid, series_uid, study_uid = _check_ids(text(image_id), text(series_id), text(study_id), remarks)
+        n_declared = None if elements.frame else n_frames
+        height, breadth = _check_shape(rows, columns, samples_per_pixel, photometric_name, n_declared)
         allocated, stored, high, is_signed = _check_bits(
             bits_allocated, bits_stored, high_bit, pixel_representation, elements
         )
@@ -67,7 +64,7 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         factor, offset = (None, None) if has_lut else _check_rescale(slope, intercept, text(rescale_type), remarks)
         _check_length(elements, meta, height * breadth * allocated // 8, total_size, remarks)
     except DicomError as error:
-        raise DicomError(error.code, error.detail, image_id=identity[0], series_id=identity[1]) from None
+        raise DicomError(error.code, error.detail, image_id=text(image_id), series_id=text(series_id)) from None
     place = values.position(origin)
     cosines, is_exact = values.orthonormal(directions)
     if (origin and place is None) or (directions and not (is_exact and cosines)):
@@ -91,26 +88,22 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     )  # fmt: skip
 
 
-def _check_kind(kind: str, modality: str, elements: Elements, identity: tuple[str, str], *, has_own_kind: bool) -> None:
+def _check_kind(kind: str, modality: str, elements: Elements, *, has_own_kind: bool) -> None:
     """Refuse what isn't a single CT image: SOP class first, modality where there is none.
 
     A data set without a SOP class of its own (all of RSNA's) may still carry one in its file meta; then both count.
     """
-    code = detail = ""
     if kind in _MULTIFRAME_CT:
-        if elements.frame:
-            return
-        code, detail = "MULTIFRAME", "the file holds many frames; this call is for one"
+        if not elements.frame:
+            raise DicomError("MULTIFRAME", "the file holds many frames; this call is for one")
     elif kind.startswith(_SECONDARY) and kind[len(_SECONDARY) :][:1] in {"", "."}:
-        code, detail = "SECONDARY", "a Secondary Capture isn't a slice"
+        raise DicomError("SECONDARY", "a Secondary Capture isn't a slice")
     elif kind == _DIRECTORY:
-        code, detail = "NOT_CT", "a DICOMDIR lists files; the files themselves are read"
+        raise DicomError("NOT_CT", "a DICOMDIR lists files; the files themselves are read")
     elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality != "CT" and (modality or not kind)):
-        code, detail = "NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none"
         if not any(elements.values):
-            code, detail = "NOT_DICOM", "none of the elements of an image is in the file"
-    if code:
-        raise DicomError(code, detail, image_id=identity[0], series_id=identity[1])
+            raise DicomError("NOT_DICOM", "none of the elements of an image is in the file")
+        raise DicomError("NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none")
 
 
 def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:

@@ -18,14 +18,10 @@ import numpy.typing as npt
 from ich25d.dicom import elements, foreign
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
 from ich25d.dicom.frames import split_frames
-from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
+from ich25d.dicom.header import Content, Header, NeedMore, Slice
 from ich25d.dicom.hounsfield import looked_up_hu, to_hu
 from ich25d.dicom.interpret import make_header
 from ich25d.errors import DicomError
-
-__all__ = [
-    "HEAD_BYTES", "MAX_FILE_BYTES", "Header", "NeedMore", "Remark", "Slice", "read_header", "read_headers", "read_hu",
-]  # fmt: skip
 
 HEAD_BYTES = 4096
 """How many bytes to offer `read_header` first: nearly every CT header fits."""

@@ -5,7 +5,7 @@ depends on the images alone, not on the order in which they come.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom import geometry
-from ich25d.dicom.grouping import Refusal, group_by_series, refuse_kinds, remove_copies
+from ich25d.dicom.grouping import Refusal, group_by_series, reason_of_kind, remove_copies, split_passes
 from ich25d.dicom.header import Header, Remark
-from ich25d.dicom.split import split_passes
 from ich25d.progress import many
-
-__all__ = ["OrderedSeries", "Ordering", "Refusal", "order_series"]
 
 OrderKey = Literal["position", "slice_location", "instance", "none"]
 
@@ -71,119 +68,120 @@ class _Volume(NamedTuple):
     position_mm: npt.NDArray[np.float64]
     order_key: OrderKey
     tilt_deg: float | None
-    remarks: tuple[Remark, ...]
+    remarks: list[Remark]
 
 
-def order_series(headers: Sequence[Header], *, accept: Collection[str] = ()) -> Ordering:
+def order_series(headers: Sequence[Header]) -> Ordering:
     """Group images into series and put each in scan order.
 
     Args:
         headers: Headers of one study, or of many; in any order.
-        accept: Codes of refusals to live with, out of `NOT_AXIAL`, `CONTRAST`, `PERFUSION`, `LOCALIZER`.
 
     Returns:
         The series, and the images that belong to none with the reason.
     """
     kept, refusals, copies = remove_copies(headers)
+    groups, localizers = group_by_series(headers, kept)
+    refusals += localizers
     series: list[OrderedSeries] = []
-    for (study_id, series_id), members, group_remarks in group_by_series(headers, kept, refusals, accept):
+    for group in groups:
         volumes: list[_Volume] = []
-        for part, part_remarks in _parts(headers, members, refusals, accept):
-            remarks = refuse_kinds(headers, part, refusals, accept)
-            if remarks is not None:
-                volumes += _volumes(headers, part, group_remarks + part_remarks + remarks, refusals, accept)
+        for part, remarks in _parts(headers, group.members, refusals):
+            of_part = [headers[member] for member in part]
+            if (reason := reason_of_kind(of_part)) is not None:
+                refusals += [Refusal(member, *reason) for member in part]
+                continue
+            if any(header.contrast for header in of_part):
+                remarks.append(Remark("CONTRAST_TAG", "a contrast agent is named in the header"))
+            volumes += _volumes(headers, part, [*group.remarks, *remarks], refusals)
         volumes.sort(key=lambda volume: (-len(volume.members), headers[volume.members[0]].image_id))
         for number, volume in enumerate(volumes, 1):
-            name = series_id if number == 1 else f"{series_id}#{number}"
-            series.append(_finish(headers, volume, name, study_id))
+            name = group.series_id if number == 1 else f"{group.series_id}#{number}"
+            series.append(_finish(headers, volume, name, group.study_id))
     series.sort(key=lambda one: (one.study_id, one.series_id))
     refusals.sort()
     return Ordering(series, refusals, copies)
 
 
 def _parts(
-    headers: Sequence[Header], members: list[int], refusals: list[Refusal], accept: Collection[str]
-) -> list[tuple[list[int], tuple[Remark, ...]]]:
+    headers: Sequence[Header], members: list[int], refusals: list[Refusal]
+) -> list[tuple[list[int], list[Remark]]]:
     """Split a series by orientation, then by field of view, and refuse planes that aren't axial."""
     oriented = [member for member in members if headers[member].directions is not None]
     if not oriented:
-        return _split_sizes(headers, members, ())
-    groups = geometry.orientation_groups(np.array([headers[member].directions for member in oriented]))
-    by_group: dict[int, list[int]] = defaultdict(list)
-    for member, group in zip(oriented, groups.tolist(), strict=True):
-        by_group[group].append(member)
-    ranked = sorted(by_group.values(), key=lambda part: (-len(part), min(headers[member].image_id for member in part)))
+        return _split_sizes(headers, members, [])
+    by_group = _by_number(oriented, geometry.orientation_groups(_directions(headers, oriented)))
+    ranked = sorted(by_group, key=lambda part: (-len(part), min(headers[member].image_id for member in part)))
     # Images without an orientation go with most of the others.
     ranked[0] += [member for member in members if headers[member].directions is None]
-    remarks = (Remark("SPLIT_ORIENTATION", f"{len(ranked)} orientations in one series"),) if len(ranked) > 1 else ()
-    parts: list[tuple[list[int], tuple[Remark, ...]]] = []
+    remarks = [Remark("SPLIT_ORIENTATION", f"{len(ranked)} orientations in one series")] if len(ranked) > 1 else []
+    parts: list[tuple[list[int], list[Remark]]] = []
     for part in ranked:
-        known = np.array([headers[member].directions for member in part if headers[member].directions is not None])
-        normal = geometry.canonical_normal(geometry.main_directions(known))
-        if normal.argmax() != 2 or normal[2] < geometry.AXIAL_COSINE:  # z
-            is_scout = len(part) <= 2 and len(ranked) > 1  # a scout or two before the scan
-            code = "LOCALIZER" if is_scout else "NOT_AXIAL"
-            detail = f"the normal must be within 45 degrees of the body's axis (its z component is {normal[2]:.2f})"
-            if code not in accept:
-                refusals += [Refusal(member, code, detail) for member in part]
-                continue
-            parts += _split_sizes(headers, part, (*remarks, Remark(code, detail)))
-        else:
+        normal = geometry.canonical_normal(geometry.main_directions(_directions(headers, part)))
+        if normal.argmax() == 2 and normal[2] >= geometry.AXIAL_COSINE:  # z
             parts += _split_sizes(headers, part, remarks)
+            continue
+        is_scout = len(part) <= 2 and len(ranked) > 1  # a scout or two before the scan
+        detail = f"the normal must be within 45 degrees of the body's axis (its z component is {normal[2]:.2f})"
+        refusals += [Refusal(member, "LOCALIZER" if is_scout else "NOT_AXIAL", detail) for member in part]
     return parts
 
 
+def _directions(headers: Sequence[Header], members: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return the orientations that are known, shape (n, 6)."""
+    return np.array([headers[member].directions for member in members if headers[member].directions is not None])
+
+
+def _by_number(members: Sequence[int], numbers: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Gather the members of each group, in the order of the groups' numbers."""
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for member, number in zip(members, numbers.tolist(), strict=True):
+        groups[number].append(member)
+    return [groups[number] for number in sorted(groups)]
+
+
 def _split_sizes(
-    headers: Sequence[Header], members: list[int], remarks: tuple[Remark, ...]
-) -> list[tuple[list[int], tuple[Remark, ...]]]:
+    headers: Sequence[Header], members: list[int], remarks: list[Remark]
+) -> list[tuple[list[int], list[Remark]]]:
     def fov_mm(header: Header) -> float:
         spacing = header.pixel_spacing_mm
         return max(header.rows * spacing[0], header.columns * spacing[1]) if spacing else float("nan")
 
-    groups = geometry.size_groups(np.array([fov_mm(headers[member]) for member in members]))
-    by_group: dict[int, list[int]] = defaultdict(list)
-    for member, group in zip(members, groups.tolist(), strict=True):
-        by_group[group].append(member)
-    parts = [by_group[group] for group in sorted(by_group)]
+    parts = _by_number(members, geometry.size_groups(np.array([fov_mm(headers[member]) for member in members])))
     if len(parts) > 1:
-        remarks = (*remarks, Remark("SPLIT_SIZE", f"{len(parts)} fields of view in one series"))
+        remarks = [*remarks, Remark("SPLIT_SIZE", f"{len(parts)} fields of view in one series")]
     elif len({(headers[member].rows, headers[member].columns) for member in members}) > 1:
-        remarks = (*remarks, Remark("SIZE_MIXED", "Rows and Columns change within the series"))
-    return [(part, remarks) for part in parts]
+        remarks = [*remarks, Remark("SIZE_MIXED", "Rows and Columns change within the series")]
+    return [(part, list(remarks)) for part in parts]
 
 
 def _volumes(
-    headers: Sequence[Header],
-    members: list[int],
-    remarks: tuple[Remark, ...],
-    refusals: list[Refusal],
-    accept: Collection[str],
+    headers: Sequence[Header], members: list[int], remarks: list[Remark], refusals: list[Refusal]
 ) -> list[_Volume]:
     """Find positions, and split what shares them."""
-    position_mm, order_key, tilt, more = _positions(headers, members)
-    remarks += more
+    position_mm, order_key, tilt, of_order = _positions(headers, members)
+    if of_order is not None:
+        remarks.append(of_order)
     if order_key == "none":
         return [_Volume([member], np.zeros(1), "none", None, remarks) for member in members]
     places = geometry.place_numbers(position_mm).tolist()
     n_places = max(places) + 1
-    if len(members) >= DYNAMIC * n_places and "PERFUSION" not in accept:
+    if len(members) >= DYNAMIC * n_places:
         detail = f"{len(members)} images at {n_places} positions: perfusion, 4D or bolus monitoring"
         refusals += [Refusal(member, "PERFUSION", detail) for member in members]
         return []
-    of_member = dict(zip(members, position_mm.tolist(), strict=True))
-    passes: list[list[int]] = [members]
+    passes = [members]
     if n_places < len(members):
-        found = split_passes(headers, members, places)
-        n_shared = sum(count > 1 for count in Counter(places).values())
-        if found is None:
-            detail = f"{many(n_shared, 'position')} taken more than once, nothing tells the images apart; all are kept"
-            remarks = (*remarks, Remark("DUP_POSITION", detail))
+        split = split_passes(headers, members, places)
+        if split is None:
+            shared = many(sum(count > 1 for count in Counter(places).values()), "position")
+            detail = f"{shared} taken more than once, nothing tells the images apart; all are kept"
+            remarks.append(Remark("DUP_POSITION", detail))
         else:
-            passes, code = found
-            remarks = (
-                *remarks,
-                Remark(code, f"{len(members)} images at {many(n_places, 'position')}; split into {len(passes)} passes"),
-            )
+            passes, code = split
+            detail = f"{len(members)} images at {many(n_places, 'position')}; split into {len(passes)} passes"
+            remarks.append(Remark(code, detail))
+    of_member = dict(zip(members, position_mm.tolist(), strict=True))
     volumes = []
     for part in passes:
         along = np.array([of_member[member] for member in part])
@@ -197,7 +195,7 @@ def _volumes(
 
 def _positions(
     headers: Sequence[Header], members: list[int]
-) -> tuple[npt.NDArray[np.float64], OrderKey, float | None, tuple[Remark, ...]]:
+) -> tuple[npt.NDArray[np.float64], OrderKey, float | None, Remark | None]:
     """Find a position for every image by the best attribute that all of them have."""
     chosen = [headers[member] for member in members]
     n = len(chosen)
@@ -208,24 +206,24 @@ def _positions(
         normal = geometry.canonical_normal(geometry.main_directions(np.array(directions)))
     if len(origins) == n:
         at = np.array(origins)
-        remarks: tuple[Remark, ...] = ()
+        remark = None
         if len(directions) < n:
             taken = "that of the others is taken" if directions else "z is taken"
-            remarks = (Remark("ORDER_BY_Z", f"{n - len(directions)} of {n} images have no orientation; {taken}"),)
+            remark = Remark("ORDER_BY_Z", f"{n - len(directions)} of {n} images have no orientation; {taken}")
         position_mm = at @ normal
-        return position_mm, "position", geometry.tilt_deg(at, position_mm, normal) if directions else None, remarks
+        return position_mm, "position", geometry.tilt_deg(at, position_mm, normal) if directions else None, remark
     missing = f"{n - len(origins)} of {n} images have no position"
     locations = np.array([np.nan if header.slice_location is None else header.slice_location for header in chosen])
     if np.isfinite(locations).all() and 2 * len(np.unique(np.round(locations, 2))) > n:
         locations = locations * _direction(locations, chosen, normal)
-        return locations, "slice_location", None, (Remark("ORDER_BY_SLICELOC", f"{missing}; ordered by SliceLocation"),)
+        return locations, "slice_location", None, Remark("ORDER_BY_SLICELOC", f"{missing}; ordered by SliceLocation")
     numbers = [header.instance_number for header in chosen]
     if n > 1 and None not in numbers and len(set(numbers)) == n:
         step_mm = chosen[0].thickness_mm or NOMINAL_MM
         rank = np.argsort(np.argsort(np.array(numbers, dtype=np.int64))).astype(np.float64)
         rank *= _direction(rank, chosen, normal)
-        return rank * step_mm, "instance", None, (Remark("ORDER_BY_INSTANCE", f"{missing}; ordered by InstanceNumber"),)
-    return np.zeros(n), "none", None, (Remark("NO_ORDER", f"{missing}, and nothing orders them; each stands alone"),)
+        return rank * step_mm, "instance", None, Remark("ORDER_BY_INSTANCE", f"{missing}; ordered by InstanceNumber")
+    return np.zeros(n), "none", None, Remark("NO_ORDER", f"{missing}, and nothing orders them; each stands alone")
 
 
 def _direction(values: npt.NDArray[np.float64], chosen: list[Header], normal: npt.NDArray[np.float64]) -> float:

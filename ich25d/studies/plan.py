@@ -17,7 +17,8 @@ from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series.of_dicom import plan_dicom
 from ich25d.studies.series.own_series import free_name
 from ich25d.studies.series.series_plan import SeriesPlan, without
-from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.sources.listing import Entry, list_entries
+from ich25d.studies.sources.opened import Sources
 
 _DOUBLE = "the image is in an earlier source too; the earlier one is used"
 _TAKEN = "a series of an earlier source has this name already"

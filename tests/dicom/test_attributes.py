@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from ich25d.studies.headers.notebook import Notebook, kept_attributes
 from ich25d.studies.headers.packed import Indexed, index_entries
-from ich25d.studies.sources.opened import Sources, list_entries
+from ich25d.studies.sources.listing import list_entries
+from ich25d.studies.sources.opened import Sources
 
 folder = Path(sys.argv[1])
 (entry,) = list_entries([folder / "a.dcm"])[0]

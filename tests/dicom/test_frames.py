@@ -16,7 +16,8 @@ from pydicom.filewriter import write_dataset
 from ich25d.dicom import reader
 from ich25d.dicom.codes import CODES
 from ich25d.dicom.frames import MAX_FRAMES
-from ich25d.dicom.reader import HEAD_BYTES, Header, NeedMore, read_header, read_headers, read_hu
+from ich25d.dicom.header import Header, NeedMore
+from ich25d.dicom.reader import HEAD_BYTES, read_header, read_headers, read_hu
 from ich25d.errors import DicomError
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

@@ -8,7 +8,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from ich25d.dicom.reader import Slice, read_header, read_hu
+from ich25d.dicom.header import Slice
+from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"

@@ -15,7 +15,8 @@ from pydicom.sequence import Sequence
 
 from ich25d.dicom import foreign, reader
 from ich25d.dicom.codes import CODES
-from ich25d.dicom.reader import Header, NeedMore, Slice, read_header, read_hu
+from ich25d.dicom.header import Header, NeedMore, Slice
+from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

@@ -9,7 +9,8 @@ import pytest
 
 from ich25d.dicom import reader
 from ich25d.dicom.codes import CODES
-from ich25d.dicom.reader import HEAD_BYTES, Header, NeedMore, read_header, read_hu
+from ich25d.dicom.header import Header, NeedMore
+from ich25d.dicom.reader import HEAD_BYTES, read_header, read_hu
 from ich25d.dicom.series import order_series
 from ich25d.errors import DicomError
 

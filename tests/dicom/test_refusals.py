@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ich25d.dicom.codes import CODES
-from ich25d.dicom.reader import Header, Slice, read_header, read_hu
+from ich25d.dicom.header import Header, Slice
+from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

@@ -18,7 +18,7 @@ from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Privacy, pack, pseudonym
 from ich25d.studies.pictures.series import PlannedImages
 from ich25d.studies.plan import make_plan
-from ich25d.studies.sources.opened import Entry
+from ich25d.studies.sources.listing import Entry
 from ich25d.studies.volumes.volume import read_series
 
 PRIVACY = Privacy(b"0123456789abcdef", 1000.5)

@@ -15,7 +15,8 @@ from ich25d.dicom.header import OF_SLICE, Header, NeedMore, Remark
 from ich25d.dicom.reader import HEAD_BYTES, read_headers
 from ich25d.errors import DicomError
 from ich25d.studies.qc import QcRow, refusal
-from ich25d.studies.sources.opened import Entry, Sources
+from ich25d.studies.sources.listing import Entry
+from ich25d.studies.sources.opened import Sources
 
 _RSNA_PATIENT = re.compile(r"ID_[0-9a-f]{8}")
 _RSNA_FILE = re.compile(r"ID_[0-9a-f]{9}\.dcm")

@@ -8,7 +8,8 @@ from ich25d.progress import bar
 from ich25d.studies.headers.packed import Indexed, Privacy, index_entries
 from ich25d.studies.pool import map_series, n_workers, reason_of
 from ich25d.studies.qc import QcRow
-from ich25d.studies.sources.opened import Entry, Sources
+from ich25d.studies.sources.listing import Entry
+from ich25d.studies.sources.opened import Sources
 
 CHUNK = 256
 """Files a task."""

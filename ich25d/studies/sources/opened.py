@@ -13,10 +13,8 @@ from pathlib import Path
 
 from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
-from ich25d.studies.sources.listing import MEMBER_MARK, Entry, list_entries, open_file
+from ich25d.studies.sources.listing import MEMBER_MARK, Entry, open_file
 from ich25d.studies.sources.zip_member import Member, read_at, read_member, read_member_head
-
-__all__ = ["MEMBER_MARK", "Entry", "Sources", "list_entries"]
 
 MAX_HELD_ARCHIVES = 64
 """Archives a process keeps open; beyond them, each read opens its own."""

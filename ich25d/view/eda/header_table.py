@@ -11,7 +11,8 @@ from ich25d.studies.headers.notebook import NAME, kept_attributes
 from ich25d.studies.headers.packed import Indexed, Privacy, shared_attributes
 from ich25d.studies.headers.read_many import index_files
 from ich25d.studies.qc import shown_name
-from ich25d.studies.sources.opened import Sources, list_entries
+from ich25d.studies.sources.listing import list_entries
+from ich25d.studies.sources.opened import Sources
 
 ATTRIBUTES: tuple[str, ...] = (
     "transfer_syntax", "is_lossy", "photometric", "bits_allocated", "bits_stored", "high_bit", "is_signed", "slope",

@@ -12,7 +12,8 @@ from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
 from ich25d.studies.qc import QcRow, shown_name
-from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.sources.listing import Entry, list_entries
+from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda import pictures

@@ -15,7 +15,8 @@ from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Indexed, Privacy
 from ich25d.studies.headers.read_many import index_files
 from ich25d.studies.plan import make_plan
-from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.sources.listing import Entry, list_entries
+from ich25d.studies.sources.opened import Sources
 from ich25d.studies.volumes.volume import read_series
 
 

@@ -12,7 +12,8 @@ from enhanced_ct import join, to_bytes
 
 from ich25d.studies.build import BuildSummary, build_studies
 from ich25d.studies.sources import opened as source_module
-from ich25d.studies.sources.opened import Sources, list_entries
+from ich25d.studies.sources.listing import list_entries
+from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.view.eda.header_table import kept_headers, read_headers
 

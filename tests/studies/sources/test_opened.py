@@ -10,7 +10,8 @@ import pytest
 from ich25d.errors import DicomError, UsageError
 from ich25d.studies.sources import listing
 from ich25d.studies.sources import opened as source
-from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.sources.listing import Entry, list_entries
+from ich25d.studies.sources.opened import Sources
 
 
 def tree(root: Path, files: dict[str, bytes]) -> Path:

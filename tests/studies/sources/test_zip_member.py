@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from ich25d.errors import DicomError
 from ich25d.studies.sources import zip_directory
 from ich25d.studies.sources import zip_member as zip_module
-from ich25d.studies.sources.opened import Sources, list_entries
+from ich25d.studies.sources.listing import list_entries
+from ich25d.studies.sources.opened import Sources
 from ich25d.studies.sources.zip_directory import list_members
 from ich25d.studies.sources.zip_member import read_member, read_member_head
 
