@@ -14,7 +14,8 @@ from ich25d.errors import DicomError
 from ich25d.studies.nifti.header import HEADER_BYTES, PAIR, NiftiHeader, read_nifti_header
 from ich25d.studies.nifti.placement import Placement
 from ich25d.studies.sources.gunzip import gunzip, gunzip_first
-from ich25d.studies.sources.opened import Entry, Sources
+from ich25d.studies.sources.listing import Entry
+from ich25d.studies.sources.opened import Sources
 
 MASK_VALUES = 12
 """A slice of at most so many whole values, none below 0, is a mask."""

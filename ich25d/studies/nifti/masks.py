@@ -17,7 +17,8 @@ from ich25d.studies.labelfile import LABEL_KEYS
 from ich25d.studies.nifti.header import NiftiHeader
 from ich25d.studies.nifti.images import NiftiImages, read_head, read_values
 from ich25d.studies.qc import QcRow
-from ich25d.studies.sources.opened import Entry, Sources, list_entries
+from ich25d.studies.sources.listing import Entry, list_entries
+from ich25d.studies.sources.opened import Sources
 from ich25d.studies.table_file import column_key
 
 SAME_PLACE_MM = 0.1

@@ -15,7 +15,8 @@ from ich25d.studies.pictures.series import PlannedImages
 from ich25d.studies.pool import map_series, n_workers, reason_of
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
-from ich25d.studies.sources.opened import Entry, Sources
+from ich25d.studies.sources.listing import Entry
+from ich25d.studies.sources.opened import Sources
 
 LONGEST_NAME = 70
 """Letters of a series' name: with `#` and a number, an image id has at most 80."""
