@@ -40,7 +40,6 @@ class Network:
     """Changes with the model."""
     device: torch.device
     at_once: AtOnce = field(default_factory=AtOnce)
-    kind: str = field(default=SEQUENCE)
 
     @property
     def batch_size(self) -> int:
@@ -141,7 +140,6 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         prior=_prior(run),
         stamp=_stamp(folder / MODEL_FILE),
         device=device,
-        kind=CNN,
     )
 
 

@@ -1,90 +1,117 @@
 """The files of a prediction: the Kaggle CSV, and beside it a table of slices, one of series, and one of remarks."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ich25d.errors import UsageError
 from ich25d.files import replacing
 from ich25d.labels import LABELS
+from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
-from ich25d.predict.output_folder import QC_FILE, SERIES_FILE, write_slices
-from ich25d.predict.series import UnreadSeries
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 
-_AT_ONCE = 4096  # images a write
+SLICES_FILE, SERIES_FILE, QC_FILE = "predictions.parquet", "studies.csv", "qc.csv"
+
+_OWNER = b"ich25d.submission"
+"""Key in the metadata of the table of slices: the name of the CSV that it belongs to."""
+
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What the files hold."""
+def check_out(out: Path, inputs: Sequence[Path]) -> None:
+    """Check that a prediction may be written to a CSV and the tables beside it, which have fixed names.
 
-    n_images: int
-    """Images answered in the CSV."""
-    n_by_prior: int
-    """Those among them that no network saw."""
-    qc: tuple[QcRow, ...]
+    Args:
+        out: The CSV.
+        inputs: Files that the prediction reads.
+
+    Raises:
+        UsageError: It isn't a CSV's path, is an input, lies in a study store, or another prediction's tables or files
+            of other origin have the names of its tables.
+    """
+    if out.is_dir() or out.suffix.lower() != ".csv":
+        kind = "folder" if out.is_dir() else "path"
+        raise UsageError(
+            f"--out must name a CSV file (got the {kind} {out}); its tables stand beside it: name "
+            f"{out / 'submission.csv'}"
+        )
+    if any((out.parent / name).exists() for name in ("store.json", "build.sqlite")):
+        raise UsageError(f"--out mustn't lie in a study store: its qc.csv would be replaced (got {out}); name another")
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise UsageError(f"--out mustn't be what is read (got {out}); name another")
+    tables = [name for name in (SLICES_FILE, SERIES_FILE, QC_FILE) if (out.parent / name).exists()]
+    if out.name in (SERIES_FILE, QC_FILE):
+        raise UsageError(f"--out mustn't have the name of a table beside it (got {out}); name another")
+    owner = _owner(out.parent / SLICES_FILE)
+    if tables and owner != out.name:
+        origin = "of no prediction's" if owner is None else f"those of {owner}"
+        raise UsageError(
+            f"the tables beside a prediction must be its own (got {', '.join(tables)}, {origin}, in {out.parent}); "
+            f"name a folder for this one, as {out.parent / out.stem / out.name}"
+        )
+
+
+def _owner(path: Path) -> str | None:
+    """Return the name of the CSV that a table of slices belongs to; None where it isn't a prediction's."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, ValueError):
+        return None
+    return metadata[_OWNER].decode("utf-8", "replace") if _OWNER in metadata else None
 
 
 def write_outputs(
     out: Path,
-    done: Sequence[tuple[UnreadSeries, FinishedSeries]],
-    qc: Sequence[QcRow],
+    answer: Answer[FinishedSeries],
     prior: Floats,
-    sample: Path | None,
-    wanted: Sequence[str] | None,
-) -> Written:
+    sample: Path | None = None,
+    wanted: Sequence[str] | None = None,
+) -> tuple[int, int]:
     """Write all files; the CSV is checked first and put in its place last, after the tables that belong to it.
 
     Args:
         out: The CSV.
-        done: Every predicted series, in the order that the tables take.
-        qc: Refusals and remarks.
+        answer: Predicted series, in the order that the tables take, with refusals and remarks.
         prior: What an image without a prediction gets, shape (6,).
         sample: The sample submission that the CSV must match.
         wanted: Its image ids, in its order; None answers every predicted image.
 
+    Returns:
+        Images in the CSV, and those of them that got the prior.
+
     Raises:
         SubmissionError: The CSV wouldn't be sound; the old files stay.
     """
-    ids = [image for _, finished in done for image in finished.image_ids]
-    row_of = {image: row for row, image in enumerate(ids)}
-    by_prior = [] if wanted is None else [image for image in wanted if image not in row_of]
-    why = {row.image_id: row.code for row in qc if row.image_id}
-    rows = [
-        QcRow("", image, "", "label", "SUB_PRIOR", f"refused as {why[image]}" if image in why else "not in the sources")
-        for image in by_prior
+    predicted = {image for _, finished in answer.series for image in finished.image_ids}
+    by_prior = [image for image in wanted or () if image not in predicted]
+    why = {row.image_id: f"refused as {row.code}" for row in answer.qc if row.image_id}
+    qc = [
+        *answer.qc,
+        *(QcRow("", image, "", "label", "SUB_PRIOR", why.get(image, "not in the sources")) for image in by_prior),
     ]
-    everything = (*qc, *rows)
-    probability = _stack([finished.probability for _, finished in done])
-    answered = list(row_of) if wanted is None else list(wanted)
+    slices = _slice_table(answer, by_prior, prior, flags_of(qc))
+    row_of = {image: row for row, image in enumerate(slices["image_id"])}
+    ids = list(row_of) if wanted is None else list(wanted)
+    probability = slices[list(LABELS)].to_numpy()[[row_of[image] for image in ids]]
     with replacing(out) as csv:
-        n_images = fill_submission(csv, _answers(answered, row_of, probability, prior), sample, out)
-        write_slices(out, _slice_table(done, ids, probability, everything, by_prior, prior))
-        _write_series(out.with_name(SERIES_FILE), done, everything)
-        write_qc(out.with_name(QC_FILE), everything)
-    return Written(n_images, len(by_prior), everything)
-
-
-def _stack(several: Sequence[Floats]) -> Floats:
-    return np.concatenate(several) if several else np.zeros((0, len(LABELS)))
-
-
-def _answers(
-    ids: Sequence[str], row_of: dict[str, int], probability: Floats, prior: Floats
-) -> Iterator[tuple[Sequence[str], Floats]]:
-    known = np.concatenate([probability, prior[None]])  # the last row answers what has none
-    for start in range(0, len(ids), _AT_ONCE):
-        part = ids[start : start + _AT_ONCE]
-        yield part, known[[row_of.get(image, len(known) - 1) for image in part]]
+        fill_submission(csv, ids, probability, sample, out)
+        content = pa.Table.from_pandas(slices, preserve_index=False)
+        content = content.replace_schema_metadata({**(content.schema.metadata or {}), _OWNER: out.name.encode()})
+        with replacing(out.with_name(SLICES_FILE)) as path:
+            pq.write_table(content, path)
+        _write_series(out.with_name(SERIES_FILE), answer, qc)
+        write_qc(out.with_name(QC_FILE), qc)
+    return len(ids), len(by_prior)
 
 
 def flags_of(qc: Sequence[QcRow]) -> dict[str, str]:
@@ -93,41 +120,35 @@ def flags_of(qc: Sequence[QcRow]) -> dict[str, str]:
     for row in qc:
         if row.image_id:
             codes[row.image_id].add(row.code)
-    return {image: ";".join(sorted(found)) for image, found in codes.items()}
+    return {image: ";".join(sorted(of_image)) for image, of_image in codes.items()}
 
 
 def _slice_table(
-    done: Sequence[tuple[UnreadSeries, FinishedSeries]],
-    ids: list[str],
-    probability: Floats,
-    qc: Sequence[QcRow],
-    by_prior: Sequence[str],
-    prior: Floats,
+    answer: Answer[FinishedSeries], by_prior: Sequence[str], prior: Floats, flags: dict[str, str]
 ) -> pd.DataFrame:
     """Return a row a slice in scan order, series after series, then the images that only have the prior."""
-    n_slices = [len(finished.image_ids) for _, finished in done]
-    encoder = _stack([finished.encoder_probability for _, finished in done])
-    flags = flags_of(qc)
-    absent = len(by_prior)
-    columns: dict[str, Any] = {"image_id": [*ids, *by_prior]}
+    series = [one for one, finished in answer.series for _ in finished.image_ids]
+    finished = [one for _, one in answer.series]
+    n_absent = len(by_prior)
+    columns: dict[str, Any] = {"image_id": [*(image for one in finished for image in one.image_ids), *by_prior]}
     for name in ("series_id", "study_id", "patient_id"):
-        columns[name] = [
-            *np.repeat([getattr(series, name) for series, _ in done], n_slices).tolist(),
-            *([""] * absent),
-        ]
-    index = [*(rank for count in n_slices for rank in range(count)), *([None] * absent)]
-    columns["slice_index"] = pd.array(index, dtype="Int32")
-    position = [*(finished.slice_position_mm for _, finished in done), np.full(absent, np.nan)]
+        columns[name] = [getattr(one, name) for one in series] + [""] * n_absent
+    ranks = [rank for one in finished for rank in range(len(one.image_ids))]
+    columns["slice_index"] = pd.array(ranks + [None] * n_absent, dtype="Int32")
+    position = [*(one.slice_position_mm for one in finished), np.full(n_absent, np.nan)]
     columns["slice_position_mm"] = np.concatenate(position)
-    for source, values in (("encoder_", encoder), ("", probability)):
-        filled = np.concatenate([values, np.broadcast_to(prior, (absent, len(LABELS)))]).clip(LOWEST, HIGHEST)
+    priors = np.broadcast_to(prior, (n_absent, len(LABELS)))
+    for prefix, values in (
+        ("encoder_", [one.encoder_probability for one in finished]), ("", [one.probability for one in finished]),
+    ):  # fmt: skip
+        filled = np.concatenate([*values, priors]).clip(LOWEST, HIGHEST)
         for number, label in enumerate(LABELS):
-            columns[source + label] = filled[:, number]
+            columns[prefix + label] = filled[:, number]
     columns["flags"] = [flags.get(image, "") for image in columns["image_id"]]
     return pd.DataFrame(columns)
 
 
-def _write_series(path: Path, done: Sequence[tuple[UnreadSeries, FinishedSeries]], qc: Sequence[QcRow]) -> None:
+def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow]) -> None:
     """Write a row a series: ids, number of slices, probabilities of the whole scan, remarks and refused slices."""
     remarks: defaultdict[str, set[str]] = defaultdict(set)
     refused: defaultdict[str, set[str]] = defaultdict(set)
@@ -137,7 +158,7 @@ def _write_series(path: Path, done: Sequence[tuple[UnreadSeries, FinishedSeries]
         elif is_refused(row) and row.code != "DUP_UID_SAME":  # the other copy of such an image is used
             refused[row.series_id].add(row.image_id)
     rows = []
-    for series, finished in done:
+    for series, finished in answer.series:
         codes = sorted(remarks[series.series_id])
         if n := len(refused[series.series_id]):
             codes.append(f"{many(n, 'slice')} refused")

@@ -50,7 +50,7 @@ class SeriesPrediction:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the slices in Kaggle's form, whole or not at all."""
-        write_submission(Path(path), [(self.image_ids, self.probability)])
+        write_submission(Path(path), self.image_ids, self.probability)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,8 @@ class Prediction:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the slices of all series in Kaggle's form, whole or not at all."""
-        write_submission(Path(path), [(series.image_ids, series.probability) for series in self.series])
+        ids = [image for series in self.series for image in series.image_ids]
+        write_submission(Path(path), ids, np.concatenate([series.probability for series in self.series]))
 
 
 def prediction_of(answer: Answer[FinishedSeries]) -> Prediction:

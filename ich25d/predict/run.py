@@ -7,8 +7,7 @@ from typing import Any
 
 from ich25d.predict.answer import Watcher, find_series, resumable_answer, with_images
 from ich25d.predict.network import load_network
-from ich25d.predict.output import write_outputs
-from ich25d.predict.output_folder import check_out
+from ich25d.predict.output import check_out, write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.training.precision import choose_device
@@ -100,13 +99,13 @@ def predict(
     with resumable_answer(
         found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None
     ) as answer:
-        written = write_outputs(out, answer.series, answer.qc, network.prior, sample, wanted)
+        n_answered, n_by_prior = write_outputs(out, answer, network.prior, sample, wanted)
     return PredictSummary(
         out=out,
         n_series=len(answer.series),
         n_slices=sum(len(finished.image_ids) for _, finished in answer.series),
-        n_answered=written.n_images,
-        n_by_prior=written.n_by_prior,
+        n_answered=n_answered,
+        n_by_prior=n_by_prior,
         n_resumed=answer.n_resumed,
         n_not_wanted=len(every.series) - len(found.series),
         refusals=answer.refusals,

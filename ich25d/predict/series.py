@@ -92,7 +92,7 @@ class ArrayImages:
         self, index: int, out: npt.NDArray[np.int16] | None = None
     ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
         """Return one slice."""
-        del out  # there's nothing to read
+        del out
         return self.hu[index], ()
 
     def source(self, index: int) -> str:
@@ -153,23 +153,13 @@ def plan_array(
     clipped = np.clip(hu[order], -1024, 3071).astype(np.int16)
     gaps = np.diff(position[order])
     return SeriesPlan(
-        series_id=series_id,
-        study_id="",
-        patient_id="",
-        image_ids=tuple(ids[index] for index in order),
-        slice_position_mm=tuple(position[order].tolist()),
+        series_id=series_id, study_id="", patient_id="", image_ids=tuple(ids[index] for index in order),
+        slice_position_mm=tuple(position[order].tolist()), tilt_deg=None, order_key="position",
         slice_spacing_mm=float(np.median(gaps)) if len(gaps) else None,
         spacing_is_regular=bool(len(gaps) and np.allclose(gaps, gaps[0])),
-        tilt_deg=None,
-        order_key="position",
-        shape=(int(hu.shape[1]), int(hu.shape[2])),
-        pixel_spacing_mm=pixel_spacing_mm,
-        pixel_family="array",
-        kernel="",
-        thickness_mm=None,
-        windows=(None,) * len(hu),
-        images=ArrayImages(clipped),
-    )
+        shape=(int(hu.shape[1]), int(hu.shape[2])), pixel_spacing_mm=pixel_spacing_mm, pixel_family="array",
+        kernel="", thickness_mm=None, windows=(None,) * len(hu), images=ArrayImages(clipped),
+    )  # fmt: skip
 
 
 def _spacing(spacing: npt.ArrayLike) -> tuple[float, float]:
@@ -232,19 +222,11 @@ def list_series(
 
 
 def _stored(store: StudyStore) -> list[UnreadSeries]:
-    ids: dict[str, list[str]] = {}
-    for series_id, image_id in zip(store.slices["series_id"], store.slices["image_id"], strict=True):
-        ids.setdefault(str(series_id), []).append(str(image_id))
+    images = store.slices.groupby("series_id", sort=False)["image_id"].agg(tuple).to_dict()
+    rows = store.series[["series_id", "study_id", "patient_id", "file_hash"]].fillna("").to_numpy().tolist()
     return [
-        StoredSeries(
-            root=store.root,
-            series_id=str(row.series_id),
-            study_id=str(row.study_id),
-            patient_id="" if row.patient_id is None else str(row.patient_id),
-            image_ids=tuple(ids[str(row.series_id)]),
-            file_hash=str(row.file_hash),
-        )
-        for row in store.series.itertuples()
+        StoredSeries(store.root, series_id, study_id, patient_id, images[series_id], file_hash)
+        for series_id, study_id, patient_id, file_hash in rows
     ]
 
 
@@ -275,7 +257,7 @@ def read_pixels(series: UnreadSeries, *, crop: str, size: int) -> SeriesPixels:
 
 
 def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:
-    """Return the side of a stored px from a series' row: columns are `scale` px of the source wide."""
+    """Return the side of a px of the volume: `scale` px of the source."""
     spacing, scale = series.get("pixel_spacing_mm"), series.get("scale")
     return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
 

@@ -8,7 +8,7 @@ ID_0002bd10a_epidural,0.00123456
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ DIGITS = 6
 _EXAMPLES = 3
 _LARGEST_BYTES = 4 * 1024**3
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(slots=True)
 class CheckReport:
@@ -45,7 +47,13 @@ class CheckReport:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, problem: str, example: str, count: int = 1) -> None:
-        """Note a problem; only its first examples are kept."""
+        """Note a problem; only its first examples are kept.
+
+        Args:
+            problem: The rule that is broken.
+            example: A place; empty adds none.
+            count: How many times.
+        """
         self.counts[problem] += count
         kept = self.examples.setdefault(problem, [])
         if len(kept) < _EXAMPLES and example:
@@ -207,52 +215,47 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def write_submission(
-    path: Path, answers: Iterable[tuple[Sequence[str], npt.NDArray[np.floating[Any]]]], sample: Path | None = None
-) -> int:
-    """Write a submission; it takes the place of an old one only when it is sound. `fill_submission` says the rest."""
-    with replacing(path) as part:
-        return fill_submission(part, answers, sample, path)
-
-
-def fill_submission(
-    part: Path,
-    answers: Iterable[tuple[Sequence[str], npt.NDArray[np.floating[Any]]]],
-    sample: Path | None,
-    shown: Path,
-) -> int:
-    """Write a submission into a temporary file and check it.
+def write_submission(path: Path, image_ids: Sequence[str], probability: Floats, sample: Path | None = None) -> None:
+    """Write a submission; it takes the place of an old one only when it is sound.
 
     Args:
-        part: The file.
-        answers: Image ids and their probabilities, shape (n, 6) in the order of `LABELS`, part by part.
+        path: The CSV.
+        image_ids: N images.
+        probability: Shape (N, 6), in the order of `LABELS`.
         sample: The sample submission that it must match.
-        shown: What the file is to be, for the message.
-
-    Returns:
-        Images written.
 
     Raises:
         SubmissionError: A probability isn't a number, or what was written doesn't pass `check_submission`.
     """
-    n_images = 0
+    with replacing(path) as part:
+        fill_submission(part, image_ids, probability, sample, path)
+
+
+def fill_submission(
+    part: Path, image_ids: Sequence[str], probability: Floats, sample: Path | None, shown: Path
+) -> None:
+    """Write a submission into a temporary file and check it.
+
+    Args:
+        part: The file.
+        image_ids: N images.
+        probability: Shape (N, 6), in the order of `LABELS`.
+        sample: The sample submission that it must match.
+        shown: What the file is to be, for the message.
+
+    Raises:
+        SubmissionError: As `write_submission`.
+    """
+    if not (sound := np.isfinite(probability).all(axis=1)).all():
+        image = image_ids[int(np.argmin(sound))]
+        raise SubmissionError(f"probabilities must be numbers (got NaN or infinity for {image!r})")
+    clipped = np.clip(probability, LOWEST, HIGHEST)
     with part.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(HEADER) + "\n")
-        for image_ids, probability in answers:
-            if not np.isfinite(probability).all():
-                raise SubmissionError(
-                    f"probabilities must be numbers (got NaN or infinity for {image_ids[0]!r} or after)"
-                )
-            clipped = np.clip(probability.astype(np.float64), LOWEST, HIGHEST).tolist()
-            n_images += len(clipped)
-            file.writelines(
-                f"{image}_{label},{value:.{DIGITS}g}\n"
-                for image, row in zip(image_ids, clipped, strict=True)
-                for label, value in zip(LABELS, row, strict=True)
-            )
+        for image, row in zip(image_ids, clipped.tolist(), strict=True):
+            file.writelines(f"{image}_{label},{value:.{DIGITS}g}\n" for label, value in zip(LABELS, row, strict=True))
     report = check_submission(part, sample)
     if report.exit_code:
         raise SubmissionError(
             "\n".join([f"what was to be {shown} isn't sound; nothing was replaced", *report.lines()[1:]])
         )
-    return n_images

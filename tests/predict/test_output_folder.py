@@ -66,7 +66,10 @@ def test_an_unsound_csv_replaces_no_table(walk: Walk, tmp_path: Path, monkeypatc
     """All files are those of one prediction, also where the new one fails at the end."""
     predict((walk.test,), walk.cnn, tmp_path / "s.csv", device="cpu")
     before = _content(tmp_path)
-    monkeypatch.setattr(output, "_answers", lambda *_: [])
+    fill = output.fill_submission
+    monkeypatch.setattr(
+        output, "fill_submission", lambda part, ids, probability, *rest: fill(part, [], probability[:0], *rest)
+    )
     sample = write_sample(tmp_path.parent / f"{tmp_path.name}.csv", walk.ids[21])
     with pytest.raises(SubmissionError, match="nothing was replaced"):
         predict((walk.test,), walk.rnn, tmp_path / "s.csv", sample=sample, device="cpu")

@@ -102,7 +102,7 @@ def test_a_written_file_is_clipped_in_order_and_six_digits(tmp_path):
     path = tmp_path / "s.csv"
     probability = np.array([[0.0, 1.0, 0.123456789, 1e-5, 0.5, 1 / 3]])
 
-    assert write_submission(path, [(["ID_a"], probability)]) == 1
+    write_submission(path, ["ID_a"], probability)
     assert path.read_text().splitlines() == [
         "ID,Label", "ID_a_epidural,1e-06", "ID_a_intraparenchymal,0.999999", "ID_a_intraventricular,0.123457",
         "ID_a_subarachnoid,1e-05", "ID_a_subdural,0.5", "ID_a_any,0.333333",
@@ -115,9 +115,9 @@ def test_an_old_file_stays_when_the_new_one_is_unsound(tmp_path):
     path.write_text("old")
 
     with pytest.raises(SubmissionError, match="nothing was replaced"):
-        write_submission(path, [(["ID_a"], np.full((1, 6), 0.5))], sample)
+        write_submission(path, ["ID_a"], np.full((1, 6), 0.5), sample)
     with pytest.raises(SubmissionError, match="must be numbers"):
-        write_submission(path, [(["ID_a"], np.full((1, 6), np.nan))])
+        write_submission(path, ["ID_a"], np.full((1, 6), np.nan))
     assert path.read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["s.csv", "sample.csv"]
 
@@ -126,7 +126,7 @@ def test_a_large_set_is_checked_in_no_time(tmp_path):
     """A sixth of stage 2; the whole of it, 727,392 rows, is checked in about 3 seconds."""
     ids = [f"ID_{number:09x}" for number in range(20_000)]
     path = tmp_path / "s.csv"
-    write_submission(path, [(ids, np.full((len(ids), len(LABELS)), 0.1))])
+    write_submission(path, ids, np.full((len(ids), len(LABELS)), 0.1))
     start = time.process_time()
     report = check_submission(path, path)
 
