@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, fields
 import pandas as pd
 from markupsafe import Markup
 
-from ich25d.evaluate.paper import Section
+from ich25d.evaluate.results import Section
 from ich25d.pages.table import table
 from ich25d.studies.qc import QcRow, count_refused, safe_cell
 

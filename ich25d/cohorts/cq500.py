@@ -14,14 +14,12 @@ from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, case_lines, cases_secti
 from ich25d.cohorts.cq500_predict import CHOICE_FILE, QC_FILE, STUDIES_FILE, Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
-from ich25d.evaluate.comparison import compare_level
+from ich25d.evaluate.comparison import compare_level, delong
 from ich25d.evaluate.decisions import PREVALENCES, PointResult
-from ich25d.evaluate.delong import delong
-from ich25d.evaluate.flow import Flow
-from ich25d.evaluate.level import Level, make_level
-from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_paper
+from ich25d.evaluate.level import Cases, Level, make_level
+from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_results
 from ich25d.evaluate.page import share_text
-from ich25d.evaluate.paper import Paper, Section, measure_level
+from ich25d.evaluate.results import Flow, Results, Section, measure_level
 from ich25d.evaluate.scores import Measure, interval, short
 from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
@@ -48,7 +46,7 @@ class Cq500Summary:
     """Whose probabilities."""
     n_read: int
     n_judged: int
-    paper: Paper
+    results: Results
     cases: list[Case]
     """What became of every study."""
     refusals: dict[str, int]
@@ -62,7 +60,7 @@ class Cq500Summary:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a label: N, positives, AUC with both intervals, and the operating points."""
-        level = self.paper.levels[0].level
+        level = self.results.levels[0].level
         rows = []
         for label in _ORDER:
             auc, column = level.scores.label[label]["auc"], LABELS.index(label)
@@ -72,7 +70,7 @@ class Cq500Summary:
                 "n_positive": level.scores.n_positive[label], "auc": auc.value, "auc_low": auc.low,
                 "auc_high": auc.high, "delong_low": low, "delong_high": high,
             }  # fmt: skip
-            for found in self.paper.levels[0].points:
+            for found in self.results.levels[0].points:
                 if found.label == label:
                     for name, share in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
                         key = f"{name}_at_{found.point}"
@@ -109,7 +107,7 @@ class Cq500Summary:
         return {
             "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": labels,
             "cases": [asdict(case) for case in self.cases if case.outcome != JUDGED or case.detail],
-            "refusals": self.refusals, "remarks": self.remarks, **self.paper.to_dict(),
+            "refusals": self.refusals, "remarks": self.remarks, **self.results.to_dict(),
         }  # fmt: skip
 
 
@@ -170,11 +168,11 @@ def evaluate_cq500(
     thresholds = find_thresholds(model)
     ids = np.array(names, dtype=object)
     level = make_level(
-        "studies", read.target[rows], stacked(probability, names), ids, ids, resampled="study",
+        Cases("studies", ids, read.target[rows], stacked(probability, names), ids), resampled="study",
         thresholds=thresholds.get("series"), replicates=replicates, seed=seed,
     )  # fmt: skip
     part = measure_level(level, prevalences=prevalences)
-    paper = Paper(
+    results = Results(
         f"CQ500: {source}", [part], _flow(read, cases, found, out),
         f"chosen on validation, of {model.name}" if thresholds and model is not None else "not given",
         bool(thresholds),
@@ -182,18 +180,18 @@ def evaluate_cq500(
         intro=f"N = {len(rows)} of {len(read.name)} studies read; {level.scores.n_positive['any']} with intracranial "
         "haemorrhage. The label is what two of three readers said.",
     )  # fmt: skip
-    paper.remarks = [*paper.point_remarks(), TERMS]
+    results.remarks = [*results.point_remarks(), TERMS]
     if against is not None:
-        _compare(paper, level, names, against)
+        _compare(results, level, names, against)
     refusals = found.refusals if found is not None else {}
-    summary = Cq500Summary(out, source, len(read.name), len(rows), paper, cases, refusals)
-    paper.sections = [_table(summary), _readers(read)]
+    summary = Cq500Summary(out, source, len(read.name), len(rows), results, cases, refusals)
+    results.sections = [_table(summary), _readers(read)]
     if (odd := cases_section(cases)) is not None:
-        paper.sections.append(odd)
+        results.sections.append(odd)
     more = {"cq500": pd.DataFrame(summary.rows()), "studies": cases_table(cases)}
     claim_folder(out, "cq500")
-    paper.remarks += write_paper(paper, out, more=more, figures=figures)
-    summary.remarks = paper.remarks
+    results.remarks += write_results(results, out, more=more, figures=figures)
+    summary.remarks = results.remarks
     write_json(out / SCORES_FILE, summary.to_dict())
     write_text(out / TEXT_FILE, "\n".join(summary.lines()) + "\n")
     return summary
@@ -216,24 +214,24 @@ def _flow(read: Reads, cases: Sequence[Case], found: Predicted | None, out: Path
     return Flow(tuple(steps), reasons_of([("sources", out / QC_FILE)] if found is not None else []))
 
 
-def _compare(paper: Paper, level: Level, names: Sequence[str], against: Path) -> None:
+def _compare(results: Results, level: Level, names: Sequence[str], against: Path) -> None:
     other = read_study_probabilities(against)
     shared = np.array([row for row, name in enumerate(names) if name in other.index], dtype=np.int64)
     if not len(shared):
         raise UsageError(f"--against must share studies with the predictions (got none) in {against}")
     if len(shared) < len(names):
-        paper.remarks.append(f"comparison: {len(shared)} studies are in both files")
+        results.remarks.append(f"comparison: {len(shared)} studies are in both files")
     theirs = stacked(other, [names[row] for row in shared])
-    paper.other = against.name
-    paper.comparison = compare_level(
-        "studies", level.target[shared], level.probability[shared], theirs, level.patient[shared],
-        replicates=level.replicates, seed=level.seed,
-    )  # fmt: skip
+    results.other = against.name
+    cases = Cases(
+        level.name, level.case_id[shared], level.target[shared], level.probability[shared], level.patient[shared]
+    )
+    results.comparison = compare_level(cases, theirs, replicates=level.replicates, seed=level.seed)
 
 
 def _table(summary: Cq500Summary) -> Section:
     points: dict[tuple[str, str], PointResult] = {
-        (found.point, found.label): found for found in summary.paper.levels[0].points
+        (found.point, found.label): found for found in summary.results.levels[0].points
     }
     shown = [name for name in HOLDING_RULES if any(point == name for point, _ in points)]
     rows: list[list[object]] = []

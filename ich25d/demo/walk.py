@@ -9,7 +9,7 @@ import pandas as pd
 
 from ich25d.encoder.train import train_cnn
 from ich25d.evaluate.run import evaluate
-from ich25d.evaluate.table import score_table
+from ich25d.evaluate.text import score_table
 from ich25d.labels import LABELS
 from ich25d.phantom.synth import synthesise
 from ich25d.predict.run import predict

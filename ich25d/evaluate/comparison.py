@@ -1,17 +1,23 @@
-"""Two prediction files on the same cases: differences with DeLong's test and with resampled patients."""
+"""Two prediction files on the same cases: differences by DeLong's test and by resampled patients.
 
+DeLong's covariance of areas under ROC curves also gives the interval of one area.
+"""
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erfc, ndtri
+from scipy.stats import rankdata
 
 from ich25d.errors import UsageError
-from ich25d.evaluate.delong import Difference, delong, difference
-from ich25d.evaluate.inputs import Joined
+from ich25d.evaluate.level import Cases
 from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
-from ich25d.training.intervals import bootstrap, percentiles, replicates_for
+from ich25d.training.intervals import LEVEL, bootstrap, percentiles, replicates_for
 from ich25d.training.metrics import auc, mean_log_loss
 
 CLUSTERED = (
@@ -20,6 +26,37 @@ CLUSTERED = (
 )
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """Areas of K scores on the same cases, and how they vary together."""
+
+    auc: Floats
+    """Shape (K,); NaN where a class is missing."""
+    covariance: Floats
+    """Shape (K, K); NaN where a class has fewer than two cases."""
+
+    def interval(self, number: int = 0, *, level: float = LEVEL) -> tuple[float, float]:
+        """Return the normal interval of one area, cut to 0 and 1."""
+        half = float(ndtri(0.5 + level / 2)) * math.sqrt(max(0.0, float(self.covariance[number, number])))
+        area = float(self.auc[number])
+        if math.isnan(float(self.covariance[number, number])):
+            return float("nan"), float("nan")
+        return max(0.0, area - half), min(1.0, area + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The second area minus the first."""
+
+    value: float
+    low: float
+    high: float
+    z: float
+    """0 where both rank all cases alike; NaN where it isn't defined."""
+    p: float
+    """Two-sided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +87,16 @@ class LabelComparison:
         }  # fmt: skip
 
 
-def compare(this: Joined, other: Joined, *, replicates: int, seed: int) -> tuple[list[LabelComparison], list[str]]:
-    """Compare two files joined with the same labels, on the cases that both predict.
+def compare(
+    this: Sequence[Cases], other: Sequence[Cases], *, replicates: int, seed: int
+) -> tuple[list[LabelComparison], list[str]]:
+    """Compare two prediction files, joined with the same labels, on the cases that both predict.
+
+    Args:
+        this: Levels of the one file.
+        other: Levels of the other.
+        replicates: Number of resamplings.
+        seed: Seed of the draws.
 
     Returns:
         A comparison a level and label, and remarks.
@@ -59,57 +104,41 @@ def compare(this: Joined, other: Joined, *, replicates: int, seed: int) -> tuple
     Raises:
         UsageError: They share no labelled image.
     """
-    levels = [
-        ("slices", this.slice_id, this.slice_target, this.slice_probability, this.slice_patient,
-         other.slice_id, other.slice_probability),
-        ("series", this.series_id, this.series_target, this.series_probability, this.series_patient,
-         other.series_id, other.series_probability),
-    ]  # fmt: skip
-    found: list[LabelComparison] = []
+    comparisons: list[LabelComparison] = []
     remarks: list[str] = []
-    for name, ids, target, probability, patient, other_ids, other_probability in levels:
-        if ids is None or target is None or probability is None or patient is None:
+    of_other = {cases.name: cases for cases in other}
+    for cases in this:
+        if cases.name not in of_other:
             continue
-        if other_ids is None or other_probability is None:
-            continue
-        place = {case: row for row, case in enumerate(other_ids)}
-        rows = np.array([row for row, case in enumerate(ids) if case in place], dtype=np.int64)
+        theirs = of_other[cases.name]
+        place = {case: row for row, case in enumerate(theirs.case_id)}
+        rows = np.array([row for row, case in enumerate(cases.case_id) if case in place], dtype=np.int64)
         if not len(rows):
-            raise UsageError(f"--against must share labelled {name} with the predictions (got none)")
-        if len(rows) < max(len(ids), len(other_ids)):
-            remarks.append(f"comparison: {len(rows)} {name} are in both files, of {len(ids)} and {len(other_ids)}")
-        theirs = other_probability[[place[ids[row]] for row in rows]]
-        found += compare_level(
-            name, target[rows], probability[rows], theirs, patient[rows], replicates=replicates, seed=seed
+            raise UsageError(f"--against must share labelled {cases.name} with the predictions (got none)")
+        n, n_theirs = len(cases.case_id), len(theirs.case_id)
+        if len(rows) < max(n, n_theirs):
+            remarks.append(f"comparison: {len(rows)} {cases.name} are in both files, of {n} and {n_theirs}")
+        shared = Cases(
+            cases.name, cases.case_id[rows], cases.target[rows], cases.probability[rows], cases.patient[rows]
         )
-    return found, [*remarks, CLUSTERED]
+        probability = theirs.probability[[place[case] for case in shared.case_id]]
+        comparisons += compare_level(shared, probability, replicates=replicates, seed=seed)
+    return comparisons, [*remarks, CLUSTERED]
 
 
-def compare_level(
-    name: str,
-    target: Floats,
-    this: Floats,
-    other: Floats,
-    patient: npt.NDArray[np.object_],
-    *,
-    replicates: int,
-    seed: int,
-) -> list[LabelComparison]:
+def compare_level(cases: Cases, other: Floats, *, replicates: int, seed: int) -> list[LabelComparison]:
     """Compare two sets of probabilities of the same cases, label by label; a label without both classes is left out.
 
     Args:
-        name: What the cases are.
-        target: Shape (N, 6), NaN where unknown.
-        this: Shape (N, 6).
-        other: Shape (N, 6).
-        patient: What is resampled together, shape (N,).
+        cases: The cases, with the one set.
+        other: The other set, shape (N, 6).
         replicates: Number of resamplings.
         seed: Seed of the draws.
     """
-    found = []
+    comparisons = []
     for column, label in enumerate(LABELS):
-        known = ~np.isnan(target[:, column])
-        truth, mine, theirs = target[known, column], this[known, column], other[known, column]
+        known = ~np.isnan(cases.target[:, column])
+        truth, mine, theirs = cases.target[known, column], cases.probability[known, column], other[known, column]
         if not 0 < truth.sum() < len(truth):
             continue
 
@@ -123,12 +152,60 @@ def compare_level(
         areas = delong(truth, np.stack([theirs, mine]))
         value = both(np.ones((1, len(truth))))[0]
         times = replicates_for(len(truth), replicates)
-        low, high = percentiles(bootstrap(both, patient[known].astype(str), replicates=times, seed=seed))
-        found.append(
+        low, high = percentiles(bootstrap(both, cases.patient[known].astype(str), replicates=times, seed=seed))
+        resampled, log_loss = (Measure(*map(float, ends)) for ends in zip(value, low, high, strict=True))
+        comparisons.append(
             LabelComparison(
-                name, label, len(truth), int(truth.sum()), float(areas.auc[1]), float(areas.auc[0]), difference(areas),
-                Measure(float(value[0]), float(low[0]), float(high[0])),
-                Measure(float(value[1]), float(low[1]), float(high[1])),
+                cases.name, label, len(truth), int(truth.sum()), float(areas.auc[1]), float(areas.auc[0]),
+                difference(areas), resampled, log_loss,
             )
         )  # fmt: skip
-    return found
+    return comparisons
+
+
+def delong(target: npt.NDArray[np.floating[Any]], score: npt.NDArray[np.floating[Any]]) -> Areas:
+    """Return areas and their covariance, from ranks: O(K N log N).
+
+    The cases are taken as independent; slices of one patient aren't, and for them the interval is too narrow.
+
+    Args:
+        target: 0 or 1, NaN where unknown, shape (N,).
+        score: Shape (K, N), any scale.
+
+    Raises:
+        ValueError: A score is NaN.
+
+    References:
+        DeLong, DeLong & Clarke-Pearson, Comparing the areas under two or more correlated ROC curves, 1988.
+        Sun & Xu, Fast implementation of DeLong's algorithm, 2014.
+    """
+    known = ~np.isnan(target)
+    truth, value = target[known] == 1, np.asarray(score, dtype=np.float64)[:, known]
+    if np.isnan(value).any():
+        raise ValueError("scores must be numbers (got NaN)")
+    positive, negative = value[:, truth], value[:, ~truth]
+    m, n = positive.shape[1], negative.shape[1]
+    if not m or not n:
+        return Areas(np.full(len(value), np.nan), np.full((len(value), len(value)), np.nan))
+    both = rankdata(np.concatenate([positive, negative], axis=1), axis=1)
+    # How large a share of the other class each case beats, ties counting half.
+    beats = (both[:, :m] - rankdata(positive, axis=1)) / n
+    is_beaten = 1 - (both[:, m:] - rankdata(negative, axis=1)) / m
+    covariance = np.full((len(value), len(value)), np.nan)
+    if m > 1 and n > 1:
+        covariance = np.atleast_2d(np.cov(beats)) / m + np.atleast_2d(np.cov(is_beaten)) / n
+    return Areas(beats.mean(axis=1), covariance)
+
+
+def difference(areas: Areas, *, level: float = LEVEL) -> Difference:
+    """Compare two areas of `delong`: the second minus the first."""
+    value = float(areas.auc[1] - areas.auc[0])
+    variance = float(areas.covariance[0, 0] + areas.covariance[1, 1] - 2 * areas.covariance[0, 1])
+    if math.isnan(value) or math.isnan(variance):
+        return Difference(value, *[float("nan")] * 4)
+    if variance <= 1e-18:  # rounding is all that is left: every case ranks alike, or no case ever loses
+        same = abs(value) < 1e-12
+        return Difference(value, value, value, 0.0 if same else math.copysign(math.inf, value), 1.0 if same else 0.0)
+    deviation = math.sqrt(variance)
+    half, z = float(ndtri(0.5 + level / 2)) * deviation, value / deviation
+    return Difference(value, value - half, value + half, z, float(erfc(abs(z) / math.sqrt(2))))

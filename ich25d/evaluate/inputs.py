@@ -1,15 +1,15 @@
 """Predictions and labels, joined: what an evaluation compares, slice by slice and series by series."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.evaluate.groups import GROUPS, first_wrong, grouped, is_own, resampled_as, series_probabilities
+from ich25d.evaluate.level import Cases
 from ich25d.labels import LABELS
 from ich25d.progress import many
 from ich25d.studies.labelfile import read_labels
@@ -24,35 +24,27 @@ _FORMS = "a CSV with ID,Label, or a parquet with image_id and the six labels"
 
 @dataclass(slots=True)
 class Joined:
-    """Slices that are both predicted and labelled, and the series that they make up."""
+    """What is both predicted and labelled."""
 
-    slice_target: npt.NDArray[np.float64]
-    """Shape (N, 6), NaN where unknown."""
-    slice_probability: npt.NDArray[np.float64]
-    """Shape (N, 6)."""
-    slice_patient: npt.NDArray[np.object_]
-    """What is resampled together, shape (N,)."""
-    slice_id: npt.NDArray[np.object_]
-    """Image, shape (N,)."""
+    slices: Cases
+    series: Cases | None
+    """The series that the slices make up; None where no table says so."""
     resampled: str
-    """What that is: patient, series or image."""
-    slice_series: npt.NDArray[np.object_] | None = None
-    """Series of each slice, shape (N,); None where no table says."""
-    series_id: npt.NDArray[np.object_] | None = None
-    """Shape (M,)."""
-    series_target: npt.NDArray[np.float64] | None = None
-    """Shape (M, 6); None where no table says which slices are one series."""
-    series_probability: npt.NDArray[np.float64] | None = None
-    series_patient: npt.NDArray[np.object_] | None = None
-    label_rows: tuple[QcRow, ...] = ()
-    """What reading the labels gave rise to."""
-    has_own_tables: bool = False
-    """Whether the tables beside the predictions are theirs."""
-    n_not_predicted: int = 0
+    """What is resampled together: patient, series or image."""
+    label_rows: tuple[QcRow, ...]
+    """Refusals and remarks of the labels."""
+    has_own_tables: bool
+    """The tables beside the predictions hold the same numbers."""
+    n_not_predicted: int
     """Labelled images without a prediction."""
-    n_not_labelled: int = 0
+    n_not_labelled: int
     """Predicted images without a label."""
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str]
+
+    @property
+    def levels(self) -> list[Cases]:
+        """Slices, and series where they are known."""
+        return [self.slices] if self.series is None else [self.slices, self.series]
 
 
 def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined:
@@ -86,48 +78,41 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
     if len(table) < len(predicted):
         remarks.append(f"{many(len(predicted) - len(table), 'predicted image')} without a label, left out")
     table, of_groups = grouped(table, predictions, studies)
-    resampled, whose, more = resampled_as(table)
-    own = is_own(predictions, predicted)
-    joined = Joined(
-        slice_target=table[[f"{label}_truth" for label in LABELS]].to_numpy(dtype=np.float64, na_value=np.nan),
-        slice_probability=table[list(LABELS)].to_numpy(dtype=np.float64),
-        slice_patient=whose,
-        slice_id=table.index.to_numpy(dtype=object),
-        resampled=resampled,
-        label_rows=tuple(rows),
-        has_own_tables=own,
-        n_not_predicted=len(known) - len(table),
-        n_not_labelled=len(predicted) - len(table),
-        remarks=[*remarks, *of_groups, *more],
-    )
-    _add_series(joined, table, predictions)
-    return joined
+    resampled, patient, of_patients = resampled_as(table)
+    has_own_tables = is_own(predictions, predicted)
+    target = table[[f"{label}_truth" for label in LABELS]].to_numpy(dtype=np.float64, na_value=np.nan)
+    series_id = table["series_id"].to_numpy(dtype=object)
+    slices = Cases(
+        "slices", table.index.to_numpy(dtype=object), target, table[list(LABELS)].to_numpy(dtype=np.float64), patient,
+        series_id if (series_id != "").any() else None,
+    )  # fmt: skip
+    series, of_series = _series_of(slices, table, predictions, own=has_own_tables)
+    return Joined(
+        slices, series, resampled, tuple(rows), has_own_tables, len(known) - len(table), len(predicted) - len(table),
+        [*remarks, *of_groups, *of_patients, *of_series],
+    )  # fmt: skip
 
 
-def _add_series(joined: Joined, table: pd.DataFrame, predictions: Path) -> None:
-    """Add the level of series, of the images whose series is known."""
-    series = table["series_id"].to_numpy(dtype=object)
-    known = series != ""
-    if not known.any():
-        joined.remarks.append("no table says which slices make a series: no scores of series")
-        return
+def _series_of(slices: Cases, table: pd.DataFrame, predictions: Path, *, own: bool) -> tuple[Cases | None, list[str]]:
+    """Return the level of series, of the images whose series is known, and remarks."""
+    if slices.series_id is None:
+        return None, ["no table says which slices make a series: no scores of series"]
+    remarks = []
+    known = slices.series_id != ""
     if not known.all():
-        joined.remarks.append(
-            f"{many(int((~known).sum()), 'image')} of no known series, left out of the scores of series"
-        )
-    joined.slice_series = series
+        remarks.append(f"{many(int((~known).sum()), 'image')} of no known series, left out of the scores of series")
     by_series = table[known].groupby("series_id", sort=True)
-    joined.series_target = series_targets(joined.slice_target[known], by_series.ngroup().to_numpy())
     # A series is named there if its images are one series there, and all of that one's.
     named = by_series["named"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "")
     named = named.where(~named.duplicated(keep=False), "")
-    largest = by_series[list(LABELS)].max()
-    found, said = series_probabilities(largest, named, predictions, own=joined.has_own_tables)
-    joined.remarks.append(f"series: {said}")
-    joined.series_id = found.index.to_numpy(dtype=object)
-    joined.series_probability = found.to_numpy(dtype=np.float64)
-    whose = pd.Series(joined.slice_patient[known]).groupby(series[known], sort=True).first()
-    joined.series_patient = whose.to_numpy(dtype=object)
+    probability, source = series_probabilities(by_series[list(LABELS)].max(), named, predictions, own=own)
+    remarks.append(f"series: {source}")
+    target = series_targets(slices.target[known], by_series.ngroup().to_numpy())
+    patient = pd.Series(slices.patient[known]).groupby(slices.series_id[known], sort=True).first()
+    series_id = probability.index.to_numpy(dtype=object)
+    return Cases(
+        "series", series_id, target, probability.to_numpy(dtype=np.float64), patient.to_numpy(dtype=object), series_id
+    ), remarks
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""One level of an evaluation: cases (slices, series or studies) with truth, probabilities and whose they are."""
+"""One level of an evaluation: cases (slices, series or studies) with truth, probabilities and patients."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +14,30 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Level:
-    """Cases of one kind, and what was measured on them."""
+class Cases:
+    """Cases of one level, slices or series or studies: what is true of them beside what is predicted."""
 
     name: str
     """`slices`, `series` or `studies`."""
+    case_id: npt.NDArray[np.object_]
+    """Image, series or study, shape (N,)."""
     target: Floats
     """Shape (N, 6), NaN where unknown."""
     probability: Floats
     """Shape (N, 6)."""
     patient: npt.NDArray[np.object_]
-    """What is resampled together, shape (N,)."""
-    case_id: npt.NDArray[np.object_]
-    """Image, series or study, shape (N,)."""
-    series_id: npt.NDArray[np.object_] | None
-    """Whose attributes a case has, shape (N,); None where no table says."""
+    """What is resampled together, shape (N,): the patient, or what stands in for it."""
+    series_id: npt.NDArray[np.object_] | None = None
+    """Series of each case, shape (N,); None where no table names it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level(Cases):
+    """Cases, and the scores measured on them."""
+
+    _: KW_ONLY
     resampled: str
-    """What that is: patient, series, image or study."""
+    """What `patient` holds: patient, series, image or study."""
     thresholds: Thresholds
     """By rule and label, of a model that chose them on validation; empty without one."""
     scores: LevelScores
@@ -39,37 +46,38 @@ class Level:
     seed: int
 
     def of_label(self, column: int) -> "LabelCases":
-        """Return what is known of one label."""
+        """Return the cases of which one label is known."""
         known = ~np.isnan(self.target[:, column])
         _, code = np.unique(self.patient[known].astype(str), return_inverse=True)
-        return LabelCases(
-            self.target[known, column] == 1,
-            self.probability[known, column],
-            code.astype(np.int64),
-            self.replicates,
-            self.seed,
-        )
+        positive, probability = self.target[known, column] == 1, self.probability[known, column]
+        return LabelCases(positive, probability, code.astype(np.int64), self.replicates, self.seed)
 
 
 def make_level(
-    name: str,
-    target: Floats,
-    probability: Floats,
-    patient: npt.NDArray[np.object_],
-    case_id: npt.NDArray[np.object_],
+    cases: Cases,
     *,
-    series_id: npt.NDArray[np.object_] | None = None,
     resampled: str = "patient",
     thresholds: Thresholds | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Level:
-    """Measure what `score_level` measures, and keep the cases for all that follows."""
-    scores = score_level(target, probability, patient, thresholds or {}, replicates=replicates, seed=seed)
-    return Level(
-        name, target, probability, patient, case_id, series_id, resampled, thresholds or {}, scores,
-        scores.replicates, seed,
+    """Score cases.
+
+    Args:
+        cases: The cases.
+        resampled: What `cases.patient` holds: patient, series, image or study.
+        thresholds: By rule and label, chosen on validation.
+        replicates: Number of resamplings; `replicates_for` so many cases may draw fewer.
+        seed: Seed of the draws.
+    """
+    thresholds = thresholds or {}
+    scores = score_level(
+        cases.target, cases.probability, cases.patient, thresholds, replicates=replicates, seed=seed
     )  # fmt: skip
+    known = {field.name: getattr(cases, field.name) for field in fields(Cases)}
+    return Level(
+        **known, resampled=resampled, thresholds=thresholds, scores=scores, replicates=scores.replicates, seed=seed
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

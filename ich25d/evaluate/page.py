@@ -7,9 +7,8 @@ from markupsafe import Markup
 from ich25d.evaluate.charts import overviews
 from ich25d.evaluate.comparison import CLUSTERED, LabelComparison
 from ich25d.evaluate.decisions import PointResult, Share
-from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
-from ich25d.evaluate.paper import LevelPaper, Paper
+from ich25d.evaluate.results import Flow, LevelResults, Results
 from ich25d.evaluate.scores import Measure, interval, short
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, remarks
@@ -27,20 +26,20 @@ _STYLE = """
 """
 
 
-def evaluation_page(paper: Paper, *, store: StudyStore | None = None) -> Page:
+def evaluation_page(results: Results, *, store: StudyStore | None = None) -> Page:
     """Put together the page.
 
     Args:
-        paper: What was measured.
+        results: What was measured.
         store: Where the pictures of the gallery are from; without one there is none.
     """
-    page = Page(paper.title, lead=paper.intro)
+    page = Page(results.title, lead=results.intro)
     page.style(_STYLE)
-    page.section("Summary", facts(_summary(paper)), remarks(paper.remarks))
-    for extra in paper.sections:
+    page.section("Summary", facts(_summary(results)), remarks(results.remarks))
+    for extra in results.sections:
         page.section(extra.heading, *extra.parts, note=extra.note)
-    page.section("Cases and exclusions", *_flow(paper.flow))
-    for part in paper.levels:
+    page.section("Cases and exclusions", *_flow(results.flow))
+    for part in results.levels:
         name = part.level.name
         page.section(f"Ranking and calibration of {name}", *_scores(part), *_first_charts(part), note=_intervals(part))
         if part.curves:
@@ -48,19 +47,19 @@ def evaluation_page(paper: Paper, *, store: StudyStore | None = None) -> Page:
                 "Bands are pointwise 95 % intervals. A reliability plot groups the cases into tenths by probability; "
                 "slope 1 and intercept 0 are right, a slope below 1 says that probabilities are too extreme."
             ))  # fmt: skip
-        page.section(f"Operating points of {name}", *_points(part, paper), note=(
+        page.section(f"Operating points of {name}", *_points(part, results), note=(
             "Thresholds were chosen on validation, before these cases were seen. Wilson's intervals take the cases as "
             f"independent; the second ones resample {_plural(part.level.resampled)}."
         ))  # fmt: skip
-    if any(part.subgroups for part in paper.levels):
-        page.section("Subgroups", *(_subgroups(part) for part in paper.levels if part.subgroups), note=(
+    if any(part.subgroups for part in results.levels):
+        page.section("Subgroups", *(_subgroups(part) for part in results.levels if part.subgroups), note=(
             "Subgroups of at least 30 cases. They weren't chosen for what they show, and there are many of them: "
             "single ones that stand out may do so by chance."
         ))  # fmt: skip
-    if paper.comparison:
-        page.section("Comparison of two prediction files", *_comparison(paper))
+    if results.comparison:
+        page.section("Comparison of two prediction files", *_comparison(results))
     if store is not None:
-        page.section("Worst mistakes", *_mistakes(paper.mistakes, store), note=(
+        page.section("Worst mistakes", *_mistakes(results.mistakes, store), note=(
             "Slices, one a series, brain window (level 40, width 80 HU) left and subdural window (80, 200) right: "
             "negatives with the highest probability and positives with the lowest. Labels of single slices are noisy "
             "at a bleed's upper and lower end."
@@ -68,20 +67,20 @@ def evaluation_page(paper: Paper, *, store: StudyStore | None = None) -> Page:
     return page
 
 
-def _summary(paper: Paper) -> dict[str, object]:
+def _summary(results: Results) -> dict[str, object]:
     found: dict[str, object] = {}
-    for part in paper.levels:
+    for part in results.levels:
         scores = part.level.scores
         found[f"{part.level.name}"] = f"{scores.n:,}"
         found[f"{part.level.name} with a bleed"] = f"{scores.n_positive['any']:,} of {scores.n_known['any']:,}"
-    first = paper.levels[0].level
+    first = results.levels[0].level
     found[f"{_plural(first.resampled)}, resampled for the intervals"] = f"{first.scores.n_patients:,}"
     if first.name == "slices":
         found["competition's score (weighted log loss)"] = short(first.scores.overall["score"], 4)
         found["of the best constant answer's"] = short(first.scores.overall["of_constant"])
-    for part in paper.levels:
+    for part in results.levels:
         found[f"AUC any, {part.level.name}"] = short(part.level.scores.label["any"]["auc"])
-    found["thresholds"] = paper.thresholds
+    found["thresholds"] = results.thresholds
     return found
 
 
@@ -102,7 +101,7 @@ def _flow(flow: Flow) -> list[Markup | str]:
     return parts
 
 
-def _intervals(part: LevelPaper) -> str:
+def _intervals(part: LevelResults) -> str:
     level = part.level
     return (
         f"{level.scores.n:,} {level.name}. In brackets: {LEVEL:.0%} intervals from {level.replicates:,} resamplings of "
@@ -111,7 +110,7 @@ def _intervals(part: LevelPaper) -> str:
     )
 
 
-def _scores(part: LevelPaper) -> list[Markup]:
+def _scores(part: LevelResults) -> list[Markup]:
     scores = part.level.scores
     lines = {curves.label: curves.reliability for curves in part.curves}
     ranking: list[list[object]] = []
@@ -142,11 +141,11 @@ def _ends(ends: tuple[float, float], digits: int = 3) -> Markup:
     return Markup('<span class="iv">{}</span>').format(interval(ends, digits))
 
 
-def _first_charts(part: LevelPaper) -> list[Markup]:
+def _first_charts(part: LevelResults) -> list[Markup]:
     return [_pair([chart.to_svg() for chart in overviews(part.level, part.charts)])] if part.curves else []
 
 
-def _charts(part: LevelPaper) -> list[Markup]:
+def _charts(part: LevelResults) -> list[Markup]:
     found = []
     for curves in sorted(part.curves, key=lambda one: one.label != "any"):
         grid = _pair([one.chart.to_svg() for one in part.charts[curves.label].values()])
@@ -169,17 +168,17 @@ def share_text(share: Share) -> Markup:
     return Markup("{} {}").format(_iv(Measure(share.value, *share.wilson)), counts)
 
 
-def _points(part: LevelPaper, paper: Paper) -> list[Markup | str]:
+def _points(part: LevelResults, results: Results) -> list[Markup | str]:
     if not part.points:
-        return [f"{paper.why_no_points[0].upper()}{paper.why_no_points[1:]}."]
+        return [f"{results.why_no_points[0].upper()}{results.why_no_points[1:]}."]
     parts: list[Markup | str] = []
     values: list[Markup | str] = []
     for point in dict.fromkeys(found.point for found in part.points):
         chosen = sorted((one for one in part.points if one.point == point), key=lambda one: one.label != "any")
         caption = f"{part.level.name}: {RULES[point].meaning} on validation"
         parts.append(table(_POINT_COLUMNS, [_point_row(one) for one in chosen], caption=caption))
-        rows = [[one.label, *(_iv(by[at]) for at in paper.prevalences for by in one.predictive)] for one in chosen]
-        columns = ["label", *(f"{name} at {at:g}" for at in paper.prevalences for name in ("PPV", "NPV"))]
+        rows = [[one.label, *(_iv(by[at]) for at in results.prevalences for by in one.predictive)] for one in chosen]
+        columns = ["label", *(f"{name} at {at:g}" for at in results.prevalences for name in ("PPV", "NPV"))]
         values.append(table(columns, rows, caption=f"{caption}: predictive values at stated shares of positives"))
     return parts + values
 
@@ -197,7 +196,7 @@ def _point_row(found: PointResult) -> list[object]:
     ]  # fmt: skip
 
 
-def _subgroups(part: LevelPaper) -> Markup:
+def _subgroups(part: LevelResults) -> Markup:
     points = [name for name in HOLDING_RULES if any(f"sensitivity_at_{name}" in row for row in part.subgroups)]
     rows = []
     for row in part.subgroups:
@@ -213,17 +212,16 @@ def _subgroups(part: LevelPaper) -> Markup:
     return table(columns, rows, caption=f"{part.level.name}: any bleed, by subgroup")
 
 
-def _comparison(paper: Paper) -> list[Markup | str]:
-    rows = [_comparison_row(found) for found in paper.comparison]
+def _comparison(results: Results) -> list[Markup | str]:
+    rows = [_comparison_row(found) for found in results.comparison]
     columns = [
-        "level", "label", "cases", "positive", "AUC here", f"AUC of {paper.other}", "difference [DeLong]", "p (DeLong)",
-        "[resampled]", "log loss, difference [resampled]",
+        "level", "label", "cases", "positive", "AUC here", f"AUC of {results.other}", "difference [DeLong]",
+        "p (DeLong)", "[resampled]", "log loss, difference [resampled]",
     ]  # fmt: skip
-    return [
-        table(columns, rows, caption=f"This file against {paper.other}; a difference above 0 in AUC, or below 0 in log "
-              "loss, speaks for this one"),
-        f"{CLUSTERED}.",
-    ]  # fmt: skip
+    caption = (
+        f"This file against {results.other}; a difference above 0 in AUC, or below 0 in log loss, speaks for this one"
+    )
+    return [table(columns, rows, caption=caption), f"{CLUSTERED}."]
 
 
 def _comparison_row(found: LabelComparison) -> list[object]:

@@ -38,7 +38,7 @@ def test_qers_areas_come_out(shared_data: Path, tmp_path: Path) -> None:
     for row in rows.values():
         assert row["auc_low"] < row["auc"] < row["auc_high"]
         assert row["delong_low"] < row["auc"] < row["delong_high"]
-    assert not found.paper.levels[0].points
+    assert not found.results.levels[0].points
     text = (tmp_path / "index.html").read_text()
     assert "N = 491 of 491 studies read; 205 with" in text
     assert ".9419 [" in text
@@ -74,8 +74,8 @@ def test_thresholds_comparison_and_missing_studies(tmp_path: Path) -> None:
     assert row["sensitivity_at_sensitivity_95"] == 1
     assert row["specificity_at_sensitivity_95"] == pytest.approx(0.6)  # .20 to .74 in steps of .06: six below .55
     assert "specificity_at_specificity_90" not in row
-    assert ("studies read and not predicted", 4) in found.paper.flow.steps
-    assert {one.delong.value for one in found.paper.comparison} == {0.0}
+    assert ("studies read and not predicted", 4) in found.results.flow.steps
+    assert {one.delong.value for one in found.results.comparison} == {0.0}
     assert "N = 20 of 24" in found.lines()[0]
 
 

@@ -77,7 +77,7 @@ def test_every_study_is_accounted_for(whole: Cq500Summary) -> None:
     assert detail["CQ500-CT-5"] == "contrast, angiography or perfusion"
     assert detail["CQ500-CT-6"] == "a sharp kernel, for bone; refused beside it: TRUNCATED 12"
     assert "BLANK 12" in detail["CQ500-CT-8"]
-    steps = dict(whole.paper.flow.steps)
+    steps = dict(whole.results.flow.steps)
     assert steps["studies judged (N)"] == 5
     assert steps["studies read and not predicted"] == 3
     assert [steps[f"of these {name}"] for name in ("all refused", "main series unreadable", "not in the sources")] == [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.evaluate.decisions import decide, negative_predictive, positive_predictive
-from ich25d.evaluate.level import Level, make_level
+from ich25d.evaluate.level import Cases, Level, make_level
 from ich25d.training.intervals import wilson_interval
 from ich25d.training.operating_point import Thresholds
 
@@ -17,7 +17,7 @@ def _level(thresholds: Thresholds) -> Level:
     probability = np.full((20, 6), 0.1)
     probability[:, 5] = [0.9] * 6 + [0.3] * 2 + [0.6] * 3 + [0.05] * 9
     ids = np.array([f"S{k}" for k in range(20)], dtype=object)
-    return make_level("series", target, probability, ids, ids, thresholds=thresholds, replicates=50)
+    return make_level(Cases("series", ids, target, probability, ids), thresholds=thresholds, replicates=50)
 
 
 def test_a_point_by_hand() -> None:

@@ -91,10 +91,10 @@ def test_a_submission_and_its_table_score_alike(files: tuple[Path, Path, Path], 
     of_table = evaluate(parquet, labels, tmp_path / "b", replicates=20, figures=False)
 
     assert of_csv.slices.overall["score"].value == pytest.approx(of_table.slices.overall["score"].value)
-    assert (of_csv.series, of_csv.resampled) == (None, "image")
+    assert (of_csv.series, of_csv.joined.resampled) == (None, "image")
     assert of_table.series is not None
-    assert (of_table.series.n, of_table.slices.n_patients, of_table.resampled) == (N_SERIES, 6, "patient")
-    assert any("too narrowly" in text for text in of_csv.remarks)
+    assert (of_table.series.n, of_table.slices.n_patients, of_table.joined.resampled) == (N_SERIES, 6, "patient")
+    assert any("too narrowly" in text for text in of_csv.results.remarks)
 
 
 def test_a_table_of_slices_brings_series_and_patients(
@@ -108,7 +108,7 @@ def test_a_table_of_slices_brings_series_and_patients(
     by_series = table.groupby("series_id")[["subdural", "subdural_truth"]].max()
 
     assert found.series is not None
-    assert found.resampled == "patient"
+    assert found.joined.resampled == "patient"
     assert found.series.n_positive["subdural"] == by_series["subdural_truth"].sum()
     assert found.series.label["subdural"]["log_loss"].value == pytest.approx(
         reference.log_loss(by_series["subdural_truth"], by_series["subdural"], labels=[0, 1])
@@ -170,7 +170,7 @@ def test_labels_without_a_prediction_are_counted(files: tuple[Path, Path, Path],
     csv.write_text("\n".join(lines[: 1 + 6 * 90]) + "\n")
     found = evaluate(csv, labels, tmp_path / "eval", replicates=20, figures=False)
 
-    assert (found.exit_code, found.n_not_predicted, found.slices.n) == (1, 6, 90)
+    assert (found.exit_code, found.joined.n_not_predicted, found.slices.n) == (1, 6, 90)
     assert any("6 labelled images" in text for text in found.lines())
 
 
@@ -215,10 +215,10 @@ def test_a_table_brings_its_own_patients_whatever_it_is_called(
     beside = evaluate(renamed, labels, tmp_path / "b", replicates=20, figures=False)
 
     for found in (alone, beside):
-        assert (found.resampled, found.slices.n_patients) == ("patient", 6)
+        assert (found.joined.resampled, found.slices.n_patients) == ("patient", 6)
         assert found.series is not None
     assert alone.series.overall["score"].value == beside.series.overall["score"].value
-    assert any("no predictions.parquet with these numbers" in text for text in beside.remarks)
+    assert any("no predictions.parquet with these numbers" in text for text in beside.results.remarks)
 
 
 def test_tables_beside_a_csv_are_taken_for_its_own_only_if_their_numbers_are(
@@ -235,9 +235,9 @@ def test_tables_beside_a_csv_are_taken_for_its_own_only_if_their_numbers_are(
     parquet_table.assign(subdural=parquet_table["subdural"] / 2).to_parquet(parquet)
     after = evaluate(own, labels, tmp_path / "b", replicates=20, figures=False)
 
-    assert any("probabilities of studies.csv; for 1 that it doesn't hold" in text for text in before.remarks)
-    assert any("largest probability" in text for text in after.remarks)
-    assert before.resampled == after.resampled == "patient"
+    assert any("probabilities of studies.csv; for 1 that it doesn't hold" in text for text in before.results.remarks)
+    assert any("largest probability" in text for text in after.results.remarks)
+    assert before.joined.resampled == after.joined.resampled == "patient"
     pages = [(tmp_path / name / "index.html").read_text() for name in ("a", "b")]
     assert ["TRUNCATED" in page for page in pages] == [True, False]
 
@@ -256,11 +256,11 @@ def test_what_names_no_patient_is_drawn_by_what_stands_in(
     by_series = join(parquet, labels)
 
     assert found.resampled == "patient"
-    assert len(set(found.slice_patient)) == 5 + 2 + 1  # patients, the sixth's two studies, the lonely image
-    assert len(found.series_id) == N_SERIES
+    assert len(set(found.slices.patient)) == 5 + 2 + 1  # patients, the sixth's two studies, the lonely image
+    assert len(found.series.case_id) == N_SERIES
     assert any(text.startswith("16 images without a patient: the study") for text in found.remarks)
     assert any(text.startswith("1 image with neither") for text in found.remarks)
-    assert (by_series.resampled, len(set(by_series.slice_patient))) == ("series", N_SERIES + 1)
+    assert (by_series.resampled, len(set(by_series.slices.patient))) == ("series", N_SERIES + 1)
 
 
 def test_a_refused_label_is_written_down(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_store_that_knows_fewer_images_does_not_take_patients_away(
     some.to_csv(tmp_path / "some.csv", index=False)
     found = join(parquet, labels, tmp_path / "some.csv")
 
-    assert (found.resampled, len(set(found.slice_patient)), len(found.series_id)) == ("patient", 6, N_SERIES)
+    assert (found.resampled, len(set(found.slices.patient)), len(found.series.case_id)) == ("patient", 6, N_SERIES)
 
 
 def test_ids_that_hardly_meet_are_refused(table: pd.DataFrame, files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -323,12 +323,11 @@ def test_probabilities_of_series_go_by_their_images_not_by_their_names(
     series = pd.DataFrame({"series_id": names, **{label: np.linspace(0.1, 0.9, len(names)) for label in LABELS}})
     series.to_csv(parquet.with_name("studies.csv"), index=False)
     table.assign(series_id=table["series_id"].map(turned)).to_csv(tmp_path / "other.csv", index=False)
-    plain, other = join(parquet, labels), join(parquet, labels, tmp_path / "other.csv")
+    plain, other = join(parquet, labels).series, join(parquet, labels, tmp_path / "other.csv").series
 
-    of_plain = dict(zip(plain.series_id, plain.series_probability[:, 0], strict=True))
-    assert dict(zip(other.series_id, other.series_probability[:, 0], strict=True)) == {
-        turned[name]: value for name, value in of_plain.items()
-    }
+    of_plain = dict(zip(plain.case_id, plain.probability[:, 0], strict=True))
+    of_other = dict(zip(other.case_id, other.probability[:, 0], strict=True))
+    assert of_other == {turned[name]: value for name, value in of_plain.items()}
 
 
 def test_a_table_beside_that_nobody_named_stops_nothing(files: tuple[Path, Path, Path]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ich25d.evaluate.delong import delong, difference
+from ich25d.evaluate.comparison import delong, difference
 from ich25d.training.metrics import auc
 
 Floats = npt.NDArray[np.float64]

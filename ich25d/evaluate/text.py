@@ -2,7 +2,7 @@
 
 import math
 
-from ich25d.evaluate.paper import LevelPaper, Paper
+from ich25d.evaluate.results import LevelResults, Results
 from ich25d.evaluate.scores import LevelScores, Measure
 from ich25d.labels import LABELS
 from ich25d.training.operating_point import F_RULES
@@ -57,7 +57,7 @@ def _decision_table(scores: LevelScores) -> list[str]:
     return lines
 
 
-def point_table(part: LevelPaper) -> list[str]:
+def point_table(part: LevelResults) -> list[str]:
     """Lay out a level's operating points, with Wilson's intervals; nothing where there are none."""
     lines = []
     for point in dict.fromkeys(found.point for found in part.points):
@@ -72,13 +72,13 @@ def point_table(part: LevelPaper) -> list[str]:
     return lines
 
 
-def comparison_table(paper: Paper) -> list[str]:
+def comparison_table(results: Results) -> list[str]:
     """Lay out the comparison with another file; nothing where there is none."""
     lines = []
-    for level in dict.fromkeys(found.level for found in paper.comparison):
-        title = f"{level} against {paper.other}"[:30]
+    for level in dict.fromkeys(found.level for found in results.comparison):
+        title = f"{level} against {results.other}"[:30]
         lines += ["", _row(title, "p (DeLong)", "AUC, difference", "with patients", "log loss, difference")]
-        for found in paper.comparison:
+        for found in results.comparison:
             if found.level == level:
                 test = Measure(found.delong.value, found.delong.low, found.delong.high)
                 cells = [_cell(test, 4), _cell(found.resampled, 4), _cell(found.log_loss, 4)]

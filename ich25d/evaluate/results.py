@@ -1,4 +1,4 @@
-"""All that a paper shows of an evaluation beside its scores, measured level by level."""
+"""The results of an evaluation: what its page, tables and figures are made from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from ich25d.evaluate.charts import LabelChart, label_charts
 from ich25d.evaluate.comparison import LabelComparison
 from ich25d.evaluate.curves import LabelCurves
 from ich25d.evaluate.decisions import PREVALENCES, PointResult, decide
-from ich25d.evaluate.flow import Flow
 from ich25d.evaluate.level import Level
 from ich25d.evaluate.mistakes import Mistake
 from ich25d.labels import LABELS
 from ich25d.progress import bar
+from ich25d.studies.reasons import Reason
 
 NO_THRESHOLDS = (
     "no operating points: their thresholds must have been chosen on validation, before these cases were seen; "
@@ -26,8 +26,29 @@ NOT_CHOSEN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Steps from all cases to those judged, and the reasons that tables give."""
+
+    steps: tuple[tuple[str, int], ...]
+    """What is counted, and how many."""
+    reasons: tuple[Reason, ...] = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return both as rows of one table."""
+        steps = [{"kind": "step", "what": what, "n": n, "level": "", "code": "", "where": ""} for what, n in self.steps]
+        reasons = [
+            {
+                "kind": "refused" if reason.is_refused else "remark", "what": reason.meaning, "n": reason.n,
+                "level": reason.level, "code": reason.code, "where": reason.where,
+            }
+            for reason in self.reasons
+        ]  # fmt: skip
+        return [*steps, *reasons]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class LevelPaper:
+class LevelResults:
     """One level, measured."""
 
     level: Level
@@ -50,11 +71,11 @@ class Section:
 
 
 @dataclass(slots=True, eq=False)
-class Paper:
-    """Everything that pages, tables and figures are made from."""
+class Results:
+    """All results of an evaluation."""
 
     title: str
-    levels: list[LevelPaper]
+    levels: list[LevelResults]
     flow: Flow
     thresholds: str
     """Where the thresholds are from."""
@@ -84,23 +105,23 @@ class Paper:
         """Return what `evaluation.json` takes beside the scores."""
         return {
             "operating_points": {
-                paper.level.name: {
-                    point: {found.label: found.to_dict() for found in paper.points if found.point == point}
-                    for point in dict.fromkeys(found.point for found in paper.points)
+                part.level.name: {
+                    point: {found.label: found.to_dict() for found in part.points if found.point == point}
+                    for point in dict.fromkeys(found.point for found in part.points)
                 }
-                for paper in self.levels
+                for part in self.levels
             },
             "calibration": {
-                paper.level.name: {
+                part.level.name: {
                     curves.label: {
                         "slope": curves.reliability.slope.to_dict(),
                         "intercept": curves.reliability.intercept.to_dict(),
                         "observed": curves.reliability.observed,
                         "expected": curves.reliability.expected,
                     }
-                    for curves in paper.curves
+                    for curves in part.curves
                 }
-                for paper in self.levels
+                for part in self.levels
             },
             "flow": self.flow.rows(),
         }
@@ -108,7 +129,7 @@ class Paper:
 
 def measure_level(
     level: Level, *, prevalences: Sequence[float] = PREVALENCES, subgroups: Sequence[dict[str, Any]] = ()
-) -> LevelPaper:
+) -> LevelResults:
     """Measure curves and operating points of one level.
 
     Args:
@@ -123,4 +144,4 @@ def measure_level(
                 curves.append(LabelCurves(level, label))
                 charts[label] = label_charts(curves[-1])
             advance()
-    return LevelPaper(level, tuple(curves), charts, tuple(decide(level, prevalences)), tuple(subgroups))
+    return LevelResults(level, tuple(curves), charts, tuple(decide(level, prevalences)), tuple(subgroups))
