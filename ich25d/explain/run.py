@@ -25,7 +25,7 @@ from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, find_series
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import load_network
-from ich25d.predict.series import SeriesPixels, UnreadSeries, fingerprint
+from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many
 from ich25d.studies.qc import write_qc
 from ich25d.training.operating_point import choose_point, read_points
@@ -120,7 +120,7 @@ def explain(
     found = find_series(sources, network, only=only, images=images, workers=workers)
     chosen = choose_point(read_points(model), point)
     asked = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
-    made_from = {series: f"{network.stamp} {fingerprint(series)} {asked}" for series in found.series}
+    made_from = {series: f"{network.stamp} {images_hash(series)} {asked}" for series in found.series}
     earlier = {
         series: kept
         for series in found.series

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ich25d.errors import UsageError
 from ich25d.files import locked, replacing
-from ich25d.predict.series import UnreadSeries, fingerprint
+from ich25d.predict.series import UnreadSeries, images_hash
 from ich25d.studies.qc import QcRow
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class FinishedFolder:
         self._stamp = stamp
 
     def _path(self, series: UnreadSeries) -> Path:
-        key = hashlib.sha256(f"{self._stamp} {fingerprint(series)}".encode()).hexdigest()
+        key = hashlib.sha256(f"{self._stamp} {images_hash(series)}".encode()).hexdigest()
         return self._folder / f"{key[:40]}.npz"
 
     def load(self, series: UnreadSeries) -> FinishedSeries | None:

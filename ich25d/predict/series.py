@@ -299,7 +299,7 @@ def _open_store(root: Path, _: tuple[int, int]) -> tuple[StudyStore, dict[str, n
     return store, {str(name): np.asarray(rows) for name, rows in groups.items()}
 
 
-def fingerprint(series: UnreadSeries) -> str:
+def images_hash(series: UnreadSeries) -> str:
     """Return a hash that changes when a series' images or their places in the scan do."""
     if isinstance(series, StoredSeries):
         parts = [str(series.root.resolve()), series.series_id, series.file_hash, *series.image_ids]

@@ -1,4 +1,4 @@
-"""`build-studies`: sources in, a finished study store out; killed at any byte, it goes on where it was."""
+"""`build-studies`: sources in, a finished study store out; killed at any byte, the next call goes on."""
 
 import hashlib
 import importlib.metadata
@@ -34,10 +34,10 @@ from ich25d.studies.volumes.read_many import BYTES_PER_PX, build_all
 from ich25d.studies.volumes.volume import Crop
 
 COMMIT_S = 5.0
-"""So much work at most is done twice after a kill."""
+"""Seconds of work at most that are done again after a kill."""
 
 MOSTLY = 0.5
-"""A call that would drop more than this share of a store is taken for a slip."""
+"""A call that would drop more than this share of a store's series is taken for a mistake."""
 
 
 def build_studies(
@@ -57,6 +57,7 @@ def build_studies(
     """Make a study store, or go on with one.
 
     The finished store holds what this call names, no more. Series whose files haven't changed aren't read again.
+    A store that would hold no slice isn't made.
 
     Args:
         sources: Folders, DICOM and NIfTI files and zip archives, read in place; named in the order of the last call, so
@@ -73,7 +74,7 @@ def build_studies(
         workers: Processes; 0 is one a core.
 
     Raises:
-        UsageError: Options or sources that don't fit together; nothing is written.
+        UsageError: Options or sources that don't fit together, or nothing that can be used; nothing is written.
         LabelError: The label table can't be read, or is of other images.
         StoreError: `out` holds a store of another size, crop or version, or another process is building it.
     """
@@ -114,7 +115,7 @@ class _Build:
     def run(
         self, table: pd.DataFrame | None, label_qc: list[QcRow], labels: Path | None, folds: int, seed: int
     ) -> BuildSummary:
-        wanted = {series.series_id: series.fingerprint() for series in self.plan.series}
+        wanted = {series.series_id: series.source_hash() for series in self.plan.series}
         gone = sorted(set(self.known) - set(wanted))
         if len(gone) > MOSTLY * len(self.known):
             raise UsageError(
@@ -135,7 +136,6 @@ class _Build:
             (self.out / "store.json").unlink(missing_ok=True)
         self._read(todo, wanted)
         self._drop(gone)
-        order = [series.series_id for series in self.plan.series]
         refused = {row.image_id for row in label_qc if is_refusal(row.code)}  # nor are they taken from elsewhere
         own_labels = {
             image_id: values
@@ -144,7 +144,7 @@ class _Build:
             if values is not None and image_id not in refused
         }
         tables = make_tables(
-            (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, {}, []) for series_id in order),
+            (self.lost.get(series_id) or self.notebook.done(series_id) or Done(None, {}, []) for series_id in wanted),
             labels=table, own_labels=own_labels, n_folds=folds, seed=seed,
         )  # fmt: skip
         qc = settled([*self.plan.qc, *label_qc, *tables.qc])
@@ -154,18 +154,17 @@ class _Build:
             self._write(tables, qc, inputs, folds, seed)
         return self._summary(tables, qc, {series.series_id for series in todo})
 
-    def _is_current(self, series: SeriesPlan, fingerprint: str) -> bool:
+    def _is_current(self, series: SeriesPlan, source_hash: str) -> bool:
         """Say whether a series was done from the same files and still has its volume."""
         known, n_bytes = self.known.get(series.series_id, ("", None))
-        if known != fingerprint:
+        if known != source_hash:
             return False
         path = volume_path(self.out, series.series_id)
         return n_bytes is None or (path.is_file() and path.stat().st_size == n_bytes)
 
     def _check_space(self, todo: Sequence[SeriesPlan]) -> None:
-        need = sum(len(series) for series in todo) * int(
-            BYTES_PER_PX[self.parameters["crop"]] * self.parameters["size"] ** 2
-        )
+        per_slice = int(BYTES_PER_PX[self.parameters["crop"]] * self.parameters["size"] ** 2)
+        need = per_slice * sum(len(series) for series in todo)
         free = shutil.disk_usage(self.out).free
         if need > free:
             raise StoreError(f"the disk must have {need / 1e9:.1f} GB free (got {free / 1e9:.1f} GB) in {self.out}")

@@ -1,7 +1,7 @@
-"""What `build-studies` says at its end."""
+"""The counts that `build-studies` ends with."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,29 +57,25 @@ class BuildSummary:
         return self.bytes_per_slice * RSNA_SLICES / 1e9
 
     def lines(self) -> list[str]:
-        """Say it for people."""
-        said = [
+        """Return the command's report."""
+        lines = [
             f"{self.out}: {many(self.n_used, 'slice')} of {self.n_series:,} series and "
             f"{many(self.n_patients, 'patient')} at {self.size} px (crop {self.crop}), "
             f"{many(self.n_labelled, 'slice')} with labels",
             f"seen {self.n_seen:,} = used {self.n_used:,} + refused {self.n_refused:,} + "
-            f"no DICOM {self.n_not_dicom:,}; series read {self.n_series_read:,}, "
-            f"unchanged {self.n_unchanged:,}",
+            f"no DICOM {self.n_not_dicom:,}; series read {self.n_series_read:,}, unchanged {self.n_unchanged:,}",
             f"{self.bytes_per_slice:,.0f} bytes a slice; {RSNA_SLICES:,} slices would take {self.projected_gb:.1f} GB",
         ]
         for title, codes in (("refused", self.refusals), ("remarks", self.remarks)):
             if codes:
-                said.append(f"{title} (qc.csv):")
-                said += [f"  {n:>7,}  {code:<18} {CODES[code].meaning}" for code, n in codes.most_common()]
-        return said
+                lines.append(f"{title} (qc.csv):")
+                lines += [f"  {n:>7,}  {code:<18} {CODES[code].meaning}" for code, n in codes.most_common()]
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return the command's report for `--json`."""
+        counts = {field.name.removeprefix("n_"): getattr(self, field.name) for field in fields(self)}
         return {
-            "out": str(self.out), "seen": self.n_seen, "used": self.n_used, "refused": self.n_refused,
-            "not_dicom": self.n_not_dicom, "series": self.n_series, "series_read": self.n_series_read,
-            "labelled": self.n_labelled, "patients": self.n_patients, "bytes": self.n_bytes,
-            "bytes_per_slice": round(self.bytes_per_slice, 1), "projected_gb": round(self.projected_gb, 2),
-            "size": self.size, "crop": self.crop,
-            "refusals": dict(self.refusals), "remarks": dict(self.remarks),
+            **counts, "out": str(self.out), "bytes_per_slice": round(self.bytes_per_slice, 1),
+            "projected_gb": round(self.projected_gb, 2),
         }  # fmt: skip

@@ -161,16 +161,16 @@ def test_a_table_adds_the_images_that_are_new(tmp_path, write_scan, monkeypatch)
 
 
 def test_a_plan_changes_with_its_files(tmp_path, write_scan):
-    """A fingerprint holds still while files do, and changes with any of them."""
+    """The hash of a series' sources holds still while files do, and changes with any of them."""
     paths = write_scan(tmp_path / "in", n=3)
 
-    def fingerprint() -> str:
-        return make_plan([tmp_path / "in"]).series[0].fingerprint()
+    def source_hash() -> str:
+        return make_plan([tmp_path / "in"]).series[0].source_hash()
 
-    before = fingerprint()
-    assert fingerprint() == before
+    before = source_hash()
+    assert source_hash() == before
     paths[1].touch()
-    changed = fingerprint()
+    changed = source_hash()
     assert changed != before
     paths[2].unlink()
-    assert fingerprint() not in {before, changed}
+    assert source_hash() not in {before, changed}

@@ -149,7 +149,7 @@ class Notebook:
 
         Args:
             series_id: The series.
-            fingerprint: Of its plan.
+            fingerprint: `SeriesPlan.source_hash` of its plan.
             done: Its rows.
         """
         text = json.dumps([done.series, done.slices, [astuple(row) for row in done.qc]])

@@ -118,7 +118,7 @@ class SeriesPlan:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def fingerprint(self) -> str:
+    def source_hash(self) -> str:
         """Return a hash that changes when a file, its place in the scan or its ids do."""
         parts = [self.series_id, self.study_id, self.patient_id, *self.image_ids, *map(repr, self.slice_position_mm)]
         return hashlib.sha256("\n".join([*parts, *self.images.stamps()]).encode("utf-8", "surrogatepass")).hexdigest()

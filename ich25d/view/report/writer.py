@@ -13,7 +13,7 @@ from ich25d.files import check_folder, claim_folder, file_key, write_json
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
-from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, fingerprint, read_pixels
+from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, write_qc
 from ich25d.training.operating_point import read_points
@@ -121,7 +121,7 @@ class ReportWriter:
         )
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {fingerprint(series)}".encode()).hexdigest()[:40]
+        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
         return self.out / _ROWS / f"{key}.json"
 
     def _earlier(self, network: Network, series: UnreadSeries) -> Row | None:
