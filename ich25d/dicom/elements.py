@@ -1,7 +1,7 @@
 """The hand parser: file bytes in, the raw values of the few wanted elements and the place of the pixels out.
 
-It reads little-endian data sets, explicit and implicit, at a few microseconds a header; whatever it
-doesn't know raises `Unfamiliar`, and pydicom has a go.
+It reads little-endian data sets, explicit and implicit, in some 10 microseconds a header; what it doesn't know raises
+`Unfamiliar`, and pydicom reads it (`foreign.py`).
 
 References:
     DICOM PS3.5, chapter 7 (data elements), PS3.10, chapter 7 (file meta information).
@@ -20,13 +20,13 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
-"""Transfer syntaxes whose pixels lie in the file as numbers."""
+"""Transfer syntaxes with uncompressed pixels."""
 
 UNDEFINED = 0xFFFFFFFF
 MAX_ELEMENTS = 20_000
 """More elements than that before the pixels is damage: a CT header has 20 to 400."""
 MAX_DEPTH = 32
-"""Deeper nesting than that is an attack on the stack."""
+"""Deeper nesting could overflow the stack."""
 
 _TAG = Struct("<HH")
 SLOTS: dict[bytes, int] = {_TAG.pack(tag >> 16, tag & 0xFFFF): slot for slot, tag in enumerate(WANTED.values())}
@@ -77,7 +77,7 @@ class Elements:
     is_float: bool = False
     """The pixels are Float or Double Float Pixel Data."""
     frame: int = 0
-    """The frame that this is said of, from 1; 0 for the whole file."""
+    """Number of the frame, from 1; 0 for the whole file."""
 
 
 def read_meta(head: bytes, total_size: int) -> Meta:

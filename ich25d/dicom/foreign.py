@@ -1,7 +1,9 @@
-"""Whatever the hand parser doesn't read, by pydicom: other headers, compressed and big-endian pixels."""
+"""What the hand parser doesn't read, by pydicom: other headers, compressed and big-endian pixels."""
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -54,13 +56,17 @@ _SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)
 def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
     """Let pydicom walk the data set up to its pixels.
 
+    Args:
+        data: The first bytes of the file, or all of them.
+        meta: Its file meta information.
+        total_size: Size of the whole file in bytes.
+
     Raises:
         NeedMore: The bytes end before the pixels do begin.
         DicomError: pydicom can't read it either (`UNREADABLE`).
     """
     found: list[tuple[int, int]] = []
     is_explicit = meta.transfer_syntax != IMPLICIT
-
     n_elements = 0
 
     def is_at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -82,7 +88,7 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
             elements.is_cut = _ends_short(dataset, total_size)
     except DicomError:
         raise
-    # The border around one foreign file: 20,000 damaged copies of one CT raised nine classes of exception.
+    # 20,000 damaged copies of one CT raised nine classes of exception.
     except Exception as error:  # noqa: BLE001
         if len(data) < total_size:
             raise NeedMore(total_size) from None
@@ -99,6 +105,23 @@ def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
     elements.pixel_offset = position + (8 if not _has_vr(data, position) else 12)
     elements.pixel_length = -1 if length == UNDEFINED else length
     return elements
+
+
+@contextmanager
+def failing_as(code: str, detail: str) -> Iterator[None]:
+    """Let pydicom work on a file of unknown origin: its warnings are dropped, and what it raises becomes a refusal.
+
+    Raises:
+        DicomError: With the code, and the detail and the class of what was raised.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # pylibjpeg-rle panics with a class that is no Exception
+        raise DicomError(code, f"{detail} ({type(error).__name__})") from None
 
 
 def _has_vr(data: bytes, position: int) -> bool:
@@ -159,18 +182,11 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
     elif syntax not in NATIVE:
         shown = syntax if re.fullmatch(r"[0-9.]{5,64}", syntax) else "not a UID"
         raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown})")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(content), force=True) if frame is None else _one_image(frame, header)
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-            stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    # The border around one foreign file; pylibjpeg-rle panics with a class that is no Exception.
-    except BaseException as error:  # noqa: BLE001
-        raise DicomError("BAD_STREAM", f"the pixel data can't be decoded ({type(error).__name__})") from None
+    with failing_as("BAD_STREAM", "the pixel data can't be decoded"):
+        dataset = pydicom.dcmread(BytesIO(content), force=True) if frame is None else _one_image(frame, header)
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
+        stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
     if stored.shape != (header.rows, header.columns):
         raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
@@ -189,32 +205,23 @@ def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.
     References:
         DICOM PS3.3, C.11.1.1.1.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
-            item = dataset.ModalityLUTSequence[0]
-            n_entries, first, _ = (int(number) for number in item.LUTDescriptor)
-            whole = np.arange(first, first + (n_entries or 65_536))
-            # pydicom subtracts the first index in the indices' own type, which must hold the difference.
-            looked_up = apply_modality_lut(stored.astype(np.int64), dataset)
-            highest = int(apply_modality_lut(whole, dataset).max())
-            return looked_up, str(item.get("ModalityLUTType", "")), highest
-    except Exception as error:  # noqa: BLE001  # whatever pydicom raises on a table that isn't one
-        raise DicomError("BAD_RESCALE", f"the Modality LUT must be a table ({type(error).__name__})") from None
+    with failing_as("BAD_RESCALE", "the Modality LUT must be a table"):
+        dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+        item = dataset.ModalityLUTSequence[0]
+        n_entries, first, _ = (int(number) for number in item.LUTDescriptor)
+        whole = np.arange(first, first + (n_entries or 65_536))
+        # pydicom subtracts the first index in the indices' own type, which must hold the difference.
+        looked_up = apply_modality_lut(stored.astype(np.int64), dataset)
+        highest = int(apply_modality_lut(whole, dataset).max())
+    return looked_up, str(item.get("ModalityLUTType", "")), highest
 
 
 def _frame(content: bytes, header: Header) -> bytes:
     """Return the compressed stream of one frame."""
     file = BytesIO(content)
     file.seek(header.pixel_offset)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return get_frame(file, header.frame - 1, number_of_frames=header.n_frames)
-    except Exception as error:  # noqa: BLE001  # whatever pydicom raises on fragments that are no frames
-        detail = f"the file's fragments don't tell frame {header.frame} ({type(error).__name__})"
-        raise DicomError("BAD_STREAM", detail) from None
+    with failing_as("BAD_STREAM", f"frame {header.frame} can't be found in the file's fragments"):
+        return get_frame(file, header.frame - 1, number_of_frames=header.n_frames)
 
 
 def _one_image(frame: bytes, header: Header) -> pydicom.Dataset:

@@ -1,14 +1,13 @@
-"""Enhanced CT: a file of many frames, told apart into what a file of each frame would say.
+"""Enhanced CT: a file of many frames becomes the elements that a file of each frame alone would have.
 
-What a single image says in attributes of its own stands here in functional groups: an item a frame, and one item for
-what all frames share.
+What a single image has as attributes stands here in functional groups: an item a frame, and one item for what all
+frames share.
 
 References:
     DICOM PS3.3, A.38 (Enhanced CT), A.70 (Legacy Converted Enhanced CT), C.7.6.16 (functional groups).
 """
 
 import struct
-import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -19,15 +18,16 @@ from pydicom.filereader import read_dataset, read_sequence
 
 from ich25d.dicom import values
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, Elements, Meta
+from ich25d.dicom.foreign import failing_as
 from ich25d.dicom.header import WANTED
 from ich25d.errors import DicomError
 
 MAX_FRAMES = 10_000
 """More frames than that in a file are damage; a long thin scan has 600."""
 MAX_GROUP_BYTES, MAX_HEAD_BYTES = 2**14, 2**25
-"""More bytes of functional groups a frame, or of header in all, are an attack on memory: real ones take 1 to 5 kB."""
+"""Limits of the functional groups' bytes a frame, and of a header's in all: real ones take 1 to 5 kB a frame."""
 MAX_ITEMS_A_FRAME, MAX_ITEMS = 256, 400_000
-"""So are more sequence items: a frame has 10 to 20, and two more for every image that it was derived from."""
+"""Limits of sequence items: a frame has 10 to 20, and two more for every image that it was derived from."""
 _ITEM_MARKS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
@@ -71,7 +71,7 @@ _FILE_STEP = 100_000
 
 
 def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
-    """Tell the frames of a file apart.
+    """Split a file into its frames.
 
     Args:
         whole: What the walk up to the pixels found.
@@ -100,16 +100,11 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
     if n_bytes and whole.pixel_length >= (n_frames + 1) * n_bytes:
         held = whole.pixel_length // n_bytes
         raise DicomError("SHAPE", f"pixel data holds {held} frames (NumberOfFrames says {n_frames})")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            groups = _read_groups(head, meta)
-            found = _values_of_frames(whole.values, groups)
-            presentation = _text(groups, _PRESENTATION)
-            offset = int(_text(groups, _CONCATENATION_OFFSET) or 0)
-    # The border around one foreign file, as in foreign.py.
-    except Exception as error:  # noqa: BLE001
-        raise DicomError("MULTIFRAME", f"functional groups can't be parsed ({type(error).__name__})") from None
+    with failing_as("MULTIFRAME", "functional groups can't be parsed"):
+        groups = _read_groups(head, meta)
+        found = _values_of_frames(whole.values, groups)
+        presentation = _text(groups, _PRESENTATION)
+        offset = int(_text(groups, _CONCATENATION_OFFSET) or 0)
     if presentation not in {"", "MONOCHROME"}:
         raise DicomError("NOT_GRAY", "Pixel Presentation must be MONOCHROME: else stored values may be colours")
     if len(found) != n_frames:
@@ -131,7 +126,7 @@ def _read_groups(head: bytes, meta: Meta) -> Dataset:
 def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[list[bytes | None]]:
     common = list(of_file)
     for name in ("origin_mm", "slice_location"):
-        common[_SLOT[name]] = None  # said of the whole file they say nothing of a frame
+        common[_SLOT[name]] = None  # those of the whole file aren't a frame's
     if _items(groups, _CONTRAST):
         common[_SLOT["contrast"]] = b"YES"  # unless the frames' own use of it says no
     for shared in _items(groups, _SHARED)[:1]:
@@ -160,7 +155,7 @@ def _overlay(found: list[bytes | None], item: Dataset) -> None:
 
 def _items(dataset: Dataset, tag: int) -> Sequence[Dataset]:
     value: Any = dataset[tag].value if tag in dataset else None
-    if isinstance(value, bytes):  # a UN, as who doesn't know a sequence writes it, is implicit (PS3.5, 6.2.2)
+    if isinstance(value, bytes):  # a sequence of VR UN is implicit (PS3.5, 6.2.2)
         value = read_sequence(BytesIO(value), True, True, len(value), "iso8859")  # pydicom's own order
     return value or ()
 

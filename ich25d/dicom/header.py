@@ -35,7 +35,7 @@ class Remark(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """How a field of `Header` comes about."""
+    """How a field of `Header` is read from a file."""
 
     tag: int = 0
     """Group and element of the data element that holds it; 0 where no single one does."""

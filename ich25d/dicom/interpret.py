@@ -21,7 +21,7 @@ _LOSSY_SYNTAXES = frozenset(
 _ID_NAMES = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _N_CHECKED, _READERS = len(CHECKED), tuple(READERS.values())
 GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
-"""Matches what may identify an image: nothing that a path, a table or a submission would stumble over."""
+"""Matches ids that are safe in paths, tables and submissions."""
 
 
 def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:

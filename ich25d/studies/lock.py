@@ -1,4 +1,4 @@
-"""One builder at a time: the store's lock, and the notebook that belongs to it."""
+"""The store's lock, so that one process at a time builds it, and the notebook that belongs to it."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ from ich25d.studies.store_dir.store import read_marker
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """Hold a store's lock while it's built; a killed holder lets go by itself.
+    """Hold a store's lock while it's built; the lock of a killed process is free again.
 
-    What a killed builder left half written goes. So does a folder that was made for the lock, when the block
-    ends in wrong use.
+    Files that a killed builder left half written are removed. So is a folder that was made for the lock, when the
+    block raises UsageError.
 
     Raises:
         StoreError: Another process holds the lock, or the folder can't be written.

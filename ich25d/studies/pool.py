@@ -1,7 +1,7 @@
-"""The one place that submits work and gathers results: a function over tasks, in processes that may die.
+"""The one place that runs work in other processes: a function over tasks, in workers that may die.
 
-A codec that aborts or the system's memory guard can kill a worker at any time. Every worker has one task
-in flight and a pipe of its own, so that it's always known whose task died, and nobody else's is lost.
+A codec that aborts or the kernel's out-of-memory killer can end a worker at any time. Every worker has one task at a
+time and a pipe of its own, so that it's known which task died, and no other is lost.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 ATTEMPTS = 2
-"""A task whose worker died is tried once more: the memory guard may have meant somebody else."""
+"""A task whose worker died is tried once more: memory may have run out for another reason."""
 
 STEP_S = 3600.0
 """Longest single wait for any worker; no clock takes infinity."""

@@ -12,7 +12,7 @@ from ich25d.errors import DicomError, UsageError, cause_of
 from ich25d.files import replacing
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
-"""Codes of files that are no DICOM at all: they aren't refused, they were never meant."""
+"""Codes of files that are no DICOM at all: they are counted apart, not as refused."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,13 +20,13 @@ class QcRow:
     """One refusal or remark. Fields that don't apply are empty."""
 
     source: str
-    """File the row speaks of: path relative to its source's root, or `archive.zip::member`."""
+    """The file: path relative to its source's root, or `archive.zip::member`."""
     image_id: str
     """SOPInstanceUID."""
     series_id: str
     """SeriesInstanceUID."""
     level: str
-    """What the row speaks of: file, slice, series or label."""
+    """What the row is about: file, slice, series or label."""
     code: str
     """Reason code; `ich25d.dicom.codes` has the table."""
     detail: str
@@ -47,7 +47,7 @@ def refusal(source: str, error: DicomError, *, level: str, image_id: str = "", s
 
 
 def is_refused(row: QcRow) -> bool:
-    """Return whether a row refuses what was meant to be read; it makes a command's exit code 1."""
+    """Return whether a row refuses a file that may be an image; it makes a command's exit code 1."""
     return is_refusal(row.code) and row.code not in NO_DICOM
 
 

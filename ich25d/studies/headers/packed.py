@@ -39,7 +39,7 @@ class Privacy(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What tells a series apart: an identifier alone may be in two studies, and in two patients, after anonymising."""
+    """What identifies a series: after anonymising, one SeriesInstanceUID may stand in two studies, or two patients."""
 
     series_id: str
     study_id: str
@@ -74,7 +74,7 @@ class Indexed(NamedTuple):
         return self.own()[_IMAGE], self.shared[_STUDY]
 
     def scan(self) -> Scan:
-        """Return what its series is told apart by."""
+        """Return the ids of its series, study and patient."""
         return Scan(self.shared[_SERIES], self.shared[_STUDY], self.shared[_PATIENT])
 
     @property
@@ -93,7 +93,13 @@ class Indexed(NamedTuple):
 
 
 def indexed(entry: Entry, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Indexed:
-    """Pack the two parts of a header, as `Indexed.shared` and `Indexed.own` give them."""
+    """Pack a header in its two parts.
+
+    Args:
+        entry: The file.
+        shared: As `Indexed.shared`.
+        own: As `Indexed.own` gives it.
+    """
     return Indexed(entry, shared, marshal.dumps(own))
 
 

@@ -1,4 +1,4 @@
-"""The headers of many files, read by many processes, whatever one of the files does to them."""
+"""The headers of many files, read by many processes that one of the files may kill."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ CHUNK = 256
 """Files a task."""
 
 WORTH_STARTING = 8 * CHUNK
-"""Below this many files, headers are read sooner than processes start."""
+"""Below this many files, reading in this process is faster than starting others."""
 
 _FILE_S = 60.0
 """Time limit of a file that is tried alone; the slowest header takes a tenth of it."""
@@ -26,8 +26,8 @@ def index_files(
 ) -> Iterator[tuple[Entry, list[Indexed | QcRow], bool]]:
     """Read the headers of files.
 
-    Where reading some files fails as a whole (it kills its process twice, takes too long, or meets what nobody
-    foresaw), they are tried one by one, in processes that may die.
+    Where reading a chunk of files fails as a whole (it kills its process twice, takes too long, or raises anything but
+    a DicomError), they are tried one by one, each in a process that may die.
 
     Args:
         entries: The files.
@@ -36,8 +36,8 @@ def index_files(
         workers: Processes; 0 is one a core.
 
     Yields:
-        Each file, as they come; its images, or the row of its refusal; and whether that is final: a failure that the
-        next call may not meet again isn't.
+        Each file, in the order of completion; its images, or the row of its refusal; and whether that is final: a
+        crash, a timeout or an unforeseen error isn't, so that the next call tries again.
     """
     workers = n_workers(workers)
     read = partial(index_entries, sources=sources, privacy=privacy)

@@ -38,7 +38,11 @@ class DicomImages:
     def read(
         self, index: int, out: npt.NDArray[np.int16] | None = None
     ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
-        """Read one slice; files that claim to be copies of it are held against it."""
+        """Read one slice, and compare the files that claim to be copies of it.
+
+        Raises:
+            DicomError: The pixels can't be used, or a copy has others (`DUP_UID_DIFF`).
+        """
         header = self.images[index].header()
         slice_ = self._read(self.images[index], header, out)
         for copy in self.copies.get(index, ()):
@@ -85,7 +89,7 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
     plans: list[SeriesPlan] = []
     n_refused = 0
     qc: list[QcRow] = []
-    names, said = own_series(images)
+    names, own_remarks = own_series(images)
     for group in _studies(images):
         headers = [_named(image.header(), names) for image in group]
         ordering = order_series(headers)
@@ -97,8 +101,8 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
         for ordered in ordering.series:
             plans.append(_plan_of(ordered, headers, group, copies, sources))
             qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
-    there = {plan.series_id for plan in plans}
-    qc += [row for row in said if row.series_id in there]
+    planned = {plan.series_id for plan in plans}
+    qc += [row for row in own_remarks if row.series_id in planned]
     return plans, qc, n_refused
 
 

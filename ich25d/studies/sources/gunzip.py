@@ -5,19 +5,7 @@ from typing import Any
 
 from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
-
-try:
-    from isal import isal_zlib  # twice as fast as zlib
-except ImportError:
-    isal_zlib = zlib  # type: ignore[misc]  # offers the same
-
-try:
-    import deflate  # libdeflate: a third faster than isal, for whole files
-except ImportError:
-    deflate = None
-
-_inflater: Any = isal_zlib
-_whole_inflater: Any = deflate
+from ich25d.studies.sources import inflaters
 
 TRAILING_BYTES = 2**16
 """So much may follow what was announced: some writers pad."""
@@ -43,12 +31,12 @@ def gunzip(packed: Content, n_bytes: int) -> Content:
         DicomError: `GZIP_DAMAGED`, `GZIP_BIG` where it inflates to more, `TRUNCATED` where to less.
     """
     limit = n_bytes + TRAILING_BYTES
-    if _whole_inflater is not None:
+    if inflaters.whole is not None:
         try:
-            content: Content = _whole_inflater.gzip_decompress(packed, limit)
+            content: Content = inflaters.whole.gzip_decompress(packed, limit)
             if len(content) >= n_bytes:
                 return content
-        except _whole_inflater.DeflateError:
+        except inflaters.whole.DeflateError:
             pass  # the other way tells why, and reads files of several members
     content, is_whole = _inflated(packed, limit)
     if len(content) >= limit:
@@ -66,10 +54,10 @@ def _inflated(packed: Content, limit: int) -> tuple[bytes, bool]:
     rest: Any = packed
     n_bytes = 0
     while n_bytes < limit:
-        stream: Any = _inflater.decompressobj(wbits=31)  # with gzip's header and checksum
+        stream: Any = inflaters.by_parts.decompressobj(wbits=31)  # with gzip's header and checksum
         try:
             parts.append(stream.decompress(rest, max_length=limit - n_bytes))
-        except (zlib.error, _inflater.error) as error:
+        except (zlib.error, inflaters.by_parts.error) as error:
             raise DicomError("GZIP_DAMAGED", "the compressed data are damaged or fail their checksum") from error
         n_bytes += len(parts[-1])
         if not stream.eof:

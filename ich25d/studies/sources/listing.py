@@ -114,8 +114,8 @@ class _Listing:
             self.refuse(path.name, "NOT_FILE", "only folders and regular files are read")
         elif _is_archive(path):
             self.add_archive(root, path, path.name, is_root=True)
-        else:
-            self.add_file(root, path.name, status)
+        elif self.takes(path.name, path.name):
+            self.add_taken(root, path.name, status)
 
     def walk(self, root: int, top: Path) -> None:
         """Walk a folder. Names are sorted in each, so that of two links to one file the same one stays."""
@@ -149,10 +149,6 @@ class _Listing:
         except OSError:
             self.refuse(source, "NO_ACCESS", "the folder can't be read")
             return []
-
-    def add_file(self, root: int, source: str, status: os.stat_result) -> None:
-        if self.takes(source, source):
-            self.add_taken(root, source, status)
 
     def add_taken(self, root: int, source: str, status: os.stat_result, *, is_link: bool = False) -> None:
         if stat.S_ISDIR(status.st_mode):

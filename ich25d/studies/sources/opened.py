@@ -41,14 +41,8 @@ class Sources:
     def __reduce__(self) -> tuple[object, ...]:
         return (Sources, (self.paths,))
 
-    def __enter__(self) -> "Sources":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Close the archives and let go of what is kept; the next read opens them again. No read may be under way."""
+        """Close the archives and drop the contents held; the next read opens them again. No read may be running."""
         with self._lock:
             handles = list(self._archives.values())
             self._archives.clear()
@@ -69,8 +63,8 @@ class Sources:
 
         Args:
             entry: The file.
-            keep: Hold the content, and that of others that were read so, until a file is read without, or all of
-                them are too many: they are asked for again, a frame at a time.
+            keep: Hold the content for the next calls, which read the file's other frames: until a file is read
+                without it, or `MAX_KEPT_BYTES` are reached.
 
         Raises:
             DicomError: `NO_ACCESS`, `CHANGED`, `NOT_FILE` or `ZIP_DAMAGED`.
@@ -88,7 +82,7 @@ class Sources:
             room = MAX_KEPT_BYTES - entry.size
             while self._kept and sum(other.size for other in self._kept) > room:
                 self._kept.popitem(last=False)
-        content = bytes(self._read(entry, None))  # what decodes frames would copy anything else at every frame
+        content = bytes(self._read(entry, None))  # a decoder would copy anything else at every frame
         with self._lock:
             self._kept[entry] = content
         return content
@@ -99,7 +93,7 @@ class Sources:
             try:
                 return read(entry, n_bytes, is_again=False)
             except OSError:
-                # A network drive may stumble once.
+                # A network drive may fail once.
                 return read(entry, n_bytes, is_again=True)
         except OSError as error:
             raise DicomError("NO_ACCESS", "the file can't be read") from error
@@ -146,7 +140,7 @@ class Sources:
 
     @contextmanager
     def _opened(self, path: str, *, is_again: bool) -> Iterator[int]:
-        """Lend the archive's descriptor: a held one, or beyond so many archives one for this read alone."""
+        """Give the archive's descriptor: one that is kept, or beyond `MAX_HELD_ARCHIVES` one for this read."""
         with self._lock:
             handle = None if is_again else self._archives.get(path)
             if handle is None and not is_again and len(self._archives) < MAX_HELD_ARCHIVES:

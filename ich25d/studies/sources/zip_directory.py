@@ -16,7 +16,7 @@ from ich25d.studies.sources.zip_member import DEFLATED, LOCAL, STORED, Member, d
 MAX_MEMBER_BYTES = 256 * 2**20
 """A single CT image is at most 8 MB; what is larger than this is no CT image."""
 MAX_RATIO = 200
-"""A member that inflates more than so many times is a bomb; CT images reach 10, nearly blank ones 100."""
+"""Members that inflate more than so many times are refused; CT images reach 10, nearly blank ones 100."""
 _HARMLESS_BYTES = 2**20
 """Members up to this size may inflate as they like: a constant image does, and does no harm."""
 MAX_DIRECTORY_BYTES = 2**30

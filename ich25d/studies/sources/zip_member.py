@@ -13,19 +13,7 @@ from typing import Any, NamedTuple
 
 from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
-
-try:
-    from isal import isal_zlib  # twice as fast as zlib
-except ImportError:
-    isal_zlib = zlib  # type: ignore[misc]  # offers the same
-
-try:
-    import deflate  # libdeflate: a third faster than isal, for whole members
-except ImportError:
-    deflate = None
-
-_inflater: Any = isal_zlib
-_whole_inflater: Any = deflate
+from ich25d.studies.sources import inflaters
 
 STORED, DEFLATED = 0, 8
 """Compression methods that are read."""
@@ -154,36 +142,36 @@ def read_member(handle: int, member: Member) -> Content:
     content: Content
     if member.method == STORED:
         content, is_whole = bytes(packed), True
-    elif member.packed_size <= ONE_GO_BYTES or _whole_inflater is not None:
+    elif member.packed_size <= ONE_GO_BYTES or inflaters.whole is not None:
         content, is_whole = _inflate_in_one_go(packed, member.size + 1), True
     else:
         content, is_whole = _inflate(packed, member.size + 1)
     if len(content) != member.size or not is_whole:
         raise damaged("the member's length isn't the one the directory says")
-    if int((_whole_inflater or _inflater).crc32(content)) != member.crc:
+    if int((inflaters.whole or inflaters.by_parts).crc32(content)) != member.crc:
         raise damaged("the member fails its checksum")
     return content
 
 
 def _inflate_in_one_go(packed: memoryview, expected: int) -> Content:
     """Inflate raw deflate data into a buffer of the expected size; an end that is missing is an error."""
-    if _whole_inflater is not None:
+    if inflaters.whole is not None:
         try:
-            inflated: Content = _whole_inflater.deflate_decompress(packed, expected)
-        except _whole_inflater.DeflateError as error:
+            inflated: Content = inflaters.whole.deflate_decompress(packed, expected)
+        except inflaters.whole.DeflateError as error:
             raise damaged("the member's compressed data are damaged, or longer than the directory says") from error
         return inflated
     try:
-        return bytes(_inflater.decompress(packed, wbits=-15, bufsize=expected))
-    except (zlib.error, _inflater.error) as error:
+        return bytes(inflaters.by_parts.decompress(packed, wbits=-15, bufsize=expected))
+    except (zlib.error, inflaters.by_parts.error) as error:
         raise damaged("the member's compressed data are damaged") from error
 
 
 def _inflate(packed: memoryview, limit: int) -> tuple[bytes, bool]:
     """Inflate raw deflate data up to a limit; also say whether they came to their end."""
-    stream: Any = _inflater.decompressobj(wbits=-15)
+    stream: Any = inflaters.by_parts.decompressobj(wbits=-15)
     try:
         content: bytes = stream.decompress(packed, max_length=limit)
-    except (zlib.error, _inflater.error) as error:
+    except (zlib.error, inflaters.by_parts.error) as error:
         raise damaged("the member's compressed data are damaged") from error
     return content, bool(stream.eof)

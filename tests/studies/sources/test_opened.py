@@ -3,6 +3,7 @@
 import os
 import pickle
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_lists_folders_of_any_depth_and_archives_in_them(tmp_path: Path) -> None
 
     assert names(entries) == ["a/deep/er/1", "b/2.dcm", "b/x.zip::5", "b/x.zip::in/4.dcm", "c"]
     assert rows == []
-    with Sources([tmp_path]) as sources:
+    with closing(Sources([tmp_path])) as sources:
         assert [sources.content(entry) for entry in entries] == [b"one", b"two", b"five", b"four", b"three"]
         assert [sources.head(entry, 2) for entry in entries] == [b"on", b"tw", b"fi", b"fo", b"th"]
         assert [sources.head(entry, 99) for entry in entries] == [b"one", b"two", b"five", b"four", b"three"]
@@ -174,7 +175,7 @@ def test_names_of_odd_bytes_survive(tmp_path: Path) -> None:
 
     assert sorted(os.fsencode(entry.source) for entry in entries) == sorted(odd)
     assert rows == []
-    with Sources([tmp_path]) as sources:
+    with closing(Sources([tmp_path])) as sources:
         assert all(sources.content(entry) == os.fsencode(entry.source) for entry in entries)
 
 
@@ -189,7 +190,7 @@ def test_single_files_and_archives_under_other_names(tmp_path: Path) -> None:
 
     assert [(entry.root, entry.source) for entry in entries] == [(0, "image"), (1, "download::1.dcm"), (2, "polyglot")]
     assert rows == []
-    with Sources([image, archive, polyglot]) as sources:
+    with closing(Sources([image, archive, polyglot])) as sources:
         assert [len(sources.content(entry)) for entry in entries] == [132, 1, 141]
 
 
@@ -214,7 +215,7 @@ def test_of_members_of_one_name_the_last_stays(tmp_path: Path) -> None:
     entries, rows = list_entries([path])
 
     assert [row.code for row in rows] == ["ZIP_DUPLICATE"]
-    with Sources([path]) as sources:
+    with closing(Sources([path])) as sources:
         assert [sources.content(entry) for entry in entries] == [b"second"]
 
 
@@ -242,7 +243,7 @@ def test_more_archives_than_are_held_open(tmp_path: Path, monkeypatch: pytest.Mo
     entries, _ = list_entries([tmp_path])
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
 
-    with Sources([tmp_path]) as sources:
+    with closing(Sources([tmp_path])) as sources:
         assert b"".join(sources.content(entry) for entry in entries) == b"01234"
         if before:
             assert len(list(Path("/proc/self/fd").iterdir())) == before + 2
@@ -264,7 +265,7 @@ def test_a_file_that_changed_since_is_refused(tmp_path: Path, change: str) -> No
             path.mkdir()
     code = {"grown": "CHANGED", "rewritten": "CHANGED", "gone": "NO_ACCESS", "folder": "NOT_FILE"}[change]
 
-    with Sources([tmp_path]) as sources:
+    with closing(Sources([tmp_path])) as sources:
         for read in (sources.content, lambda entry: sources.head(entry, 3)):
             with pytest.raises(DicomError, match=code):
                 read(entry)
@@ -283,7 +284,7 @@ def test_a_drive_may_stumble_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return read_at(handle, offset, n_bytes)
 
     monkeypatch.setattr(source, "read_at", stumble)
-    with Sources([tmp_path]) as sources:
+    with closing(Sources([tmp_path])) as sources:
         assert sources.content(entry) == b"one"
         failures += [OSError(5, "Input/output error")] * 2
         with pytest.raises(DicomError, match="NO_ACCESS: the file can't be read"):
@@ -315,7 +316,7 @@ def test_folder_and_archive_hold_the_same_bytes(real_data: Path) -> None:
     assert none == nothing == []
     assert len(loose) == 606
     assert [entry.source for entry in packed] == [f"{name}.zip::{name}/{entry.source}" for entry in loose]
-    with Sources([folder]) as files, Sources([archive]) as members:
+    with closing(Sources([folder])) as files, closing(Sources([archive])) as members:
         for one, other in zip(loose[::7], packed[::7], strict=True):
             content = files.content(one)
             assert members.content(other) == content

@@ -8,7 +8,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.errors import DicomError
-from ich25d.studies.sources import zip_directory
+from ich25d.studies.sources import inflaters, zip_directory
 from ich25d.studies.sources import zip_member as zip_module
 from ich25d.studies.sources.listing import list_entries
 from ich25d.studies.sources.opened import Sources
@@ -82,9 +82,9 @@ def test_inflates_alike_with_and_without_the_fast_libraries(monkeypatch: pytest.
     with opened(archive_of({"a": content})) as handle:
         (member,) = list_members(handle)
         assert read_member(handle, member) == content
-        monkeypatch.setattr(zip_module, "_whole_inflater", None)
+        monkeypatch.setattr(inflaters, "whole", None)
         assert read_member(handle, member) == content
-        monkeypatch.setattr(zip_module, "_inflater", zlib)
+        monkeypatch.setattr(inflaters, "by_parts", zlib)
         assert read_member(handle, member) == content
         assert read_member_head(handle, member, 4096) == content[:4096]
 
@@ -128,7 +128,7 @@ def test_reads_offsets_beyond_4_gb(tmp_path: Path) -> None:
 
     assert rows == []
     assert entry.offset == start
-    with Sources([path]) as sources:
+    with closing(Sources([path])) as sources:
         assert sources.content(entry) == noise(900)
 
 
@@ -287,7 +287,7 @@ def test_threads_share_an_archive(tmp_path: Path) -> None:
     entries, _ = list_entries([path])
     wrong: list[str] = []
 
-    with Sources([path]) as sources:
+    with closing(Sources([path])) as sources:
 
         def read(first: int) -> None:
             for entry in entries[first:] + entries[:first]:
