@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.errors import UsageError
-from ich25d.explain.explanation import Explanation, explain_read
+from ich25d.explain.explanation import Explanation, explain_series
 from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, find_series, predict_series
 from ich25d.predict.network import Network, load_network
@@ -154,8 +154,8 @@ class Model:
             if isinstance(result, tuple):
                 pixels, finished = result
                 qc += finished.qc
-                explanation = explain_read(self._network, pixels, finished, labels=labels, point=point)
-                yield replace(explanation, series_id=series.series_id, image_ids=finished.image_ids)
+                explanation = explain_series(self._network, pixels, finished, labels=labels, point=point)
+                yield replace(explanation, series_id=series.series_id)
             else:
                 qc += result
         for row in filter(is_refused, settled(qc)):

@@ -26,8 +26,9 @@ from ich25d.explain.finding import side_of, slice_thickness_mm
 from ich25d.explain.lesion import density
 from ich25d.labels import ANY_INDEX, LABELS, SUBTYPES
 from ich25d.phantom.head import make_head
+from ich25d.predict.answer import predict_pixels
 from ich25d.predict.network import Network, load_network
-from ich25d.predict.series import list_series, plan_array, read_pixels
+from ich25d.predict.series import SeriesPixels, list_series, plan_array, read_pixels
 from ich25d.sequence.model_directory import LoadedSequence, load_sequence
 from ich25d.slabs.painting import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
@@ -105,10 +106,8 @@ def painted_cases(store: StudyStore, network: Network, n: int, seed: int) -> Ite
         if not truth.any():
             continue
         hu, _ = paint(read.hu, range(len(read.hu)), bleeds)
-        explanation = explain_series(
-            one_fold(network, int(row.fold)), hu, read.slice_position_mm, window=read.window, pixel_mm=spacing[2],
-            orientation=read.orientation, labels=[SUBTYPES[label]],
-        )  # fmt: skip
+        painted = dataclasses.replace(read, hu=hu, pixel_mm=spacing[2])
+        explanation = explained(one_fold(network, int(row.fold)), painted, SUBTYPES[label])
         yield case_of(str(row.series_id), label, truth, hu, explanation)
 
 
@@ -132,11 +131,13 @@ def phantom_cases(network: Network, n: int, seed: int) -> Iterator[Case]:
             truth[index] = small > 500
         if truth.any():
             alone = one_fold(network, folds[number % len(folds)])
-            explanation = explain_series(
-                alone, read.hu, read.slice_position_mm, window=read.window, pixel_mm=read.pixel_mm, orientation="LP",
-                labels=[SUBTYPES[label]],
-            )  # fmt: skip
+            explanation = explained(alone, dataclasses.replace(read, orientation="LP"), SUBTYPES[label])
             yield case_of(f"phantom {number}", label, truth, read.hu, explanation)
+
+
+def explained(network: Network, pixels: SeriesPixels, label: str) -> Explanation:
+    """Predict a series and explain one label of it."""
+    return explain_series(network, pixels, predict_pixels(network, pixels), labels=[label])
 
 
 def case_of(name: str, label: int, truth: Any, hu: Any, explanation: Explanation) -> Case:
@@ -234,10 +235,7 @@ def real_series(store: StudyStore, network: Network, n: int) -> Iterator[tuple[E
         read = read_pixels(by_id[row.series_id], crop=network.crop, size=network.size)
         of_series = store.slices["series_id"] == row.series_id
         labels = store.slices.loc[of_series, list(LABELS)].to_numpy(dtype=float, na_value=np.nan)
-        explanation = explain_series(
-            one_fold(network, int(row.fold)), read.hu, read.slice_position_mm, window=read.window,
-            pixel_mm=read.pixel_mm, orientation=read.orientation, labels=["any"],
-        )  # fmt: skip
+        explanation = explained(one_fold(network, int(row.fold)), read, "any")
         yield explanation, labels, read.hu
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.errors import UsageError
-from ich25d.explain.explanation import explain_read
+from ich25d.explain.explanation import explain_series
 from ich25d.explain.output import (
     FINDINGS_FILE,
     HEAT_FOLDER,
@@ -128,7 +128,7 @@ def explain(
     }
 
     def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> Found:
-        explanation = explain_read(network, pixels, finished, labels=labels, point=chosen)
+        explanation = explain_series(network, pixels, finished, labels=labels, point=chosen)
         one = Found(series.series_id, series.study_id, finished.image_ids, explanation.findings, pixels.qc)
         write_pictures(out / PICTURES_FOLDER, pixels.hu, explanation, one)
         save(heat_path(out, series.series_id), explanation, one, made_from[series])

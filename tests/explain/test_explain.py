@@ -2,7 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, writ
 from ich25d import load_model
 from ich25d.api import Model
 from ich25d.errors import UsageError
-from ich25d.explain.explanation import explain_series, heat_thresholds
+from ich25d.explain.explanation import Explanation, explain_series, heat_thresholds
 from ich25d.explain.run import explain
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import dicom_bytes
+from ich25d.predict.answer import predict_pixels
 from ich25d.predict.network import Network, load_network
+from ich25d.predict.series import SeriesPixels
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +35,21 @@ def network(run: Path) -> Network:
     return load_network(run, torch.device("cpu"))
 
 
+def explained(
+    network: Network, *, probability: np.ndarray | None = None, labels: list[str] | None = None, **known: Any
+) -> Explanation:
+    """Explain the toy head; `known` is what its files say of it."""
+    settings = {"slice_position_mm": positions(), "window": np.full((N_SLICES, 2), np.nan, np.float32), **known}
+    pixels = SeriesPixels(hu=head_hu(), image_ids=("",) * N_SLICES, qc=(), **settings)
+    finished = predict_pixels(network, pixels)
+    if probability is not None:
+        finished = replace(finished, probability=probability, series_probability=probability.max(axis=0))
+    return explain_series(network, pixels, finished, labels=labels)
+
+
 def test_thresholds_are_the_models(network: Network) -> None:
     """Heat is scaled to F1's of slices, to even odds where it has none; the explanation names what decides."""
-    found = explain_series(network, head_hu(), positions(), labels=["any"], pixel_mm=PIXEL_MM)
+    found = explained(network, labels=["any"], pixel_mm=PIXEL_MM)
 
     assert heat_thresholds(network).tolist() == [0.5] * 5 + [0.25]
     assert (found.point.rule, found.point.of_series, found.heat_rule) == ("f1", {"any": 0.4}, "f1")
@@ -41,9 +57,7 @@ def test_thresholds_are_the_models(network: Network) -> None:
 
 def test_heat_is_that_of_the_labels_asked_for(network: Network) -> None:
     """Between 0 and the slice's weight; the others' is 0; a finding a label; the volume holds the numbers together."""
-    found = explain_series(
-        network, head_hu(), positions(), pixel_mm=PIXEL_MM, orientation="LP", labels=["any", "subdural"]
-    )
+    found = explained(network, pixel_mm=PIXEL_MM, orientation="LP", labels=["any", "subdural"])
 
     assert found.heat.shape == (N_SLICES, 6, SIZE, SIZE)
     assert found.heat.dtype == np.float16
@@ -61,23 +75,21 @@ def test_heat_is_that_of_the_labels_asked_for(network: Network) -> None:
 
 def test_known_probabilities_decide(network: Network) -> None:
     """Slices that the sequence step calls clean are cold, others warm; what it calls clean throughout isn't found."""
-    said = np.full((N_SLICES, 6), 0.001)
-    said[4:6, 5] = 0.9
-    series = said.max(axis=0)
-    found = explain_series(network, head_hu(), positions(), pixel_mm=PIXEL_MM, probabilities=(said, said, series))
+    probability = np.full((N_SLICES, 6), 0.001)
+    probability[4:6, 5] = 0.9
+    found = explained(network, pixel_mm=PIXEL_MM, probability=probability)
     warm = np.flatnonzero(found.heat.max(axis=(1, 2, 3)))
 
     assert warm.tolist() == [4, 5]
     assert [finding.label for finding in found.findings] == ["any"]
     assert found.findings[0].assumed == ("orientation",)
-    clean = explain_series(network, head_hu(), positions(), probabilities=(said * 0, said * 0, series * 0))
+    clean = explained(network, probability=probability * 0)
     assert (clean.findings, clean.heat.any()) == ((), np.False_)
 
 
 def test_what_the_files_do_not_say_is_named(network: Network) -> None:
     """Without positions and px: 5 mm and the head's width, said so."""
-    unknown = np.full(N_SLICES, np.nan)
-    found = explain_series(network, head_hu(), unknown, labels=["any"])
+    found = explained(network, labels=["any"], slice_position_mm=np.full(N_SLICES, np.nan))
 
     assert found.findings[0].assumed == ("pixel size", "slice positions", "orientation")
     assert found.pixel_mm == pytest.approx(PIXEL_MM, rel=0.2)
@@ -87,9 +99,7 @@ def test_what_the_files_do_not_say_is_named(network: Network) -> None:
 def test_wrong_calls_are_refused(network: Network, run: Path) -> None:
     """With the rule and what was got."""
     with pytest.raises(UsageError, match=r"labels must be of .*got blood"):
-        explain_series(network, head_hu(), positions(), labels=["blood"])
-    with pytest.raises(UsageError, match="n positions"):
-        explain_series(network, head_hu(), positions()[:3])
+        explained(network, labels=["blood"])
     with pytest.raises(UsageError, match=r"an operating point .*: f1 \(got 'f2'\)"):
         next(iter(Model(network).explain(head_hu(), point="f2")))
     with pytest.raises(UsageError, match="slice_position_mm"):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ich25d.explain.explanation import explain_read
+from ich25d.explain.explanation import explain_series
 from ich25d.files import check_folder, claim_folder, file_key, write_json
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
@@ -69,7 +69,7 @@ class ReportWriter:
         """Write the page of a series that was read and predicted."""
         shown = shown_series(network, series, pixels, finished, self.points, self._remarks.get(series.series_id, ()))
         if self.heat and shown.over():
-            told = explain_read(network, pixels, finished, point=shown.point)
+            told = explain_series(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=told.heat, findings=told.findings, masks=told.masks)
         page = f"{PAGES}/{file_key(series.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
