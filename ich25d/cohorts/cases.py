@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 import pandas as pd
-from markupsafe import Markup
 
 from ich25d.evaluate.results import Section
 from ich25d.pages.table import table
@@ -13,8 +12,8 @@ from ich25d.studies.qc import QcRow, count_refused, safe_cell
 JUDGED, ABSENT, ALL_REFUSED, UNREADABLE = "judged", "not in the sources", "all refused", "main series unreadable"
 NOT_PREDICTED, NOT_READ = "not predicted", "not read"
 
-_SAID = 5
-"""So many studies are named at a command's end; the table has all."""
+_NAMED = 5
+"""Studies that are named at a command's end; the table has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ def counted(rows: Iterable[QcRow]) -> str:
     return ", ".join(f"{code} {n}" for code, n in count_refused(rows).most_common())
 
 
-def settle(read: Sequence[str], predicted: Collection[str], found: dict[str, Case]) -> list[Case]:
-    """Say of every study what became of it.
+def all_cases(read: Sequence[str], predicted: Collection[str], found: dict[str, Case]) -> list[Case]:
+    """Return what became of every study.
 
     Args:
         read: Names of the studies with reads.
@@ -77,13 +76,13 @@ def case_lines(cases: Sequence[Case]) -> list[str]:
     ):
         if chosen:
             lines.append(f"{title}: {len(chosen)}")
-            lines += [f"  {case.name}: {_said(case)}" for case in chosen[:_SAID]]
-            if len(chosen) > _SAID:
-                lines.append(f"  and {len(chosen) - _SAID} more; tables/studies.csv names them")
+            lines += [f"  {case.name}: {_outcome(case)}" for case in chosen[:_NAMED]]
+            if len(chosen) > _NAMED:
+                lines.append(f"  and {len(chosen) - _NAMED} more; tables/studies.csv names them")
     return lines
 
 
-def _said(case: Case) -> str:
+def _outcome(case: Case) -> str:
     if case.outcome == JUDGED:
         return case.detail
     return f"{case.outcome} ({case.detail})" if case.detail else case.outcome
@@ -96,9 +95,6 @@ def cases_section(cases: Sequence[Case]) -> Section | None:
         return None
     rows = [[case.name, case.outcome, case.detail or None, case.n_series] for case in odd]
     columns = ["study", "outcome", "refused, or rule broken by its main series", "series to choose from"]
-    shown: tuple[Markup, ...] = (
-        table(
-            columns, rows, caption=f"{len(odd)} studies that aren't judged, or with a remark", collapsed=len(odd) > 30
-        ),
-    )
+    caption = f"{len(odd)} studies that aren't judged, or with a remark"
+    shown = (table(columns, rows, caption=caption, collapsed=len(odd) > 30),)
     return Section("Studies left out or odd", shown, "All studies are in tables/studies.csv, all series in series.csv.")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, case_lines, cases_section, cases_table, settle
+from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, all_cases, case_lines, cases_section, cases_table
 from ich25d.cohorts.cq500_predict import CHOICE_FILE, QC_FILE, STUDIES_FILE, Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
@@ -43,7 +43,7 @@ class Cq500Summary:
 
     out: Path
     source: str
-    """Whose probabilities."""
+    """Name of the model, or of the file of probabilities."""
     n_read: int
     n_judged: int
     results: Results
@@ -119,12 +119,10 @@ def evaluate_cq500(
     model: Path | None = None,
     predictions: Path | None = None,
     against: Path | None = None,
-    prevalences: Sequence[float] = PREVALENCES,
     figures: bool = True,
     device: str = "auto",
     workers: int = 0,
     replicates: int = REPLICATES,
-    seed: int = 0,
 ) -> Cq500Summary:
     """Predict CQ500's studies, or take predictions, and judge them by the majority of three readers.
 
@@ -135,12 +133,10 @@ def evaluate_cq500(
         model: A model directory: what predicts `sources`; or, with `predictions`, what its thresholds are from.
         predictions: A CSV of probabilities by study instead: CQ500's own form, or an earlier `predictions.csv`.
         against: Another such CSV, to compare with.
-        prevalences: Shares of positives at which predictive values are stated.
         figures: Draw PNG and PDF.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         replicates: Resamplings of the studies.
-        seed: Seed of the draws.
 
     Raises:
         UsageError: Arguments that don't fit together, or no study in common.
@@ -152,38 +148,38 @@ def evaluate_cq500(
         raise UsageError("cq500 takes --model RUN and SOURCE..., or --predictions CSV")
     check_folder(out, "cq500", (*FILES, STUDIES_FILE, CHOICE_FILE, QC_FILE))
     read = read_reads(reads)
-    found: Predicted | None = None
+    predicted: Predicted | None = None
     if predictions is not None:
         probability, source = read_study_probabilities(predictions), predictions.name
     else:
         assert model is not None
         network = load_network(model, choose_device(device))
-        found = predict_studies(sources, network, out, read.name, workers=workers)
-        probability, source = found.probability, model.name or str(model)
+        predicted = predict_studies(sources, network, out, read.name, workers=workers)
+        probability, source = predicted.probability, model.name or str(model)
     rows = [row for row, name in enumerate(read.name) if name in probability.index]
     if not rows:
         raise UsageError(f"reads and predictions must share studies (got {len(read.name)} and {len(probability)})")
     names = [read.name[row] for row in rows]
-    cases = settle(read.name, set(probability.index), found.cases if found is not None else {})
+    cases = all_cases(read.name, set(probability.index), predicted.cases if predicted else {})
     thresholds = find_thresholds(model)
     ids = np.array(names, dtype=object)
     level = make_level(
         Cases("studies", ids, read.target[rows], stacked(probability, names), ids), resampled="study",
-        thresholds=thresholds.get("series"), replicates=replicates, seed=seed,
+        thresholds=thresholds.get("series"), replicates=replicates, seed=0,
     )  # fmt: skip
-    part = measure_level(level, prevalences=prevalences)
+    part = measure_level(level, prevalences=PREVALENCES)
     results = Results(
-        f"CQ500: {source}", [part], _flow(read, cases, found, out),
+        f"CQ500: {source}", [part], _flow(read, cases, predicted, out),
         f"chosen on validation, of {model.name}" if thresholds and model is not None else "not given",
         bool(thresholds),
-        prevalences=tuple(prevalences),
+        prevalences=PREVALENCES,
         intro=f"N = {len(rows)} of {len(read.name)} studies read; {level.scores.n_positive['any']} with intracranial "
         "haemorrhage. The label is what two of three readers said.",
     )  # fmt: skip
     results.remarks = [*results.point_remarks(), TERMS]
     if against is not None:
         _compare(results, level, names, against)
-    refusals = found.refusals if found is not None else {}
+    refusals = predicted.refusals if predicted else {}
     summary = Cq500Summary(out, source, len(read.name), len(rows), results, cases, refusals)
     results.sections = [_table(summary), _readers(read)]
     if (odd := cases_section(cases)) is not None:
@@ -197,21 +193,14 @@ def evaluate_cq500(
     return summary
 
 
-def _flow(read: Reads, cases: Sequence[Case], found: Predicted | None, out: Path) -> Flow:
-    steps = []
-    if found is not None:
-        steps += [
-            ("series found in the sources", found.n_series),
-            ("of these without a study's name in their path", found.n_nameless),
-            ("of these of studies that weren't read", found.n_not_read),
-            ("of these not their study's main one", found.n_rejected),
-        ]
+def _flow(read: Reads, cases: Sequence[Case], predicted: Predicted | None, out: Path) -> Flow:
+    steps = list(predicted.counts) if predicted else []
     outcomes = Counter(case.outcome for case in cases)
     n, n_not_read = outcomes.pop(JUDGED, 0), outcomes.pop(NOT_READ, 0)
     steps += [("studies read by three readers", len(read.name)), ("studies read and not predicted", len(read.name) - n)]
     steps += [(f"of these {outcome}", count) for outcome, count in sorted(outcomes.items())]
     steps += [("studies judged (N)", n), ("studies without reads, left out", n_not_read)]
-    return Flow(tuple(steps), reasons_of([("sources", out / QC_FILE)] if found is not None else []))
+    return Flow(tuple(steps), reasons_of([("sources", out / QC_FILE)] if predicted else []))
 
 
 def _compare(results: Results, level: Level, names: Sequence[str], against: Path) -> None:
@@ -231,7 +220,7 @@ def _compare(results: Results, level: Level, names: Sequence[str], against: Path
 
 def _table(summary: Cq500Summary) -> Section:
     points: dict[tuple[str, str], PointResult] = {
-        (found.point, found.label): found for found in summary.results.levels[0].points
+        (one.point, one.label): one for one in summary.results.levels[0].points
     }
     shown = [name for name in HOLDING_RULES if any(point == name for point, _ in points)]
     rows: list[list[object]] = []
@@ -241,8 +230,8 @@ def _table(summary: Cq500Summary) -> Section:
         ends = interval((row["delong_low"], row["delong_high"]))
         cells += [Markup('<span class="iv">{}</span>').format(text) for text in (auc, ends)]
         for name in shown:
-            found = points.get((name, row["label"]))
-            cells += [None, None] if found is None else [share_text(found.sensitivity), share_text(found.specificity)]
+            at = points.get((name, row["label"]))
+            cells += [None, None] if at is None else [share_text(at.sensitivity), share_text(at.specificity)]
         rows.append(cells)
     columns = ["label", "N", "positive", "AUC [95 %]", "[DeLong]"]
     for name in shown:

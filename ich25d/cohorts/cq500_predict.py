@@ -1,4 +1,4 @@
-"""CQ500's studies predicted: the main series of each is chosen by rule, read and judged."""
+"""CQ500's studies predicted: the main series of each is chosen by rule."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,8 @@ class Predicted:
     """Index name, the six labels."""
     cases: dict[str, Case]
     """By name, every study that the sources hold."""
-    n_series: int
-    n_rejected: int
-    """Series that aren't their study's main one."""
-    n_nameless: int
-    """Series in whose path no study's name is found."""
-    n_not_read: int
-    """Series of studies without reads."""
+    counts: list[tuple[str, int]]
+    """How many series were found, and how many of them were left out for each reason."""
     refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
 
@@ -79,7 +74,7 @@ def predict_studies(
     studies = _find(sources, network, workers)
     asked = set(wanted)
     plans = {name: of for name, of in studies.plans.items() if name in asked}
-    n_series = len(studies.found.series)
+    n_series, n_chosen_from = len(studies.found.series), sum(map(len, plans.values()))
     if not plans:
         raise UsageError(
             f"sources must hold studies of the reads, in folders or archives named like CQ500CT12 (got {n_series} "
@@ -103,10 +98,12 @@ def predict_studies(
     return Predicted(
         probability=table,
         cases=_cases(studies, chosen, set(names)),
-        n_series=n_series,
-        n_rejected=sum(map(len, plans.values())) - len(chosen),
-        n_nameless=studies.n_nameless,
-        n_not_read=sum(len(of) for name, of in studies.plans.items() if name not in asked),
+        counts=[
+            ("series found in the sources", n_series),
+            ("of these without a study's name in their path", studies.n_nameless),
+            ("of these of studies that weren't read", n_series - studies.n_nameless - n_chosen_from),
+            ("of these not their study's main one", n_chosen_from - len(chosen)),
+        ],
         refusals=answer.refusals,
     )
 
@@ -179,14 +176,14 @@ def _cases(studies: _Studies, chosen: dict[str, SeriesPlan], done: set[str]) -> 
 
 
 def _write_choice(plans: dict[str, list[SeriesPlan]], refused: dict[str, list[QcRow]], out: Path) -> None:
-    """Write down each study's main series, and why not the others; series that were refused whole come last."""
+    """Write a row a series: chosen, or the rule that it lost by; of each study, series refused as a whole come last."""
     rows = []
     for name in sorted(plans, key=_number):
         best, rejected = choose_main(plans[name])
-        why = {one.series_id: one.reason for one in rejected} | {best.series_id: "chosen"}
+        choice = rejected | {best.series_id: "chosen"}
         for plan in sorted(plans[name], key=lambda one: one.series_id != best.series_id):
             rows.append([
-                name, safe_cell(plan.series_id), why[plan.series_id], len(plan), thickness_of(plan), plan.kernel,
+                name, safe_cell(plan.series_id), choice[plan.series_id], len(plan), thickness_of(plan), plan.kernel,
                 ";".join(sorted(plan.traits)), plan.series_number,
             ])  # fmt: skip
     for name in sorted(refused, key=_number):

@@ -1,12 +1,11 @@
 """The main series of a study: of several reconstructions and passes, the one that a reader would open first.
 
-A rule, in this order: no contrast, original and not derived, a soft kernel, 2.5 to 5.5 mm thick (nearest to 5 mm), then
-most slices, the lowest series number, the smallest id. Series that aren't axial were refused before.
+The rules, in this order: no contrast, original and not derived, a soft kernel, 2.5 to 5.5 mm thick (nearest to 5 mm),
+then most slices, the lowest series number, the smallest id. Series that aren't axial were refused before.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ich25d.studies.series.series_plan import SeriesPlan
 
@@ -24,28 +23,23 @@ _LEAST_SLICES = 8
 _SHARP = re.compile(r"BONE|EDGE|LUNG|SHARP|\b(?:H[5-7]\d|J[7-9]\d|B[6-9]\d|FC[358]\d)|\b(?:D|Y[C-E])\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A series of a study that isn't its main one, and the first rule that it lost by."""
-
-    series_id: str
-    reason: str
-
-
-def choose_main(plans: Iterable[SeriesPlan]) -> tuple[SeriesPlan, list[Rejected]]:
+def choose_main(plans: Iterable[SeriesPlan]) -> tuple[SeriesPlan, dict[str, str]]:
     """Choose the main series of one study.
 
     Args:
         plans: All its series, in any order; at least one.
 
     Returns:
-        The main one, and each other one with the rule that it lost by.
+        The main one, and by the id of each other one the rule that it lost by.
+
+    Raises:
+        ValueError: There is no series.
     """
     ranked = sorted(plans, key=lambda plan: (*(value for _, value in _rules(plan)), plan.series_id))
     if not ranked:
         raise ValueError("a study must have a series (got none)")
     best = ranked[0]
-    return best, [Rejected(plan.series_id, _why(plan, best)) for plan in ranked[1:]]
+    return best, {plan.series_id: _rule_lost(plan, best) for plan in ranked[1:]}
 
 
 def broken_rules(plan: SeriesPlan) -> list[str]:
@@ -54,7 +48,7 @@ def broken_rules(plan: SeriesPlan) -> list[str]:
 
 
 def _rules(plan: SeriesPlan) -> list[tuple[str, float]]:
-    """Return the rules in order: what a loser is told, and a number of which the lower is better."""
+    """Return the rules in order: the reason of a series that loses by it, and a number of which the lower wins."""
     thickness = thickness_of(plan)
     off_mm = abs(thickness - USUAL_MM) if thickness is not None else float("inf")
     usual = thickness is not None and _THINNEST_MM <= thickness <= _THICKEST_MM
@@ -71,11 +65,9 @@ def _rules(plan: SeriesPlan) -> list[tuple[str, float]]:
     ]
 
 
-def _why(plan: SeriesPlan, best: SeriesPlan) -> str:
-    for (reason, mine), (_, its) in zip(_rules(plan), _rules(best), strict=True):
-        if mine != its:
-            return reason
-    return "a larger id"
+def _rule_lost(plan: SeriesPlan, best: SeriesPlan) -> str:
+    pairs = zip(_rules(plan), _rules(best), strict=True)
+    return next((reason for (reason, own), (_, others) in pairs if own != others), "a larger id")
 
 
 def thickness_of(plan: SeriesPlan) -> float | None:

@@ -1,4 +1,4 @@
-"""CQ500's tables: what three readers said of each study, and what a model did."""
+"""CQ500's tables: the labels of three readers for each study, and a model's probabilities."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ich25d.errors import LabelError, SubmissionError, cause_of
+from ich25d.errors import Ich25dError, LabelError, SubmissionError, cause_of
 from ich25d.labels import LABELS
 
 READERS = ("R1", "R2", "R3")
@@ -40,11 +40,10 @@ class Reads:
     @property
     def target(self) -> Floats:
         """The label is the majority's, shape (N, 6)."""
-        majority: Floats = (self.votes.sum(axis=1) >= 2).astype(np.float64)
-        return majority
+        return np.where(self.votes.sum(axis=1) >= 2, 1.0, 0.0)
 
     def kappa(self) -> Floats:
-        """Return Fleiss' kappa of the readers by label, shape (6,); NaN where all say the same always.
+        """Return Fleiss' kappa of the readers by label, shape (6,); NaN where all readers always agree.
 
         References:
             Fleiss, Measuring nominal scale agreement among many raters, 1971.
@@ -54,10 +53,10 @@ class Reads:
         agreed = (positive**2 + (n_readers - positive) ** 2 - n_readers) / (n_readers * (n_readers - 1))
         share = positive.mean(axis=0) / n_readers
         chance = share**2 + (1 - share) ** 2
-        found: Floats = np.divide(
+        kappa: Floats = np.divide(
             agreed.mean(axis=0) - chance, 1 - chance, out=np.full(len(LABELS), np.nan), where=chance < 1
         )
-        return found
+        return kappa
 
 
 def read_reads(path: Path) -> Reads:
@@ -66,10 +65,7 @@ def read_reads(path: Path) -> Reads:
     Raises:
         LabelError: It isn't such a table, or a vote is neither 0 nor 1, or a study comes twice.
     """
-    try:
-        table = pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise LabelError(f"reads must be a readable CSV (got {cause_of(error)}) in {path}") from error
+    table = _read_csv(path, "reads", LabelError)
     columns = [f"{reader}:{COLUMNS[label]}" for reader in READERS for label in LABELS]
     if absent := [name for name in ("name", *columns) if name not in table]:
         raise LabelError(f"reads must have the columns name and R1:ICH to R3:SAH (got none of {absent[:3]}) in {path}")
@@ -92,10 +88,7 @@ def read_study_probabilities(path: Path) -> pd.DataFrame:
     Raises:
         SubmissionError: It isn't such a table, or a number lies outside 0 to 1.
     """
-    try:
-        table = pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise SubmissionError(f"predictions must be a readable CSV (got {cause_of(error)}) in {path}") from error
+    table = _read_csv(path, "predictions", SubmissionError)
     table = table.rename(columns={short: label for label, short in COLUMNS.items()})
     if absent := [name for name in ("name", *LABELS) if name not in table]:
         raise SubmissionError(
@@ -103,16 +96,23 @@ def read_study_probabilities(path: Path) -> pd.DataFrame:
             f"in {path}"
         )
     names = pd.Index([name_in(str(name)) or str(name) for name in table["name"]], name="name")
-    found: pd.DataFrame = table[list(LABELS)].apply(pd.to_numeric, errors="coerce").set_axis(names)
-    values = found.to_numpy(dtype=np.float64)
+    probability: pd.DataFrame = table[list(LABELS)].apply(pd.to_numeric, errors="coerce").set_axis(names)
+    values = probability.to_numpy(dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise SubmissionError(f"probabilities must lie in 0 to 1 (got others) in {path}")
     if names.has_duplicates:
         raise SubmissionError(f"a study must be predicted once (got {names[names.duplicated()][0]!r} twice) in {path}")
-    return found
+    return probability
+
+
+def _read_csv(path: Path, what: str, refusal: type[Ich25dError]) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise refusal(f"{what} must be a readable CSV (got {cause_of(error)}) in {path}") from error
 
 
 def name_in(path: str) -> str | None:
     """Return the study's name that a path or text holds, the innermost one, as `CQ500-CT-12`; None without one."""
-    found = _NAME.findall(path)
-    return f"CQ500-CT-{int(found[-1])}" if found else None
+    numbers = _NAME.findall(path)
+    return f"CQ500-CT-{int(numbers[-1])}" if numbers else None
