@@ -1,7 +1,7 @@
 """The folds of the cortex: drawn once as labyrinths on maps of its surface, looked up in every plane.
 
-The outer surface is mapped from the vertex (Lambert's equal-area projection), each medial surface by
-y and z. A fold is a curve on the map; it goes into the depth at right angles, wandering a little.
+The outer surface is mapped from the vertex (Lambert's equal-area projection), each medial surface by y and z. A fold
+is a curve on the map; it goes into the depth about at right angles.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Folds:
     Args:
         outer: Of the outer surface.
         medial: Of both medial surfaces, the left one above the right one.
-        wander: float32 (H, W, 2): how far the folds of `outer` walk in the depth, pixels a mm.
+        wander: float32 (H, W, 2): how far the folds of `outer` lean in the depth, pixels a mm.
     """
 
     outer: npt.NDArray[np.float32]
@@ -39,20 +39,17 @@ class Folds:
     wander: npt.NDArray[np.float32]
 
 
-def labyrinth(rng: np.random.Generator, size: int, wavelength_px: float, rounds: int = 5) -> npt.NDArray[np.float32]:
-    """Draw a labyrinth whose walls wind at an even distance, as gyri do.
+def _labyrinth(rng: np.random.Generator, size: int, wavelength_px: float) -> npt.NDArray[np.float32]:
+    """Draw a labyrinth whose walls wind at an even distance, as gyri do: float32 (size, size) in [-1, 1].
 
-    Noise is passed through a ring of frequencies and hardened, again and again; it settles in the
-    stripes of a reaction-diffusion pattern, with their forks and ends.
-
-    Returns:
-        float32 (size, size) in [-1, 1]; folds are where it changes sign.
+    Noise is passed through a ring of frequencies and hardened, again and again; it becomes the stripes of a
+    reaction-diffusion pattern, with their forks and ends. Folds are where it changes sign.
     """
     fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
     frequency = np.hypot(fx, fy) * wavelength_px
     ring = np.exp(-(((frequency - 1) / 0.36) ** 2)).astype(np.float32)
     field = rng.standard_normal((size, size)).astype(np.float32)
-    for _ in range(rounds):
+    for _ in range(5):
         field = np.fft.irfft2(np.fft.rfft2(field) * ring, s=(size, size)).astype(np.float32)
         field /= field.std()
         field = np.tanh(2.2 * field)
@@ -63,7 +60,7 @@ def _fold_map(
     rng: np.random.Generator, size: int, pixel_mm: float, atrophy: float, depth_mm: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
     spread = noise_table(rng, size, 11 / pixel_mm)
-    field = labyrinth(rng, size, float(rng.uniform(21, 25)) / pixel_mm)
+    field = _labyrinth(rng, size, float(rng.uniform(21, 25)) / pixel_mm)
     ridge = field > 0
     away = cv2.distanceTransform(ridge.astype(np.uint8), cv2.DIST_L2, 5)
     toward = cv2.distanceTransform((~ridge).astype(np.uint8), cv2.DIST_L2, 5)
@@ -91,7 +88,7 @@ class Surface:
 
     Args:
         fluid: Share of CSF in folds and over the surface.
-        to_fluid: Distance in mm to the nearest CSF, at least on the scale of the cortex.
+        to_fluid: Distance in mm to the nearest CSF, right within the thickness of the cortex.
         fissure: Half-width of the interhemispheric fissure here, mm; negative where there is none.
         lateral: Signed distance from the (wavy) midline, mm.
     """
@@ -102,35 +99,41 @@ class Surface:
     lateral: Float
 
 
-def _folded(found: npt.NDArray[np.float32], depth: Float, scale: Float) -> tuple[Float, Float]:
+def _folded(fold: npt.NDArray[np.float32], depth: Float, scale: Float) -> tuple[Float, Float]:
     """Return distance in mm to the CSF of a fold (negative inside), and to the fold itself."""
-    side = found[..., 0] * scale
-    share = depth / found[..., 1]
+    side = fold[..., 0] * scale
+    share = depth / fold[..., 1]
     # Widest at the surface, narrow in the depth, where it ends.
-    half = found[..., 2] * (1.0 - 0.45 * np.clip(share, 0, 1)) + 0.55 * bump(depth, 2.5) * (found[..., 2] > 0)
-    past = np.maximum(depth - found[..., 1], 0)
+    half = fold[..., 2] * (1.0 - 0.45 * np.clip(share, 0, 1)) + 0.55 * bump(depth, 2.5) * (fold[..., 2] > 0)
+    past = np.maximum(depth - fold[..., 1], 0)
     line = np.sqrt(side * side + past * past)
     return line - half, line
 
 
-def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> Surface:
-    """Find sulci, the space over the brain, and the fissure between the hemispheres."""
-    t = traits
+def find_surface(plane: Plane, depths: Depths, folds: Folds) -> Surface:
+    """Find sulci, the space over the brain, and the fissure between the hemispheres.
+
+    Args:
+        plane: The plane.
+        depths: Of its pixels.
+        folds: Of this brain.
+    """
+    t = plane.traits
     nx, ny, nz = depths.direction
     stretch = np.sqrt(2 / np.maximum(1 + nz, 0.12)) * np.float32(MAP_SIZE / (2 * MAP_REACH))
     columns, rows = nx * stretch + MAP_SIZE / 2, ny * stretch + MAP_SIZE / 2
     wander = look_up(folds.wander, columns, rows)
     into = np.clip(depths.vault, 0, 25)
-    found = look_up(folds.outer, columns + wander[..., 0] * into, rows + wander[..., 1] * into)
+    fold = look_up(folds.outer, columns + wander[..., 0] * into, rows + wander[..., 1] * into)
     # Low on the temporal lobes the folds are shallow.
-    found[..., 1] *= 0.45 + 0.55 * step(plane.z - 22, 16)
+    fold[..., 1] *= 0.45 + 0.55 * step(plane.z - 22, 16)
 
     slow, sway = plane.noise(t.slow, 8), plane.noise(t.sway, 6)
     patchy = np.clip(0.55 + 0.45 * sway + 0.25 * slow, 0.05, 1.6)
     gap = 0.25 + 2.1 * t.atrophy**1.3 * (0.75 + 0.6 * step(-plane.y, 30)) * patchy
     under = np.minimum(depths.vault, depths.above_base + 1.5)
     pial = under - np.maximum(gap, 0.1)
-    outer_fluid, outer_line = _folded(found, np.minimum(depths.vault, depths.above_base + 9), depths.radial)
+    outer_fluid, outer_line = _folded(fold, np.minimum(depths.vault, depths.above_base + 9), depths.radial)
 
     lateral = plane.x + 0.8 * slow
     callosum = np.sqrt((plane.y / 46) ** 2 + ((plane.z - 38) / 26) ** 2)
@@ -143,16 +146,22 @@ def find_surface(plane: Plane, depths: Depths, traits: Traits, folds: Folds) -> 
     both = look_up(folds.medial, along, height)
     closed = np.maximum(-open_from, 0)
     medial_fluid, medial_line = _folded(both, off + 2.5 * closed, np.ones_like(off))
-    outer_fluid = np.where(found[..., 2] > 0, outer_fluid, np.maximum(outer_fluid, 0.35))
+    outer_fluid = np.where(fold[..., 2] > 0, outer_fluid, np.maximum(outer_fluid, 0.35))
     fluid_distance = np.minimum(np.minimum(outer_fluid, medial_fluid), np.minimum(pial, off - fissure))
     fluid = plane.cover(-fluid_distance)
     line = np.minimum(np.minimum(outer_line, medial_line), np.minimum(pial, np.where(open_from > 0, off, 30)))
     return Surface(fluid, np.minimum(line, fluid_distance + 0.4).astype(np.float32), fissure, lateral)
 
 
-def paint_cortex(plane: Plane, surface: Surface, traits: Traits, inside: Float) -> None:
-    """Paint white matter, the grey ribbon along every fold, and CSF."""
-    t = traits
+def paint_cortex(plane: Plane, surface: Surface, inside: Float) -> None:
+    """Paint white matter, the grey ribbon along every fold, and CSF.
+
+    Args:
+        plane: The plane.
+        surface: Of its pixels.
+        inside: Share of each pixel that is inside the skull.
+    """
+    t = plane.traits
     mottle = plane.noise(t.fine, 3)
     thick = 3.0 + 0.45 * mottle
     grey = cover(thick - surface.to_fluid, 1.6)

@@ -1,11 +1,12 @@
 """What lies deep in the brain: nuclei, ventricles, cisterns, cerebellum, falx and tentorium, calcifications."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ich25d.phantom.cortex import Surface
-from ich25d.phantom.forms import Float, Plane, bump, chain, cover, step
+from ich25d.phantom.forms import Float, Plane, bump, cover, step
 from ich25d.phantom.skull import Depths, petrous_line
-from ich25d.phantom.traits import Traits
 
 HORN = np.array([(10, -36, 33, 2.2), (7.5, -26, 38, 4.2), (5.0, -10, 43, 3.8), (4.5, -6, 42, 3.0)])
 BODY = np.array([(5.0, -14, 46, 4.4), (8.0, 4, 52, 4.4), (13.0, 20, 51, 4.6), (21.0, 33, 44, 5.6)])
@@ -15,23 +16,21 @@ TEMPORAL = np.array([(27.0, 35, 31, 3.0), (33.0, 20, 20, 1.9), (33.0, 0, 12, 1.6
 """Half of the lateral ventricle: x, y, z and radius in mm, of a brain with `ventricle_scale` 1."""
 
 
-def cerebellum(plane: Plane, traits: Traits) -> Float:
+def _cerebellum(plane: Plane) -> Float:
     """Return the depth below the tentorium in mm, positive in the posterior fossa."""
     ax = np.abs(plane.x)
     roof = 41 - 0.62 * ax - 0.46 * np.maximum(plane.y - 34, 0) - 0.9 * np.maximum(26 - plane.y, 0)
-    roof = np.maximum(roof, traits.petrous_top_mm - 1 - 0.02 * ax)
+    roof = np.maximum(roof, plane.traits.petrous_top_mm - 1 - 0.02 * ax)
     behind = (plane.y - petrous_line(plane.x)) * 0.9
-    result: Float = np.minimum((roof - plane.z) * 0.8, behind).astype(np.float32)
-    return result
+    return np.asarray(np.minimum((roof - plane.z) * 0.8, behind).astype(np.float32))
 
 
-def paint_nuclei(plane: Plane, traits: Traits, inside: Float) -> None:
+def paint_nuclei(plane: Plane, inside: Float) -> None:
     """Paint caudate, lentiform nucleus, thalamus and insula, grey in white."""
-    x = np.abs(plane.x)
-    half = plane.moved(x, plane.y, plane.z)
-    bent = 1.2 * plane.noise(traits.fine, 3)
-    grey = np.float32(traits.grey_hu)
-    wide = traits.ventricle_scale
+    half = replace(plane, x=np.abs(plane.x))
+    bent = 1.2 * plane.noise(plane.traits.fine, 3)
+    grey = np.float32(plane.traits.grey_hu)
+    wide = plane.traits.ventricle_scale
     for centre, radii, share in (
         ((13 + 2.5 * wide, -19.0, 40.0), (6.0, 13.0, 13.0), 1.0),
         ((25.0, -4.0, 33.0), (7.5, 17.0, 13.0), 1.0),
@@ -43,17 +42,17 @@ def paint_nuclei(plane: Plane, traits: Traits, inside: Float) -> None:
             plane.put(grey + 0.5, inside * cover(depth, 2.4) * share)
 
 
-def paint_ventricles(plane: Plane, traits: Traits, inside: Float) -> Float:
-    """Paint the four ventricles and return their share of each pixel."""
-    t = traits
-    x, y, z = plane.x, plane.y, plane.z
+def paint_ventricles(plane: Plane, inside: Float) -> None:
+    """Paint the four ventricles."""
+    x, y, z, t = plane.x, plane.y, plane.z, plane.traits
     ax = np.abs(x)
+    half = replace(plane, x=ax)
     scale = np.float32(t.ventricle_scale) * (1 + np.sign(x) * np.float32(t.ventricle_lean))
     grow = 2.6 * (scale - 1)
     depth = np.full(x.shape, -1e3, np.float32)
     for tube, flatten, width in ((HORN, (1.0, 0.55, 0.75), 1.0), (BODY, (1.0, 0.8, 0.9), 1.0), (ATRIUM, (1, 1, 1), 1.0),
                                  (OCCIPITAL, (1, 1, 1), 1.0), (TEMPORAL, (1, 1, 1), 0.35)):  # fmt: skip
-        np.maximum(depth, chain(ax, y, z, tube, flatten=flatten) + grow * width, out=depth)
+        np.maximum(depth, half.tube(tube, flatten=flatten) + grow * width, out=depth)
     # The caudate's head bulges into the horn; the septum parts left from right.
     caudate = 1 - np.sqrt(((ax - 14 - 2.2 * t.ventricle_scale) / 8) ** 2 + ((y + 17) / 15) ** 2 + ((z - 40) / 14) ** 2)
     depth = np.minimum(depth, -caudate * 6)
@@ -70,19 +69,17 @@ def paint_ventricles(plane: Plane, traits: Traits, inside: Float) -> Float:
         halo = cover(depth + 5 + 3 * t.atrophy, 6.0) * (t.atrophy - 0.4) * step(z - 28, 6)
         plane.put(plane.hu - 8, inside * halo)
     plane.put(np.float32(t.fluid_hu), share)
-    return share
 
 
-def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) -> None:
+def paint_cisterns(plane: Plane, inside: Float) -> None:
     """Paint brainstem, basal cisterns and Sylvian fissures."""
-    t = traits
-    x, y, z = plane.x, plane.y, plane.z
+    x, y, z, t = plane.x, plane.y, plane.z, plane.traits
     ax = np.abs(x)
     fluid = np.float32(t.fluid_hu)
     open_mm = (0.9 + 1.7 * t.atrophy) * np.clip(0.85 + 0.6 * plane.noise(t.sway, 6), 0.1, 1.8)
     low, high = float(z.min()), float(z.max())
     if low < 48 and high > 8:
-        paint_sylvian(plane, traits, inside)
+        _paint_sylvian(plane, inside)
     if low > 44:
         return
     middle = 4 + 0.0 * z + np.float32(11) * step(10 - z, 14) + np.float32(9) * step(-12 - z, 8)
@@ -106,7 +103,7 @@ def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) 
     star *= step(z - 16, 2) * step(29 - z, 3)
     front = cover(1.2 + open_mm - np.abs(y - middle + radius * 0.86 + 2), 1.2) * cover(15 - ax, 3) * step(20 - z, 3)
     angle = cover(2.0 + open_mm * 0.5 - np.hypot(ax - 21, y - 9), 2.0) * step(8 - np.abs(z - 2), 4)
-    magna = cover(4.5 + 2 * t.atrophy - np.hypot(x * 0.6, y - depths_back(t) + 14), 2.0) * step(-8 - z, 5)
+    magna = cover(4.5 + 2 * t.atrophy - np.hypot(x * 0.6, y - 0.86 * t.half_length_mm + 14), 2.0) * step(-8 - z, 5)
     canal = step(-20 - z, 3) * cover(-stem, 1.2)
     share = np.maximum.reduce([ring, quad, star, front * step(z + 18, 4), angle, magna, canal])
     plane.put(np.float32(0.5 * (t.grey_hu + t.white_hu)), inside * cover(stem, 1.4) * below)
@@ -116,15 +113,9 @@ def paint_cisterns(plane: Plane, depths: Depths, traits: Traits, inside: Float) 
         plane.put(46.0, inside * dot * 0.8)
 
 
-def depths_back(traits: Traits) -> float:
-    """Return y of the inner table behind the cerebellum, mm."""
-    return 0.86 * traits.half_length_mm
-
-
-def paint_sylvian(plane: Plane, traits: Traits, inside: Float) -> None:
+def _paint_sylvian(plane: Plane, inside: Float) -> None:
     """Paint the Sylvian fissure: a stem from the side, and the line over the insula."""
-    t = traits
-    ax, y, z = np.abs(plane.x), plane.y, plane.z
+    ax, y, z, t = np.abs(plane.x), plane.y, plane.z, plane.traits
     wave = plane.noise(t.fine, 3)
     ax = ax + 1.0 * wave
     middle = 27 + 0.28 * (y + 10)
@@ -141,12 +132,12 @@ def paint_sylvian(plane: Plane, traits: Traits, inside: Float) -> None:
     plane.put(np.float32(t.fluid_hu), inside * np.maximum(lateral, inner))
 
 
-def paint_cerebellum(plane: Plane, depths: Depths, traits: Traits, inside: Float) -> None:
+def paint_cerebellum(plane: Plane, depths: Depths) -> None:
     """Paint the cerebellum with its folia, and the tentorium as a thin bright line."""
-    t = traits
     if float(plane.z.min()) > 46:
         return
-    under = cerebellum(plane, traits)
+    t, inside = plane.traits, depths.inside
+    under = _cerebellum(plane)
     share = plane.cover(under - 1.0) * inside
     wave = plane.noise(t.bend, 6)
     depth = np.minimum(np.minimum(under, depths.cavity), 60)
@@ -161,10 +152,15 @@ def paint_cerebellum(plane: Plane, depths: Depths, traits: Traits, inside: Float
     plane.put(46.0, inside * sheet * 0.75)
 
 
-def paint_dura(plane: Plane, depths: Depths, surface: Surface, traits: Traits, inside: Float) -> None:
-    """Paint falx and sinuses, which are brighter than brain, and the calcifications that mimic blood."""
-    t = traits
-    y, z = plane.y, plane.z
+def paint_dura(plane: Plane, depths: Depths, surface: Surface) -> None:
+    """Paint falx and sinuses, which are brighter than brain, and the calcifications that look like blood.
+
+    Args:
+        plane: The plane.
+        depths: Of its pixels.
+        surface: Likewise.
+    """
+    y, z, t, inside = plane.y, plane.z, plane.traits, depths.inside
     off = np.abs(surface.lateral)
     reach = step(34 - depths.cavity + 14 * step(y - 10, 20), 5) * (surface.fissure > 0)
     falx = cover(0.55 - off, 1.0) * reach * step(z - 14, 4)

@@ -1,4 +1,4 @@
-"""Soft-edged forms over one plane of a head, in mm: the alphabet that all anatomy here is written in."""
+"""Soft-edged shapes over one plane of a head, in mm: what all anatomy here is made of."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.bleeds.shape import Waves
+from ich25d.phantom.traits import Traits
 
 Float = npt.NDArray[np.floating[Any]]
 """float32 (h, w) over the pixels of a plane, unless said otherwise."""
@@ -29,7 +30,8 @@ class Plane:
         n_mm: Coordinate along the normal of the slice.
         pixel_mm: Size of a pixel.
         hu: The picture.
-        drawn: Noise that has been computed for this plane.
+        traits: Whose head it is.
+        computed: Noise of this plane, by its waves' id.
     """
 
     x: Float
@@ -40,25 +42,24 @@ class Plane:
     n_mm: float
     pixel_mm: float
     hu: Float
-    drawn: dict[int, Float] = field(default_factory=dict)
+    traits: Traits
+    computed: dict[int, Float] = field(default_factory=dict)
 
     def noise(self, waves: Waves, coarse: int = 1) -> Float:
         """Return a field of noise on this plane, computed once, on every `coarse`-th pixel."""
-        found = self.drawn.get(id(waves))
-        if found is None:
+        values = self.computed.get(id(waves))
+        if values is None:
             u, v = self.u_mm[coarse // 2 :: coarse], self.v_mm[coarse // 2 :: coarse]
-            found = waves.at(u, v, self.n_mm)
+            values = waves.at(u, v, self.n_mm)
             if coarse > 1:
-                found = _enlarged(found, coarse, self.hu.shape)
-            self.drawn[id(waves)] = found
-        return found
-
-    def moved(self, x: Float, y: Float, z: Float) -> "Plane":
-        """Return the same picture under other coordinates."""
-        return Plane(x, y, z, self.u_mm, self.v_mm, self.n_mm, self.pixel_mm, self.hu, self.drawn)
+                height, width = self.hu.shape
+                matrix = np.array([[coarse, 0, coarse // 2], [0, coarse, coarse // 2]], np.float32)
+                values = cv2.warpAffine(values, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+            self.computed[id(waves)] = values
+        return values
 
     def put(self, hu: Float | Number, alpha: Float) -> None:
-        """Lay a tissue over the picture; alpha is the share of each pixel that it takes."""
+        """Paint a tissue into the picture; alpha is the share of each pixel that it takes."""
         self.hu += alpha * (hu - self.hu)
 
     def cover(self, depth: Float, blur_mm: float = 0.0) -> Float:
@@ -72,85 +73,76 @@ class Plane:
             + ((self.y - np.float32(centre[1])) / np.float32(radii[1])) ** 2
             + ((self.z - np.float32(centre[2])) / np.float32(radii[2])) ** 2
         )
-        result: Float = (1 - q) * np.float32(min(radii))
-        return result
+        return np.asarray((1 - q) * np.float32(min(radii)))
+
+    def tube(self, points: npt.NDArray[np.float64], *, flatten: tuple[float, float, float] = (1, 1, 1)) -> Float:
+        """Return the depth below a tube along a polyline in mm, positive inside.
+
+        Args:
+            points: (m, 4): x, y, z and the tube's radius in mm, which changes evenly between points.
+            flatten: The axes' scale: 2 makes the tube half as thick along that axis.
+        """
+        scale = np.asarray(flatten, np.float32)
+        px, py, pz = self.x * scale[0], self.y * scale[1], self.z * scale[2]
+        best = np.full(self.x.shape, -1e3, np.float32)
+        low, high = float(self.z.min()), float(self.z.max())
+        for start, end in itertools.pairwise(points):
+            reach = max(start[3], end[3]) / scale[2] + 3
+            if min(start[2], end[2]) - reach > high or max(start[2], end[2]) + reach < low:
+                continue
+            a, b = (start[:3] * scale).astype(np.float32), (end[:3] * scale).astype(np.float32)
+            along = b - a
+            t = ((px - a[0]) * along[0] + (py - a[1]) * along[1] + (pz - a[2]) * along[2]) / np.float32(along @ along)
+            t = np.clip(t, 0, 1)
+            distance = np.sqrt(
+                (px - a[0] - t * along[0]) ** 2 + (py - a[1] - t * along[1]) ** 2 + (pz - a[2] - t * along[2]) ** 2
+            )
+            np.maximum(best, np.float32(start[3]) + t * np.float32(end[3] - start[3]) - distance, out=best)
+        return best
 
     def near(self, centre: tuple[Number, Number, Number], reach_mm: float) -> bool:
-        """Say whether the plane comes near a point along z; spares work far from a structure."""
+        """Say whether the plane is near a point along z; far from a structure there is nothing to compute."""
         low, high = float(self.z.min()), float(self.z.max())
         return bool(low - reach_mm <= centre[2] <= high + reach_mm)
 
 
-def _enlarged(coarse_field: Float, coarse: int, shape: tuple[int, ...]) -> Float:
-    """Return a field known on every `coarse`-th pixel, from `coarse // 2` on, on all of them."""
-    height, width = shape
-    matrix = np.array([[coarse, 0, coarse // 2], [0, coarse, coarse // 2]], np.float32)
-    result: Float = cv2.warpAffine(coarse_field, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return result
-
-
 def cover(depth: Float, width_mm: float) -> Float:
     """Return 0 outside, 1 inside and a ramp of `width_mm` between, from a depth in mm."""
-    result: Float = np.clip(depth * np.float32(1 / width_mm) + np.float32(0.5), 0, 1)
-    return result
+    return np.asarray(np.clip(depth * np.float32(1 / width_mm) + np.float32(0.5), 0, 1))
 
 
 def bump(value: Float, width: float) -> Float:
     """Return exp(-(value / width)^2)."""
     scaled = value * np.float32(1 / width)
-    result: Float = np.exp(-scaled * scaled)
-    return result
+    return np.asarray(np.exp(-scaled * scaled))
 
 
 def step(value: Float, width: float) -> Float:
     """Return a smooth step from 0 to 1 around 0, about `width` wide to each side."""
     t = np.clip(value * np.float32(0.5 / width) + np.float32(0.5), 0, 1)
-    result: Float = t * t * (3 - 2 * t)
-    return result
-
-
-def chain(
-    x: Float, y: Float, z: Float, points: npt.NDArray[np.float64], *, flatten: tuple[float, float, float] = (1, 1, 1)
-) -> Float:
-    """Return the depth below a tube along a polyline.
-
-    Args:
-        x: mm.
-        y: mm.
-        z: mm.
-        points: (m, 4): x, y, z and the tube's radius in mm, which changes evenly between points.
-        flatten: The axes' scale: 2 makes the tube half as thick along that axis.
-
-    Returns:
-        Depth in mm, positive inside.
-    """
-    s = np.asarray(flatten, np.float32)
-    px, py, pz = x * s[0], y * s[1], z * s[2]
-    best = np.full(x.shape, -1e3, np.float32)
-    low, high = float(z.min()), float(z.max())
-    for start, end in itertools.pairwise(points):
-        reach = max(start[3], end[3]) / s[2] + 3
-        if min(start[2], end[2]) - reach > high or max(start[2], end[2]) + reach < low:
-            continue
-        a, b = (start[:3] * s).astype(np.float32), (end[:3] * s).astype(np.float32)
-        along = b - a
-        t = ((px - a[0]) * along[0] + (py - a[1]) * along[1] + (pz - a[2]) * along[2]) / np.float32(along @ along)
-        t = np.clip(t, 0, 1)
-        distance = np.sqrt(
-            (px - a[0] - t * along[0]) ** 2 + (py - a[1] - t * along[1]) ** 2 + (pz - a[2] - t * along[2]) ** 2
-        )
-        np.maximum(best, np.float32(start[3]) + t * np.float32(end[3] - start[3]) - distance, out=best)
-    return best
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def look_up(table: npt.NDArray[np.float32], columns: Float, rows: Float) -> npt.NDArray[np.float32]:
-    """Return values of a table (H, W) or (H, W, C) at fractional columns and rows."""
-    result: npt.NDArray[np.float32] = cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return result
+    """Return values of a table at fractional places.
+
+    Args:
+        table: (H, W) or (H, W, C).
+        columns: (h, w), cut at the table's edge.
+        rows: Likewise.
+    """
+    return np.asarray(cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def noise_table(rng: np.random.Generator, size: int, sigma_px: float, *, octaves: int = 1) -> npt.NDArray[np.float32]:
-    """Return smooth noise of unit variance, float32 (size, size); wraps around at its edges."""
+    """Return smooth noise of unit variance, float32 (size, size); wraps around at its edges.
+
+    Args:
+        rng: Draws everything.
+        size: Rows and columns.
+        sigma_px: Its smoothness.
+        octaves: Parts added up, each half as smooth and about half as strong as the one before.
+    """
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         sigma = max(0.6, sigma_px / 2**octave)

@@ -1,7 +1,7 @@
 """One head from a seed: anatomy, scanner, bleeds, labels and masks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,12 +20,15 @@ from ich25d.phantom.skull import Base, make_base, measure, paint_skull
 from ich25d.phantom.traits import Traits, draw_traits
 
 FULL_SIZE = 512
+WORKING_SIZE = 272
+"""Most rows and columns in which anatomy is painted; then it is enlarged, and noise is added in the size wanted."""
+
 CROWN_MM = 14.0
 """Bone and scalp above the brain's vertex."""
 
 ATTEMPTS = 6
 CLEAR_SLICES, CLEAR_MM2 = (4, 12), 160.0
-"""A bleed that a student should find: on so many slices, 4 to 11, so large on the largest."""
+"""A clear bleed is on so many slices, 4 to 11, and so large on the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,6 @@ class PhantomHead:
     scan: Scan
     traits: Traits
 
-    @property
-    def tilt_deg(self) -> float:
-        """Lean of the gantry."""
-        return self.scan.tilt_deg
-
 
 def _turn(scan: Scan) -> npt.NDArray[np.float64]:
     """Return the rotation from the patient's to the head's coordinates, (3, 3)."""
@@ -65,7 +63,7 @@ def _turn(scan: Scan) -> npt.NDArray[np.float64]:
     return np.asarray(pitch @ roll @ yaw)
 
 
-def _plane(scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
+def _plane(traits: Traits, scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
     """Place one thin plane of a slice in the head."""
     pixel = scan.pixel_mm * FULL_SIZE / size
     directions = np.array(scan.directions).reshape(2, 3)
@@ -81,11 +79,12 @@ def _plane(scan: Scan, index: int, shift_mm: float, size: int) -> Plane:
     u = (corner @ directions[0] + steps).astype(np.float32)
     v = (corner @ directions[1] + steps).astype(np.float32)
     hu = np.full((size, size), AIR, np.float32)
-    return Plane(axes[0], axes[1], axes[2], u, v, float(corner @ normal), pixel, hu)
+    return Plane(axes[0], axes[1], axes[2], u, v, float(corner @ normal), pixel, hu, traits)
 
 
-def _crop(plane: Plane, traits: Traits) -> tuple[Plane, tuple[slice, slice]]:
-    """Cut a plane to what the head can reach."""
+def _cropped(plane: Plane) -> Plane:
+    """Return the part of a plane that the head can reach; its picture is a view."""
+    traits = plane.traits
     # The head narrows to the vertex; nose and ears stand out below.
     low = float(plane.z.min())
     share = (low - traits.centre_z_mm) / (traits.height_mm + CROWN_MM + 8)
@@ -98,65 +97,58 @@ def _crop(plane: Plane, traits: Traits) -> tuple[Plane, tuple[slice, slice]]:
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     x, y, z = (np.ascontiguousarray(axis[box]) for axis in (plane.x, plane.y, plane.z))
-    part = Plane(x, y, z, plane.u_mm[box[1]], plane.v_mm[box[0]], plane.n_mm, plane.pixel_mm, plane.hu[box])
-    return part, box
+    return replace(plane, x=x, y=y, z=z, u_mm=plane.u_mm[box[1]], v_mm=plane.v_mm[box[0]], hu=plane.hu[box])
 
 
-def _paint_plane(plane: Plane, traits: Traits, base: Base, folds: Folds) -> None:
+def _paint_plane(plane: Plane, base: Base, folds: Folds) -> None:
     """Paint everything but blood into one thin plane."""
-    depths = measure(plane, traits, base)
-    paint_soft(plane, depths, traits)
-    paint_face(plane, depths, traits)
+    traits = plane.traits
+    depths = measure(plane, base)
+    paint_soft(plane, depths)
+    paint_face(plane, depths)
     if float(depths.vault.max()) > -traits.bone_mm - 2:
-        paint_skull(plane, depths, traits, base)
-    paint_air(plane, depths, traits)
+        paint_skull(plane, depths)
+    paint_air(plane, depths)
     if float(depths.cavity.max()) <= -1:
         return
-    inside = plane.cover(depths.cavity)
     bend, sway, fine = plane.noise(traits.bend, 6), plane.noise(traits.sway, 6), plane.noise(traits.fine, 3)
-    bent = plane.moved(plane.x + 1.3 * bend + 0.35 * fine, plane.y + 1.6 * sway - 0.35 * fine, plane.z + 1.2 * bend)
-    surface = find_surface(plane, depths, traits, folds)
-    paint_cortex(plane, surface, traits, inside)
-    paint_nuclei(bent, traits, inside)
-    paint_cerebellum(bent, depths, traits, inside)
-    paint_cisterns(bent, depths, traits, inside)
-    paint_ventricles(bent, traits, inside)
-    paint_dura(plane, depths, surface, traits, inside)
+    x, y, z = plane.x + 1.3 * bend + 0.35 * fine, plane.y + 1.6 * sway - 0.35 * fine, plane.z + 1.2 * bend
+    bent = replace(plane, x=x, y=y, z=z)
+    surface = find_surface(plane, depths, folds)
+    paint_cortex(plane, surface, depths.inside)
+    paint_nuclei(bent, depths.inside)
+    paint_cerebellum(bent, depths)
+    paint_cisterns(bent, depths.inside)
+    paint_ventricles(bent, depths.inside)
+    paint_dura(plane, depths, surface)
 
 
 def make_head(
     rng: np.random.Generator,
     *,
-    labels: Sequence[str] | None = (),
+    labels: Sequence[str] = (),
     traits: Traits | None = None,
     size: int = FULL_SIZE,
-    working_size: int = 272,
 ) -> PhantomHead:
     """Make one head, scan it, and let it bleed.
 
     Args:
-        rng: Decides everything; the same state gives the same head.
-        labels: Subtypes to paint; empty for none, None to let the painters draw.
+        rng: Draws everything; the same state gives the same head.
+        labels: Subtypes to paint; empty for none.
         traits: Whose head it is; drawn by default.
         size: Rows and columns of a slice; 512 as in the RSNA data.
-        working_size: Rows and columns in which anatomy is painted before it is enlarged; noise
-            and texture are added at `size`.
-
-    Returns:
-        The head with its labels and masks.
     """
     traits = draw_traits(rng) if traits is None else traits
     scan = draw_scan(rng, traits.centre_z_mm + traits.height_mm + CROWN_MM)
     base, folds = make_base(traits), make_folds(traits)
     bleed_rng, noise_rng = rng.spawn(2)
-    working = min(size, working_size)
-    clean = clean_slices(traits, scan, base, folds, working)
-    wanted = None if labels is None else tuple(labels)
+    working = min(size, WORKING_SIZE)
+    clean = _clean_slices(traits, scan, base, folds, working)
     found = np.zeros((len(clean), N_LABELS), np.uint8)
     masks = np.zeros((len(SUBTYPES), *clean.shape), bool)
-    if wanted is None or wanted:
-        # Blood goes in before noise and enlargement: so it is as sharp and as noisy as all else.
-        clean, found, masks = _bleed(clean, scan, bleed_rng, wanted)
+    if labels:
+        # Before noise and enlargement, so that blood is as sharp and as noisy as all else.
+        clean, found, masks = _bleed(clean, scan, bleed_rng, labels)
     pixel = scan.pixel_mm * FULL_SIZE / size
     clean = np.stack([_enlarged(plane, size) for plane in clean])
     hu = _with_noise(clean, scan, noise_rng, pixel)
@@ -174,22 +166,22 @@ def _enlarged(plane: Float, size: int) -> Float:
 
 
 def _bleed(
-    clean: Float, scan: Scan, rng: np.random.Generator, wanted: tuple[str, ...] | None
+    clean: Float, scan: Scan, rng: np.random.Generator, labels: Sequence[str]
 ) -> tuple[Float, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Paint the wanted bleeds; draw again, a few times, while one of them can hardly be seen."""
+    """Paint bleeds of these labels; draw again, up to `ATTEMPTS` times, while one of them can hardly be seen."""
     hu = np.rint(clean).astype(np.int16)
     pixel = scan.pixel_mm * FULL_SIZE / clean.shape[1]
     position = scan.slice_position_mm
     anatomy = find_anatomy(hu, (float(np.median(np.diff(position))), pixel, pixel), slice_position_mm=position)
     best = (-1.0, clean, np.zeros((len(hu), N_LABELS), np.uint8), np.zeros((len(SUBTYPES), *hu.shape), bool))
     n_clear = int(rng.integers(*CLEAR_SLICES))
+    asked = [SUBTYPES.index(name) for name in labels]
     for _ in range(ATTEMPTS):
-        bleeds = plan_bleeds(anatomy, rng, labels=wanted)
+        bleeds = plan_bleeds(anatomy, rng, labels=labels)
         if not bleeds:
             continue
         masks = truth_masks(bleeds)
         area_mm2 = masks.sum(axis=(2, 3)) * pixel**2
-        asked = [SUBTYPES.index(name) for name in wanted or [bleed.label for bleed in bleeds]]
         spread = np.minimum((area_mm2[asked] > 0).sum(axis=1) / n_clear, 1)
         clarity = float((spread * np.minimum(area_mm2[asked].max(axis=1) / CLEAR_MM2, 1)).mean())
         if clarity > best[0]:
@@ -200,7 +192,7 @@ def _bleed(
     return best[1], best[2], best[3]
 
 
-def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: int) -> Float:
+def _clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: int) -> Float:
     """Return the slices as a scanner without noise sees them, float32 (n, working, working)."""
     n = len(scan.origin_z_mm)
     result = np.empty((n, working, working), np.float32)
@@ -209,9 +201,8 @@ def clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working: 
         thick = float(scan.thickness_mm[index])
         shifts = (-0.25, 0.25) if thick > 3 else (0.0,)
         for share in shifts:
-            plane = _plane(scan, index, share * thick, working)
-            part, _ = _crop(plane, traits)
-            _paint_plane(part, traits, base, folds)
+            plane = _plane(traits, scan, index, share * thick, working)
+            _paint_plane(_cropped(plane), base, folds)
             total += plane.hu
         result[index] = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness)
     return result

@@ -15,7 +15,7 @@ BASE_HALF_X, BASE_HALF_Y = 100, 120
 
 @dataclass(slots=True)
 class Depths:
-    """Depths below the surfaces that all else hangs on, in mm, positive inside.
+    """Depths below the surfaces by which all else is placed, in mm, positive inside.
 
     Args:
         vault: Below the inner table's ellipsoid, as if there were no base.
@@ -23,7 +23,8 @@ class Depths:
         above_base: Height above the floor of the fossae, roughly at right angles to it.
         body: Below the skin.
         bone_mm: Thickness of the vault here.
-        floor_z: Height of the floor under each pixel.
+        floor: What `Base` says of each pixel, (h, w, 4).
+        inside: Share of each pixel that is inside the skull.
         radial: 1 at the inner table, 0 in the middle.
         direction: Unit vectors from the middle, (h, w) each: x, y, z.
     """
@@ -33,7 +34,8 @@ class Depths:
     above_base: Float
     body: Float
     bone_mm: Float
-    floor_z: Float
+    floor: npt.NDArray[np.float32]
+    inside: Float
     radial: Float
     direction: tuple[Float, Float, Float]
 
@@ -50,8 +52,7 @@ class Base:
 
 def petrous_line(x: Float) -> Float:
     """Return y of the petrous ridge's crest at each distance from the midline, mm."""
-    result: Float = 1.0 + 0.46 * np.maximum(np.abs(x) - 12, 0)
-    return result
+    return np.asarray(1.0 + 0.46 * np.maximum(np.abs(x) - 12, 0))
 
 
 def make_base(traits: Traits) -> Base:
@@ -98,10 +99,9 @@ def make_base(traits: Traits) -> Base:
     return Base(np.dstack([height, cosine, thickness, density]).astype(np.float32))
 
 
-def measure(plane: Plane, traits: Traits, base: Base) -> Depths:
+def measure(plane: Plane, base: Base) -> Depths:
     """Return the depths of one plane's pixels below skull and skin."""
-    x, y, z = plane.x, plane.y, plane.z
-    t = traits
+    x, y, z, t = plane.x, plane.y, plane.z, plane.traits
     yn = np.clip(y / np.float32(t.half_length_mm), -1.3, 1.3)
     pinch = 1 - 0.075 * bump(y + 47, 15) * step(48 - z, 22)
     xs = x / (np.float32(t.half_width_mm) * (1 + np.float32(t.egg) * (yn - 0.25)) * pinch)
@@ -117,9 +117,8 @@ def measure(plane: Plane, traits: Traits, base: Base) -> Depths:
     slope = np.maximum(slope, 0.6 / t.half_length_mm)
     vault = (1 - radial) / slope
 
-    found = look_up(base.table, x + BASE_HALF_X, y + BASE_HALF_Y)
-    floor_z = found[..., 0]
-    above = (z - floor_z) * found[..., 1]
+    floor = look_up(base.table, x + BASE_HALF_X, y + BASE_HALF_Y)
+    above = (z - floor[..., 0]) * floor[..., 1]
     # The crests in the midline, front and back, grow inward.
     crest = 3.2 * bump(x, 5) * step(np.abs(y) - 58, 14) * step(95 - z, 25)
     vault = vault - crest
@@ -137,13 +136,13 @@ def measure(plane: Plane, traits: Traits, base: Base) -> Depths:
     neck_back = step(-8 - z, 18) * np.maximum(y - 40, 0) * 0.42
     body = outer + low * (np.maximum(skin + t.bone_mm + t.scalp_mm + 1.5, outer) - outer) - neck_back
     length = np.sqrt(xs * xs + ys * ys + zs * zs) + 1e-3
-    return Depths(vault, cavity, above, body, bone, floor_z, radial, (xs / length, ys / length, zs / length))
+    direction = (xs / length, ys / length, zs / length)
+    return Depths(vault, cavity, above, body, bone, floor, plane.cover(cavity), radial, direction)
 
 
-def paint_skull(plane: Plane, depths: Depths, traits: Traits, base: Base) -> Float:
-    """Paint vault and base, and return the share of bone in each pixel."""
-    t = traits
-    found = look_up(base.table, plane.x + BASE_HALF_X, plane.y + BASE_HALF_Y)
+def paint_skull(plane: Plane, depths: Depths) -> None:
+    """Paint vault and base."""
+    t, floor = plane.traits, depths.floor
     texture = plane.noise(t.fine, 3)
     outward = -depths.vault
     # Both tables are compact, the diploe between them is spongy and differs from place to place.
@@ -153,27 +152,24 @@ def paint_skull(plane: Plane, depths: Depths, traits: Traits, base: Base) -> Flo
     # Toward the temples and below, the vault is thin and has no diploe.
     spongy *= step(depths.bone_mm - 4.0, 1.2)
     density = 1.0 - spongy * (0.52 - 0.10 * np.clip(texture, -1.5, 1.5))
-    suture = _sutures(plane, traits, 1.1 * texture)
+    suture = _sutures(plane, 1.1 * texture)
     density -= 0.5 * suture * cover(share - 0.1, 0.2)
     wall = plane.cover(outward) * plane.cover(depths.bone_mm - outward)
-    wall *= plane.cover(depths.above_base + found[..., 2] + 2, 3.0)
+    wall *= plane.cover(depths.above_base + floor[..., 2] + 2, 3.0)
     plane.put(np.float32(t.bone_hu) * density, wall)
-    under = plane.cover(-depths.above_base) * plane.cover(depths.above_base + found[..., 2] * found[..., 1])
+    under = plane.cover(-depths.above_base) * plane.cover(depths.above_base + floor[..., 2] * floor[..., 1])
     under *= plane.cover(depths.vault + depths.bone_mm * 1.1, 2.0)
-    marrow = found[..., 3] - 0.16 * np.clip(texture, -1, 1.5) * step(found[..., 2] - 5, 3)
+    marrow = floor[..., 3] - 0.16 * np.clip(texture, -1, 1.5) * step(floor[..., 2] - 5, 3)
     compact = cover(depths.above_base + 1.6, 1.5)
     marrow += compact * (0.85 - marrow) * 0.6
     plane.put(np.float32(t.bone_hu) * marrow, under)
-    result: Float = np.maximum(wall, under)
-    return result
 
 
-def _sutures(plane: Plane, traits: Traits, zigzag: Float) -> Float:
+def _sutures(plane: Plane, zigzag: Float) -> Float:
     """Return where coronal, sagittal and lambdoid suture leave a gap in the vault."""
     x, y, z = plane.x, plane.y, plane.z
-    level = (z - traits.centre_z_mm) / traits.height_mm
+    level = (z - plane.traits.centre_z_mm) / plane.traits.height_mm
     coronal = bump(y + 30 - 12 * level + zigzag, 0.9)
     lambdoid = bump(y - 62 + 26 * np.maximum(level, -0.2) - 0.28 * np.abs(x) + zigzag, 0.9)
     sagittal = bump(x + zigzag, 0.9) * step(y + 18, 6) * step(40 - y, 6) * step(level - 0.4, 0.1)
-    result: Float = np.maximum(np.maximum(coronal, lambdoid) * step(z - 12, 6), sagittal)
-    return result
+    return np.asarray(np.maximum(np.maximum(coronal, lambdoid) * step(z - 12, 6), sagittal))
