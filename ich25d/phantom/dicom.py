@@ -1,7 +1,6 @@
-"""HU slices to DICOM bytes shaped like the RSNA 2019 files: their 22 elements, ids and pixel families.
+"""HU slices to DICOM bytes in the form of the RSNA 2019 files: their 22 elements, ids and pixel families.
 
-Every element can be replaced, added or left out, so the same function builds the odd files that
-tests need. It writes by hand and checks nothing: an odd file must be writable.
+Every element can be replaced, added or left out, and nothing is checked: tests need odd files.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ class PixelFamily:
         is_signed: PixelRepresentation 1.
         intercept: RescaleIntercept.
         padding: Stored value outside the circular field, or None where the scanner pads nothing.
-            No file of the RSNA data declares it (PixelPaddingValue is not among the 22 elements).
+            PixelPaddingValue isn't among the 22 elements.
         decimals: True writes `0.488281`, False the shortest form `0.48828125`.
         doubles_window: True writes the window twice with leading zeros, `00040\00040`.
     """
@@ -72,9 +71,8 @@ def stored_from_hu(
     Returns:
         int16 (rows, columns), clipped to what `bits_stored` bits hold.
     """
-    low, high = (-(1 << family.bits_stored - 1), (1 << family.bits_stored - 1) - 1)
-    if not family.is_signed:
-        low, high = 0, (1 << family.bits_stored) - 1
+    n_values = 1 << family.bits_stored
+    low, high = (-n_values // 2, n_values // 2 - 1) if family.is_signed else (0, n_values - 1)
     stored = np.clip(hu.astype(np.int32) - family.intercept, low, min(high, 32767)).astype(np.int16)
     if field is not None and family.padding is not None:
         stored[~field] = family.padding
@@ -106,7 +104,7 @@ def _payload(vr: str, value: Value) -> bytes:
     return content + padding * (len(content) % 2)
 
 
-def element_bytes(tag: Tag, vr: str, value: Value, *, is_implicit: bool = False) -> bytes:
+def _element_bytes(tag: Tag, vr: str, value: Value, *, is_implicit: bool = False) -> bytes:
     """Return one data element in little endian (PS3.5, 7.1)."""
     content = _payload(vr, value)
     head = struct.pack("<HH", *tag)
@@ -129,14 +127,14 @@ def _meta_bytes(transfer_syntax: str, image_id: str) -> bytes:
         (0x0002, 0x0013): ("SH", "dcm4che-1.4.38"),
     }
     if transfer_syntax == IMPLICIT_LITTLE:
-        # These went another way through the organisers' hands: no group length, no version.
+        # In the RSNA data these have no group length and no version.
         del elements[0x0002, 0x0001]
         elements[0x0002, 0x0003] = ("UI", f"1{number % 10**13:013d}")
         elements[0x0002, 0x0012] = ("UI", "1.2.3.4")
         elements[0x0002, 0x0013] = ("SH", "RSNA Challenge 2019")
-        return b"".join(element_bytes(tag, *element) for tag, element in elements.items())
-    body = b"".join(element_bytes(tag, *element) for tag, element in elements.items())
-    return element_bytes((0x0002, 0x0000), "UL", len(body)) + body
+        return b"".join(_element_bytes(tag, *element) for tag, element in elements.items())
+    body = b"".join(_element_bytes(tag, *element) for tag, element in elements.items())
+    return _element_bytes((0x0002, 0x0000), "UL", len(body)) + body
 
 
 def dicom_bytes(
@@ -167,7 +165,7 @@ def dicom_bytes(
         origin_mm: ImagePositionPatient, x, y, z.
         directions: ImageOrientationPatient, six cosines.
         pixel_spacing_mm: Row spacing dy, then column spacing dx.
-        window: Level and width that the file proposes.
+        window: Level and width.
         family: Bits, sign, intercept, transfer syntax, spelling of numbers.
         field: bool (rows, columns), the circular field; outside it lies the family's padding.
         extra: Elements to replace or add, by tag; None leaves an element out.
@@ -208,7 +206,7 @@ def dicom_bytes(
     elements.update(extra or {})
     is_implicit = family.transfer_syntax == IMPLICIT_LITTLE
     body = b"".join(
-        element_bytes(tag, *element, is_implicit=is_implicit)
+        _element_bytes(tag, *element, is_implicit=is_implicit)
         for tag, element in sorted(elements.items())
         if element is not None
     )

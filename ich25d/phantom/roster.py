@@ -1,4 +1,4 @@
-"""Which studies to make: patients, splits, bleeds and file families, balanced on purpose."""
+"""Which studies to make: patients, splits, bleeds and kinds of file, balanced on purpose."""
 
 import dataclasses
 import hashlib
@@ -7,17 +7,19 @@ import numpy as np
 
 from ich25d.bleeds.plan import COMPANIONS
 from ich25d.labels import SUBTYPES
-from ich25d.phantom.dicom import FAMILIES, SIGNED_EXPLICIT, UNSIGNED_EXPLICIT, UNSIGNED_IMPLICIT, PixelFamily
+from ich25d.phantom.dicom import SIGNED_EXPLICIT, UNSIGNED_EXPLICIT, UNSIGNED_IMPLICIT, PixelFamily
 
 POSITIVE_SHARE = 0.45
 """Share of studies that bleed; in the RSNA data about 41 % do."""
 
 COMPANION_CHANCE = 0.25
+"""Chance that a study has a second bleed."""
+
 AGAIN_CHANCE = 0.12
 """Chance that a study is a second one of the patient before."""
 
 WINDOWS = {True: ((30, 80), (40, 150), (40, 100)), False: ((36, 80), (40, 80), (40, 80), (100, 600))}
-"""What signed and unsigned files of the RSNA data propose."""
+"""Level and width in signed and in unsigned files of the RSNA data."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class StudyOrder:
         split: `stage_2_train` or `stage_2_test`.
         bleeds: Subtypes to paint; empty for none.
         family: How its files keep their pixels.
-        window: Level and width that its files propose.
+        window: Level and width in its files.
         size: Rows and columns.
     """
 
@@ -79,14 +81,14 @@ def _families(rng: np.random.Generator, n: int) -> list[PixelFamily]:
 
 
 def plan_studies(n_studies: int, *, seed: int, size: int, test_share: float) -> list[StudyOrder]:
-    """Decide on all studies of a set.
+    """Plan all studies of a set.
 
-    Every subtype bleeds in the training part as soon as 5 studies of it are positive; patients with
-    two studies have both in one part.
+    Every subtype is in the training part as soon as 5 of its studies are positive; both studies of a patient are in
+    one part.
 
     Args:
         n_studies: How many.
-        seed: Decides everything.
+        seed: Draws everything.
         size: Rows and columns.
         test_share: Share of studies in the test part.
 
@@ -94,7 +96,6 @@ def plan_studies(n_studies: int, *, seed: int, size: int, test_share: float) -> 
         The studies, those for training first.
     """
     rng = np.random.default_rng([seed, 0])
-    assert len(FAMILIES) == len({SIGNED_EXPLICIT, UNSIGNED_IMPLICIT, UNSIGNED_EXPLICIT})
     n_positive = round(POSITIVE_SHARE * n_studies)
     n_test = min(round(test_share * n_studies), n_studies - 1)
     n_test_positive = min(round(POSITIVE_SHARE * n_test), max(n_positive - len(SUBTYPES), n_positive // 3))

@@ -1,4 +1,4 @@
-"""The scanner: where its slices lie, and what it adds to the head: blur, streaks, noise, table."""
+"""The scanner: where its slices lie, and what it adds to the head: blur, streaks, noise, head-rest."""
 
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ def draw_scan(rng: np.random.Generator, top_mm: float) -> Scan:
     """Draw a protocol.
 
     Args:
-        rng: Decides everything.
+        rng: Draws everything.
         top_mm: Height of the scalp's vertex above the head's origin.
     """
     is_tilted = rng.random() < 0.5
@@ -103,20 +103,30 @@ def draw_scan(rng: np.random.Generator, top_mm: float) -> Scan:
 
 
 def blur(hu: Float, pixel_mm: float, sharpness: float) -> Float:
-    """Blur a slice as the kernel does, and let bone glow a little into the brain beside it."""
-    sigma = (0.62 - 0.22 * sharpness) / pixel_mm
-    result = cv2.GaussianBlur(hu, (0, 0), sigma)
-    glow = cv2.GaussianBlur(np.clip(result, 0, 1500), (0, 0), 5.0 / pixel_mm)
-    result += 0.009 * glow * (result > -100) * (result < 120)
-    out: Float = result.astype(np.float32)
-    return out
+    """Blur a slice as the kernel does, and brighten the brain beside bone a little.
+
+    Args:
+        hu: float32 (h, w).
+        pixel_mm: Size of a pixel.
+        sharpness: 0 a smooth kernel, 1 a sharp one.
+    """
+    result = cv2.GaussianBlur(hu, (0, 0), (0.62 - 0.22 * sharpness) / pixel_mm)
+    spread = cv2.GaussianBlur(np.clip(result, 0, 1500), (0, 0), 5.0 / pixel_mm)
+    result += 0.009 * spread * (result > -100) * (result < 120)
+    return np.asarray(result, np.float32)
 
 
 def streaks(rng: np.random.Generator, hu: Float, pixel_mm: float, strength: float) -> Float:
     """Return the HU that beam hardening takes from or adds between dense bones, float32 (h, w).
 
-    Along every row and some slanted lines the dense bone is summed: where there is much on both
-    sides, what lies between is too dark, with stripes.
+    Dense bone is summed along rows in three directions: where there is much on both sides, what lies between is too
+    dark, with stripes.
+
+    Args:
+        rng: Draws the directions and stripes.
+        hu: float32 (h, w).
+        pixel_mm: Size of a pixel.
+        strength: 1 is usual.
     """
     dense = np.clip(hu - 500, 0, 1200) * np.float32(pixel_mm / 1000)
     height, width = hu.shape
@@ -131,12 +141,17 @@ def streaks(rng: np.random.Generator, hu: Float, pixel_mm: float, strength: floa
         shade = -between * (0.55 + 1.5 * stripes)
         back = cv2.getRotationMatrix2D((width / 2, height / 2), -angle, 1.0)
         total += cv2.warpAffine(shade, back, (width, height))
-    result: Float = np.clip(total * np.float32(0.42 * strength), -40, 30).astype(np.float32)
-    return result
+    return np.asarray(np.clip(total * np.float32(0.42 * strength), -40, 30), np.float32)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], sharpness: float) -> Float:
-    """Return correlated noise of unit variance: white noise through the kernel, without its slow part."""
+    """Return correlated noise of unit variance: white noise through the kernel, without its slow part.
+
+    Args:
+        rng: Draws it.
+        shape: Rows and columns.
+        sharpness: 0 a smooth kernel, 1 a sharp one.
+    """
     white = rng.standard_normal(shape, dtype=np.float32)
     fine = cv2.GaussianBlur(white, (0, 0), 1.05 - 0.35 * sharpness)
     fine -= (0.55 + 0.3 * sharpness) * cv2.GaussianBlur(fine, (0, 0), 2.4)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,16 @@ FORM = 1
 """Version of the heads: another one makes other heads from the same seed."""
 
 MANIFEST = "synth.json"
-PARTS = ".synth"
-"""Folder of one small file a finished study: a killed run goes on from there."""
+FINISHED = ".synth"
+"""Folder with the labels of each finished study: a killed run goes on from there."""
 
 TRAIN_LABELS = "stage_2_train.csv"
 SAMPLE = "stage_2_sample_submission.csv"
 TEST_LABELS = "stage_2_test_labels.csv"
-"""Not in the competition's layout: what the test heads bleed, to score predictions with."""
+"""Not in the competition's layout: the labels of the test slices, to score predictions with."""
 
 HEAD_ATTEMPTS = 3
+"""A head whose bleeds find no room is drawn again, so many times in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,15 @@ class SynthSummary:
         n_images: Their slices.
         n_kept: Studies that an earlier run had made.
         n_positive: Studies that bleed, by label.
-        slice_share: Share of slices that bleed.
+        slice_share: Share of slices that bleed, 0 to 1.
     """
 
     out: Path
     n_studies: int
     n_images: int
     n_kept: int
-    n_positive: dict[str, int] = field(default_factory=dict)
-    slice_share: float = 0.0
+    n_positive: dict[str, int]
+    slice_share: float
     exit_code: int = 0
 
     @property
@@ -76,7 +77,7 @@ class SynthSummary:
 
     @property
     def sample(self) -> Path:
-        """The sample submission: every row that the test part asks for."""
+        """The sample submission: every row of the test slices."""
         return self.out / SAMPLE
 
     @property
@@ -85,7 +86,7 @@ class SynthSummary:
         return self.out / TEST_LABELS
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return what was made, for people."""
         kinds = ", ".join(f"{name} {count}" for name, count in self.n_positive.items())
         return [
             f"{many(self.n_studies, 'study', 'studies')}, {many(self.n_images, 'slice')} in {self.out}"
@@ -96,7 +97,7 @@ class SynthSummary:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return the same for machines."""
         return {**asdict(self), "out": str(self.out)}
 
 
@@ -105,7 +106,7 @@ def synthesise(
 ) -> SynthSummary:
     """Make phantom studies in the competition's layout.
 
-    A run that was killed goes on where it was; a run that was finished is left as it is.
+    The same call after a killed run makes what is missing; after a finished run it changes nothing.
 
     Args:
         out: The folder to make: `stage_2_train/`, `stage_2_test/`, the label CSV and the sample.
@@ -127,16 +128,16 @@ def synthesise(
             f"(got {n_studies}, {size}, {test_share})"
         )
     orders = plan_studies(n_studies, seed=seed, size=size, test_share=test_share)
-    _claim(out, {"form": FORM, "studies": n_studies, "seed": seed, "size": size, "test_share": test_share})
-    missing = [order for order in orders if not _part(out, order).is_file()]
+    _prepare(out, {"form": FORM, "studies": n_studies, "seed": seed, "size": size, "test_share": test_share})
+    missing = [order for order in orders if not _labels_file(out, order).is_file()]
     with bar("phantoms", len(orders), "head") as advance:
         advance(len(orders) - len(missing))
-        for _ in _made(out, missing, workers):
+        for _ in _make(out, missing, workers):
             advance()
-    tables = {"stage_2_train": {}, "stage_2_test": {}}  # type: dict[str, dict[str, list[int]]]
+    tables: dict[str, dict[str, list[int]]] = {"stage_2_train": {}, "stage_2_test": {}}
     counts = np.zeros(len(LABELS), int)
     for order in orders:
-        labels = json.loads(_part(out, order).read_text())
+        labels = json.loads(_labels_file(out, order).read_text())
         tables[order.split].update(labels)
         counts += np.array(list(labels.values())).max(axis=0)
     train, test = tables["stage_2_train"], tables["stage_2_test"]
@@ -154,8 +155,8 @@ def synthesise(
     )
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder ours, or make sure that it is."""
+def _prepare(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder and note its settings, or check that it was begun with these."""
     manifest = out / MANIFEST
     if manifest.is_file():
         try:
@@ -170,36 +171,36 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"phantoms are written into a new or empty folder (got {out}); give another one")
-    for name in ("stage_2_train", "stage_2_test", PARTS):
+    for name in ("stage_2_train", "stage_2_test", FINISHED):
         (out / name).mkdir(parents=True, exist_ok=True)
     write_json(manifest, settings)
 
 
-def _part(out: Path, order: StudyOrder) -> Path:
-    return out / PARTS / f"{order.index:06d}.json"
+def _labels_file(out: Path, order: StudyOrder) -> Path:
+    return out / FINISHED / f"{order.index:06d}.json"
 
 
 def _write_labels(target: Path, labels: dict[str, list[int]]) -> None:
-    values = (f"{row},{value}\n" for image in sorted(labels) for row, value in _rows(image, labels[image]))
-    write_text(target, "ID,Label\n" + "".join(values))
+    images = sorted(labels)
+    values = [value for image in images for value in labels[image]]
+    rows = zip(row_ids(images), values, strict=True)
+    write_text(target, "ID,Label\n" + "".join(f"{row},{value}\n" for row, value in rows))
 
 
-def _rows(image_id: str, labels: list[int]) -> Iterator[tuple[str, int]]:
-    return zip(row_ids([image_id]), labels, strict=True)
-
-
-def _made(out: Path, orders: list[StudyOrder], workers: int) -> Iterator[int]:
-    """Make studies, in processes when there is more than one to use; yield the rank of each one done."""
+def _make(out: Path, orders: list[StudyOrder], workers: int) -> Iterator[None]:
+    """Make studies, in processes where there are several; yield after each one."""
     n = min(workers or os.cpu_count() or 1, len(orders))
     if n <= 1:
         for order in orders:
-            yield make_study(out, order)
+            _make_study(out, order)
+            yield
         return
     with _one_thread_each(), ProcessPoolExecutor(n, multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(make_study, out, order) for order in orders]
+        jobs = [pool.submit(_make_study, out, order) for order in orders]
         try:
             for job in as_completed(jobs):
-                yield job.result()
+                job.result()
+                yield
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -207,7 +208,7 @@ def _made(out: Path, orders: list[StudyOrder], workers: int) -> Iterator[int]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes started in the block use one thread in BLAS: many small products are slower with more."""
+    """Make processes that are started in the block use one thread in BLAS: many small products are slower with more."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -221,16 +222,8 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def make_study(out: Path, order: StudyOrder) -> int:
-    """Make one head and write its slices, then the file that says it is done.
-
-    Args:
-        out: The set's folder.
-        order: What to make.
-
-    Returns:
-        The rank of the study.
-    """
+def _make_study(out: Path, order: StudyOrder) -> None:
+    """Make one head and write its slices, then the file of its labels."""
     cv2.setNumThreads(1)
     traits = draw_traits(np.random.default_rng([order.seed, 1, order.patient]))
     for attempt in range(HEAD_ATTEMPTS):
@@ -238,9 +231,7 @@ def make_study(out: Path, order: StudyOrder) -> int:
         head = make_head(rng, labels=order.bleeds, size=order.size, traits=traits)
         if all(head.labels[:, LABELS.index(name)].any() for name in order.bleeds):
             break
-    labels = _write_series(out / order.split, order, head)
-    write_json(_part(out, order), labels)
-    return order.index
+    write_json(_labels_file(out, order), _write_series(out / order.split, order, head))
 
 
 def _write_series(folder: Path, order: StudyOrder, head: PhantomHead) -> dict[str, list[int]]:
@@ -248,7 +239,7 @@ def _write_series(folder: Path, order: StudyOrder, head: PhantomHead) -> dict[st
     labels = {}
     view = field_of_view(head.hu.shape[1])
     spacing = head.pixel_spacing_mm
-    # The corner is the middle of the first pixel, which is wider in smaller pictures.
+    # The origin is the middle of the first pixel, and pixels are larger in smaller pictures.
     shift = (spacing - head.scan.pixel_mm) / 2
     directions = np.array(head.scan.directions)
     origins = head.scan.origins_mm() + shift * (directions[:3] + directions[3:])

@@ -9,7 +9,7 @@ from ich25d.bleeds.shape import Waves
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """One head.
+    """One head; a calcification of 0 HU is none.
 
     Args:
         half_width_mm: Of the inner table at its widest.
@@ -20,20 +20,11 @@ class Traits:
         squareness: Exponent of the outline; 2 is an ellipse.
         atrophy: 0 in a young brain, 1 in a very old one: sulci, ventricles, white matter.
         bone_mm: Thickness of the vault.
-        scalp_mm: Thickness of the scalp.
         fat: Share of fat in scalp and neck.
-        grey_hu: Cortex.
-        white_hu: White matter.
-        fluid_hu: CSF.
-        bone_hu: Compact bone.
         ventricle_scale: Width of the ventricles.
         ventricle_lean: How much wider the left one is.
-        sinus_scale: Size of the paranasal sinuses.
         mastoid_air: Share of air in the mastoids.
-        pineal_hu: 0 without calcification.
-        choroid_hu: Left, right; 0 without calcification.
-        falx_plate_hu: 0 without calcification.
-        pallidum_hu: 0 without calcification.
+        choroid_hu: Left, right.
         petrous_top_mm: Height of the petrous ridges.
         frontal_floor_mm: Height of the orbital roofs.
         slow: Bumps of 60 to 160 mm.
@@ -41,7 +32,7 @@ class Traits:
         sway: The same, independent.
         fine: Bumps of 6 to 20 mm.
         speck: Bumps of 2.5 to 8 mm.
-        seed: Seeds the tables.
+        seed: Seeds the tables of base and folds.
     """
 
     half_width_mm: float
@@ -79,7 +70,7 @@ class Traits:
 def draw_traits(rng: np.random.Generator) -> Traits:
     """Draw one adult's head."""
 
-    def sometimes(chance: float, low: float, high: float) -> float:
+    def _sometimes(chance: float, low: float, high: float) -> float:
         value = float(rng.uniform(low, high))
         return value if rng.random() < chance else 0.0
 
@@ -106,10 +97,10 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         ventricle_lean=float(rng.normal(0, 0.08)),
         sinus_scale=float(rng.uniform(0.75, 1.25)),
         mastoid_air=float(rng.uniform(0.25, 0.7)),
-        pineal_hu=sometimes(0.25 + 0.5 * age, 120, 420),
-        choroid_hu=(sometimes(0.15 + 0.6 * age, 90, 350), sometimes(0.15 + 0.6 * age, 90, 350)),
-        falx_plate_hu=sometimes(0.25 * age, 150, 500),
-        pallidum_hu=sometimes(0.22 * age, 60, 160),
+        pineal_hu=_sometimes(0.25 + 0.5 * age, 120, 420),
+        choroid_hu=(_sometimes(0.15 + 0.6 * age, 90, 350), _sometimes(0.15 + 0.6 * age, 90, 350)),
+        falx_plate_hu=_sometimes(0.25 * age, 150, 500),
+        pallidum_hu=_sometimes(0.22 * age, 60, 160),
         petrous_top_mm=float(rng.normal(10, 1.2)),
         frontal_floor_mm=float(rng.normal(13, 1.5)),
         slow=Waves.draw(rng, 60, 160, 10),

@@ -11,7 +11,7 @@ import pytest
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS, SUBTYPES
 from ich25d.phantom.roster import plan_studies
-from ich25d.phantom.synth import PARTS, synthesise
+from ich25d.phantom.synth import FINISHED, synthesise
 
 TAGS = (
     "00080018 00080060 00100020 0020000D 0020000E 00200010 00200032 00200037 00280002 00280004 00280010 "
@@ -75,7 +75,7 @@ def test_files_of_a_series_lie_apart(made):
 def test_a_second_run_makes_nothing_and_the_same(made):
     """What is finished is kept; a study that is missing is made again, byte for byte."""
     before = {path: path.read_bytes() for path in made.out.rglob("*.*") if path.is_file()}
-    (made.out / PARTS / "000001.json").unlink()
+    (made.out / FINISHED / "000001.json").unlink()
     again = synthesise(made.out, 3, seed=1, size=64, test_share=0.34, workers=1)
     assert again.n_kept == 2
     assert {path: path.read_bytes() for path in made.out.rglob("*.*") if path.is_file()} == before
