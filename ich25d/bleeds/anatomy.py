@@ -80,15 +80,13 @@ class Anatomy:
     @property
     def depth(self) -> Float:
         """Distance to the inner table in mm, float32 (n, H, W); 0 outside the skull."""
-        depth: Float = np.multiply(self.depth_steps, np.float32(1 / DEPTH_STEPS), dtype=np.float32)
-        return depth
+        return np.asarray(np.multiply(self.depth_steps, np.float32(1 / DEPTH_STEPS), dtype=np.float32))
 
     def depth_in(self, index: int, box: Box) -> Float:
         """Return the distance to the inner table in mm in a box of one slice, float32 (h, w)."""
         top, left, bottom, right = box
         steps = self.depth_steps[index, top:bottom, left:right]
-        depth: Float = np.multiply(steps, np.float32(1 / DEPTH_STEPS), dtype=np.float32)
-        return depth
+        return np.asarray(np.multiply(steps, np.float32(1 / DEPTH_STEPS), dtype=np.float32))
 
     def fluid_in(self, index: int, box: Box) -> Float:
         """Return the share of CSF in a box of one slice, float32 (h, w) in [0, 1]."""
@@ -104,8 +102,7 @@ class Anatomy:
         """Return 1 in the intracranial space of a box of one slice and one pixel around it, float32 (h, w)."""
         top, left, bottom, right = box
         inside = (self.depth_steps[index, top:bottom, left:right] > 0).astype(np.uint8)
-        room: Float = cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
-        return room
+        return np.asarray(cv2.dilate(inside, np.ones((3, 3), np.uint8)).astype(np.float32))
 
     def head_box(self, index: int) -> Box | None:
         """Return the box of the intracranial space of a slice, with a margin of 2 px; None where there is none."""
@@ -148,11 +145,6 @@ class Anatomy:
         height, width = self.plane_shape
         _, dy, dx = self.spacing_mm
         return (column - (width - 1) / 2) * dx, (row - (height - 1) / 2) * dy, float(self.slice_position_mm[index])
-
-    def sub_slices(self, index: int) -> tuple[float, ...]:
-        """Return the z in mm at which a slice is sampled across its thickness (partial volume)."""
-        z, dz = float(self.slice_position_mm[index]), self.spacing_mm[0]
-        return (z,) if dz < 2 else (z - dz / 3, z, z + dz / 3)
 
 
 def _grid_mm(shape: tuple[int, int], spacing_mm: tuple[float, float, float], box: Box) -> tuple[Float, Float]:
@@ -264,8 +256,7 @@ def _steps(depth: Float) -> npt.NDArray[np.uint16]:
 
 
 def _share(part: npt.NDArray[np.uint8]) -> Float:
-    share: Float = np.multiply(part, np.float32(1 / 255), dtype=np.float32)
-    return share
+    return np.asarray(np.multiply(part, np.float32(1 / 255), dtype=np.float32))
 
 
 def _boxes(inside: Bool) -> npt.NDArray[np.int16]:

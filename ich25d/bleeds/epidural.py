@@ -14,8 +14,8 @@ from ich25d.bleeds.shape import (
     Vector,
     Waves,
     needed_beside_bone,
+    over_thickness,
     seen_in_tissue,
-    soft_edge,
 )  # fmt: skip
 from ich25d.bleeds.skull import Float
 
@@ -32,12 +32,9 @@ class Lens:
 
     Args:
         ellipsoid: Centre on the inner table; axes: normal (into the brain), tangent in the slice, tangent across it.
-        hu: Mean HU of the blood.
         edge_mm: Width of the soft edge.
-        shape_waves: Unevenness of the surface.
-        unevenness_mm: Its size.
-        texture: Unevenness of the density.
-        texture_hu: Its size.
+        shape_waves: Unevenness of the surface, of `unevenness_mm`.
+        texture: Unevenness of the density, of `texture_hu`.
         swirl_hu: How much darker unclotted pockets are; 0 for none.
         push: Share of the thickness by which tissue gives way.
     """
@@ -64,14 +61,12 @@ class Lens:
             return None
         x, y = anatomy.grid_mm(box)
         bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
-        alpha = np.zeros(bumps.shape, np.float32)
-        samples = anatomy.sub_slices(index)
-        nearest = np.full(bumps.shape, np.float32(1e3))
-        for sub in samples:
-            signed = self.ellipsoid.signed_mm(x, y, sub, outward_mm=OUTWARD_MM, least_slope=1e-3) + bumps
-            alpha += soft_edge(signed, self.edge_mm)
-            np.minimum(nearest, signed, out=nearest)
-        alpha *= np.float32(1 / len(samples)) * anatomy.inside_in(index, box)
+
+        def signed_mm(z_mm: float) -> Float:
+            return self.ellipsoid.signed_mm(x, y, z_mm, outward_mm=OUTWARD_MM, least_slope=1e-3) + bumps
+
+        alpha, nearest = over_thickness(anatomy, index, signed_mm, self.edge_mm)
+        alpha *= anatomy.inside_in(index, box)
         if alpha.max() < 0.05:
             return None
         tone = self.texture.at(x, y, z)

@@ -14,8 +14,8 @@ from ich25d.bleeds.shape import (
     Vector,
     Waves,
     needed_area_mm2,
+    over_thickness,
     seen_in_tissue,
-    soft_edge,
 )  # fmt: skip
 from ich25d.bleeds.skull import Float
 
@@ -26,12 +26,9 @@ class Clot:
 
     Args:
         parts: The ellipsoids.
-        shape_waves: Unevenness of the surface.
-        unevenness_mm: Its size.
+        shape_waves: Unevenness of the surface, of `unevenness_mm`.
         edge_mm: Width of the soft edge.
-        hu: Mean HU.
-        texture: Unevenness of density.
-        texture_hu: Its size.
+        texture: Unevenness of the density, of `texture_hu`.
         patchiness: Share of the clot that is mixed with tissue (contusions).
         rim_mm: Width of the oedema; 0 for none.
         rim_hu: Its HU relative to tissue, negative.
@@ -67,17 +64,15 @@ class Clot:
             return None
         x, y = anatomy.grid_mm(box)
         bumps = self.shape_waves.at(x, y, z) * np.float32(self.unevenness_mm)
-        samples = anatomy.sub_slices(index)
-        alpha = np.zeros(bumps.shape, np.float32)
-        signed = np.full(bumps.shape, np.float32(1e3))
-        for sub in samples:
+
+        def signed_mm(z_mm: float) -> Float:
             nearest = np.full(bumps.shape, np.float32(1e3))
             for part in self.parts:
-                np.minimum(nearest, part.signed_mm(x, y, sub), out=nearest)
+                np.minimum(nearest, part.signed_mm(x, y, z_mm), out=nearest)
             nearest += bumps
-            alpha += soft_edge(nearest, self.edge_mm)
-            np.minimum(signed, nearest, out=signed)
-        alpha *= np.float32(1 / len(samples))
+            return nearest
+
+        alpha, signed = over_thickness(anatomy, index, signed_mm, self.edge_mm)
         if alpha.max() < 0.05:
             return None
         depth = anatomy.depth_in(index, box)

@@ -20,10 +20,8 @@ class VentricleBlood:
         level_edge_mm: How sharp the level is.
         centre: lateral, along, z of a clot in mm; with `radius_mm` it bounds the blood.
         radius_mm: Large for a cast.
-        patches: Unevenness of the share of blood.
-        patchiness: Its size.
-        hu: HU of the blood.
-        share: Share of blood in the CSF.
+        patches: Unevenness of the share of blood, of `patchiness`.
+        share: Of blood in the CSF.
     """
 
     sides: tuple[int, ...]
@@ -92,8 +90,7 @@ def is_central(anatomy: Anatomy, index: int, lateral: Float, along: Float) -> Bo
 
 def has_ventricle(anatomy: Anatomy) -> Bool:
     """Return which slices show enough of a ventricle to hold blood that is seen, bool (n,)."""
-    found: Bool = anatomy.ventricle_mm2 > 45 * anatomy.scale**2
-    return found
+    return np.asarray(anatomy.ventricle_mm2 > 45 * anatomy.scale**2)
 
 
 def plan_intraventricular(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:

@@ -44,16 +44,14 @@ class Shift:
     @property
     def moves(self) -> Bool:
         """Which pixels of the box move, bool (h, w)."""
-        moves: Bool = np.abs(self.px).max(axis=0) >= STILL_PX
-        return moves
+        return np.asarray(np.abs(self.px).max(axis=0) >= STILL_PX)
 
     def moved(self, plane: Float, interpolation: int) -> Float:
         """Return the box of a plane (H, W) after the push, float32 (h, w)."""
         top, left, bottom, right = self.box
         x = np.arange(left, right, dtype=np.float32)[None, :] - self.px[1]
         y = np.arange(top, bottom, dtype=np.float32)[:, None] - self.px[0]
-        moved: Float = cv2.remap(plane, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
-        return moved
+        return np.asarray(cv2.remap(plane, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _shift(layers: Sequence[Layer], spacing_mm: tuple[float, float, float]) -> Shift | None:

@@ -138,8 +138,7 @@ class Waves:
         left = np.concatenate([np.sin(down), np.cos(down)])
         right = np.concatenate([np.cos(across), np.sin(across)])
         left *= np.float32(np.sqrt(2 / len(kx)))
-        field: Float = left.T @ right
-        return field
+        return np.asarray(left.T @ right)
 
 
 def box_where(box: Box, wanted: Bool, margin_px: int = 0) -> Box | None:
@@ -226,6 +225,31 @@ def soft_edge(signed_mm: Float, width_mm: float) -> Float:
     return smooth
 
 
+def over_thickness(
+    anatomy: Anatomy, index: int, signed_mm: Callable[[float], Float], edge_mm: float
+) -> tuple[Float, Float]:
+    """Sample a form over the thickness of a slice (partial volume).
+
+    Args:
+        anatomy: The head.
+        index: The slice.
+        signed_mm: From z in mm to the distance to the form's surface, negative inside, float32 (h, w).
+        edge_mm: Width of the soft edge.
+
+    Returns:
+        Share of the form in each pixel, and the least distance, float32 (h, w).
+    """
+    z, dz = float(anatomy.slice_position_mm[index]), anatomy.spacing_mm[0]
+    samples = [signed_mm(at) for at in ((z,) if dz < 2 else (z - dz / 3, z, z + dz / 3))]
+    alpha = np.zeros(samples[0].shape, np.float32)
+    nearest = np.full(alpha.shape, np.float32(1e3))
+    for signed in samples:
+        alpha += soft_edge(signed, edge_mm)
+        np.minimum(nearest, signed, out=nearest)
+    alpha *= np.float32(1 / len(samples))
+    return alpha, nearest
+
+
 def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float) -> Bool:
     """Return where blood in CSF gets brighter than brain, in patches that a reader would take for blood, bool (h, w).
 
@@ -240,8 +264,7 @@ def seen_in_fluid(anatomy: Anatomy, alpha: Float, share: Float, blood_hu: float)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
     kept = stats[:, cv2.CC_STAT_AREA] * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] > 9 * anatomy.scale**2
     kept[0] = False
-    seen: Bool = kept[labels] if count > 1 else bright
-    return seen
+    return np.asarray(kept[labels] if count > 1 else bright)
 
 
 def seen_in_tissue(alpha: Float, contrast_hu: float) -> Bool:

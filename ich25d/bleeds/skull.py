@@ -31,8 +31,7 @@ def disc(radius_px: float) -> npt.NDArray[np.uint8]:
     """Return a round structuring element, uint8 (2r+1, 2r+1)."""
     r = max(1, round(radius_px))
     y, x = np.ogrid[-r : r + 1, -r : r + 1]
-    element: npt.NDArray[np.uint8] = (x * x + y * y <= radius_px * radius_px + 0.5).astype(np.uint8)
-    return element
+    return np.asarray((x * x + y * y <= radius_px * radius_px + 0.5).astype(np.uint8))
 
 
 def smooth_hu(hu: npt.NDArray[np.int16], sigma_px: float) -> Float:
@@ -90,8 +89,7 @@ def _largest_part(mask: Bool) -> Bool:
         return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    result: Bool = labels == int(sizes.argmax())
-    return result
+    return np.asarray(labels == int(sizes.argmax()))
 
 
 def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
@@ -220,8 +218,7 @@ def distance_to_table(inside: Bool, position_mm: npt.NDArray[np.float64], pixel_
             np.minimum(out[low + shift], square[low] + step * step, out=out[low + shift])
         if not moved:
             break
-    result: Float = np.sqrt(out)
-    return result
+    return np.asarray(np.sqrt(out))
 
 
 def estimate_pixel_mm(hu: npt.NDArray[np.int16]) -> float:

@@ -31,10 +31,8 @@ class CisternBlood:
     """Blood in the CSF outside the ventricles.
 
     Args:
-        spreads: Where.
-        patches: Unevenness of the share of blood.
-        patchiness: Its size.
-        hu: HU of the blood.
+        spreads: The regions that it fills.
+        patches: Unevenness of the share of blood, of `patchiness`.
         gain: How much wider blood makes the spaces; 1 keeps them.
     """
 
@@ -91,8 +89,7 @@ def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Floa
     """Return 0 where dark voxels are no subarachnoid CSF, but a ventricle: deep, near the midline, above the base."""
     if anatomy.level_mm[index] > 106:
         # Streaks between the petrous bones look like CSF.
-        middle: Float = np.clip((27 * anatomy.scale - np.abs(lateral)) / 4, 0, 1).astype(np.float32)
-        return middle
+        return np.asarray(np.clip((27 * anatomy.scale - np.abs(lateral)) / 4, 0, 1).astype(np.float32))
     if not 28 < anatomy.level_mm[index] < 84:
         return np.ones(lateral.shape, np.float32)
     s = anatomy.scale
@@ -103,8 +100,7 @@ def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Floa
     if anatomy.level_mm[index] > 60:
         # The cistern behind the midbrain.
         deep *= 1 - np.clip((16 * s - side) / 3, 0, 1) * np.clip((back - 0.1) * 20, 0, 1)
-    free: Float = (1 - deep).astype(np.float32)
-    return free
+    return np.asarray((1 - deep).astype(np.float32))
 
 
 def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.int16]) -> tuple[Spread, ...]:

@@ -33,9 +33,7 @@ class Density:
     """How dense the blood of a subdural is.
 
     Args:
-        hu: Mean HU.
-        texture: Unevenness.
-        texture_hu: Its size.
+        texture: Unevenness, of `texture_hu`.
         layered_hu: Difference between the lower (posterior) and the upper part; 0 without a level.
         level_mm: y of the level, from the middle of the image, where layered.
     """
@@ -96,11 +94,8 @@ class FalxBand:
         side: -1 or 1.
         middle_along, half_along: Where along the falx, as shares of half the brain's length.
         middle_z_mm, half_z_mm: Where it is thickest, and half its height.
-        thickness_mm: Greatest thickness.
         reach_mm: How deep the falx hangs from the inner table.
         waves: Unevenness of the thickness.
-        edge_mm: Width of the soft edge.
-        density: Of the blood.
     """
 
     side: int
@@ -150,8 +145,6 @@ class TentBand:
         from_along, to_along: Front and back end, as shares of half the brain's length.
         out_mm: How far to the side it reaches.
         waves: Unevenness.
-        edge_mm: Width of the soft edge.
-        density: Of the blood.
     """
 
     side: int
@@ -205,12 +198,8 @@ class Crescent:
         half_angle: Half its extent, radians.
         middle_z_mm: Where it is thickest.
         half_z_mm: Half its extent.
-        thickness_mm: Greatest thickness.
-        waves: Unevenness of the thickness.
-        unevenness: Its relative size.
+        waves: Unevenness of the thickness, of `unevenness` relative to it.
         flatness: Exponent of the profile; small keeps the thickness nearly to the ends.
-        edge_mm: Width of the soft edge.
-        density: Of the blood.
         push: Share of the thickness by which tissue gives way.
     """
 
@@ -293,8 +282,7 @@ def over_floor(anatomy: Anatomy, index: int, box: Box) -> Float:
         return np.zeros((box[2] - box[0], box[3] - box[1]), np.float32)
     rise = anatomy.depth_in(above, box) - anatomy.depth_in(below, box)
     steep = cv2.GaussianBlur(rise / gap, (0, 0), 2.0 / anatomy.spacing_mm[2])
-    over: Float = np.clip((steep - FLOOR_RISE[0]) / (FLOOR_RISE[1] - FLOOR_RISE[0]), 0, 1)
-    return over
+    return np.asarray(np.clip((steep - FLOOR_RISE[0]) / (FLOOR_RISE[1] - FLOOR_RISE[0]), 0, 1))
 
 
 def _away_from_table(depth: Float, anatomy: Anatomy) -> tuple[Float, Float]:

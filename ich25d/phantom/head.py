@@ -161,8 +161,7 @@ def _enlarged(plane: Float, size: int) -> Float:
     """Return a slice at `size` pixels."""
     if plane.shape == (size, size):
         return plane
-    result: Float = cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC)
-    return result
+    return np.asarray(cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC))
 
 
 def _bleed(

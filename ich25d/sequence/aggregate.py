@@ -23,8 +23,7 @@ uncertainty of the difference between two sources on a hundred series."""
 
 def _mean_of_top(count: int) -> Callable[[Floats], Floats]:
     def aggregate(logit: Floats) -> Floats:
-        mean: Floats = np.sort(logit, axis=0)[::-1][:count].mean(axis=0)
-        return mean
+        return np.asarray(np.sort(logit, axis=0)[::-1][:count].mean(axis=0))
 
     return aggregate
 
@@ -33,8 +32,7 @@ def _noisy_or(logit: Floats) -> Floats:
     """Return the log odds that at least one slice is positive, if slices were independent."""
     log_none = -np.logaddexp(0.0, logit).sum(axis=0)
     log_none = np.minimum(log_none, -1e-12)
-    odds: Floats = np.log(-np.expm1(log_none)) - log_none
-    return odds
+    return np.asarray(np.log(-np.expm1(log_none)) - log_none)
 
 
 AGGREGATES: dict[str, Callable[[Floats], Floats]] = {

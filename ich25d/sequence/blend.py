@@ -90,8 +90,7 @@ def smooth(logit: Floats, slice_position_mm: Floats, sigma_mm: float) -> Floats:
     distance = (position[:, None] - position[None, :]) / sigma_mm
     weight = np.exp(-0.5 * distance**2)
     weight /= weight.sum(axis=1, keepdims=True)
-    smoothed: Floats = np.tensordot(weight, logit, axes=1)
-    return smoothed
+    return np.asarray(np.tensordot(weight, logit, axes=1))
 
 
 def cross_entropy(logit: Floats, truth: Floats) -> float:

@@ -170,8 +170,7 @@ def _losses(
     def drawn(values: Floats) -> Floats:
         by_patient = np.zeros((len(names), *values.shape[1:]))
         np.add.at(by_patient, code, values)
-        total: Floats = weight @ by_patient
-        return total
+        return np.asarray(weight @ by_patient)
 
     losses = {name: ratio(*map(drawn, case_losses(target, values))) for name, values in probability.items()}
     # The best constant answer of a resampling is its own shares: their entropy is its loss.

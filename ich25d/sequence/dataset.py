@@ -125,8 +125,7 @@ def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray
     """Return positions from 0 at the first slice, mm; 5 mm apart where any is unknown."""
     if len(slice_position_mm) == 0 or not np.isfinite(slice_position_mm).all():
         return USUAL_GAP_MM * np.arange(len(slice_position_mm), dtype=np.float64)
-    from_first: npt.NDArray[np.float64] = slice_position_mm - slice_position_mm[0]
-    return from_first
+    return np.asarray(slice_position_mm - slice_position_mm[0])
 
 
 def drop_second(item: SeriesItem, first: int) -> SeriesItem:

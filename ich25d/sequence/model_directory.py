@@ -87,8 +87,7 @@ class LoadedSequence:
     @property
     def prior(self) -> Floats:
         """Return the share of positive slices a label in the training data, shape (6,)."""
-        share: Floats = 1 / (1 + np.exp(-self.base_logit))
-        return share
+        return np.asarray(1 / (1 + np.exp(-self.base_logit)))
 
     def predict(
         self,
@@ -235,5 +234,4 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
 
 
 def _sigmoid(logit: Floats) -> Floats:
-    value: Floats = 0.5 * (1 + np.tanh(logit / 2))
-    return value
+    return np.asarray(0.5 * (1 + np.tanh(logit / 2)))

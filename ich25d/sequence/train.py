@@ -174,8 +174,7 @@ def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float
     count = LabelCount(N_LABELS)
     judged = store.slices["series_id"].isin(division.judged)
     count.add(torch.from_numpy(store.slices.loc[judged, list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)))
-    logit: npt.NDArray[np.float64] = count.logit().numpy()
-    return logit
+    return np.asarray(count.logit().numpy())
 
 
 def _train(
