@@ -12,18 +12,18 @@ from ich25d.labels import LABELS
 from ich25d.studies.linked import Linked
 
 SLICE_WEIGHT, SERIES_WEIGHT, COLLECTION_WEIGHT = 1.0, 1.0, 1.0
-"""What an uneven share of positive slices, of positive series and of a collection's series costs."""
+"""Costs of uneven shares of positive slices, of positive series and of a collection's series."""
 SIZE_WEIGHT = 2.0
-"""What an uneven share of all slices and of all series costs."""
+"""Cost of uneven shares of all slices and of all series."""
 _PASSES = 4
 
 MOST_COLLECTIONS = 20
-"""Above this many, the small ones are evened out as one: a column each would need the square of the series."""
+"""Above this many, the small ones are evened out as one: a column for each would need memory by series squared."""
 SMALL_COLLECTION = 0.01
-"""Share of all series below which a collection is small, where there are too many."""
+"""Share of all series below which a collection is small, where there are more than `MOST_COLLECTIONS`."""
 _REST = "(others)"
 
-# What follows 2.25 is a UUID and what has no point is a count: neither says where a series came from.
+# A UID under 2.25 is a UUID, and a number without a point is a count: neither names a collection.
 _COLLECTION = re.compile(r"[A-Za-z]+|2\.25(?=\.)|\d+(?:\.\d+){1,4}")
 
 
@@ -48,7 +48,7 @@ def assign_folds(series: pd.DataFrame, n_folds: int, seed: int) -> "pd.Series[in
     """
     if series.empty or n_folds <= 1:
         return pd.Series(0, index=series.index, name="fold", dtype="int64")
-    # In one order: sums of floats depend on theirs by a hair, which is enough to break a tie the other way.
+    # In one order of rows: the last bits of sums depend on it, and they decide ties.
     index = series.index
     place = np.argsort(series["series_id"].astype(str).to_numpy(dtype=object), kind="stable")
     series = series.iloc[place]
@@ -87,7 +87,7 @@ def unit_numbers(columns: "Sequence[pd.Series[str]]") -> npt.NDArray[np.int64]:
 
 
 def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return what each series brings of everything that is to be even, in shares of the whole; shape (rows, k)."""
+    """Return each series' share of all quantities that are to be even, weighted; shape (rows, k)."""
     positives = series[list(LABELS)].to_numpy(dtype=np.float64)
     sizes = series[["n_slices"]].to_numpy(dtype=np.float64)
     if "collection" in series:
@@ -108,7 +108,7 @@ def _demands(series: pd.DataFrame) -> npt.NDArray[np.float64]:
         (COLLECTION_WEIGHT, of_collection * is_labelled[:, None]),
         (COLLECTION_WEIGHT, of_collection * is_positive[:, -1:]),
     )
-    # Costs are squares, so weights go in by their roots.
+    # Costs are squares: each weight enters by its root.
     columns = [np.sqrt(weight) * part / np.maximum(part.sum(axis=0), 1) for weight, part in parts]
     return np.concatenate(columns, axis=1)
 
@@ -123,7 +123,7 @@ def _merge_small(collection: "pd.Series[str]") -> "pd.Series[str]":
     n_series = collection.value_counts()
     if len(n_series) <= MOST_COLLECTIONS:
         return collection
-    # What has one series can't be spread.
+    # A collection of one series can't be spread.
     large = n_series[n_series >= max(2, SMALL_COLLECTION * len(collection))]
     kept = sorted(large.index, key=lambda name: (-large[name], name))[: MOST_COLLECTIONS - 1]
     return collection.where(collection.isin(kept), _REST)
@@ -155,7 +155,7 @@ def _deal(total: npt.NDArray[np.float64], names: list[str], n_folds: int, seed: 
 
 
 def _cheapest(load: npt.NDArray[np.float64], unit: npt.NDArray[np.float64], at_present: int | None = None) -> np.intp:
-    """Return the fold whose squared load grows least; the present one unless another is truly better."""
+    """Return the fold whose squared load grows least; the present one in a tie, but for rounding."""
     growth = load @ unit  # (load + unit)^2 - load^2, but for what is the same for all folds
     if at_present is not None:
         growth[at_present] -= 1e-12

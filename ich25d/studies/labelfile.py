@@ -1,7 +1,6 @@
-"""Label tables: Kaggle's long CSV or one column a label come in, a checked table of six labels an image goes out.
+"""Label tables: Kaggle's long CSV, or one column a label, in; a checked table of six labels an image out.
 
-Nothing is averaged, filled in or guessed: an image whose labels are incomplete or contradict themselves is
-refused by name.
+An image whose labels are incomplete or contradict themselves is refused by name; nothing is averaged or guessed.
 """
 
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from ich25d.studies.table_file import DCM_SUFFIX, EMPTY_CELLS, first_filled, key
 IMAGE_ID_KEYS: tuple[str, ...] = (
     "sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid", "filename", "file", "name",
 )  # fmt: skip
-"""What the column of image ids is called, best first."""
+"""Names of the column of image ids, best first."""
 LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "epidural": ("epidural", "edh"),
     "intraparenchymal": ("intraparenchymal", "iph"),
@@ -31,7 +30,7 @@ LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "subdural": ("subdural", "sdh"),
     "any": ("any", "anyhemorrhage", "anyhaemorrhage"),
 }
-"""What the six columns of the wide form are called."""
+"""Names of the six columns of the wide form."""
 _LONG_ID_KEYS = ("id", "rowid", "imageid")
 _LONG_VALUE_KEYS = ("label", "target", "value")
 
@@ -66,7 +65,7 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     elif long_id is not None and long_value is not None:
         labels, more = _labels_of_long(_text(columns[long_id]), _text(columns[long_value]), path)
     elif len(columns.column_names) == 2 and _is_long_row(columns.column_names):
-        # No line of column names: the first line is data already.
+        # Without column names: the first line is data.
         first, second = (
             pa.chunked_array([pa.array([name]), *_text(columns[name]).chunks]) for name in columns.column_names
         )
@@ -87,7 +86,7 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
 
 
 def wide_columns(names: list[str]) -> dict[str, str]:
-    """Return which column holds which label, empty when the five subtypes aren't all there."""
+    """Return the column of each label; empty unless the five subtypes have one."""
     keys = keys_of(names)
     found: dict[str, str] = {}
     for label, aliases in LABEL_KEYS.items():
@@ -137,7 +136,7 @@ def _labels_of_long(ids: Any, values: Any, path: Path) -> tuple[pd.DataFrame, li
     parts, of_label, rows_of = [], [], []
     is_known = np.zeros(len(ids), dtype=bool)
     for index, label in enumerate(LABELS):
-        # The label is what stands behind the last underscore: image ids may hold underscores themselves.
+        # The label follows the last underscore: image ids may hold underscores too.
         ends = pc.ends_with(lowered, f"_{label}")
         mask = _numpy(ends)
         parts.append(pc.utf8_slice_codeunits(ids.filter(ends), 0, -len(label) - 1))
@@ -166,13 +165,13 @@ def _checked(
     text_at: Callable[[int], str],
     place: str,
 ) -> tuple[pd.DataFrame, list[QcRow]]:
-    """Put values into a grid of images and labels, and refuse images whose labels don't hold.
+    """Put values into a grid of images and labels, and refuse images whose labels aren't complete and consistent.
 
     Args:
         cells: Image number x 6 + label number, a value; shape (n,).
         given: 0, 1, `_MISSING` or `_BAD`; shape (n,).
         image_ids: Id of each image number.
-        text_at: Tells how a value stands in the table, to show it.
+        text_at: Returns a value as the table has it, for messages.
         place: Name of the file.
     """
     shape = (len(image_ids), N_LABELS)
@@ -205,26 +204,26 @@ def _checked(
         ("L_ANY_ALONE", is_alone, "any is 1 and no subtype is"),
         ("L_DUP", is_double, "the same labels are given several times"),
     ):
-        where = is_so & ~refused  # one reason an image is enough
+        where = is_so & ~refused  # one reason an image
         rows += [QcRow(place, str(image_ids[index]), "", "label", code, detail) for index in np.flatnonzero(where)]
         if code not in ("L_ANY_ALONE", "L_DUP"):
             refused |= where
     kept = np.flatnonzero(~refused)
     names = image_ids[kept]
     order = np.argsort(names, kind="stable")
-    frame = pd.DataFrame(
+    labels = pd.DataFrame(
         {label: pd.array(grid[kept[order], index], dtype="Int8") for index, label in enumerate(LABELS)},
         index=pd.Index(names[order], name="image_id"),
     )
-    return frame, rows
+    return labels, rows
 
 
 def _text(column: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
-    """Return a column as text; numbers and truth values as they are written, nothing as empty text."""
+    """Return a column as text, missing values as empty text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_boolean(column.type):
-        # A column of truth values is what pandas makes of 0 and 1; a text "True" in a CSV is a mistake.
+        # pandas may have made truth values of 0 and 1; the text "True" in a CSV is a mistake.
         column = column.cast(pa.int8())
     return pc.fill_null(column.cast(pa.string()), "")
 
@@ -234,7 +233,7 @@ def _numpy(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401  # pyarrow has no t
 
 
 def _clean_ids(ids: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
-    """Take off what is around an id, and nothing else: spaces and `.dcm`."""
+    """Take off spaces around ids, and `.dcm` behind them."""
     return pc.replace_substring_regex(pc.utf8_trim_whitespace(ids), DCM_SUFFIX, "")
 
 

@@ -1,4 +1,4 @@
-"""Tables that users bring: CSV in any of its dialects, parquet, feather."""
+"""Tables of users: CSV in any of its dialects, parquet, feather."""
 
 import csv
 import re
@@ -26,16 +26,16 @@ _CELLS_AT_ONCE = 1000
 
 
 class TableFile(NamedTuple):
-    """A table as it stands in its file."""
+    """The content of a table's file."""
 
     columns: pa.Table
-    """CSV: every column as text, empty cells as empty text. Else the types of the file."""
+    """Of a CSV, text in every column, empty text in empty cells; else the types of the file."""
     bad_lines: list[str]
     """Lines of a CSV with too few or too many cells; they aren't in `columns`."""
 
 
 def column_key(name: str) -> str:
-    """Return a column's name without case, spaces and marks: `Image_id`, `imageId` and `IMAGE ID` are one."""
+    """Return a column's name without case, spaces and marks: one for `Image_id`, `imageId` and `IMAGE ID`."""
     return re.sub(r"[^0-9a-z]", "", name.lower())
 
 
@@ -65,7 +65,7 @@ def is_blank(column: Any) -> bool:  # noqa: ANN401  # pyarrow has no types
 
 
 def read_table(path: Path) -> TableFile:
-    """Read a table; the form is told by the file's suffix.
+    """Read a table, in the form of the file's suffix.
 
     Args:
         path: `.parquet`, `.feather` (also `.fth`, as fastai names it), else CSV: with commas, semicolons,
@@ -131,8 +131,8 @@ def _read_csv(path: Path) -> TableFile:
     try:
         table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=separator), **options)
     except pa.ArrowInvalid:
-        # Only a table with such lines needs the callback: a thread of Arrow's may let go of it while the interpreter
-        # ends, and then ends the process by an abort, one time in some hundreds. Without threads it can't.
+        # A table with such lines needs the handler. An Arrow thread may release it while the interpreter ends, which
+        # aborts the process, one time in some hundreds; without threads it can't.
         options["read_options"].use_threads = False
         parsing = pa.csv.ParseOptions(delimiter=separator, invalid_row_handler=_skip_into(bad_lines))
         table = pa.csv.read_csv(path, parse_options=parsing, **options)
@@ -141,7 +141,7 @@ def _read_csv(path: Path) -> TableFile:
 
 
 def _skip_into(lines: list[str]) -> Callable[[pyarrow.csv.InvalidRow], str]:
-    """Return what notes a line with too few or too many cells, and has it skipped."""
+    """Return a handler that notes and skips lines with too few or too many cells."""
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         lines.append(str(row.text))

@@ -1,4 +1,4 @@
-"""From the rows of all series to the store's tables: labels joined, folds dealt, doubles named."""
+"""From the rows of all series to the store's tables: labels joined, folds dealt, identical pixels found."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,10 +23,10 @@ from ich25d.studies.store_dir.schema import (
 )
 
 LEAST_MATCH = 0.5
-"""Below this share of ids that meet, labels and images aren't of one data set."""
+"""Below this share of common ids, labels and images aren't of one data set."""
 
 LISTED = 1000
-"""So many ids without a partner are listed in qc.csv; the others are counted."""
+"""Ids of each kind without a partner that qc.csv lists; the others are counted."""
 
 
 class Tables(NamedTuple):
@@ -38,7 +38,7 @@ class Tables(NamedTuple):
 
 
 def check_match(image_ids: Sequence[str], labels: pd.DataFrame, place: str) -> None:
-    """Stop where labels and images can't belong together, before any pixel is read.
+    """Refuse labels of other images, before any pixel is read.
 
     Args:
         image_ids: Ids of the images that the label table is meant for.
@@ -46,7 +46,7 @@ def check_match(image_ids: Sequence[str], labels: pd.DataFrame, place: str) -> N
         place: The label table's name.
 
     Raises:
-        LabelError: Less than half of the fewer ids meet; three examples of each side are named.
+        LabelError: Less than half of the fewer ids are common; three examples of each side are named.
     """
     known = set(labels.index)
     n_met = sum(image_id in known for image_id in image_ids)
@@ -73,8 +73,7 @@ def make_tables(
     Args:
         done: Rows of each series, in the order wanted.
         labels: The label table, indexed by image id, six Int8 columns; None without one.
-        own_labels: Six labels an image, from image tables that bring their own; the label table is preferred, being
-            named on purpose.
+        own_labels: Six labels an image, from tables of images; the label table is preferred.
         n_folds: Number of folds.
         seed: Seed of the folds.
     """
@@ -97,7 +96,7 @@ def make_tables(
     of_slices["source"] = [shown_name(name) for name in of_slices["source"]]
     slices = table_of(SLICE_COLUMNS, {**of_series, **of_slices})
     qc += _join_labels(slices, labels, own_labels)
-    # The folds keep together what shares pixels: from here on, any slice will do.
+    # The folds keep together series that share the pixels of any slice.
     twins, double_rows = find_twins(slices)
     qc += double_rows
     counted = series[["series_id", "study_id", "split_unit", "n_slices"]].copy()
@@ -148,7 +147,7 @@ def find_twins(slices: pd.DataFrame) -> tuple[dict[str, str], list[QcRow]]:
         slices: `series_id`, `image_id`, `source` and `pixel_hash` of each slice; 0 matches nothing.
 
     Returns:
-        The first series of each group by series, of those in a group; and a row a slice that is there already.
+        The first series of its group for each series in one; and a row for each slice that an earlier series has.
     """
     doubled = slices[slices["pixel_hash"].duplicated(keep=False) & (slices["pixel_hash"] != 0)]
     linked: Linked[str] = Linked()

@@ -24,7 +24,7 @@ from ich25d.view.eda.header_table import kept_headers, read_headers
 from ich25d.view.eda.rows import rows_of_store
 from ich25d.view.eda.run import explore
 from ich25d.view.eda.section_pictures import Gallery
-from ich25d.view.eda.shortcut import what_headers_tell
+from ich25d.view.eda.shortcut import find_predictors
 
 SIDE, N_SERIES, N = 96, 12, 4
 WRAPPED = "ID_000110002"
@@ -227,7 +227,7 @@ def test_a_shortcut_is_measured_on_other_patients() -> None:
     bleeds = pd.Series((rng.random(400) < np.where(is_signed, 0.9, 0.1)) * 1.0, table.index)
     chance = pd.Series((rng.random(400) < 0.5) * 1.0, table.index)
 
-    told, blind = what_headers_tell(table, bleeds, patient), what_headers_tell(table, chance, patient)
+    told, blind = find_predictors(table, bleeds, patient), find_predictors(table, chance, patient)
 
     assert told[0].attribute.startswith("pixel family")
     assert told[0].base == pytest.approx(0.693, abs=0.01)

@@ -1,7 +1,4 @@
-"""The columns of a table of images, found by their many names, and what their cells hold.
-
-Every windowed distribution of head CT names them otherwise; DICOM's own keywords are among the names.
-"""
+"""The columns of a table of images, found by their many names, and the values of their cells."""
 
 import ast
 import math
@@ -13,7 +10,7 @@ from typing import Any
 
 from ich25d.config import NAMED_WINDOWS, Window
 from ich25d.errors import UsageError
-from ich25d.studies.table_file import column_key, is_blank
+from ich25d.studies.table_file import column_key, is_blank, keys_of
 
 COLUMN_KEYS: dict[str, tuple[str, ...]] = {
     "image": ("sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid"),
@@ -42,24 +39,21 @@ _CHANNEL_RANKS = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2}
 
 
 class ImageColumns:
-    """Which column of a table says what.
+    """Which column of a table holds what.
 
     Args:
         table: The table's path, for messages.
         columns: Its content, a `pyarrow.Table`.
 
     Raises:
-        UsageError: It says neither windows nor which pictures.
+        UsageError: It has no columns for windows, or none for pictures.
     """
 
     def __init__(self, table: Path, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
         self.table = table
         self.columns = columns
         # Of WindowCenter and window_center, the second is about the picture: the first is DICOM's own window.
-        by_taste = sorted(columns.column_names, key=lambda name: (name != name.lower(), name))
-        self.keys: dict[str, str] = {}
-        for name in by_taste:
-            self.keys.setdefault(column_key(name), name)
+        self.keys = keys_of(sorted(columns.column_names, key=lambda name: (name != name.lower(), name)))
         self.names = {
             what: self.keys[key]
             for what, keys in COLUMN_KEYS.items()
@@ -108,7 +102,7 @@ class ImageColumns:
         return found
 
     def used(self) -> list[str]:
-        """Return the names of all columns that say something."""
+        """Return the names of all columns that are read."""
         extra = ["windows", "imagepositionpatient", "imageorientationpatient", *ORIGIN_KEYS, *DIRECTION_KEYS]
         names = {*self.names.values(), *self.path_columns.values()}
         names |= {name for pair in self.window_columns.values() for name in pair}
@@ -116,11 +110,11 @@ class ImageColumns:
 
 
 def _channel_rank(tag: str) -> int:
-    """Return where a channel's tag stands, 0 for tags that are no channels: those stay in the table's order."""
+    """Return the rank of a channel's tag; 0 for tags of files, which stay in the table's order."""
     return int(tag) if tag.isascii() and tag.isdigit() else _CHANNEL_RANKS.get(tag, 0)
 
 
-def numbers_of(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a table holds
+def numbers_of(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # a cell
     """Return the finite numbers of a cell: one, a list, or the text of either.
 
     In a text, commas separate; where semicolons, bars or slashes do, they are decimal commas.
@@ -142,7 +136,7 @@ def numbers_of(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a ta
     return tuple(_parsed(part, has_commas=has_marks) for part in parts if _has_digit(part))
 
 
-def number_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table holds
+def number_of(cell: Any) -> float | None:  # noqa: ANN401  # a cell
     """Return the one number of a cell, None where it holds none; `2,5` is 2.5.
 
     Words around it don't matter: `5 mm`, `slice_012`.
@@ -162,7 +156,7 @@ def number_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table ho
     return numbers[0] if numbers else None
 
 
-def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table holds
+def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # a cell
     """Return the size of a pixel out of one number, or of the same twice but for rounding, as `[0.488281, 0.48828]`.
 
     Raises:
@@ -177,7 +171,7 @@ def spacing_of(cell: Any) -> float | None:  # noqa: ANN401  # whatever a table h
         return numbers[0]
 
 
-def windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
+def windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # a cell
     """Pair the levels of one cell with the widths of another; nothing where both are empty.
 
     Raises:
@@ -188,7 +182,7 @@ def windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401 
     return _windows_of(levels, widths)
 
 
-def _windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
+def _windows_of(levels: Any, widths: Any) -> tuple[Window, ...]:  # noqa: ANN401  # a cell
     readings = set()
     for read in (numbers_of, _one_number):
         try:
@@ -206,13 +200,13 @@ _windows_of_texts = lru_cache(maxsize=1024)(_windows_of)
 """Most rows of a CSV have the same windows."""
 
 
-def _one_number(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # whatever a table holds
+def _one_number(cell: Any) -> tuple[float, ...]:  # noqa: ANN401  # a cell
     number = number_of(cell)
     return () if number is None else (number,)
 
 
 def _plain(text: str) -> str:
-    """Take off spaces, quotes and NumPy's types, and write the minus of typesetters as that of programs."""
+    """Take off spaces, quotes and NumPy's types, and write U+2212 as a plain minus."""
     return _NUMPY.sub(r"\1", text.strip(" \t\n'\"").replace("\u2212", "-"))
 
 
@@ -228,7 +222,7 @@ def _parsed(text: str, *, has_commas: bool) -> float:
     return number
 
 
-def named_windows(cell: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever a table holds
+def named_windows(cell: Any) -> tuple[Window, ...]:  # noqa: ANN401  # a cell
     """Read windows out of one cell: names and level/width pairs, as `brain,80/200` or `[[40, 80], [80, 200]]`.
 
     Two numbers alone, `[40, 80]`, are one pair.
@@ -253,7 +247,7 @@ def named_windows(cell: Any) -> tuple[Window, ...]:  # noqa: ANN401  # whatever 
     return windows
 
 
-def _window(item: Any) -> Window:  # noqa: ANN401  # whatever a table holds
+def _window(item: Any) -> Window:  # noqa: ANN401  # a cell
     """Read one window: a name, `40/80` or a pair."""
     if isinstance(item, str) and item.lower() in NAMED_WINDOWS:
         return NAMED_WINDOWS[item.lower()]
@@ -266,7 +260,7 @@ def _window(item: Any) -> Window:  # noqa: ANN401  # whatever a table holds
         raise ValueError(f"a window must be two numbers (got {item!r})") from error
 
 
-def text_of(cell: Any) -> str:  # noqa: ANN401  # whatever a table holds
+def text_of(cell: Any) -> str:  # noqa: ANN401  # a cell
     """Return a cell as an id: whole numbers without the .0 that missing neighbours give them.
 
     Raises:

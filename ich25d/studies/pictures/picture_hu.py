@@ -1,7 +1,7 @@
-"""Windowed pictures back to HU: PNG and JPEG of one slice come in, int16 HU go out.
+"""Windowed pictures back to HU: PNG and JPEG of one slice in, int16 HU out.
 
-A window shows level +- width / 2 as black to white, so inside it the grey value tells the HU; what is black
-or white in a narrow window is looked up in the next wider one. A PNG of 16 bits keeps all of them.
+A window shows level +- width / 2 as black to white: inside it a grey value is one HU; what is black or white in a
+narrow window is looked up in the next wider one.
 """
 
 import struct
@@ -29,9 +29,9 @@ JPEG_MARGIN = 3
 _SUBSAMPLED_MARGIN = 9
 _DARK = 32  # grey steps
 _AIR_BELOW_HU = -200
-"""What is darker than that in a head is air; fat ends at -150."""
+"""Below is air; fat ends at -150."""
 _HALF_STEP = 0.5 / 257
-"""Half the step of 16 bits: so near to its end a pixel is black or white, whatever resizing rounded off."""
+"""Half a step of 16 bits: a pixel so near to black or white is black or white, but for rounding by the resizing."""
 _GREY_NOISE = 2.0  # mean difference of the channels of a grey picture kept as colour, grey steps
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -64,10 +64,9 @@ class _Decoded(NamedTuple):
 def read_image_hu(root: Path, pictures: Sequence[Picture]) -> Slice:
     """Read the pictures of one slice and put its HU together.
 
-    Each pixel comes from the narrowest window in which it isn't saturated, else from the next wider one; what a
-    narrower window says by its saturation (at least so bright, at most so dark) holds. JPEG blurs saturation:
-    there, with two windows or more, a pixel gets the HU whose greys in all windows are nearest to those seen.
-    What is black in the widest window is air when that window reaches below fat, or when it lies around the head.
+    Each pixel comes from the narrowest window in which it isn't saturated; the saturation of narrower windows bounds
+    it. JPEG blurs saturation: with two windows or more, a pixel gets the HU whose greys in all windows are nearest to
+    its own. What is black in the widest window is air where that window reaches below fat, else around the head alone.
 
     Args:
         root: The table's folder.
@@ -108,12 +107,11 @@ def picture_shape(content: bytes) -> tuple[int, int]:
     if content[:8] == _PNG and len(content) >= 24:
         columns, rows = struct.unpack_from(">II", content, 16)
         return int(rows), int(columns)
-    frame = _jpeg_frame(content)
-    rows, columns = struct.unpack_from(">HH", frame, 1)
+    rows, columns = struct.unpack_from(">HH", _jpeg_header(content), 1)
     return int(rows), int(columns)
 
 
-def _jpeg_frame(content: bytes) -> bytes:
+def _jpeg_header(content: bytes) -> bytes:
     """Return the frame header of a JPEG (ITU T.81, B.2.2), from its precision on."""
     at = 2 if content[:3] == _JPEG else len(content)
     while at + 4 <= len(content) and content[at] == 0xFF:
@@ -124,9 +122,9 @@ def _jpeg_frame(content: bytes) -> bytes:
         length = int.from_bytes(content[at + 2 : at + 4], "big")
         # Start of frame, but for DHT (C4), JPG (C8) and DAC (CC), which share its range.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = content[at + 4 : at + 2 + length]
-            if len(frame) >= 6 and len(frame) >= 6 + 3 * frame[5]:
-                return frame
+            header = content[at + 4 : at + 2 + length]
+            if len(header) >= 6 and len(header) >= 6 + 3 * header[5]:
+                return header
             break
         at += 2 + length
     raise DicomError("BAD_STREAM", "a picture must be a whole PNG or JPEG")
@@ -153,7 +151,7 @@ def _decode(content: bytes, windows: tuple[Window, ...]) -> _Decoded:
     is_jpeg = content[:3] == _JPEG
     is_subsampled = False
     if is_jpeg and pixels.ndim == 3:
-        sampling = _jpeg_frame(content)[7::3]  # horizontal and vertical factor of each component
+        sampling = _jpeg_header(content)[7::3]  # horizontal and vertical factor of each component
         is_subsampled = sampling[0] > max(sampling[1:], default=0)
     return _Decoded(_channels(np.asarray(pixels), len(windows)), windows, is_jpeg, is_subsampled)
 
@@ -165,7 +163,7 @@ def _channels(pixels: Grey, n_windows: int) -> tuple[Grey, ...]:
     else:
         found = [pixels[..., index] for index in (2, 1, 0, 3)[: pixels.shape[2]]]  # OpenCV has blue first
         if n_windows < len(found) == 4:
-            found = found[:3]  # opacity says nothing
+            found = found[:3]  # without opacity
         if n_windows == 1:
             spread = [np.abs(found[0].astype(np.float32) - other).mean() for other in found[1:3]]
             if max(spread, default=0) < _GREY_NOISE:
@@ -208,7 +206,7 @@ def _narrowest(windows: Sequence[Window], greys: Sequence[Grey], margin: int) ->
     low, high = margin + _HALF_STEP, 255 - margin - _HALF_STEP
     for index in order[1:]:
         grey, window = greys[index], windows[index]
-        # Saturated: the wider window tells the value, but no other than the saturation allows.
+        # Saturated: the value is the wider window's, within what the saturation allows.
         np.minimum(hu, _hu_at(margin, window), out=hu, where=grey <= low)
         np.maximum(hu, _hu_at(255 - margin, window), out=hu, where=grey >= high)
         inside = (grey > low) & (grey < high)

@@ -1,15 +1,14 @@
-"""Image tables as a source of series: rows of pictures in, plans of series in scan order out."""
+"""Tables of images as a source: rows of pictures in, plans of series in scan order out."""
 
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ich25d.config import Window
 from ich25d.dicom.geometry import patient_axes
@@ -25,7 +24,7 @@ from ich25d.studies.series.own_series import free_name
 from ich25d.studies.series.series_plan import SeriesPlan
 
 UNKNOWN_SHAPE = (0, 0)
-"""Rows and columns of a plan whose pictures weren't opened yet; `TableImages.shape` tells them."""
+"""Rows and columns of a plan whose pictures weren't opened yet; `TableImages.shape` opens one."""
 _SHARED = "{} scans of different studies or patients have this series id in the table"
 
 
@@ -91,7 +90,7 @@ def _shape(path: Path) -> tuple[int, int] | None:
 
 
 class PlannedImages(NamedTuple):
-    """What a table of images holds."""
+    """The series of a table of images."""
 
     series: list[SeriesPlan]
     """Sorted by study and series."""
@@ -118,7 +117,10 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
         UsageError: It isn't a table of images.
     """
     found = read_image_rows(table)
-    labels = {} if found.labels is None else dict(_labels_of(found.labels))
+    labels: dict[str, tuple[int, ...]] = {}
+    if found.labels is not None:
+        values = found.labels[list(LABELS)].to_numpy(dtype=np.int8).tolist()
+        labels = dict(zip(found.labels.index.tolist(), map(tuple, values), strict=True))
     studies: defaultdict[str, list[ImageRow]] = defaultdict(list)
     named, shared = _named(found.rows, privacy)
     for row in named:
@@ -239,9 +241,9 @@ def _scans(rows: Sequence[ImageRow], privacy: Privacy) -> list[Scan]:
 
 
 def _only(names: set[str]) -> str:
-    """Return the one name there is beside the empty one, else nothing."""
-    (name,) = names - {""} if len(names - {""}) == 1 else {""}
-    return name
+    """Return the only name that isn't empty; "" where there are several or none."""
+    known = names - {""}
+    return known.pop() if len(known) == 1 else ""
 
 
 def _windows(row: ImageRow) -> list[Window]:
@@ -252,13 +254,8 @@ def _spacing(row: ImageRow) -> tuple[float, float] | None:
     return None if row.pixel_spacing_mm is None else (row.pixel_spacing_mm, row.pixel_spacing_mm)
 
 
-def _labels_of(frame: pd.DataFrame) -> Iterator[tuple[str, tuple[int, ...]]]:
-    values = frame[list(LABELS)].to_numpy(dtype=np.int8).tolist()
-    yield from zip(frame.index.tolist(), map(tuple, values), strict=True)
-
-
 def _header(row: ImageRow, privacy: Privacy) -> Header:
-    """Say what the table says in the words of a header, so that one set of rules orders everything."""
+    """Return a row as a DICOM header, so that one set of rules orders all series."""
     directions = row.directions
     if row.origin_mm is not None and directions is None:
         directions = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -1,9 +1,4 @@
-"""Tables of PNG and JPEG slices: which column says what, and one row's worth of it.
-
-    table -> read_image_rows -> [ImageRow], labels, and the rows that can't be used
-
-Such tables come with every windowed distribution of head CT, each with names of its own for the columns.
-"""
+"""Tables of PNG and JPEG slices, as windowed distributions of head CT have them: a file in, a row a slice out."""
 
 import os
 import re
@@ -38,16 +33,14 @@ _ODD_LETTERS = re.compile(r"[^0-9A-Za-z._#-]+")
 
 
 class ImageRow(NamedTuple):
-    """One slice of the table, its pictures in the order of the columns.
-
-    Of patient, study and series at least one is there; the others may be empty.
-    """
+    """One slice of the table; at least one of patient, study and series isn't empty."""
 
     image_id: str
     patient_id: str
     study_id: str
     series_id: str
     pictures: tuple[Picture, ...]
+    """In the order of the table's columns."""
     origin_mm: tuple[float, float, float] | None
     """Only z is known where the table has no more; x and y are 0 then."""
     directions: tuple[float, ...] | None
@@ -58,7 +51,7 @@ class ImageRow(NamedTuple):
 
 
 class ImageRows(NamedTuple):
-    """What a table says."""
+    """The rows of a table."""
 
     rows: list[ImageRow]
     labels: pd.DataFrame | None
@@ -72,9 +65,8 @@ class ImageRows(NamedTuple):
 def read_image_rows(table: Path) -> ImageRows:
     """Read a table of images.
 
-    Needed: windows, something that names image, picture or both, and something that names series, study or
-    patient. Everything else is used where it's there. The README's section "Tables of images" says what columns may be
-    called and how windows are written; `COLUMN_KEYS` has every name.
+    It must have windows, a name of image or picture, and one of series, study or patient. docs/image-tables.md says
+    what columns may be called and how windows are written; `COLUMN_KEYS` has every name.
 
     Args:
         table: CSV, parquet or feather; its folder is where the pictures' paths start.
@@ -116,7 +108,7 @@ def _single(rows: Sequence[ImageRow]) -> tuple[list[ImageRow], list[QcRow]]:
         if not differ:
             kept.append(same[0])
         code = "DUP_UID_DIFF" if differ else "DUP_UID_SAME"
-        detail = "rows of one image id differ" if differ else "the row is there twice"
+        detail = "rows of one image id differ" if differ else "the row comes twice"
         qc += [
             QcRow(row.pictures[0].path, image_id, row.series_id, "slice", code, detail)
             for row in (same if differ else same[1:])

@@ -1,9 +1,8 @@
-"""The HU whose greys in several windows are nearest to those seen: for windows that JPEG has blurred.
+"""The HU of a pixel from its greys in several windows that JPEG has blurred.
 
-Seen through its windows, rising HU run along a curve in the space of greys. JPEG noise moves a pixel off that
-curve, and the nearest point of it is the most likely HU: a pixel that rings to dark grey in the brain window but
-is black in the bone window is air. Where JPEG keeps colours at half resolution, brightness, which it keeps
-whole, counts most: near bone the colours of 2 x 2 pixels are one mixture.
+Shown in its windows, rising HU run along a curve in the space of greys. JPEG noise moves a pixel off the curve, and the
+nearest point of it is the most likely HU: a pixel that rings to dark grey in the brain window but is black in the bone
+window is air. Where JPEG keeps colours at half resolution, brightness counts most, since it is kept whole.
 """
 
 from collections.abc import Sequence
@@ -29,11 +28,11 @@ _FIRST_HU, _LAST_HU = -1024, 3071
 
 
 class WindowCurve:
-    """The curve of some windows, and a table of what is nearest, filled as greys come up.
+    """The curve of some windows, and a table of the nearest HU by greys, filled as they occur.
 
     Args:
         windows: Level and width of each, HU.
-        kind: How the windows came.
+        kind: How the pictures hold the windows.
     """
 
     def __init__(self, windows: tuple[Window, ...], kind: Curve) -> None:

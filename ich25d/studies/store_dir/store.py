@@ -36,14 +36,14 @@ FORMAT = "ich25d-studies"
 VERSION = 1
 
 OPEN_VOLUMES = 32
-"""Volumes that a thread keeps open; reopening costs more than reading a slice."""
+"""Volumes that a thread keeps open; opening one takes longer than reading a slice."""
 
 
 def read_marker(root: Path) -> dict[str, Any] | None:
-    """Return what `store.json` says, or None where there is no finished store.
+    """Return the content of `store.json`, or None without a finished store.
 
     Raises:
-        StoreError: The file is there, but it's damaged or of another form.
+        StoreError: The file is damaged or of another form.
     """
     try:
         content = json.loads((root / "store.json").read_text(encoding="utf-8"))
@@ -72,18 +72,18 @@ def seal(marker: dict[str, Any]) -> dict[str, Any]:
 class StudyStore:
     """A finished study store, opened for reading.
 
-    Pickles as its path, so that loader processes open it themselves; every thread keeps files of its own.
+    It pickles as its path, and loader processes open it anew; every thread opens its own files.
     """
 
     def __init__(self, root: Path, marker: dict[str, Any], slices: pd.DataFrame, series: pd.DataFrame) -> None:
         self.root = root
         """The store's folder."""
         self.marker = marker
-        """What `store.json` says."""
+        """Content of `store.json`."""
         self.slices = slices
-        """A row a slice, in scan order, series after series: DESIGN's columns and the six labels as Int8."""
+        """A row a slice, in scan order, series after series; columns as in `SLICE_COLUMNS`."""
         self.series = series
-        """A row a series."""
+        """A row a series; columns as in `SERIES_COLUMNS`."""
         self.size = int(marker["size"])
         """Side of the stored slices in px."""
         self._n_slices = dict(zip(series["series_id"], series["n_slices"], strict=True))
@@ -95,7 +95,7 @@ class StudyStore:
         """Open a store.
 
         Raises:
-            StoreError: There is none, it isn't finished, or it's damaged or of another form.
+            StoreError: It is absent, unfinished, damaged or of another form.
         """
         root = Path(path)
         marker = read_marker(root)
@@ -122,11 +122,11 @@ class StudyStore:
 
         Args:
             series_id: Which series.
-            indices: Slice indices in any order, repeats allowed; None is the whole series, whose file is then checked
-                against its hash: of a flipped bit, decompression alone may make other HU.
+            indices: Slice indices in any order, repeats allowed. None reads the whole series and first checks its file
+                against its hash, since a flipped bit may decompress into other HU without an error.
 
         Returns:
-            HU, shape (k, size, size), int16, in the order asked for.
+            HU, shape (k, size, size), int16, in the order of `indices`.
 
         Raises:
             StoreError: The series isn't in the store, or its file is damaged.
@@ -145,7 +145,7 @@ class StudyStore:
             if is_whole and sha256_file(volume_path(self.root, series_id)) != self._hashes[series_id]:
                 raise ValueError("a file that has changed since it was written")
             volume = self._volume(series_id)
-            # A chunk in one block is a slice as it is: inflated in place, in half the time of the library's slicing.
+            # A chunk of one block is decompressed in place, in half the time of blosc2's slicing.
             is_plain = volume.chunks == volume.blocks == (1, self.size, self.size)
             for place, index in enumerate(wanted):
                 if is_plain:
@@ -160,7 +160,7 @@ class StudyStore:
         return out
 
     def qc(self) -> list[QcRow]:
-        """Read the refusals and remarks that building the store gave rise to; none where somebody removed their table.
+        """Read the refusals and remarks of the store's builder; none, with a remark, where qc.csv was removed.
 
         Raises:
             StoreError: Their table is damaged.
@@ -185,7 +185,7 @@ class StudyStore:
             elif sha256_file(path) != file_hash:
                 wrong.append(f"{path.relative_to(self.root)} isn't what was written")
         if not wrong:
-            # The bytes are those that were written; reading shows whether this library still decodes them.
+            # The bytes are those that were written; this blosc2 must also decode them.
             for series_id in self.series["series_id"][: min(3, len(self.series))]:
                 self.hu(series_id, [0])
         return wrong

@@ -17,7 +17,7 @@ GRID = 64
 """Side of the coarse grid on which the head is looked for; 3.75 mm a step in a usual field of 240 mm."""
 
 SHELL_MM = 24.0
-"""What is thinner than this in a slice isn't a head: table tops, head-rests, fingers, the nose, an ear."""
+"""Parts of a slice thinner than this aren't a head: table tops, head-rests, fingers, the nose, an ear."""
 
 MARGIN_MM = 6.0
 """Air kept around the head; also covers the coarse grid."""
@@ -29,7 +29,7 @@ MOSTLY = 0.5
 """Share of a component's area that lies on the head of the slice before, for it to be head too."""
 
 USUAL_FIELD_MM = 240.0
-"""Field of view that is assumed for the sizes above, and only for them, where no pixel spacing is known."""
+"""Field of view that the sizes above assume where no pixel spacing is known."""
 
 
 class Box(NamedTuple):
@@ -57,7 +57,7 @@ def full_field(shape: tuple[int, int]) -> Box:
 
 
 def tissue_grid(hu: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
-    """Say on a coarse grid where a slice holds tissue.
+    """Find where a slice holds tissue, on a coarse grid.
 
     Args:
         hu: One slice, shape (rows, columns), HU.
@@ -68,7 +68,7 @@ def tissue_grid(hu: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
     sampled = cv2.resize(hu, (GRID, GRID), interpolation=cv2.INTER_NEAREST)
     tissue: npt.NDArray[np.uint8] = (sampled > TISSUE_HU).astype(np.uint8)
     if tissue[[0, 0, -1, -1], [0, -1, 0, -1]].all():
-        # A head never fills all four corners: this slice knows no air (a brain window saved as an image).
+        # A head never fills all four corners: the slice has no air (a brain window saved as an image).
         tissue[:] = 0
     return tissue
 
@@ -89,12 +89,12 @@ def find_head_box(
 ) -> Box | None:
     """Find the box of the largest head component over all slices of a series, with a margin.
 
-    Shells (table, head-rest) are opened away slice by slice. The head is the largest component of any slice,
-    and in every other slice what lies mostly on it: thick cushions beside the head never do. One box
-    serves the whole series, so that the slices stay on top of each other.
+    Thin parts (table, head-rest) are removed slice by slice by a morphological opening. The head is the largest
+    component of any slice and, going from slice to slice, the components that lie mostly on the head of the slice
+    before; thick cushions beside the head don't. One box serves the whole series, which keeps the slices aligned.
 
     Args:
-        tissue: What `tissue_grid` gives, one a slice, in scan order.
+        tissue: Results of `tissue_grid`, one a slice, in scan order.
         shape: Rows and columns of the series.
         pixel_spacing_mm: Distance of rows and of columns in mm; None where unknown.
 
@@ -105,7 +105,7 @@ def find_head_box(
         return None
     step_mm = _grid_step_mm(shape, pixel_spacing_mm)
     kernel = _kernel(step_mm)
-    # The field's edge repeats outwards: a head that it cuts isn't opened away there.
+    # With the edge of the field repeated, a head that it cuts isn't removed there.
     solid = [cv2.morphologyEx(grid, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE) for grid in tissue]
     components = [cv2.connectedComponentsWithStats(grid, connectivity=4) for grid in solid]
     largest = [int(stats[1:, cv2.CC_STAT_AREA].max(initial=0)) for _, _, stats, _ in components]

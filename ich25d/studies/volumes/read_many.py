@@ -1,4 +1,4 @@
-"""Many series read by many processes: plans in, volumes on disk and their rows out, whatever dies on the way."""
+"""Many series read by many processes: plans in, volumes on disk and their rows out, also where processes die."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,35 +15,33 @@ from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
 from ich25d.studies.volumes.volume import Crop, read_series
 
 PACKING: dict[Crop, Packing] = {"head": "quick", "none": "small"}
-"""A head fills its picture and is read at every pass: 46 GB for RSNA, written and read in half the time. The full field
-is mostly air and kept for its own sake: 34 GB."""
+"""A cropped head is read at every pass over the data: 46 GB for RSNA, written and read in half the time. The full field
+is mostly air: 34 GB."""
 
 BYTES_PER_PX: dict[Crop, float] = {"head": 1.0, "none": 0.75}
 """Compressed bytes a px of real scans, rounded up: for the check of free space."""
 
 
 class Outcome(NamedTuple):
-    """What came of one series."""
+    """The result of one series."""
 
     plan: SeriesPlan
-    """As it was given."""
     done: Done
     is_final: bool
-    """False when its reading failed in a way that the next call may not meet again."""
+    """False where reading failed in a way that may not occur again; the next call tries again."""
 
 
 def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, workers: int) -> Iterator[Outcome]:
     """Read series, write their volumes and yield their rows, in the order of completion.
 
-    When reading a series fails as a whole (it kills its process twice, takes too long, or meets what nobody
-    foresaw), its files are tried one by one: those that fail are refused, and the series is made of the rest.
+    Where reading a series fails as a whole, its files are tried one by one (`rescue`).
 
     Args:
         plans: The series.
         out: The store.
         crop: `head` or `none`.
         size: Side of the stored slices in px.
-        workers: Processes; one and no codec means none but this one.
+        workers: Processes; with one, series that need no codec are read in this process.
 
     Raises:
         StoreError: A volume can't be written.
@@ -68,7 +66,14 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
 
 
 def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
-    """Read one series and write its volume; what goes back to the caller is rows alone."""
+    """Read one series, write its volume and return its rows.
+
+    Args:
+        plan: The series.
+        out: The store.
+        crop: `head` or `none`.
+        size: Side of the stored slices in px.
+    """
     read = read_series(plan, crop=crop, size=size)
     if not read.series:
         volume_path(out, plan.series_id).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """A series whose reading failed as a whole: its files are tried one by one, and it is made of those that don't fail.
 
-What fails as a whole killed its process twice, took too long, or met what nobody foresaw.
+Reading fails as a whole where it kills its process twice, takes too long, or raises an unforeseen error.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,17 +14,17 @@ from ich25d.studies.volumes.volume import read_series
 Result = TypeVar("Result")
 
 _SLICE_S, _SERIES_S = 2.0, 60.0
-"""Time limit of a series: so much a slice and so much more; the slowest codec takes 0.03 s a slice."""
+"""Time limit of a series: seconds a slice and a constant; the slowest codec takes 0.03 s a slice."""
 _FILE_S = 30.0
 """Time limit of a single file."""
 
 
 class Series(Protocol):
-    """What a plan and a series of a store have in common."""
+    """A plan, or a series of a store."""
 
     @property
     def series_id(self) -> str:
-        """Whose slices they are."""
+        """Its id."""
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -50,8 +50,8 @@ def rescue(
         workers: Processes that try files.
 
     Returns:
-        What `work` makes of the rest: None where there is no rest, an exception where that fails as well; and a row
-        for every slice that is lost.
+        The result of `work` for the rest: None without a rest, an exception where that fails as well; and a row for
+        every slice that is lost.
     """
     failed: dict[int, Exception] = {}
     tasks = ((plan, index) for index in range(len(plan)))
@@ -68,19 +68,19 @@ def rescue(
 
 
 def try_file(task: tuple[SeriesPlan, int]) -> bool:
-    """Read one slice of a plan for nothing but to see whether that kills; refusals are another matter."""
+    """Read one slice of a plan, to see whether that fails; a refusal is no failure."""
     plan, index = task
     read_series(without(plan, set(range(len(plan))) - {index}), crop="none", size=8)
     return True
 
 
 def lost_rows(series: Series, indices: Iterable[int], error: Exception) -> list[QcRow]:
-    """Account for slices whose reading didn't come back, a row each.
+    """Return a row for each slice whose reading failed.
 
     Args:
         series: A plan, whose files are named, or a series of a store.
         indices: Which slices.
-        error: What came instead of them.
+        error: How it failed.
     """
     code, detail = reason_of(error)
     source = series.images.source if isinstance(series, SeriesPlan) else lambda _: ""

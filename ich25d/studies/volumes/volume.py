@@ -1,8 +1,4 @@
-"""The unit of work: the plan of one series comes in, its HU volume and rows go out.
-
-Pure but for reading the planned files, so that it runs anywhere and again; `build-studies` and `predict`
-call this very function.
-"""
+"""One series read: its plan in, its HU volume and its rows out, for `build-studies` and `predict` alike."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -27,17 +23,17 @@ HELD_BYTES = 768 * 2**20
 """A series whose full-size HU take more is read twice instead of held."""
 
 LOOKED_AT, BRAIN_SLICES, BRAIN_SHARE = 12, 2, 0.02
-"""Of so many slices spread over the scan, so many at least should show so much brain."""
+"""Slices looked at, spread over the scan; how many of them must show brain; the share of px that is enough of it."""
 
 PIXEL_HASH_STEP = 32
-"""Every so many rows of the source count in a slice's hash."""
+"""Every 32nd row of the source counts in a slice's hash."""
 
 Crop = Literal["head", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesVolume:
-    """A series as the store keeps it and the network sees it."""
+    """A series as the store keeps it and the network is given it."""
 
     series: dict[str, Any]
     """The row of series.parquet, but for fold and hashes; empty when no slice could be used."""
@@ -46,19 +42,19 @@ class SeriesVolume:
     hu: npt.NDArray[np.int16]
     """Shape (n, size, size), HU; n is 0 when no slice could be used."""
     qc: list[QcRow]
-    """Refusals and remarks that the pixels gave rise to."""
+    """Refusals and remarks on the pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a box of source px fills a square of store px."""
+    """How a box of source px is placed in a square of store px."""
 
     box: Box
-    """What is cut out, source px."""
+    """In source px."""
     height: int
-    """Store px the box fills, from top to bottom, in the middle of the square."""
+    """Store px that the box fills, in the middle of the square."""
     width: int
-    """The same from left to right."""
+    """Likewise."""
     size: int
     """Side of the square."""
 
@@ -72,7 +68,7 @@ def fit_box(box: Box, size: int, pixel_spacing_mm: tuple[float, float] | None) -
     """Fit a box into a square, with square pixels and its aspect kept.
 
     Args:
-        box: What to show, source px.
+        box: In source px.
         size: Side of the square in px.
         pixel_spacing_mm: Distance of rows and of columns; None counts as square.
     """
@@ -88,7 +84,7 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
 
     Args:
         hu: Shape (rows, columns), HU.
-        fit: What goes where.
+        fit: Box and place.
         out: Shape (size, size), int16; written.
     """
     box = fit.box
@@ -114,7 +110,7 @@ def pixel_hash(hu: npt.NDArray[np.int16]) -> int:
 def read_series(plan: SeriesPlan, *, crop: Crop = "head", size: int = 256) -> SeriesVolume:
     """Read a series in scan order into a volume of HU.
 
-    A slice that can't be read is refused by name and left out; what lies beyond its gap isn't a neighbour.
+    A slice that can't be read is refused by name and left out; the slices on either side of the gap aren't neighbours.
 
     Args:
         plan: Which files, in which order.
@@ -125,7 +121,7 @@ def read_series(plan: SeriesPlan, *, crop: Crop = "head", size: int = 256) -> Se
 
 
 class _SeriesReading:
-    """One call of `read_series`: what it has learned so far."""
+    """One call of `read_series`."""
 
     def __init__(self, plan: SeriesPlan, crop: Crop, size: int) -> None:
         self.plan = plan
@@ -173,13 +169,10 @@ class _SeriesReading:
     def _look(
         self, indices: Sequence[int]
     ) -> tuple[list[npt.NDArray[np.uint8]], Iterator[tuple[int, npt.NDArray[np.int16]]]]:
-        """Read all slices to see where tissue is; return that, and the slices again.
-
-        They are held in one array: of memory fresh from the system, every page costs, and large pages the least.
-        A series too large for that is read again.
-        """
+        """Read all slices; return where tissue is in each, and the slices again: held in one array, or read twice."""
         n_bytes = 2 * len(indices) * self.shape[0] * self.shape[1]
         is_held = n_bytes <= HELD_BYTES
+        # One array for all: memory fresh from the system costs least in large pages.
         memory = np.empty((len(indices) if is_held else 1, *self.shape), dtype=np.int16)
         tissue, held = [], []
         for index, hu in self._read(indices, memory):
@@ -194,7 +187,7 @@ class _SeriesReading:
     ) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
         """Yield the slices that can be read; the others get their row.
 
-        They go in turn to the places of `memory`, (n, rows, columns), but for those of another shape or from elsewhere.
+        Slices of the series' shape are read into the places of `memory`, (n, rows, columns), in turn.
         """
         for index in indices:
             try:
@@ -213,7 +206,7 @@ class _SeriesReading:
             yield index, hu
 
     def _fit_of(self, hu: npt.NDArray[np.int16], box: Box, fits: dict[tuple[int, int], Fit]) -> Fit:
-        """Return the fit for a slice of this shape: a slice of another matrix shows the same part of the field."""
+        """Return the fit for a slice's shape; a slice of another matrix shows the same part of the field."""
         shape = (hu.shape[0], hu.shape[1])
         if shape not in fits:
             rows, columns = shape[0] / self.shape[0], shape[1] / self.shape[1]
@@ -225,15 +218,14 @@ class _SeriesReading:
         return fits[shape]
 
     def _name_doubles(self, kept: list[int]) -> None:
-        """Remark on slices that lie where the one before does and hold the same pixels; all get their prediction."""
+        """Remark on slices with position and pixels of the slice before; they are kept and predicted all the same."""
         position, ids = self.plan.slice_position_mm, self.plan.image_ids
         for rank in range(1, len(kept)):
             before, index = kept[rank - 1], kept[rank]
             is_same_place = abs(position[index] - position[before]) < SAME_POSITION_MM
             if is_same_place and self.hashes[rank] and self.hashes[rank] == self.hashes[rank - 1]:
-                self.qc.append(
-                    self._slice_remark(index, "DUP_PIXELS", f"the same pixels and position as {ids[before]}")
-                )
+                detail = f"the same pixels and position as {ids[before]}"
+                self.qc.append(self._slice_remark(index, "DUP_PIXELS", detail))
 
     def _slice_remark(self, index: int, code: str, detail: str) -> QcRow:
         plan = self.plan

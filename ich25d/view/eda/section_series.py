@@ -107,23 +107,24 @@ def _histogram(output: Output, table: pd.DataFrame, name: str) -> Markup:
 
 
 def add_shortcut(output: Output, found: Shortcut) -> None:
-    """Add pixel families and their label rates, and what the header alone tells."""
+    """Add pixel families and their label rates, and how well the header alone predicts the labels."""
     columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
     rates = "Pixel families: share of labelled slices by label, and share of series with any"
-    shown = output.table("pixel_families", columns, found.families, caption=rates)
-    ends = [np.array([row[place] for row in found.families], dtype=float) for place in (9, 10, 11)]
-    if np.isnan(ends[0]).all():
+    rows = [[one[0], one[1], one[2], *one.slice_rates, one.rate, one.low, one.high] for one in found.families]
+    shown = output.table("pixel_families", columns, rows, caption=rates)
+    rate, low, high = (np.array(ends) for ends in zip(*(family[-3:] for family in found.families), strict=True))
+    if np.isnan(rate).all():
         output.section("Pixel families and the shortcut", "Without labels there is nothing to give away.", shown)
         return
     bars = output.chart("family_rates", BarChart(
-        [str(row[0]) for row in found.families], ends[0], low=ends[1], high=ends[2],
+        [family.name for family in found.families], rate, low=low, high=high,
         title="Series with any, by pixel family (95 % interval)", x_label="pixel family", y_label="share of series",
     ))  # fmt: skip
     parts: list[str | Markup] = [remarks(found.warnings) if found.warnings else _NO_SHORTCUT, bars, shown]
-    if found.told:
+    if found.predictors:
         columns = ["attribute", "groups", "labelled series", "log loss without", "with it", "fall", "p (chi-square)"]
-        rows = [[one.attribute, one.n_groups, one.n_series, one.base, one.loss, one.fall, one.p] for one in found.told]
-        caption = "What one attribute alone tells of any, on patients that it wasn't learned from"
+        rows = [[*one[:-1], one.fall, one.p] for one in found.predictors]
+        caption = "How well one attribute alone predicts any, on patients that it wasn't learned from"
         parts.append(output.table("header_tells", columns, rows, caption=caption))
     output.section("Pixel families and the shortcut", *parts, note=_SHORTCUT_NOTE)
 

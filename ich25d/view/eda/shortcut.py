@@ -1,4 +1,4 @@
-"""The shortcut: what the header alone tells of the labels, so that nobody takes a scanner for a diagnosis."""
+"""The shortcut: how well the header alone predicts the labels. A network may learn the scanner instead of blood."""
 
 from typing import Any, NamedTuple
 
@@ -29,18 +29,18 @@ LOOKED_AT: dict[str, str] = {
 LEAST_SERIES = 30
 """Groups of fewer series say nothing about a rate."""
 
-TOLD = 0.02
+LEAST_FALL = 0.02
 """From this relative fall of the log loss on, an attribute is named as a shortcut."""
 
 PRIOR_SERIES = 5.0
-"""Series of the overall rate that each group starts with, so that rare groups don't shout."""
+"""Series of the overall rate that each group starts with, which keeps the rates of rare groups near it."""
 
 N_PARTS = 5
 _SURE = 0.001
 
 
-class Told(NamedTuple):
-    """What one attribute tells of `any` at series level."""
+class Predictor(NamedTuple):
+    """How well one attribute alone predicts `any` of a series."""
 
     attribute: str
     n_groups: int
@@ -48,7 +48,7 @@ class Told(NamedTuple):
     base: float
     """Log loss of the overall rate."""
     loss: float
-    """Log loss when the rate of the series' group is known, from other parts of the data."""
+    """Log loss of the rate of the series' group, learned on other patients."""
     p: float
     """Of the chi-square test that all groups have one rate; NaN with one group."""
 
@@ -58,58 +58,62 @@ class Told(NamedTuple):
         return 1 - self.loss / self.base if self.base > 0 else 0.0
 
 
+class Family(NamedTuple):
+    """Label rates of the series of one pixel family."""
+
+    name: str
+    n_series: int
+    n_slices: int
+    """Labelled slices."""
+    slice_rates: list[float | None]
+    """Share of positive slices by label."""
+    rate: float
+    """Share of series with `any`; NaN where none is labelled, as the ends of its interval."""
+    low: float
+    high: float
+
+
 class Shortcut(NamedTuple):
     """What the header tells of the labels."""
 
-    families: list[list[object]]
-    """What `family_rows` gives."""
-    told: list[Told]
+    families: list[Family]
+    """The largest first."""
+    predictors: list[Predictor]
+    """The best first."""
     warnings: list[str]
 
 
 def find_shortcut(
     table: pd.DataFrame, positive: pd.DataFrame, labelled: pd.DataFrame, patient: "pd.Series[Any]"
 ) -> Shortcut:
-    """Look for what tells the label and isn't blood.
+    """Look for what predicts the label and isn't blood.
 
     Args:
         table: What `attribute_table` gives.
         positive: A row a series, a column a label: has a positive slice; NaN where no slice is labelled.
         labelled: A row a labelled slice: `series_id` and the six labels.
-        patient: Patient of each series, indexed by `series_id`.
+        patient: Patient of each series, or what stands in, indexed by `series_id`.
     """
-    families = family_rows(table, positive, labelled)
-    told = what_headers_tell(table, positive["any"], patient)
-    return Shortcut(families, told, warnings_of(told, families))
+    families = _families(table["pixel_family"], positive["any"], labelled)
+    predictors = find_predictors(table, positive["any"], patient)
+    return Shortcut(families, predictors, _warnings(predictors, families))
 
 
-def family_rows(table: pd.DataFrame, positive: pd.DataFrame, slices: pd.DataFrame) -> list[list[object]]:
-    """Return the label rates of each pixel family.
-
-    Args:
-        table: What `attribute_table` gives.
-        positive: A row a labelled series, a column a label: has a positive slice.
-        slices: A row a labelled slice: `series_id` and the six labels as 0, 1 or NaN.
-
-    Returns:
-        family, series, slices, six slice rates, share of series with any, its Wilson interval's two ends; the largest
-        family first.
-    """
-    rows: list[list[object]] = []
-    family_of = table["pixel_family"]
+def _families(family_of: "pd.Series[Any]", any_positive: "pd.Series[Any]", slices: pd.DataFrame) -> list[Family]:
+    found = []
     of_slice = slices["series_id"].map(family_of)
-    for family, size in family_of.value_counts().items():
-        own = slices[of_slice == family]
-        labelled = positive["any"].reindex(family_of.index[family_of == family]).dropna()
+    for name, n_series in family_of.value_counts().items():
+        own = slices[of_slice == name]
+        labelled = any_positive.reindex(family_of.index[family_of == name]).dropna()
         n_hit, n = float(labelled.sum()), len(labelled)
-        share = n_hit / n if n else None
         rates = [float(own[label].mean()) if own[label].notna().any() else None for label in LABELS]
-        rows.append([str(family), int(size), len(own), *rates, share, *wilson_interval(n_hit, n)])
-    return rows
+        rate = n_hit / n if n else float("nan")
+        found.append(Family(str(name), int(n_series), len(own), rates, rate, *wilson_interval(n_hit, n)))
+    return found
 
 
-def what_headers_tell(table: pd.DataFrame, any_positive: "pd.Series[Any]", patient: "pd.Series[Any]") -> list[Told]:
-    """Measure how well each attribute alone tells which series bleed, on patients that it wasn't learned from.
+def find_predictors(table: pd.DataFrame, any_positive: "pd.Series[Any]", patient: "pd.Series[Any]") -> list[Predictor]:
+    """Measure how well each attribute alone predicts which series bleed, on patients that it wasn't learned from.
 
     Args:
         table: What `attribute_table` gives.
@@ -117,7 +121,7 @@ def what_headers_tell(table: pd.DataFrame, any_positive: "pd.Series[Any]", patie
         patient: Patient of each series, indexed by `series_id`.
 
     Returns:
-        The attributes with more than one group, the most telling first.
+        The attributes with more than one group, the best predictor first.
     """
     known = any_positive.dropna()
     known = known[known.index.isin(table.index)]
@@ -125,43 +129,35 @@ def what_headers_tell(table: pd.DataFrame, any_positive: "pd.Series[Any]", patie
         return []
     target = known.to_numpy(dtype=np.float64)
     part = pd.util.hash_array(patient.reindex(known.index).astype(str).to_numpy(dtype=object)) % np.uint64(N_PARTS)
-    told = []
+    base = _loss(target, np.zeros(len(target), dtype=np.int64), part)
+    found = []
     for attribute, groups in _groups(table.loc[known.index]).items():
         codes, names = pd.factorize(groups)
-        if len(names) < 2:
-            continue
-        told.append(
-            Told(
-                LOOKED_AT[attribute],
-                len(names),
-                len(target),
-                _loss(target, np.zeros(len(target), dtype=np.int64), part),
-                _loss(target, codes.astype(np.int64), part),
-                _chi_square(target, codes),
-            )
-        )
-    return sorted(told, key=lambda one: one.loss)
+        if len(names) > 1:
+            loss, p = _loss(target, codes.astype(np.int64), part), _chi_square(target, codes)
+            found.append(Predictor(LOOKED_AT[attribute], len(names), len(target), base, loss, p))
+    return sorted(found, key=lambda predictor: predictor.loss)
 
 
-def warnings_of(told: list[Told], families: list[list[object]]) -> list[str]:
+def _warnings(predictors: list[Predictor], families: list[Family]) -> list[str]:
     """Say in sentences what a reader must know before believing a network's score."""
-    said = []
-    large = [row for row in families if isinstance(row[9], float) and int(str(row[1])) >= LEAST_SERIES]
+    warnings = []
+    large = [family for family in families if not np.isnan(family.rate) and family.n_series >= LEAST_SERIES]
     if len(large) > 1:
-        low, high = min(large, key=lambda row: float(str(row[9]))), max(large, key=lambda row: float(str(row[9])))
-        if float(str(high[10])) > float(str(low[11])):
-            said.append(
-                f"Pixel families bleed unequally often: {float(str(high[9])):.0%} of series of {high[0]}, "
-                f"{float(str(low[9])):.0%} of {low[0]} (intervals apart). A network can learn the family from borders, "
-                "noise and padding instead of blood: compare results by family, and crop to the head."
+        least, most = min(large, key=lambda family: family.rate), max(large, key=lambda family: family.rate)
+        if most.low > least.high:
+            warnings.append(
+                f"Pixel families bleed unequally often: {most.rate:.0%} of series of {most.name}, {least.rate:.0%} of "
+                f"{least.name} (intervals apart). A network can learn the family from borders, noise and padding "
+                "instead of blood: compare results by family, and crop to the head."
             )
-    said += [
+    warnings += [
         f"The header alone tells which series bleed: {one.attribute} lowers the log loss of any from {one.base:.3f} "
         f"to {one.loss:.3f} ({one.fall:.0%}) on other patients."
-        for one in told
-        if one.fall >= TOLD and one.p < _SURE
+        for one in predictors
+        if one.fall >= LEAST_FALL and one.p < _SURE
     ]
-    return said
+    return warnings
 
 
 def _groups(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
