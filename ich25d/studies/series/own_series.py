@@ -23,26 +23,22 @@ def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]
         The name of each scan whose SeriesInstanceUID isn't its own: the UID for the first by study and image id, and
         with `@2`, `@3` for the others; and a remark for each.
     """
-    of_shared: dict[int, Scan] = {}
-    for image in images:
-        if id(image.shared) not in of_shared:  # one object for most of a series
-            of_shared[id(image.shared)] = image.scan()
     by_series: defaultdict[str, set[Scan]] = defaultdict(set)
-    for scan in of_shared.values():
+    for image in images:
+        scan = image.scan()
         by_series[scan.series_id].add(scan)
-    joined_of = {series_id: _joined(scans) for series_id, scans in by_series.items() if len(scans) > 1}
-    shared = {series_id: joined for series_id, joined in joined_of.items() if len(set(joined.values())) > 1}
-    if not shared:
+    doubtful = {series_id: _counted_as(scans) for series_id, scans in by_series.items() if len(scans) > 1}
+    if not doubtful:
         return {}, []
     ids: defaultdict[Scan, set[str]] = defaultdict(set)
     for image in images:
-        scan = of_shared[id(image.shared)]
-        if scan.series_id in shared:
-            ids[shared[scan.series_id][scan]].add(image.identity()[0])
+        scan = image.scan()
+        if scan.series_id in doubtful:
+            ids[doubtful[scan.series_id][scan]].add(image.identity()[0])
     names: dict[Scan, str] = {}
     qc: list[QcRow] = []
-    for series_id, joined in sorted(shared.items()):
-        groups = _without_copies({scan: ids[scan] for scan in set(joined.values())})
+    for series_id, counted_as in sorted(doubtful.items()):
+        groups = _without_copies({scan: ids[scan] for scan in set(counted_as.values())})
         if len(groups) == 1:
             continue
         of_scan: dict[Scan, str] = {}
@@ -51,21 +47,20 @@ def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]
             of_scan |= dict.fromkeys(group, name)
             detail = f"{len(groups)} scans of different studies or patients have this SeriesInstanceUID"
             qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", detail))
-        names |= {scan: of_scan[kept] for scan, kept in joined.items()}
+        names |= {scan: of_scan[other] for scan, other in counted_as.items()}
     return names, qc
 
 
-def _joined(scans: Collection[Scan]) -> dict[Scan, Scan]:
-    """Return the scan that each counts as: those without a patient as the only other one of their study."""
+def _counted_as(scans: Collection[Scan]) -> dict[Scan, Scan]:
+    """Return what each scan counts as: one without a patient as the only one with a patient of its study, if any."""
     named: defaultdict[str, list[Scan]] = defaultdict(list)
     for scan in scans:
         if scan.patient_id:
             named[scan.study_id].append(scan)
-    joined = {}
-    for scan in scans:
-        others = named[scan.study_id]
-        joined[scan] = others[0] if not scan.patient_id and len(others) == 1 else scan
-    return joined
+    return {
+        scan: named[scan.study_id][0] if not scan.patient_id and len(named[scan.study_id]) == 1 else scan
+        for scan in scans
+    }
 
 
 def _without_copies(ids: Mapping[Scan, set[str]]) -> list[list[Scan]]:
