@@ -34,6 +34,7 @@ from ich25d.slabs.painting import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import Box
 from ich25d.studies.volumes.volume import fit_box, fit_slice, read_series
+from ich25d.training.model_file import SEQUENCE, read_kind
 
 NEAR_MM = 10.0
 
@@ -79,7 +80,7 @@ def one_fold(network: Network, fold: int) -> Network:
     folds = [encoder.fold for encoder in network.encoders]
     number = folds.index(fold)
     alone = dataclasses.replace(network, encoders=(network.encoders[number],))
-    if network.kind == "sequence":
+    if read_kind(network.folder)[0] == SEQUENCE:
         sequence: LoadedSequence = load_sequence(network.folder, network.device)
         seeds = len(sequence.models) // len(folds)
         alone.refine = dataclasses.replace(
