@@ -1,7 +1,7 @@
-"""From a heat map and the HU under it to the voxels that are taken for a bleed.
+"""From a heat map and the HU under it to the voxels that are drawn as a bleed: those where both are high.
 
-Neither is enough: the heat's cells are larger than many bleeds, and not all that is dense inside a skull is blood
-(falx, tentorium, calcified plexus, the rim beside the bone). Where both meet, a bleed is drawn.
+Neither is enough alone: the heat's cells are larger than many bleeds, and not all that is dense inside the skull is
+blood (falx, tentorium, calcified plexus, the rim beside the bone).
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
 DENSE_HU = (6.0, 26.0)
-"""HU above the slice's brain: from where blood is thought of, and from where it is certain."""
+"""HU above the slice's brain at which a voxel's density begins to count, and at which it counts fully."""
 
 BONE_HU = 110.0
-"""No blood is denser; smoothed bone is."""
+"""Smoothed bone lies above it, blood below."""
 
 RIM_MM = 1.5
-"""Beside the inner table, a px is part bone."""
+"""As near to the inner table a px is partly bone."""
 
 LEVELS: tuple[float, float, float] = (0.1, 0.2, 0.35)
-"""Shares of a slice's highest score from which on a voxel counts: generously, as it is reported, strictly."""
+"""Shares of a slice's highest score from which on a voxel is drawn: generously, as reported, strictly."""
 
 FAINT_SLICE = 0.3
 """A slice's highest score counts as no less than this share of the series' highest."""
@@ -36,10 +36,10 @@ LEAST_MM2 = 15.0
 """Smaller spots on a slice are noise."""
 
 PART_SHARE = 0.1
-"""A part that holds less than this share of the heaviest one isn't taken for the bleed."""
+"""A connected part whose score is less than this share of the largest one's isn't drawn."""
 
 FAINT_SCORE = 0.1
-"""Where heat and density meet nowhere (an old bleed is no denser than brain), the heat alone draws."""
+"""Below this highest score heat and density meet nowhere, as in an old bleed no denser than brain: heat alone draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy) 
 
 
 def main_parts(mask: Bool, score: Float) -> Bool:
-    """Keep the parts of a drawing that hold a good share of what the heaviest one holds.
+    """Keep the connected parts of a drawing whose score is at least `PART_SHARE` of the largest one's.
 
     Args:
         mask: Shape (n, h, w).
-        score: What a voxel weighs, the same shape.
+        score: The same shape.
     """
     label, count = ndimage.label(mask, np.ones((3, 3, 3)))
     if count < 2:
@@ -104,11 +104,11 @@ def main_parts(mask: Bool, score: Float) -> Bool:
 
 
 def without_spots(mask: Bool, least_px: float) -> Bool:
-    """Leave out what is smaller on its slice, unless nothing else is there.
+    """Leave out spots smaller than an area on their slice, unless there is nothing else.
 
     Args:
         mask: Shape (n, h, w).
-        least_px: Area from which on a spot stays.
+        least_px: Area from which on a spot stays, px.
     """
     kept = np.zeros_like(mask)
     for index in np.flatnonzero(mask.any(axis=(1, 2))):

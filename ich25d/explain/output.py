@@ -41,7 +41,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is kept in memory of an explained series."""
+    """An explained series without its heat and masks."""
 
     series_id: str
     study_id: str
@@ -56,7 +56,14 @@ def heat_path(out: Path, series_id: str) -> Path:
 
 
 def save(path: Path, explanation: Explanation, found: Found, made_from: str) -> None:
-    """Write a series' heat, whole or not at all."""
+    """Write a series' heat, whole or not at all.
+
+    Args:
+        path: See `heat_path`.
+        explanation: Its heat and masks.
+        found: Its findings.
+        made_from: Changes with the model, the files and the options; `load` compares it.
+    """
     text = {**asdict(found), "made_from": made_from}
     h, w = explanation.heat.shape[2:]
     masks = [explanation.masks[finding.label] for finding in found.findings]
@@ -73,7 +80,7 @@ def save(path: Path, explanation: Explanation, found: Found, made_from: str) -> 
 
 
 def load(path: Path, made_from: str) -> Found | None:
-    """Return what is kept of a series that an earlier call explained with the same model, else None."""
+    """Return a series that an earlier call explained from the same model, files and options, else None."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             text = json.loads(arrays["text"].tobytes())
@@ -97,7 +104,13 @@ def _finding(entry: dict[str, Any]) -> Finding:
 
 
 def write_findings(path: Path, series: Sequence[Found], point: OperatingPoint) -> None:
-    """Write `findings.csv`; every row names the operating point, and the threshold of its label for a series."""
+    """Write `findings.csv`.
+
+    Args:
+        path: The file.
+        series: All explained series.
+        point: The operating point; every row names it, and its threshold of the label for a series.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""Heat over HU as pixels, for eyes."""
+"""Heat over HU as pictures."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ich25d.slabs.window import grey
 WINDOW = NAMED_WINDOWS["brain"]
 OPACITY = 0.65
 EDGE = (80, 230, 255)
-"""Colour of the line around what was taken for the bleed; no heat has it."""
+"""Colour of the line around what was drawn as the bleed; no heat has it."""
 
 MONTAGE = 5
 """Slices of a finding that are shown, at most."""
@@ -51,27 +51,24 @@ def montage(
     heat: npt.NDArray[np.floating],
     mask: npt.NDArray[np.bool_],
     finding: Finding,
-    *,
-    n: int = MONTAGE,
 ) -> Rgb:
     """Return the slices of a finding side by side: as they are above, with their heat below.
 
     Args:
         hu: Shape (slices, h, w).
         heat: Of the finding's label, the same shape.
-        mask: What was taken for the bleed, the same shape.
+        mask: What was drawn as the bleed, the same shape.
         finding: Says which slices.
-        n: Slices at most.
     """
-    chosen = shown_slices(finding, n)
+    chosen = shown_slices(finding)
     above = [np.repeat(grey(hu[index], WINDOW)[:, :, None], 3, axis=2) for index in chosen]
     below = [overlay(hu[index], heat[index], mask[index]) for index in chosen]
     return np.vstack([np.hstack(above), np.hstack(below)])
 
 
-def shown_slices(finding: Finding, n: int) -> Sequence[int]:
-    """Return at most n slices of a finding, evenly spread, the peak among them."""
-    spread = np.linspace(finding.first_slice, finding.last_slice, n).round().astype(int).tolist()
+def shown_slices(finding: Finding) -> Sequence[int]:
+    """Return at most `MONTAGE` slices of a finding, evenly spread, the peak among them."""
+    spread = np.linspace(finding.first_slice, finding.last_slice, MONTAGE).round().astype(int).tolist()
     nearest = min(range(len(spread)), key=lambda place: abs(spread[place] - finding.peak_slice))
     spread[nearest] = finding.peak_slice
     return sorted(set(spread))

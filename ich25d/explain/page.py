@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ich25d.explain.explanation import HEAT_RULE, Explanation
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.output import Found
-from ich25d.explain.overlay import MONTAGE, montage, shown_slices
+from ich25d.explain.overlay import montage, shown_slices
 from ich25d.files import file_key, write_bytes
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
@@ -24,7 +24,7 @@ from ich25d.training.operating_point import RULES, OperatingPoint
 PICTURES_FOLDER = "pictures"
 
 SHOWN = 60
-"""Findings whose slices stand on the page: it is one file. The others' are in the folder."""
+"""Findings whose slices the page shows, as it is one file; the others' are in the folder."""
 
 COLUMNS = (
     "Series", "Label", "Probability", "Threshold", "Patient's side", "Slices", "mm",
@@ -33,7 +33,7 @@ COLUMNS = (
 
 NOTE = (
     "Estimates from heat maps and HU by a research program; nobody has drawn or measured these bleeds. Above the slice "
-    "as it is (level 40, width 80 HU), below with heat; the line is what was taken for the bleed."
+    "as it is (level 40, width 80 HU), below with heat; the line is around what was drawn as the bleed."
 )
 
 _STYLE = """
@@ -44,7 +44,13 @@ _STYLE = """
 
 
 def picture_path(folder: Path, series_id: str, label: str) -> Path:
-    """Return where the slices of a finding are."""
+    """Return the PNG of a finding's slices.
+
+    Args:
+        folder: The folder of pictures.
+        series_id: The finding's series.
+        label: Its label.
+    """
     return folder / f"{file_key(series_id)}_{label}.png"
 
 
@@ -75,7 +81,7 @@ def write_page(
         series: All explained series.
         pictures: Folder of their pictures.
         point: The operating point.
-        labels: Those that were asked for; None is those at or over their threshold.
+        labels: The labels that were wanted; None is those at or over their threshold.
     """
     pairs = sorted(
         ((found, finding) for found in series for finding in found.findings),
@@ -114,21 +120,18 @@ def _lead(point: OperatingPoint, labels: Sequence[str] | None) -> Markup:
 
 
 def _columns(pixels: npt.NDArray[np.uint8], finding: Finding) -> Markup:
-    """Return the slices of a montage as pictures of their own, so that a narrow window wraps them."""
-    slices = shown_slices(finding, MONTAGE)
+    """Return each column of a montage as a picture, so that a narrow window wraps them."""
+    slices = shown_slices(finding)
     parts = np.array_split(pixels, len(slices), axis=1)
-    return gallery(
-        [
-            picture(
-                part, alt=f"Slice {index + 1}, and below it with heat of {finding.label}", caption=f"slice {index + 1}"
-            )
-            for index, part in zip(slices, parts, strict=True)
-        ]
-    )
+    alt = f"and below it with heat of {finding.label}"
+    return gallery([
+        picture(part, alt=f"Slice {index + 1}, {alt}", caption=f"slice {index + 1}")
+        for index, part in zip(slices, parts, strict=True)
+    ])  # fmt: skip
 
 
 def sentence(finding: Finding) -> str:
-    """Say a finding in one line, as an estimate."""
+    """Return a finding as one line, an estimate."""
     return (
         f"Estimated: {finding.label}, {SIDES[finding.side]}, {_reach(finding)} mm, {_extent(finding)} mm, "
         f"{_volume(finding, 'ml ')}" + (f"; assumed: {', '.join(finding.assumed)}" if finding.assumed else "")
@@ -144,9 +147,8 @@ def _extent(finding: Finding) -> str:
 
 
 def _volume(finding: Finding, unit: str = "") -> str:
-    volume, low, high = (
-        number_text(value, 2) for value in (finding.volume_ml, finding.volume_low_ml, finding.volume_high_ml)
-    )
+    volumes = (finding.volume_ml, finding.volume_low_ml, finding.volume_high_ml)
+    volume, low, high = (number_text(value, 2) for value in volumes)
     return f"{volume} {unit}({low} to {high})"
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class ExplainSummary:
         return 1 if self.refusals else 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the lines that the command prints."""
         labels = ", ".join(f"{label} {count}" for label, count in self.by_label.items()) or "none"
         lines = [
             f"{self.out / FINDINGS_FILE}: {many(self.n_findings, 'finding')} in {self.n_series} series ({labels})",
@@ -62,23 +62,15 @@ class ExplainSummary:
             else "the model has no thresholds, so that nothing counts as found: --label names what to explain",
         ]
         if self.n_resumed:
-            lines.append(f"{self.n_resumed} series were there from an earlier call")
+            lines.append(f"{self.n_resumed} series were explained by an earlier call")
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.out / QC_FILE} says which")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
-        return {
-            "out": str(self.out),
-            "n_series": self.n_series,
-            "n_resumed": self.n_resumed,
-            "n_findings": self.n_findings,
-            "by_label": self.by_label,
-            "operating_point": self.operating_point,
-            "refusals": self.refusals,
-        }
+        """Return what `--json` prints."""
+        return {**asdict(self), "out": str(self.out)}
 
 
 def explain(
@@ -95,7 +87,7 @@ def explain(
 ) -> ExplainSummary:
     """Explain every series: heat maps, findings, and a page that shows both.
 
-    A killed call is gone on with by the same call: series whose heat map is there already aren't explained again.
+    The same call resumes one that was killed: series that have a heat map aren't explained again.
 
     Args:
         sources: Folders, DICOM files, zip archives and study stores, in any mix.
@@ -103,7 +95,7 @@ def explain(
         out: The folder to fill.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        labels: Whose heat and findings are wanted; None is those that reach the operating point in a series.
+        labels: Labels that get heat and findings; None is those that reach the operating point in a series.
         point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
@@ -119,8 +111,8 @@ def explain(
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, workers=workers)
     chosen = choose_point(read_points(model), point)
-    asked = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
-    made_from = {series: f"{network.stamp} {images_hash(series)} {asked}" for series in found.series}
+    options = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
+    made_from = {series: f"{network.stamp} {images_hash(series)} {options}" for series in found.series}
     earlier = {
         series: kept
         for series in found.series
