@@ -354,7 +354,7 @@ def test_pixel_size_from_the_width_of_the_head(hu):
 
 
 def test_uneven_gaps_and_repeated_positions(hu):
-    """Positions may repeat and jump."""
+    """A scan with two passes at one place and a jump is painted like any other."""
     position = np.cumsum([0.0, *([0.0, 3.0, 8.0, 5.5] * 7)])[:N]
     anatomy = find_anatomy(hu, (DZ, PIXEL, PIXEL), slice_position_mm=position)
     assert isinstance(anatomy, Anatomy)

@@ -126,7 +126,7 @@ def test_refuses_an_unfinished_store(by_hand: Path) -> None:
     ],
 )
 def test_refuses_a_strange_table(by_hand: Path, column: str, value: object, message: str) -> None:
-    """A wrong table is refused with what is wrong."""
+    """The error names the column, the rule and the value."""
     path = by_hand / "slices.parquet"
     pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
 

@@ -20,7 +20,7 @@ def _sound(ids=("ID_a", "ID_b")):
 
 
 def test_a_sound_file_passes(tmp_path):
-    """A sound file passes."""
+    """A file that is its own sample has no problem, and exit code 0."""
     file = _write(tmp_path / "s.csv", _sound())
     report = check_submission(file, file)
 
@@ -47,7 +47,7 @@ def test_a_sound_file_passes(tmp_path):
     ],
 )
 def test_each_mistake_is_named(tmp_path, rows, problem, count):
-    """Each mistake is named."""
+    """Each kind of mistake is counted under its own sentence."""
     report = check_submission(_write(tmp_path / "s.csv", rows))
 
     assert report.exit_code == 2
@@ -55,7 +55,7 @@ def test_each_mistake_is_named(tmp_path, rows, problem, count):
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):
-    """All mistakes are named at once."""
+    """A user mends a file once, not once a mistake."""
     rows = [*_sound(), "ID_a_any,2", "ID_c_any,0.5"]
     report = check_submission(_write(tmp_path / "s.csv", rows, header="id;label"))
 
@@ -64,7 +64,7 @@ def test_all_mistakes_are_named_at_once(tmp_path):
 
 
 def test_a_header_with_a_byte_order_mark_and_crlf_is_read(tmp_path):
-    """A header with a byte order mark and crlf is read."""
+    """What Excel writes is accepted."""
     path = tmp_path / "s.csv"
     path.write_bytes("\ufeffID,Label\r\n".encode() + "".join(f"{row}\r\n" for row in _sound()).encode())
 
@@ -72,7 +72,7 @@ def test_a_header_with_a_byte_order_mark_and_crlf_is_read(tmp_path):
 
 
 def test_ids_are_those_of_the_sample(tmp_path):
-    """Ids are those of the sample."""
+    """Missing and surplus images are counted; their order is free."""
     sample = _write(tmp_path / "sample.csv", _sound(("ID_a", "ID_b", "ID_c", "ID_d")))
     report = check_submission(_write(tmp_path / "s.csv", _sound(("ID_b", "ID_a", "ID_x"))), sample)
 
@@ -83,7 +83,7 @@ def test_ids_are_those_of_the_sample(tmp_path):
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
-    """What cannot be read is refused."""
+    """No file, no UTF-8 and a broken sample are errors of their own."""
     with pytest.raises(SubmissionError, match="readable file"):
         check_submission(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"ID,Label\n\xff\xfe,1\n")
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
 
 
 def test_a_written_file_is_clipped_in_order_and_six_digits(tmp_path):
-    """A written file is clipped in order and six digits."""
+    """Probabilities stay within 1e-6 and 1 - 1e-6: a certain mistake would cost without bound."""
     path = tmp_path / "s.csv"
     probability = np.array([[0.0, 1.0, 0.123456789, 1e-5, 0.5, 1 / 3]])
 
@@ -110,7 +110,7 @@ def test_a_written_file_is_clipped_in_order_and_six_digits(tmp_path):
 
 
 def test_an_old_file_stays_when_the_new_one_is_unsound(tmp_path):
-    """An old file stays when the new one is unsound."""
+    """A file is checked before it replaces the one that stands there."""
     path, sample = tmp_path / "s.csv", _write(tmp_path / "sample.csv", _sound())
     path.write_text("old")
 

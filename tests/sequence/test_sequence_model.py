@@ -137,6 +137,6 @@ def test_augmentation_depends_on_its_draws_alone() -> None:
 
 
 def test_unknown_positions_are_five_mm_apart() -> None:
-    """One unknown position makes all unknown."""
+    """One unknown position makes all unknown: a distance to it means nothing."""
     assert known_position_mm(np.array([10.0, 12.0])).tolist() == [0, 2]
     assert known_position_mm(np.array([10.0, np.nan, 3.0])).tolist() == [0, 5, 10]

@@ -43,7 +43,7 @@ def test_does_not_depend_on_the_batch() -> None:
 
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 0), (0, 1)])
 def test_seed_and_pass_change_it(seed: int, epoch: int) -> None:
-    """Every pass sees another version."""
+    """Each epoch augments a slab otherwise, and the same epoch the same way."""
     hu, key = slabs(), torch.arange(4)
 
     first = change(hu, key, EVERYTHING, seed=0, epoch=0).hu

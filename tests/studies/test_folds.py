@@ -51,7 +51,7 @@ def test_patients_and_identical_pixels_are_never_split(
 @given(st.integers(0, 1000))
 @example(559)  # a tie that another order of summing broke
 def test_the_order_of_rows_does_not_matter(seed: int) -> None:
-    """Nor does the index."""
+    """Folds depend on ids and counts: neither rows in another order nor another index changes them."""
     table = series_table(30, seed=seed, patients=20)
     shuffled = table.sample(frac=1, random_state=seed)
 
@@ -59,7 +59,7 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
 
 
 def test_another_seed_deals_otherwise() -> None:
-    """And the same seed the same."""
+    """A seed gives the same folds each time, another seed others."""
     table = series_table(60)
 
     assert assign_folds(table, 5, 0).equals(assign_folds(table, 5, 0))

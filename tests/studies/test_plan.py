@@ -48,7 +48,7 @@ headers = st.builds(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(header=headers)
 def test_headers_come_out_of_the_index_as_they_went_in_but_for_the_patient(header):
-    """Also after a stay in the notebook: series are ordered alike in every call."""
+    """The index packs headers without loss; the patient's id is the only thing that it replaces."""
     indexed = pack(ENTRY, header, PRIVACY)
     expected = pseudonym(header.patient_id, PRIVACY.key)
     with TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def test_headers_come_out_of_the_index_as_they_went_in_but_for_the_patient(heade
 
 
 def test_times_of_day_are_shifted_and_keep_their_order():
-    """Times of day are shifted, and keep their distances."""
+    """The order of passes is needed, the time of day would tell of the patient."""
     (first, second) = (
         pack(ENTRY, Header("a", "b", "c", 8, 8, 16, 12, 11, False, acquisition_time=time_s), PRIVACY)
         .header()
@@ -107,7 +107,7 @@ def test_index_takes_less_than_a_kilobyte_a_slice(tmp_path, write_scan):
 
 
 def test_order_is_that_in_space_whatever_files_are_called(tmp_path, write_scan):
-    """The order is that in space, for any names and any depth of folders."""
+    """Slices are ordered by position, for any names and any depth of folders."""
     paths = write_scan(tmp_path / "in", 3, n=7)
     expected = [path.stem for path in paths]
     for index, path in enumerate(np.random.default_rng(0).permutation(np.array(paths, dtype=object))):
@@ -136,7 +136,7 @@ def test_a_copy_is_named_and_an_impostor_refuses_both(tmp_path, write_scan):
 
 
 def test_an_id_in_two_studies_is_seen(tmp_path, write_scan):
-    """An id that occurs in two studies is a double, though studies are planned one by one."""
+    """Studies are planned one by one, and still an id that two of them use is a double."""
     write_scan(tmp_path / "a", n=3)
     write_scan(tmp_path / "b", n=3, study_id="ID_0000009999", series_id="ID_0000009998")
     plan = make_plan([tmp_path / "a", tmp_path / "b"])

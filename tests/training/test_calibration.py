@@ -22,7 +22,7 @@ def _drawn(n, seed=0):
 
 
 def test_fit_undoes_a_temperature_and_a_bias():
-    """Fit undoes a temperature and a bias."""
+    """With 40,000 slices the numbers that spoilt the logits come back."""
     true, target = _drawn(40_000)
     found = Calibration.fit(2.0 * (true - 0.7), target)
 
@@ -31,7 +31,7 @@ def test_fit_undoes_a_temperature_and_a_bias():
 
 
 def test_fit_lowers_the_score_of_overconfident_logits():
-    """Fit lowers the score of overconfident logits."""
+    """Logits three times too large lose less after the fit."""
     true, target = _drawn(500)
     fitted = Calibration.fit(3 * true, target)
 
@@ -55,7 +55,7 @@ def test_fit_is_the_minimum_of_its_loss():
 
 
 def test_a_label_without_evidence_stays_as_it_is():
-    """A label without evidence stays as it is."""
+    """Nothing known of a label: temperature 1, bias 0."""
     true, target = _drawn(100)
     target[:, 2] = np.nan
     found = Calibration.fit(true, target)
@@ -72,7 +72,7 @@ def test_little_evidence_moves_little():
 
 
 def test_an_expected_prevalence_draws_the_mean():
-    """An expected prevalence draws the mean."""
+    """A share that counts for 50,000 slices outweighs 1,000 slices of data."""
     true, target = _drawn(1000)
     plain = Calibration.fit(true, target)
     drawn_down = Calibration.fit(true, target, prevalence=[0.05] * 6, prevalence_weight=50_000)
@@ -82,14 +82,14 @@ def test_an_expected_prevalence_draws_the_mean():
 
 
 def test_extreme_logits_are_survived():
-    """Extreme logits are survived."""
+    """Logits of 10,000 on the wrong side give finite numbers."""
     logits = np.array([[1e4] * 6, [-1e4] * 6])
 
     assert np.isfinite(Calibration.fit(logits, np.array([[0.0] * 6, [1.0] * 6])).apply(logits)).all()
 
 
 def test_json_keeps_it():
-    """Json keeps it."""
+    """A calibration read from JSON equals the one written; null is none."""
     calibration = Calibration((1.5, 1, 1, 1, 1, 0.9), (0.1, 0, 0, 0, 0, -2))
 
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
@@ -108,14 +108,14 @@ def test_json_keeps_it():
     ],
 )
 def test_a_damaged_calibration_is_refused(content):
-    """A damaged calibration is refused."""
+    """Missing labels, a temperature of 0, NaN, text and a list end in one error."""
     with pytest.raises(ModelError, match="calibration must"):
         Calibration.from_dict(content)
 
 
 @given(arrays(np.float64, (3, 6), elements=st.floats(0, 1)))
 def test_any_is_at_least_every_subtype(probability):
-    """Any is at least every subtype."""
+    """Nothing but `any` is raised, and the input stays as it was."""
     before = probability.copy()
     fixed = enforce_any(probability)
 

@@ -31,7 +31,7 @@ def _draw(seed, n=200, ties=True):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("ties", [True, False])
 def test_ranking_measures_are_those_of_scikit_learn(seed, ties):
-    """Ranking measures are those of scikit-learn."""
+    """With ties or without, weighted or not, to twelve digits."""
     target, score, weight = _draw(seed, ties=ties)
 
     assert auc(target, score) == pytest.approx(reference.roc_auc_score(target, score), abs=1e-12)
@@ -49,7 +49,7 @@ def test_ranking_measures_are_those_of_scikit_learn(seed, ties):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 5)), min_size=1, max_size=12))
 def test_auc_counts_pairs_that_are_in_order(rows):
-    """Auc counts pairs that are in order."""
+    """AUC is the share of pairs ranked right, a tie counting half; unknown labels are left out."""
     target, score = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     pairs = [(p > n) + 0.5 * (p == n) for p in score[target == 1] for n in score[target == 0]]
 
@@ -60,7 +60,7 @@ def test_auc_counts_pairs_that_are_in_order(rows):
 
 
 def test_many_weights_at_once_are_each_alone():
-    """Many weights at once are each alone."""
+    """A row of weights a resampling gives what each row gives by itself."""
     target, score, _ = _draw(3)
     target[5] = np.nan
     weight = np.random.default_rng(0).integers(0, 3, (7, len(target))).astype(float)
@@ -72,7 +72,7 @@ def test_many_weights_at_once_are_each_alone():
 
 
 def test_a_weight_is_so_many_copies():
-    """A weight is so many copies."""
+    """A case of weight 3 counts as three equal cases, one of weight 0 not at all."""
     target, score, weight = _draw(4)
     copies = weight.astype(int)
 
@@ -88,7 +88,7 @@ def score_of(target, probability):
 
 
 def test_the_score_is_two_parts_any_and_five_parts_subtypes():
-    """The score is two parts any and five parts subtypes."""
+    """The competition's score is the weighted mean of six log losses, `any` twice."""
     rng = np.random.default_rng(0)
     target, probability = (rng.random((50, 6)) < 0.2).astype(float), rng.random((50, 6))
     each = [reference.log_loss(target[:, k], probability[:, k], labels=[0, 1]) for k in range(6)]
@@ -98,7 +98,7 @@ def test_the_score_is_two_parts_any_and_five_parts_subtypes():
 
 
 def test_a_certain_mistake_costs_what_kaggle_takes():
-    """A certain mistake costs what kaggle takes."""
+    """Probabilities are clipped at 1e-15, as on Kaggle."""
     assert score_of(np.ones((1, 6)), np.zeros((1, 6))) == pytest.approx(15 * np.log(10))
 
 
@@ -117,7 +117,7 @@ def test_unknown_labels_weigh_nothing():
 
 
 def test_decisions_are_those_of_scikit_learn():
-    """Decisions are those of scikit-learn."""
+    """Sensitivity, specificity, precision, accuracy and F, weighted or not."""
     target, score, weight = _draw(6)
     called = score >= 0.5
 
@@ -133,7 +133,7 @@ def test_decisions_are_those_of_scikit_learn():
 
 
 def test_measures_without_a_class_are_not_numbers():
-    """Measures without a class are not numbers."""
+    """Without a positive there is no sensitivity: NaN, never 0 or 1."""
     nothing = confusion(np.zeros(3), np.array([0.1, 0.2, 0.3]), 0.5)
 
     assert np.isnan(nothing.sensitivity)
@@ -144,7 +144,7 @@ def test_measures_without_a_class_are_not_numbers():
 
 
 def test_brier_and_log_loss_of_one_label():
-    """Brier and log loss of one label."""
+    """Both equal scikit-learn's."""
     target, score, weight = _draw(7)
 
     assert brier(target, score, weight) == pytest.approx(
@@ -154,7 +154,7 @@ def test_brier_and_log_loss_of_one_label():
 
 
 def test_calibration_error_is_the_mean_gap_over_bins():
-    """Calibration error is the mean gap over bins."""
+    """Fifteen bins of equal width, each weighed by its share of cases; 1.0 belongs to the last."""
     target, score, _ = _draw(8, ties=False)
     expected = 0.0
     for number in range(15):
@@ -169,7 +169,7 @@ def test_calibration_error_is_the_mean_gap_over_bins():
 @pytest.mark.parametrize("beta", [1.0, 2.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_threshold_has_the_greatest_f_beta(beta, seed):
-    """The best threshold has the greatest f beta."""
+    """No probability that occurs is a better threshold."""
     target, score, _ = _draw(seed, n=60)
     tried = [confusion(target, score, t).f_beta(beta) for t in np.unique(score)]
     found = best_threshold(target, score, beta=beta)
@@ -178,17 +178,17 @@ def test_the_best_threshold_has_the_greatest_f_beta(beta, seed):
 
 
 def test_a_label_without_positives_has_no_threshold():
-    """A label without positives has no threshold."""
+    """Without a positive F is undefined at every threshold."""
     assert np.isnan(best_threshold(np.zeros(4), np.arange(4.0)))
 
 
 def test_two_classes_apart_are_cut_half_way():
-    """Two classes apart are cut half way."""
+    """Between .2 and .6 every threshold is as good; the middle is the safest on new data."""
     assert best_threshold(np.array([0, 0, 1, 1.0]), np.array([0.1, 0.2, 0.6, 0.9])) == pytest.approx(0.4)
 
 
 def test_slices_are_drawn_with_their_patient():
-    """Slices are drawn with their patient."""
+    """All rows of a patient are drawn equally often, and as many patients as there are."""
     patient = np.array(["a", "b", "a", "c", "b"])
     weights = np.concatenate(list(patient_weights(patient, replicates=50, elements=20)))
 
@@ -199,7 +199,7 @@ def test_slices_are_drawn_with_their_patient():
 
 
 def test_an_interval_is_that_of_resampling_patients_by_hand():
-    """An interval is that of resampling patients by hand."""
+    """Weights give the interval that copying the rows of drawn patients gives."""
     target, score, _ = _draw(9, n=120)
     patient = np.arange(120) // 6
     low, high = bootstrap_interval(lambda weight: auc(target, score, weight), patient, replicates=1000)
@@ -214,7 +214,7 @@ def test_an_interval_is_that_of_resampling_patients_by_hand():
 
 
 def test_resamplings_without_a_positive_are_left_out():
-    """Resamplings without a positive are left out."""
+    """An AUC that isn't defined in a resampling doesn't make the interval NaN."""
     values = bootstrap(lambda weight: auc(np.array([1.0, 0.0]), np.array([0.9, 0.1]), weight), ["a", "b"])
 
     assert np.isnan(values).any()
@@ -223,7 +223,7 @@ def test_resamplings_without_a_positive_are_left_out():
 
 
 def test_wrong_shapes_and_scores_are_refused():
-    """Wrong shapes and scores are refused."""
+    """A swapped axis or a NaN score ends in an error, not in a number."""
     with pytest.raises(ValueError, match=r"shape \(N, 6\)"):
         case_losses(np.zeros((3, 5)), np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"shape \(N,\)"):

@@ -102,7 +102,7 @@ def test_a_mask_that_does_not_fit_gives_no_labels(tmp_path: Path, mask: np.ndarr
 
 
 def test_a_mask_without_its_scan_is_remarked(tmp_path: Path) -> None:
-    """Scan 50 has no mask and no labels."""
+    """Mask 05 belongs to no scan: it is in qc.csv, and scan 50 gets no labels from it."""
     write_nifti(tmp_path / "050.nii", HU)
     write_nifti(tmp_path / "masks" / "05.nii", mask_of((1,)), dtype=np.uint8)
 

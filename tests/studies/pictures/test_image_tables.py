@@ -231,7 +231,7 @@ def test_decimal_commas_of_a_table(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_that_cannot_be_read_says_which_column(tmp_path: Path, cells: Row, detail: str) -> None:
-    """And the others are read."""
+    """A damaged row is named with its column, and the others are read."""
     rows = rows_of("a", series="s")
     rows[1] |= cells
 

@@ -61,7 +61,7 @@ def plan_of(images: OddImages, name: str = "series") -> SeriesPlan:
 
 
 def test_files_that_kill_are_refused_and_the_rest_makes_the_series(tmp_path):
-    """Files that kill are refused and the rest makes the series; another series doesn't notice."""
+    """A file whose decoder crashes costs one slice; another series doesn't notice."""
     plans = [plan_of(OddImages(killers=(1,), raisers=(3,)), "odd"), plan_of(OddImages(), "plain")]
     outcomes = {
         outcome.plan.series_id: outcome for outcome in build_all(plans, tmp_path, crop="none", size=16, workers=2)
@@ -97,7 +97,7 @@ def test_a_full_disk_is_not_the_fault_of_the_files(tmp_path, monkeypatch):
 
 
 def test_a_plan_without_some_slices_reads_the_others():
-    """A plan without some slices reads the others, under their own names."""
+    """Slices keep their own names when others are taken out."""
     rest = without(plan_of(OddImages(raisers=(0, 3))), {0, 3})
     assert rest.image_ids == ("series1", "series2", "series4")
     assert rest.slice_position_mm == (1.0, 2.0, 4.0)
