@@ -1,6 +1,8 @@
 """From a study store and a CNN's run to a feature store, every series embedded by the encoder that never saw it."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,41 +12,62 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ich25d.config import FeaturesConfig
+import ich25d
+from ich25d.bleeds.paint import paint
+from ich25d.bleeds.plan import plan_bleeds
+from ich25d.config import FeaturesConfig, SlabConfig
 from ich25d.encoder.model_directory import LoadedEncoder, load_encoder, read_run
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
-from ich25d.features.reading import PAINTED, Task, TaskReader, tasks_of
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
 from ich25d.files import file_key
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import series_batches
+from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.prefetch import ahead
 
 BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""
 
+PAINTED = "~painted"
+"""Between a series' id and the number of a copy of it with painted bleeds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """One series to embed, as it is or as a painted copy."""
+
+    series_id: str
+    fold: int
+    copy: int
+    """0 is the series itself."""
+    made_from: str
+    """Hash of all that the features depend on."""
+
+    @property
+    def name(self) -> str:
+        """Return the id under which it stands in the feature store."""
+        return f"{self.series_id}{PAINTED}{self.copy}" if self.copy else self.series_id
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """A series read and, where asked for, painted."""
+
+    task: Task
+    hu: npt.NDArray[np.int16]
+    position_mm: npt.NDArray[np.float64]
+    window: npt.NDArray[np.float32]
+    target: npt.NDArray[np.float32]
+
 
 @dataclasses.dataclass(slots=True)
 class AtOnce:
-    """How many slabs an encoder takes at once: fewer for all series that follow, once they were too many."""
+    """How many slabs an encoder takes at once; once they were too many, fewer for all series that follow."""
 
     n: int = BATCH_SIZE
-
-    def halve(self, encoder: LoadedEncoder, cause: torch.OutOfMemoryError) -> None:
-        """Take half as many.
-
-        Raises:
-            ModelError: It was one already.
-        """
-        if self.n == 1:
-            raise ModelError(
-                f"a series and one slab of it must fit into the device's memory (got too little for "
-                f"{encoder.slab.size} px on {encoder.device}); free it of other programs, or use --device cpu"
-            ) from cause
-        self.n //= 2
 
 
 def embed_series(
@@ -77,8 +100,13 @@ def embed_series(
         try:
             return _embed(encoder, hu, slice_position_mm, window, views, at_once.n)
         except torch.OutOfMemoryError as error:
-            at_once.halve(encoder, error)
-        # Not before the error is forgotten: its traceback holds the tensors that filled the memory.
+            if at_once.n == 1:
+                raise ModelError(
+                    f"a series and one slab of it must fit into the device's memory (got too little for "
+                    f"{encoder.slab.size} px on {encoder.device}); free it of other programs, or use --device cpu"
+                ) from error
+            at_once.n //= 2
+        # After the handler: the error's traceback holds the tensors that filled the memory.
         torch.cuda.empty_cache()
 
 
@@ -90,14 +118,14 @@ def _embed(
     views: Sequence[str],
     batch_size: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    parts: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
+    by_view: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
     for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size, device=encoder.device):
-        for view, (embeddings, logits) in zip(views, parts, strict=True):
+        for view, (embeddings, logits) in zip(views, by_view, strict=True):
             embedding_BE, logit_BL = encoder(batch, flip=view == "flip")  # noqa: N806  # axes as suffix
             embeddings.append(embedding_BE.float().cpu())
             logits.append(logit_BL.float().cpu())
-    embedding = torch.stack([torch.cat(embeddings) for embeddings, _ in parts]).numpy()
-    logit = torch.stack([torch.cat(logits) for _, logits in parts]).numpy()
+    embedding = torch.stack([torch.cat(embeddings) for embeddings, _ in by_view]).numpy()
+    logit = torch.stack([torch.cat(logits) for _, logits in by_view]).numpy()
     return embedding, logit
 
 
@@ -147,12 +175,13 @@ def extract_oof_features(
         )
     _check_held_out(tasks, cnn_run, store.root)
     (out / JSON_FILE).unlink(missing_ok=True)  # unfinished until the tables are written again
-    made = {task.name: found for task in tasks if (found := _made(out, task)) is not None}
-    _embed_all([task for task in tasks if task.name not in made], store, cnn_run, features, out, device, seed, made)
-    there = [task for task in tasks if len(made[task.name])]
-    slices = _table(store, there, made)
+    targets_of = {task.name: target for task in tasks if (target := _finished(out, task)) is not None}
+    todo = [task for task in tasks if task.name not in targets_of]
+    _embed_all(todo, store, cnn_run, features, out, device, seed, targets_of)
+    embedded = [task for task in tasks if len(targets_of[task.name])]
+    slices = _table(store, embedded, targets_of)
     shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
-    write_tables(out, slices, dim=_dim(out, there[0]), views=features.views, encoder=shas, size=run.slab.size)
+    write_tables(out, slices, dim=_dim(out, embedded[0]), views=features.views, encoder=shas, size=run.slab.size)
     return FeatureStore.open(out)
 
 
@@ -184,9 +213,9 @@ def _embed_all(
     out: Path,
     device: torch.device | str,
     seed: int,
-    made: dict[str, npt.NDArray[np.float32]],
+    targets_of: dict[str, npt.NDArray[np.float32]],
 ) -> None:
-    """Embed what is missing and note its labels in `made`; a copy that nothing could be painted into has none."""
+    """Embed series and enter their labels in `targets_of`; a copy that nothing could be painted into has none."""
     if not tasks:
         return
     counts = dict(zip(store.series["series_id"], store.series["n_slices"], strict=True))
@@ -210,14 +239,14 @@ def _embed_all(
                     out, task.name, embedding=embedding, logit=logit, slice_position_mm=item.position_mm,
                     extra={"target": item.target.astype(np.float32)}, metadata={"made_from": task.made_from},
                 )  # fmt: skip
-            made[task.name] = item.target
+            targets_of[task.name] = item.target
             advance(int(counts[task.series_id]), note=f"fold {task.fold}")
-    n_bare = sum(not len(target) for target in made.values())
-    if n_bare:
-        remark(f"{n_bare} painted copies are left out: no bleed could be painted into them")
+    n_empty = sum(not len(target) for target in targets_of.values())
+    if n_empty:
+        remark(f"{n_empty} painted copies are left out: no bleed could be painted into them")
 
 
-def _made(out: Path, task: Task) -> npt.NDArray[np.float32] | None:
+def _finished(out: Path, task: Task) -> npt.NDArray[np.float32] | None:
     """Return the labels of a task that an earlier call has finished, else None."""
     path = out / f"{file_key(task.name)}.safetensors"
     try:
@@ -239,22 +268,87 @@ def _dim(out: Path, task: Task) -> int:
         raise StoreError(f"a series' features must be readable (got {error}) in {path}") from error
 
 
-def _table(store: StudyStore, tasks: Sequence[Task], made: dict[str, npt.NDArray[np.float32]]) -> pd.DataFrame:
-    """Make the slice table of the feature store; labels of the series themselves are the study store's of today."""
+def _table(store: StudyStore, tasks: Sequence[Task], targets_of: dict[str, npt.NDArray[np.float32]]) -> pd.DataFrame:
+    """Make the slice table of the feature store; labels that aren't painted are the study store's of now."""
     groups = store.slices.groupby("series_id", sort=False)
     rows_of = {str(name): rows for name, rows in groups.indices.items()}
-    parts = []
+    tables = []
     for task in tasks:
-        part = store.slices.iloc[rows_of[task.series_id]]
+        slices = store.slices.iloc[rows_of[task.series_id]]
         kept = ("image_id", "study_id", "slice_position_mm", "source")
-        columns = {name: part[name].to_numpy() for name in kept if name in part}
-        frame = pd.DataFrame(columns).assign(
-            series_id=task.name, patient_id=part["split_unit"].to_numpy(), fold=task.fold, train_only=task.copy > 0
+        table = pd.DataFrame({name: slices[name].to_numpy() for name in kept if name in slices}).assign(
+            series_id=task.name, patient_id=slices["split_unit"].to_numpy(), fold=task.fold, train_only=task.copy > 0
         )
-        labels = made[task.name] if task.copy else targets(part)
         if task.copy:
-            frame["image_id"] = frame["image_id"] + f"{PAINTED}{task.copy}"
-        for column, label in enumerate(LABELS):
-            frame[label] = labels[:, column]
-        parts.append(frame)
-    return pd.concat(parts, ignore_index=True)
+            table["image_id"] += f"{PAINTED}{task.copy}"
+        table[list(LABELS)] = targets_of[task.name] if task.copy else targets(slices)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def tasks_of(
+    store: StudyStore, encoders: dict[int, str], slab: SlabConfig, features: FeaturesConfig, seed: int
+) -> list[Task]:
+    """List what is to be embedded, by fold, so that every encoder is loaded once.
+
+    Args:
+        store: The study store.
+        encoders: SHA-256 of the weights by finished fold.
+        slab: What the encoders see of a scan.
+        features: [features].
+        seed: Seed of the painted bleeds.
+    """
+    labels = store.slices.groupby("series_id", sort=False)[list(LABELS)]
+    known, positive = labels.count().sum(axis=1), labels.sum().sum(axis=1)
+    complete = labels.count().min(axis=1) == labels.size()
+    tasks = []
+    series = store.series
+    folds = series["fold"].fillna(-1).astype(int)
+    for series_id, fold, file_hash in zip(series["series_id"], folds, series["file_hash"], strict=True):
+        if fold not in encoders or known[series_id] == 0:
+            continue
+        n_copies = features.painted_copies if complete[series_id] and positive[series_id] == 0 else 0
+        for copy in range(n_copies + 1):
+            depends_on = [ich25d.__version__, encoders[fold], str(file_hash), list(features.views),
+                     dataclasses.asdict(slab), series_id, copy, seed if copy else None]  # fmt: skip
+            made_from = hashlib.sha256(json.dumps(depends_on, default=str).encode()).hexdigest()
+            tasks.append(Task(series_id, fold, copy, made_from))
+    return sorted(tasks, key=lambda task: task.fold)
+
+
+class TaskReader:
+    """Reads a series of the study store for a task, and paints it."""
+
+    def __init__(self, store: StudyStore, seed: int) -> None:
+        self._store, self._seed = store, seed
+        self._painter, self._last = Painter(store, 1.0, seed), ""
+        groups = store.slices.groupby("series_id", sort=False)
+        self._rows = {str(name): rows for name, rows in groups.indices.items()}
+        self._target = targets(store.slices)
+        self._window = store.slices[["window_level", "window_width"]].to_numpy(dtype=np.float32, na_value=np.nan)
+        self._position = store.slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def read(self, task: Task) -> Prepared:
+        """Read a task's slices; none where nothing could be painted."""
+        rows = self._rows[task.series_id]
+        hu, target = self._store.hu(task.series_id), self._target[rows]
+        if task.series_id != self._last:
+            self._painter.forget(self._last)
+            self._last = task.series_id
+        if task.copy:
+            anatomy = self._painter.anatomy(task.series_id)
+            digest = hashlib.blake2b(task.series_id.encode(), digest_size=8).digest()
+            rng = np.random.default_rng([self._seed, int.from_bytes(digest, "little"), task.copy])
+            bleeds = plan_bleeds(anatomy, rng)
+            if bleeds:
+                hu, painted = paint(hu, range(len(hu)), bleeds)
+                target = painted.astype(np.float32)
+            if not bleeds or not target.any():
+                hu, target = hu[:0], target[:0]
+        return Prepared(task, hu, orderly_position_mm(self._position[rows]), self._window[rows], target)
+
+
+def orderly_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return positions as a feature store takes them: never falling, or all NaN."""
+    sound = np.isfinite(slice_position_mm).all() and (np.diff(slice_position_mm) >= 0).all()
+    return slice_position_mm if sound else np.full(len(slice_position_mm), np.nan)

@@ -33,7 +33,7 @@ _FLOATS = ("F16", "F32")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeriesFeatures:
-    """What an encoder said of one series."""
+    """Embeddings and logits of one series of n slices, in scan order."""
 
     embedding: npt.NDArray[np.float16]
     """Shape (V, n, E), V views."""
@@ -120,6 +120,12 @@ class FeatureStore:
 
 def read_series(path: Path, *, n_views: int, n_slices: int, dim: int) -> SeriesFeatures:
     """Read one series' file; its shapes are checked before its numbers are read.
+
+    Args:
+        path: The file.
+        n_views: V that it must have.
+        n_slices: n, likewise.
+        dim: E, likewise.
 
     Raises:
         StoreError: See `FeatureStore.read`.
@@ -208,18 +214,24 @@ def write_tables(
 ) -> None:
     """Write both tables, `features.json` last: a store without it isn't finished.
 
+    Args:
+        folder: The feature store.
+        slices: A row a slice (`check_slices`); further columns are kept.
+        dim: Length E of an embedding.
+        views: Names of the versions of every slice that were embedded.
+        encoder: SHA-256 of the encoder's weights by fold, or under "" of the only one; None where unknown.
+        size: Side in px of what the encoder saw; None where unknown.
+
     Raises:
         StoreError: The table isn't of the form.
     """
     checked = check_slices(slices, folder / TABLE_FILE)
     further = [name for name in slices.columns if name not in checked.columns]
-    if further:
-        by_image = slices.set_axis([str(image_id) for image_id in slices["image_id"]])[further]
-        checked = checked.join(by_image, on="image_id")
+    checked = checked.join(slices.set_axis(slices["image_id"].astype(str))[further], on="image_id")
     with replacing(folder / TABLE_FILE) as part:
         checked.to_parquet(part, index=False)
-    about = {"format": FORMAT, "dim": dim, "views": list(views), "encoder": dict(encoder or {}) or None, "size": size}
-    write_json(folder / JSON_FILE, about)
+    content = {"format": FORMAT, "dim": dim, "views": list(views), "encoder": dict(encoder or {}) or None, "size": size}
+    write_json(folder / JSON_FILE, content)
 
 
 def _half(embedding: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float16]:
@@ -253,16 +265,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format", FORMAT) != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise StoreError(f"{JSON_FILE} must be an object of format {FORMAT} (got {got!r}) in {path}")
-    dim, views, size = content.get("dim"), content.get("views"), content.get("size")
-    if not isinstance(dim, int) or isinstance(dim, bool) or not 1 <= dim <= _MAX_DIM:
-        raise StoreError(f"dim must be a whole number from 1 to {_MAX_DIM} (got {dim!r}) in {path}")
-    if not isinstance(views, list) or not 1 <= len(views) <= _MAX_VIEWS or not all(isinstance(v, str) for v in views):
-        raise StoreError(f'views must be a list of names, as ["plain"] (got {views!r}) in {path}')
-    if size is not None and not isinstance(size, int):
-        raise StoreError(f"size must be a number of px or null (got {size!r}) in {path}")
-    encoder = content.get("encoder")
+    dim, views, size, encoder = (content.get(name) for name in ("dim", "views", "size", "encoder"))
     encoder = {"": encoder or ""} if encoder is None or isinstance(encoder, str) else encoder
-    sound = isinstance(encoder, dict) and encoder and all(isinstance(value, str) for value in encoder.values())
-    if not sound:
-        raise StoreError(f"encoder must be a SHA-256, one a fold, or null (got {encoder!r}) in {path}")
-    return {"dim": dim, "views": tuple(views), "encoder": encoder, "size": size}
+    is_dim = isinstance(dim, int) and not isinstance(dim, bool) and 1 <= dim <= _MAX_DIM
+    is_views = isinstance(views, list) and 1 <= len(views) <= _MAX_VIEWS and all(isinstance(v, str) for v in views)
+    is_encoder = isinstance(encoder, dict) and encoder and all(isinstance(value, str) for value in encoder.values())
+    for is_sound, rule, value in (
+        (is_dim, f"dim must be a whole number from 1 to {_MAX_DIM}", dim),
+        (is_views, 'views must be a list of names, as ["plain"]', views),
+        (size is None or isinstance(size, int), "size must be a number of px or null", size),
+        (is_encoder, "encoder must be a SHA-256, one a fold, or null", encoder),
+    ):
+        if not is_sound:
+            raise StoreError(f"{rule} (got {value!r}) in {path}")
+    return {"dim": dim, "views": tuple(views or ()), "encoder": encoder, "size": size}

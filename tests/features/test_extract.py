@@ -13,7 +13,7 @@ from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, Tra
 from ich25d.encoder.model_directory import load_encoder
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import ModelError, UsageError
-from ich25d.features import extract, reading
+from ich25d.features import extract
 from ich25d.features.extract import AtOnce, embed_series, extract_oof_features
 from ich25d.features.store import FeatureStore
 from ich25d.labels import LABELS
@@ -73,8 +73,8 @@ def cnn(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _paints_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Painters that need no head: a bright slice in the middle, nothing in series 1."""
-    monkeypatch.setattr(reading.Painter, "anatomy", lambda self, series_id: series_id)
-    monkeypatch.setattr(reading, "plan_bleeds", lambda anatomy, rng: [] if anatomy == "ID_s1" else ["bleed"])
+    monkeypatch.setattr(extract.Painter, "anatomy", lambda self, series_id: series_id)
+    monkeypatch.setattr(extract, "plan_bleeds", lambda anatomy, rng: [] if anatomy == "ID_s1" else ["bleed"])
 
     def paint(hu, indices, bleeds):
         hu, labels = hu.copy(), np.zeros((len(hu), 6), np.uint8)
@@ -82,7 +82,7 @@ def _paints_squares(monkeypatch: pytest.MonkeyPatch) -> None:
         labels[2, [0, 5]] = 1
         return hu, labels
 
-    monkeypatch.setattr(reading, "paint", paint)
+    monkeypatch.setattr(extract, "paint", paint)
 
 
 @pytest.mark.usefixtures("_paints_squares")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ich25d.errors import StoreError
-from ich25d.features.reading import orderly_position_mm
+from ich25d.features.extract import orderly_position_mm
 from ich25d.features.store import FeatureStore, read_series, write_series, write_tables
 from ich25d.labels import LABELS
 
