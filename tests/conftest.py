@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,6 +60,26 @@ def real_data(shared_data: Path) -> Path:
     if done.returncode:
         pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr}")
     return target
+
+
+@pytest.fixture(scope="session")
+def dcm2niix() -> Callable[[Path, Path], Path]:
+    """Convert a folder of DICOM to `scan.nii.gz` by Debian's dcm2niix; skips where it is absent."""
+    program = shutil.which("dcm2niix")
+    if program is None:
+        absent = "dcm2niix is absent: apt-get install dcm2niix"
+        if os.environ.get("ICH25D_REQUIRE_DCM2NIIX"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+
+    def convert(dicom: Path, out: Path) -> Path:
+        out.mkdir(parents=True)
+        command = [program, "-z", "y", "-b", "n", "-f", "scan", "-o", str(out), str(dicom)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert (out / "scan.nii.gz").is_file(), done.stdout + done.stderr
+        return out / "scan.nii.gz"
+
+    return convert
 
 
 CHROMIUM = Path("/usr/bin/chromium")

