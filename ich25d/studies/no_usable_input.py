@@ -13,7 +13,8 @@ _PLAIN = "name the plain axial series"
 _IMAGES = "name the folder or archive that holds the DICOM, or a table of images by --images"
 _CURES: dict[str, str] = {
     **dict.fromkeys(
-        ("EMPTY", "TRUNCATED", "PIXEL_SHORT", "CHANGED", "ZIP_DAMAGED", "GZIP_DAMAGED", "BAD_STREAM"), _COPY
+        ("EMPTY", "TRUNCATED", "PIXEL_SHORT", "CHANGED", "ZIP_DAMAGED", "GZIP_DAMAGED", "BAD_NIFTI", "BAD_STREAM"),
+        _COPY,
     ),
     **dict.fromkeys(("NOT_AXIAL", "LOCALIZER", "CONTRAST", "PERFUSION"), _PLAIN),
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),

@@ -106,6 +106,25 @@ def test_patients_of_one_series_id_keep_their_slices_in_a_store(tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_a_store_follows_the_labels_of_its_table(tmp_path: Path) -> None:
+    """Labels that change in the table of images change in the store; no picture is read again."""
+    found = []
+    for positive in (0, 1):
+        subtypes = dict.fromkeys(LABELS[:-1], 0) | {"epidural": positive}
+        rows = rows_of("a", patient="A", series="1", **subtypes)
+        for row in rows:
+            picture = tmp_path / str(row["path"])
+            grey = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32)
+            assert picture.exists() or cv2.imwrite(str(picture), grey)
+        plan(tmp_path, rows)
+        built = build_studies(
+            (), tmp_path / "store", images=(tmp_path / "images.csv",), size=32, crop="none", workers=1
+        )
+        found.append((built.n_series_read, pd.read_parquet(tmp_path / "store" / "slices.parquet")["epidural"].tolist()))
+
+    assert found == [(1, [0] * N), (0, [1] * N)]
+
+
 def test_a_name_that_is_given_already_is_no_new_name(tmp_path: Path) -> None:
     """Neither for a second scan nor for a second pass."""
     rows = rows_of("a", patient="A", series="1") + rows_of("b", patient="B", series="1")
