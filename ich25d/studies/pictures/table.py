@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,21 +125,17 @@ class _Reader:
         self.columns = columns
         self.found = ImageColumns(table, columns)
         self.interned: dict[tuple[Window, ...], tuple[Window, ...]] = {}
-        self.stems: dict[str, list[str]] | None = None
 
     def rows(self) -> Iterator[ImageRow | DicomError]:
         """Yield each row, or why it can't be used."""
         chosen = self.columns.select(self.found.used())
         for batch in chosen.to_batches(max_chunksize=10_000):
-            cells = {name: batch.column(index).to_pylist() for index, name in enumerate(chosen.column_names)}
-            for number in range(batch.num_rows):
-                yield self._row({name: column[number] for name, column in cells.items()})
-
-    def _row(self, cells: dict[str, Any]) -> ImageRow | DicomError:
-        try:
-            return self._image(cells)
-        except DicomError as error:
-            return error
+            for cells in batch.to_pylist():
+                try:
+                    row: ImageRow | DicomError = self._image(cells)
+                except DicomError as error:
+                    row = error
+                yield row
 
     def _image(self, cells: dict[str, Any]) -> ImageRow:
         windows = self._windows(cells)
@@ -148,8 +145,7 @@ class _Reader:
         pictures = self._pictures(cells, windows, named)
         if not pictures:
             raise DicomError("BAD_TABLE", "the row names no picture, and none is called as its image")
-        image_id = re.sub(DCM_SUFFIX, "", named)
-        image_id = image_id or _ODD_LETTERS.sub("_", Path(pictures[0].path).stem)
+        image_id = re.sub(DCM_SUFFIX, "", named) or _ODD_LETTERS.sub("_", Path(pictures[0].path).stem)
         if not GOOD_ID(image_id):
             raise DicomError(
                 "BAD_UID",
@@ -157,7 +153,10 @@ class _Reader:
             )
         if not (study_id or series_id or patient_id):
             raise DicomError("BAD_TABLE", "a row must name its series, study or patient")
-        position, index = self._number(cells, "position"), self._number(cells, "index")
+        position, index, spacing = (
+            self._number(cells, self.found.names.get(what, ""), spacing_of if what == "spacing" else number_of)
+            for what in ("position", "index", "spacing")
+        )
         origin, directions = self._geometry(cells)
         if origin is None and position is not None:
             origin = (0.0, 0.0, position)
@@ -170,7 +169,7 @@ class _Reader:
             origin_mm=origin,
             directions=directions,
             rank=None if index is None or index != int(index) else int(index),
-            pixel_spacing_mm=self._number(cells, "spacing"),
+            pixel_spacing_mm=spacing,
         )
 
     def _id(self, cells: dict[str, Any], what: str) -> str:
@@ -180,20 +179,22 @@ class _Reader:
         except ValueError:
             raise DicomError("BAD_UID", f"{name} must be a text or a finite number") from None
 
-    def _number(self, cells: dict[str, Any], what: str) -> float | None:
-        name = self.found.names.get(what, "")
+    @staticmethod
+    def _number(cells: dict[str, Any], name: str, parse: Callable[[Any], float | None] = number_of) -> float | None:
         try:
-            return spacing_of(cells.get(name)) if what == "spacing" else number_of(cells.get(name))
+            return parse(cells.get(name))
         except ValueError:
-            raise _not_a_number(name) from None
+            raise DicomError("BAD_TABLE", f"{name} must be one number, as 2.5 or 2,5") from None
 
     def _geometry(self, cells: dict[str, Any]) -> tuple[tuple[float, float, float] | None, tuple[float, ...] | None]:
         """Return origin and directions where the table has them whole, in one column or in several."""
         found = []
         for whole, parts in (("imagepositionpatient", ORIGIN_KEYS), ("imageorientationpatient", DIRECTION_KEYS)):
             numbers = self._listed(cells, whole, len(parts))
-            if len(numbers) < len(parts):  # fastai's tables: the first stands under this name, the others under 1, 2
-                numbers = (*numbers, *self._parts(cells, parts[len(numbers) :]))
+            if len(numbers) < len(parts):  # fastai's tables: the first has this name, the others end in 1, 2
+                names = [self.found.keys.get(key, "") for key in parts[len(numbers) :]]
+                others = (self._number(cells, name) for name in names)
+                numbers = (*numbers, *(number for number in others if number is not None))
             found.append(numbers if len(numbers) == len(parts) else None)
         origin, directions = found
         return (None if origin is None or directions is None else (origin[0], origin[1], origin[2])), directions
@@ -209,18 +210,8 @@ class _Reader:
             raise DicomError("BAD_TABLE", f"{name} must be {n} numbers, as [-125.0, -120.5, 30]")
         return numbers
 
-    def _parts(self, cells: dict[str, Any], keys: Sequence[str]) -> tuple[float, ...]:
-        """Return the numbers of several cells, as many as are there."""
-        numbers = []
-        for name in (self.found.keys[key] for key in keys if key in self.found.keys):
-            try:
-                numbers.append(number_of(cells.get(name)))
-            except ValueError:
-                raise _not_a_number(name) from None
-        return tuple(number for number in numbers if number is not None)
-
     def _windows(self, cells: dict[str, Any]) -> dict[str, tuple[Window, ...]]:
-        """Return tag -> windows of that file's channels."""
+        """Return the windows of each file's channels, by the file's tag."""
         if "windows" in self.found.keys:
             try:
                 return {"": self._intern(named_windows(cells[self.found.keys["windows"]]))}
@@ -256,22 +247,19 @@ class _Reader:
         # One file of several may be missing; the reader says so.
         return tuple(sorted(found, key=lambda picture: not picture.path)) if any(path for path, _ in found) else ()
 
-    def _by_name(self, stem: str) -> str:
-        """Find the picture called as an image, anywhere below the table's folder; empty when none or several are.
+    @cached_property
+    def stems(self) -> dict[str, list[str]]:
+        """Paths of all pictures below the table's folder, by name without suffix."""
+        found: dict[str, list[str]] = {}
+        for folder, _, names in os.walk(self.table.parent):
+            for name in names:
+                base, suffix = os.path.splitext(name)  # noqa: PTH122  # 752,803 of them
+                if suffix.lower() in _SUFFIXES:
+                    path = os.path.relpath(os.path.join(folder, name), self.table.parent)  # noqa: PTH118
+                    found.setdefault(base, []).append(path.replace(os.sep, "/"))
+        return found
 
-        The picture of image `a.dcm` may be `a.dcm.png` or `a.png`.
-        """
-        if self.stems is None:
-            self.stems = {}
-            for folder, _, names in os.walk(self.table.parent):
-                for name in names:
-                    base, suffix = os.path.splitext(name)  # noqa: PTH122  # 752,803 of them
-                    if suffix.lower() in _SUFFIXES:
-                        path = os.path.relpath(os.path.join(folder, name), self.table.parent)  # noqa: PTH118
-                        self.stems.setdefault(base, []).append(path.replace(os.sep, "/"))
+    def _by_name(self, stem: str) -> str:
+        """Return the only picture of a name, else "". That of `a.dcm` may be `a.dcm.png` or `a.png`."""
         paths = self.stems.get(stem) or self.stems.get(re.sub(DCM_SUFFIX, "", stem), [])
         return paths[0] if len(paths) == 1 else ""
-
-
-def _not_a_number(column: str) -> DicomError:
-    return DicomError("BAD_TABLE", f"{column} must be one number, as 2.5 or 2,5")
