@@ -6,8 +6,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.pages.chart import numbers
 from ich25d.pages.svg import Plane, figure, line_key, path, with_axes
-from ich25d.pages.table import table
 from ich25d.view.report.shown import ShownSeries
 
 STROKE = 9
@@ -17,7 +17,7 @@ _SIZE = 640, 320
 
 
 def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
-    """Return the drawing, and where its axis lies for the script that makes it clickable."""
+    """Return the drawing, and the px of its axes for the script that makes it clickable."""
     distance = series.distance_mm()
     x = np.arange(len(series), dtype=np.float64) if distance is None else distance
     high = float(x.max()) if len(x) and x.max() > 0 else 1.0
@@ -25,7 +25,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     inner = []
     positive = series.point.slices_over(series.probability)
     for number, label in enumerate(LABELS):
-        # Both are there for every label, empty or not: a script draws them anew at another operating point.
+        # Every label has both paths, empty or not: a script redraws them at another operating point.
         threshold = series.point.of_slice.get(label)
         y = None if threshold is None else plane.up.at(threshold)
         level = "" if y is None else f"M{plane.across.start:.1f} {y:.1f}H{plane.across.end:.1f}"
@@ -49,22 +49,18 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
         "foot: slices at or over the threshold of the chosen label. A click shows the slice.",
         size=_SIZE,
         legend=[(line_key(number), LABELS[number]) for number in order],
-        data=table(
+        data=numbers(
+            "Probability along the scan",
             columns,
             [(float(place), *row) for place, row in zip(x, both.tolist(), strict=True)],
-            caption="Probability along the scan: the numbers",
-            collapsed=True,
         ),
     )
+    places = [round(float(value) / high, 5) for value in x]
     where = {
-        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": _places(x, high),
+        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": places,
         "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
     }  # fmt: skip
     return drawing, where
-
-
-def _places(x: np.ndarray[Any, np.dtype[np.float64]], high: float) -> list[float]:
-    return [round(float(value) / high, 5) for value in x]
 
 
 def _drawn(steps: str, number: int, css: str) -> Markup:

@@ -1,4 +1,4 @@
-"""What is said of where a bleed is, in words and numbers for a page; each one an estimate."""
+"""The findings of a series in words and numbers for a page; each one an estimate."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ _NOTE = (
 
 
 def findings_note(series: ShownSeries) -> str:
-    """Say what the estimates are, and at which operating points they were made."""
+    """Return what the estimates are, and at which operating points they were made."""
     return _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
 
 
@@ -62,7 +62,7 @@ def findings_table(series: ShownSeries) -> Markup:
 
 
 def findings_texts(findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
-    """Return each finding as a worklist says it, with its label: `SDH left ~24 ml`.
+    """Return each finding with its label, in the words of the worklist: `SDH left ~24 ml`.
 
     A side gets a question mark where the files don't say how the image lies.
     """

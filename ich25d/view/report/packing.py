@@ -1,4 +1,4 @@
-"""Slices as a page carries them: deflated, in base64, exact unless the series is too long for a page."""
+"""Slices as a page holds them: deflated, in base64, exact unless the series is too long for a page."""
 
 import base64
 import zlib
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_BYTES = 10 * 2**20
-"""Of deflated HU a page; base64 makes 13.4 MiB of them, and a page stays under 15 MB."""
+"""Most bytes of deflated HU a page: base64 makes 13.4 MiB of them, and a page stays under 15 MB."""
 
 HEAT_SIDE = 64
-"""Most px a side of a heat map on a page; the networks' own maps are coarser."""
+"""Largest side in px of a heat map on a page; the networks' own maps are coarser."""
 
 AIR_HU, FLAT_HU = -900, -1000
-"""What lies below the first is shown as the second in series that would make a page too large: noise of air."""
+"""In series that would make a page too large, HU below the first are shown as the second: noise of air."""
 
 _LEVEL = 6  # zlib's usual: its best takes three times as long for 2 % less
 
@@ -30,13 +30,17 @@ class PackedSlices:
     n_slices: int
     side: int
     remark: str
-    """What was given up for size; empty where every px is as it was read."""
+    """What was changed to save space; empty where every px is as it was read."""
 
 
 def pack_slices(hu: npt.NDArray[np.int16], most_bytes: int = MOST_BYTES) -> PackedSlices:
-    """Pack slices of shape (n, side, side), HU, into at most so many deflated bytes.
+    """Pack slices into at most so many deflated bytes.
 
-    Exact where that fits; else without the noise of air; else also at three quarters of the side, until it fits.
+    Exact where that fits; else without the noise of air; else at three quarters of the side, repeatedly.
+
+    Args:
+        hu: Shape (n, side, side), HU.
+        most_bytes: Most deflated bytes.
     """
     shown, remark = hu, ""
     content = _deflate_planes(shown)
@@ -55,7 +59,7 @@ def pack_slices(hu: npt.NDArray[np.int16], most_bytes: int = MOST_BYTES) -> Pack
 
 
 def pack_heat(heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> tuple[str, int]:
-    """Pack maps of shape (n, 6, h, w), 0 to 1 or 0 to 255; return base64 of a zlib stream of uint8, and the side."""
+    """Pack heat maps, shape (n, 6, h, w), 0 to 1 or 0 to 255; return base64 of deflated uint8, and their side in px."""
     if heat.dtype != np.uint8:
         heat = np.nan_to_num(np.asarray(heat, dtype=np.float32) * 255).clip(0, 255).astype(np.uint8)
     side = min(HEAT_SIDE, max(heat.shape[2:]))
@@ -66,7 +70,7 @@ def pack_heat(heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> tuple[st
 
 
 def pack_masks(masks: Mapping[str, npt.NDArray[np.bool_]]) -> str:
-    """Pack masks of shape (n, h, w) each, one after the other: base64 of a zlib stream of bits, eight px a byte."""
+    """Pack masks, shape (n, h, w) each, one after the other: base64 of deflated bits, eight px a byte."""
     if not masks:
         return ""
     bits = np.packbits(np.stack(list(masks.values())).reshape(-1), bitorder="little")

@@ -71,14 +71,13 @@ def _subtitle(series: ShownSeries) -> str:
 
 
 def _verdict(series: ShownSeries) -> Markup:
-    said = verdict(series, series.point)
     chance = number_text(float(series.series_probability[ANY_INDEX]), 2)
     return Markup(
         '<div class="verdict {sign}" id="verdict"><span class="badge" id="badge">{word}</span>'
         '<p><span role="status" id="verdict-text">{text}</span> Probability of any bleed in the scan: <b>{chance}</b>.'
         "</p>"
         '<p class="point">Operating point: {choice}</p></div>'
-    ).format(**said, chance=chance, choice=chooser(series.points))
+    ).format(**verdict(series, series.point), chance=chance, choice=chooser(series.points))
 
 
 def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
@@ -98,27 +97,25 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
 
 
 def _label(series: ShownSeries, number: int) -> dict[str, object]:
-    """Return what the table of labels says of one; its button stresses the label's curve and heat map."""
-    point, chance = series.point, float(series.series_probability[number])
+    """Return a label's row of the table of labels; its button highlights the label's curve and heat map."""
+    point, over = series.point, series.point.slices_over(series.probability)[:, number]
     return {
         "number": number,
         "label": LABELS[number],
         "key": line_key(number),
-        "chance": chance,
+        "chance": float(series.series_probability[number]),
         "threshold": point.of_series.get(LABELS[number]),
         "is_over": LABELS[number] in series.over(),
-        "n_over": int(point.slices_over(series.probability)[:, number].sum())
-        if LABELS[number] in point.of_slice
-        else None,
+        "n_over": int(over.sum()) if LABELS[number] in point.of_slice else None,
         "peak": int(series.probability[:, number].argmax()) if len(series) else 0,
     }
 
 
 def _thresholds(series: ShownSeries) -> Markup:
-    known = [point for point in series.points if point.of_series]
     rows = [
         (point.name, label, point.of_slice.get(label), point.of_series.get(label))
-        for point in known
+        for point in series.points
+        if point.of_series
         for label in LABELS
     ]
     columns = ["Operating point", "Label", "Slice", "Whole scan"]
@@ -159,7 +156,7 @@ def _best(series: ShownSeries) -> int:
 
 
 def _sides(orientation: str) -> tuple[str, str] | None:
-    """Return what stands on the left and on the right of the image; None where the files don't say."""
+    """Return the patient's sides at the left and right of the image; None where the files don't say."""
     return (_OPPOSITE[orientation[0]], orientation[0]) if orientation[:1] in _OPPOSITE else None
 
 

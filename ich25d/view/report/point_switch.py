@@ -1,7 +1,7 @@
-"""What changes with the operating point: words, marks and the choice itself; scripts switch between what is made here.
+"""What of a page changes with the operating point: words, marks and the choice itself; scripts switch between them.
 
-What counts as positive is decided here, on exact probabilities, and goes to the page as bits: the numbers that a page
-shows are rounded, and one of them at its threshold would change sides.
+What counts as positive is decided here, on exact probabilities, and goes to the page as bits: the page's own numbers
+are rounded, and one at its threshold could change sides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ def bits_of(labels: Iterable[str]) -> int:
 
 
 def chooser(points: Sequence[OperatingPoint]) -> str | Markup:
-    """Return the choice of the operating point; its name alone where there is no other."""
+    """Return the element that chooses the operating point; its name alone where there is no other."""
     if len(points) == 1:
         return points[0].name if points[0].of_series else "the model has none"
     options = Markup("").join(
         Markup('<option value="{}"{}>{}</option>').format(point.rule, Markup("" if number else " selected"), point.name)
         for number, point in enumerate(points)
     )
-    # Without `off` a browser brings back an earlier choice on reload, and tells no script of it.
+    # Without `off` a browser restores an earlier choice on reload without an event.
     return Markup(
         '<select id="point" aria-label="Operating point" title="chosen on validation; the first is the default" '
         'autocomplete="off">{}</select>'
@@ -36,22 +36,16 @@ def chooser(points: Sequence[OperatingPoint]) -> str | Markup:
 
 
 def verdict(series: ShownSeries, point: OperatingPoint) -> dict[str, str]:
-    """Return what is said of a series at a point: its sign (`over`, `under`, `none`), a word, and a sentence."""
+    """Return the verdict on a series at a point: its sign (`over`, `under`, `none`), a word, and a sentence."""
     over = point.over(series.series_probability)
     if not point.of_series:
-        return {
-            "sign": "none",
-            "word": "No threshold",
-            "text": "This model holds no thresholds: see the probabilities.",
-        }
+        text = "This model holds no thresholds: see the probabilities."
+        return {"sign": "none", "word": "No threshold", "text": text}
     if not over:
         return {"sign": "under", "word": "Not flagged", "text": "No label is over its threshold."}
     names = ", ".join(label for label in over if label != "any")
-    return {
-        "sign": "over",
-        "word": "Flagged",
-        "text": f"Over the threshold{f': {names}' if names else ' of any bleed'}.",
-    }
+    text = f"Over the threshold{f': {names}' if names else ' of any bleed'}."
+    return {"sign": "over", "word": "Flagged", "text": text}
 
 
 def point_data(series: ShownSeries) -> list[dict[str, Any]]:

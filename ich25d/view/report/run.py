@@ -1,7 +1,7 @@
 """`ich25d report`: sources and a model in, a page a study and a worklist out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class ReportSummary:
         return 1 if self.refusals else 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the lines that the command prints."""
         lines = [f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged"]
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
@@ -38,14 +38,8 @@ class ReportSummary:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
-        return {
-            "index": str(self.index),
-            "n_pages": self.n_pages,
-            "n_flagged": self.n_flagged,
-            "n_refused": self.n_refused,
-            "refusals": self.refusals,
-        }
+        """Return what `--json` prints."""
+        return {**asdict(self), "index": str(self.index)}
 
 
 def report(
@@ -62,7 +56,7 @@ def report(
     """Predict every series and write its page, and an index of all.
 
     `out` gets `index.html`, `worklist.csv`, `qc.csv` and `studies/` with a page a series. A killed run leaves whole
-    pages only, and is gone on with by the same call.
+    pages only; the same call resumes it.
 
     Args:
         sources: Folders, DICOM files, zip archives and study stores, in any mix.
@@ -72,7 +66,7 @@ def report(
         images: Tables of images, as further sources.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
-        heat: Explain the series that are flagged: heat maps, places and sizes; longer than predicting.
+        heat: Explain the series that are flagged: heat maps, places and sizes; it takes longer than predicting.
 
     Raises:
         UsageError: Options or sources that don't fit together, or no CT at all; nothing is written.

@@ -1,4 +1,4 @@
-"""What a page shows of one series, gathered from what was read, predicted and explained."""
+"""What a page shows of one series: what was read, predicted and explained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,13 +37,14 @@ class ShownSeries:
     neighbours: npt.NDArray[np.int64]
     """Indices of each slice's slab, shape (n, S)."""
     offsets: tuple[int, ...]
+    """Of the columns of `neighbours`, in slices or steps of `neighbour_mm`; 0 is the slice itself."""
     neighbour_mm: float
     """Distance of neighbours; 0 where they are counted in slices."""
     encoder_probability: Floats
     probability: Floats
     series_probability: Floats
     points: tuple[OperatingPoint, ...]
-    """Those that the reader can choose from, the default first."""
+    """The operating points that the reader can choose from, the default first."""
     remarks: tuple[QcRow, ...]
     """Of the series and its slices."""
     facts: Mapping[str, object]
@@ -52,7 +53,7 @@ class ShownSeries:
     findings: tuple[Finding, ...] = ()
     """Where bleeds are, as estimates."""
     masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """By label of a finding: what was taken for the bleed, each of the shape of `hu`."""
+    """By label of a finding: what was drawn as the bleed, each of the shape of `hu`."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -87,7 +88,16 @@ def shown_series(
     points: tuple[OperatingPoint, ...],
     remarks: tuple[QcRow, ...],
 ) -> ShownSeries:
-    """Gather a predicted series; `remarks` are those of its headers, its pixels' own come with the finished."""
+    """Put together what a page shows of a predicted series.
+
+    Args:
+        network: The model.
+        series: Its headers' facts.
+        pixels: Its slices.
+        finished: Its probabilities, and the remarks that its pixels gave rise to.
+        points: The operating points, the default first.
+        remarks: Those that its headers gave rise to.
+    """
     slab = network.encoders[0].slab
     gaps = np.diff(finished.slice_position_mm)
     gaps = gaps[np.isfinite(gaps)]
@@ -125,7 +135,7 @@ def shown_series(
 
 
 def remark_texts(rows: tuple[QcRow, ...]) -> list[str]:
-    """Return remarks as sentences: those of slices once a code, with their number."""
+    """Return remarks as sentences, one a code, with the number of slices."""
     by_code: dict[str, list[QcRow]] = {}
     for row in rows:
         by_code.setdefault(row.code, []).append(row)

@@ -1,4 +1,4 @@
-"""The worklist: every study in the order in which it should be looked at, with what was refused and why."""
+"""The worklist: every study, the most urgent first, with what was refused and why."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from ich25d.view.report.page import asset
 from ich25d.view.report.point_switch import bits_of, chooser
 
 STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": "Not flagged"}
-"""What a row can be, in the order of urgency: a scan that nobody read comes before one that looked clear."""
+"""States of a row, the most urgent first: an unread scan comes before one that wasn't flagged."""
 
 _MOST_FILES = 500  # refused files that the page names; qc.csv has all
 _LONGEST = 28  # letters of an id
@@ -55,11 +55,11 @@ class Row:
 
     @property
     def study(self) -> tuple[str, str]:
-        """What the series of one study have in common; a series without a study is one of its own."""
+        """Key of the study; a series without a study is one of its own."""
         return (self.patient_id, self.study_id) if self.study_id else ("", self.series_id)
 
-    def said(self) -> list[str]:
-        """Return the estimates in words; that of `any` only where it stands alone."""
+    def estimates(self) -> list[str]:
+        """Return the estimates in words; that of `any` only where there is no other."""
         return [text for label, text in self.found if label != "any"] or [text for _, text in self.found]
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,16 +109,11 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
     )
     page = Page("Worklist", subtitle=f"{counted}, the most urgent first", wide=True)
     page.style(asset("worklist.css"))
-    page.lead = facts(
-        {
-            **{
-                STATES[state]: Markup('<span data-count="{}">{}</span>').format(state, count)
-                for state, count in _states(ordered)
-            },
-            "Operating point": chooser(points),
-            "Model": model,
-        }
-    )
+    counts = {
+        STATES[state]: Markup('<span data-count="{}">{}</span>').format(state, count)
+        for state, count in _states(ordered)
+    }
+    page.lead = facts({**counts, "Operating point": chooser(points), "Model": model})
     page.section(
         "Studies",
         _studies(ordered, points),
@@ -134,7 +129,7 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
 
 
 def write_worklist_csv(path: Path, rows: Sequence[Row], *, point: OperatingPoint) -> None:
-    """Write the worklist as a CSV that no spreadsheet runs, in the page's order; a study's series share its rank.
+    """Write the worklist as CSV, in the page's order; a study's series share its rank.
 
     Args:
         path: The file.
@@ -146,7 +141,7 @@ def write_worklist_csv(path: Path, rows: Sequence[Row], *, point: OperatingPoint
         [
             rank, STATES[row.state], *map(safe_cell, (row.series_id, row.study_id, row.patient_id)), row.n_slices,
             *(f"{value:.6g}" for value in row.probability or [float("nan")] * len(LABELS)),
-            ";".join(row.over), point.rule, safe_cell(", ".join(row.said())), ";".join(map(safe_cell, row.codes)),
+            ";".join(row.over), point.rule, safe_cell(", ".join(row.estimates())), ";".join(map(safe_cell, row.codes)),
             safe_cell(row.reason), row.page,
         ]
         for rank, row in zip(_ranks(ordered), ordered, strict=True)
@@ -166,7 +161,7 @@ def _ranks(ordered: Sequence[Row]) -> list[int]:
 
 
 def _states(rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """Return states and their counts: those there are, and the two that another operating point may bring."""
+    """Return states and their counts: those that occur, and the two that another operating point may bring."""
     counts = Counter(row.state for row in rows)
     can_change = counts["flagged"] + counts["clear"] > 0
     return [
@@ -175,7 +170,7 @@ def _states(rows: Sequence[Row]) -> list[tuple[str, int]]:
 
 
 def _bits(row: Row, points: Sequence[OperatingPoint]) -> str:
-    """Return the labels over their thresholds as numbers of bits, one a point."""
+    """Return the labels over their thresholds as bits, one number a point."""
     _, *others = points
     return " ".join(map(str, (bits_of(row.over), *(bits_of(row.over_at.get(point.rule, ())) for point in others))))
 
@@ -198,7 +193,7 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
         "worklist.html",
         rows=[
             {
-                "row": row, "rank": rank, "n": size[row.study], "follows": row.study == last, "said": row.said(),
+                "row": row, "rank": rank, "n": size[row.study], "follows": row.study == last, "estimates": row.estimates(),
                 "bits": _bits(row, points),
             }
             for row, rank, last in zip(rows, _ranks(rows), before, strict=False)
@@ -215,7 +210,7 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
 
 
 def _short(text: str) -> str:
-    """Return an id as a narrow column takes it: a long UID with its beginning and its end."""
+    """Shorten an id for a narrow column: a long UID to its beginning and end."""
     return text if len(text) <= _LONGEST else f"{text[:8]}\N{HORIZONTAL ELLIPSIS}{text[-16:]}"
 
 

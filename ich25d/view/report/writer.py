@@ -1,4 +1,4 @@
-"""Pages written one by one while a prediction runs, and the worklist when it is done."""
+"""Writes a page a series while a prediction runs, and the worklist at its end."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
 INDEX_FILE, TABLE_FILE, QC_FILE, PAGES = "index.html", "worklist.csv", "qc.csv", "studies"
 _ROWS = ".rows"
-_FORMAT = "2"  # changes when pages do, so that a run that goes on doesn't mix two forms
+_FORMAT = "2"  # changes with the pages' form, so that a resumed run doesn't mix two
 
 
 class ReportWriter:
@@ -66,15 +66,22 @@ class ReportWriter:
         (self.out / PAGES).mkdir(exist_ok=True)
 
     def series(self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> None:
-        """Write the page of a series that was read and predicted."""
+        """Write the page of a series.
+
+        Args:
+            network: The model.
+            series: The series.
+            pixels: Its slices.
+            finished: Its probabilities.
+        """
         shown = shown_series(network, series, pixels, finished, self.points, self._remarks.get(series.series_id, ()))
         if self.heat and shown.over():
-            told = explain_series(network, pixels, finished, point=shown.point)
-            shown = replace(shown, heat=told.heat, findings=told.findings, masks=told.masks)
+            explained = explain_series(network, pixels, finished, point=shown.point)
+            shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
         page = f"{PAGES}/{file_key(series.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
         row = self._row(shown, page)
-        write_json(self._kept(network, series), row.to_dict())  # after its page: where it stands, the page is whole
+        write_json(self._kept(network, series), row.to_dict())  # after its page, so that a row means a whole page
         self._rows[series] = row
 
     def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:

@@ -62,7 +62,7 @@
     context.drawImage(heatSheet, 0, 0, size, size);
     if (masks) paintEdge(context, size);
   };
-  // The line around what was taken for the bleed, between px that are in and px that are out.
+  // The line around what was drawn as the bleed, between px that are in and px that are out.
   const paintEdge = (context, size) => {
     const place = data.masked.indexOf(data.labels[state.label]), side = data.mask_side, step = size / side;
     if (place < 0) return;
