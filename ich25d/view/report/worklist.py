@@ -193,8 +193,8 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
         "worklist.html",
         rows=[
             {
-                "row": row, "rank": rank, "n": size[row.study], "follows": row.study == last, "estimates": row.estimates(),
-                "bits": _bits(row, points),
+                "row": row, "rank": rank, "n": size[row.study], "follows": row.study == last,
+                "estimates": row.estimates(), "bits": _bits(row, points),
             }
             for row, rank, last in zip(rows, _ranks(rows), before, strict=False)
         ],

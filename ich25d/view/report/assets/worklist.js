@@ -55,9 +55,9 @@
       cell.classList.toggle("over", over);
       cell.textContent = cell.textContent.replace("*", "") + (over ? "*" : "");
     });
-    const said = Array.from(row.querySelectorAll(".found"));
-    for (const text of said) text.hidden = text.dataset.l === "any" || !(bits >> known.labels.indexOf(text.dataset.l) & 1);
-    if (said.every((text) => text.hidden)) for (const text of said) text.hidden = text.dataset.l !== "any" || !(bits >> any & 1);
+    const estimates = Array.from(row.querySelectorAll(".found"));
+    for (const text of estimates) text.hidden = text.dataset.l === "any" || !(bits >> known.labels.indexOf(text.dataset.l) & 1);
+    if (estimates.every((text) => text.hidden)) for (const text of estimates) text.hidden = text.dataset.l !== "any" || !(bits >> any & 1);
     for (const link of row.cells[1].querySelectorAll("a")) link.href = `${link.getAttribute("href").split("#")[0]}#point-${known.points[point]}`;
   };
   const byUrgency = (a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || b.chance - a.chance || (a.text < b.text ? -1 : 1);
