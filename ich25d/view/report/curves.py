@@ -55,9 +55,9 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
             [(float(place), *row) for place, row in zip(x, both.tolist(), strict=True)],
         ),
     )
-    places = [round(float(value) / high, 5) for value in x]
+    shares = [round(float(value) / high, 5) for value in x]
     where = {
-        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": places,
+        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": shares,
         "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
     }  # fmt: skip
     return drawing, where
