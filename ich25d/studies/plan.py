@@ -5,11 +5,10 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ich25d.dicom.codes import is_refusal
 from ich25d.studies.headers.notebook import Notebook
-from ich25d.studies.headers.packed import Indexed, Privacy
+from ich25d.studies.headers.packed import Indexed, Known, Privacy
 from ich25d.studies.headers.read_many import CHUNK, index_files
 from ich25d.studies.nifti.series import plan_nifti, split_nifti
 from ich25d.studies.pictures.series import PlannedImages, plan_images
@@ -69,7 +68,7 @@ def make_plan(
     indexed: list[Indexed] = []
     n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
     plan = Plan([], list(rows), n_seen=len(rows) - n_doubles)
-    shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    shared: Known = {}
     for found in _index(entries, opened, privacy, workers, notebook):
         plan.n_seen += 1
         if isinstance(found, Indexed):

@@ -18,7 +18,7 @@ USED = """
 import sys
 from pathlib import Path
 from ich25d.studies.headers.notebook import Notebook, kept_attributes
-from ich25d.studies.headers.packed import Indexed, index_entries
+from ich25d.studies.headers.read_many import index_entries
 from ich25d.studies.sources.listing import list_entries
 from ich25d.studies.sources.opened import Sources
 

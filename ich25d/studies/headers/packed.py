@@ -11,15 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ich25d.dicom.header import OF_SLICE, Header, NeedMore, Remark
-from ich25d.dicom.reader import HEAD_BYTES, read_headers
-from ich25d.errors import DicomError
-from ich25d.studies.qc import QcRow, refusal
+from ich25d.dicom.header import OF_SLICE, Header, Remark
 from ich25d.studies.sources.listing import Entry
-from ich25d.studies.sources.opened import Sources
 
 _RSNA_PATIENT = re.compile(r"ID_[0-9a-f]{8}")
-_RSNA_FILE = re.compile(r"ID_[0-9a-f]{9}\.dcm")
 
 _FIELDS = Header._fields
 _SHARED = tuple(name for name in _FIELDS if name not in OF_SLICE)
@@ -27,6 +22,9 @@ _take_own, _take_shared = (operator.itemgetter(*map(_FIELDS.index, names)) for n
 _in_order = operator.itemgetter(*((_SHARED + OF_SLICE).index(name) for name in _FIELDS))
 _PATIENT, _STUDY, _SERIES, _SYNTAX = map(_SHARED.index, ("patient_id", "study_id", "series_id", "transfer_syntax"))
 _IMAGE, _TIME, _REMARKS, _FRAME = map(OF_SLICE.index, ("image_id", "acquisition_time", "remarks", "frame"))
+
+Known = dict[tuple[Any, ...], tuple[Any, ...]]
+"""Shared parts of headers, each under itself."""
 
 
 class Privacy(NamedTuple):
@@ -87,7 +85,7 @@ class Indexed(NamedTuple):
         """Transfer syntax UID."""
         return str(self.shared[_SYNTAX])
 
-    def sharing(self, known: dict[tuple[Any, ...], tuple[Any, ...]]) -> "Indexed":
+    def sharing(self, known: Known) -> "Indexed":
         """Return it with the one of the known shared parts that equals its own; a new one becomes known."""
         return Indexed(self.entry, known.setdefault(self.shared, self.shared), self.packed)
 
@@ -137,61 +135,3 @@ def pack(entry: Entry, header: Header, privacy: Privacy) -> Indexed:
         own[_TIME] += privacy.clock_offset_s
     own[_REMARKS] = tuple(map(tuple, own[_REMARKS]))
     return indexed(entry, shared, tuple(own))
-
-
-def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) -> list[list[Indexed | QcRow]]:
-    """Read the headers of files.
-
-    Only the first kilobytes of a file are read (of an archive member: inflated), and more only where the
-    header is longer.
-
-    Args:
-        entries: The files.
-        sources: Where they are.
-        privacy: What hides their patients.
-
-    Returns:
-        For each file its images: the packed header of each, or the row of its refusal.
-    """
-    known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    return [
-        [
-            image.sharing(known) if isinstance(image, Indexed) else image
-            for image in _index_entry(entry, sources, privacy)
-        ]
-        for entry in entries
-    ]
-
-
-def _index_entry(entry: Entry, sources: Sources, privacy: Privacy) -> list[Indexed | QcRow]:
-    n_bytes = HEAD_BYTES
-    try:
-        while True:
-            head = sources.head(entry, n_bytes)
-            try:
-                headers = read_headers(head, total_size=entry.size)
-            except NeedMore as more:
-                if len(head) >= entry.size or more.n_bytes <= n_bytes:
-                    raise DicomError("TRUNCATED", "the file ends before its header does") from None
-                n_bytes = min(more.n_bytes, entry.size)
-            else:
-                return [
-                    refusal(frame_source(entry.source, number), header, level="slice")
-                    if isinstance(header, DicomError)
-                    else pack(entry, _with_name_held_against_id(header, entry.source), privacy)
-                    for number, header in enumerate(headers, start=1)
-                ]
-    except DicomError as error:
-        return [refusal(entry.source, error, level="file")]
-    except RecursionError:
-        return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
-
-
-def _with_name_held_against_id(header: Header, source: str) -> Header:
-    """Add a remark where a file is named, in RSNA's form, by another image's id; other names are no ids."""
-    if header.frame or source.endswith(f"{header.image_id}.dcm"):
-        return header
-    if not _RSNA_FILE.fullmatch(source[max(source.rfind("/"), source.rfind(":")) + 1 :]):
-        return header
-    remark = Remark("NAME_ID", "the file is named as another image; its SOPInstanceUID is the id")
-    return header._replace(remarks=(*header.remarks, remark))

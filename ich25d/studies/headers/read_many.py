@@ -1,13 +1,17 @@
 """The headers of many files, read by many processes that one of the files may kill."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 
+from ich25d.dicom.header import Header, NeedMore, Remark
+from ich25d.dicom.reader import HEAD_BYTES, read_headers
+from ich25d.errors import DicomError
 from ich25d.progress import bar
-from ich25d.studies.headers.packed import Indexed, Privacy, index_entries
+from ich25d.studies.headers.packed import Indexed, Known, Privacy, frame_source, pack
 from ich25d.studies.pool import map_series, n_workers, reason_of
-from ich25d.studies.qc import QcRow
+from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
 
@@ -19,6 +23,7 @@ WORTH_STARTING = 8 * CHUNK
 
 _FILE_S = 60.0
 """Time limit of a file that is tried alone; the slowest header takes a tenth of it."""
+_RSNA_FILE = re.compile(r"ID_[0-9a-f]{9}\.dcm")
 
 
 def index_files(
@@ -60,3 +65,55 @@ def _chunks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     rest = iter(entries)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
+
+
+def index_entries(entries: Sequence[Entry], sources: Sources, privacy: Privacy) -> list[list[Indexed | QcRow]]:
+    """Read the headers of files.
+
+    Only the first kilobytes of a file are read (of an archive member: inflated), and more only where the
+    header is longer.
+
+    Args:
+        entries: The files.
+        sources: Where they are.
+        privacy: What hides their patients.
+
+    Returns:
+        For each file its images: the packed header of each, or the row of its refusal.
+    """
+    known: Known = {}
+    return [_index_entry(entry, sources, privacy, known) for entry in entries]
+
+
+def _index_entry(entry: Entry, sources: Sources, privacy: Privacy, known: Known) -> list[Indexed | QcRow]:
+    n_bytes = HEAD_BYTES
+    try:
+        while True:
+            head = sources.head(entry, n_bytes)
+            try:
+                headers = read_headers(head, total_size=entry.size)
+            except NeedMore as more:
+                if len(head) >= entry.size or more.n_bytes <= n_bytes:
+                    raise DicomError("TRUNCATED", "the file ends before its header does") from None
+                n_bytes = min(more.n_bytes, entry.size)
+            else:
+                return [
+                    refusal(frame_source(entry.source, number), header, level="slice")
+                    if isinstance(header, DicomError)
+                    else pack(entry, _with_name_checked(header, entry.source), privacy).sharing(known)
+                    for number, header in enumerate(headers, start=1)
+                ]
+    except DicomError as error:
+        return [refusal(entry.source, error, level="file")]
+    except RecursionError:
+        return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
+
+
+def _with_name_checked(header: Header, source: str) -> Header:
+    """Add a remark where a file is named, in RSNA's form, by another image's id; other names are no ids."""
+    if header.frame or source.endswith(f"{header.image_id}.dcm"):
+        return header
+    if not _RSNA_FILE.fullmatch(source[max(source.rfind("/"), source.rfind(":")) + 1 :]):
+        return header
+    remark = Remark("NAME_ID", "the file is named as another image; its SOPInstanceUID is the id")
+    return header._replace(remarks=(*header.remarks, remark))
