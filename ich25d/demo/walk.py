@@ -2,6 +2,8 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ FOLDS = 2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """What the walk made."""
+    """What the demonstration made."""
 
     table: list[str]
     """CNN, smoothing and GRU on held-out heads, and the scores on the test heads."""
@@ -44,7 +46,7 @@ class DemoSummary:
     exit_code: int = 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return tables and paths, for people."""
         times = ", ".join(f"{name} {value:.0f} s" for name, value in self.seconds.items())
         return [
             *self.table,
@@ -56,7 +58,7 @@ class DemoSummary:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return the same for machines."""
         return {
             "table": self.table,
             "submission": str(self.submission),
@@ -70,71 +72,51 @@ def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "d
     """Do everything once, on phantoms.
 
     Args:
-        out: The folder for all that is made; what an earlier, unbroken walk left there is used again.
+        out: The folder for all that is made; the same call after a stopped or finished one goes on with what is there.
         n_studies: Phantom heads, training and test together.
         seed: Seed of the heads.
         recipe_name: The recipe; `demo` is made for a CPU.
 
-    Returns:
-        The paths of the CSV and the picture, and the table.
+    Raises:
+        KeyboardInterrupt: The training of the CNN was stopped.
     """
     recipe = read_recipe(find_recipe(Path(recipe_name)))
-    seconds: dict[str, float] = {}
-    clock = _Clock(seconds)
-
-    clock.start("synth", f"1/6  {n_studies} phantom heads as DICOM")
-    heads = synthesise(out / "dicom", n_studies, seed=seed)
-
-    clock.start("build-studies", "2/6  DICOM -> ordered series of HU")
-    build_studies((heads.train,), out / "studies", labels=heads.train_labels, size=recipe.slab.size, folds=FOLDS)
-
-    clock.start("train-cnn", "3/6  slabs -> encoder, a network a fold")
-    resume = (out / "runs" / "cnn").exists()
-    encoder = train_cnn(out / "studies", recipe, out / "runs" / "cnn", fold="all", device="cpu", resume=resume)
-    if encoder.interrupted:
-        raise KeyboardInterrupt  # the same command goes on from here
-
-    clock.start("train-rnn", "4/6  out-of-fold embeddings -> sequence model")
-    sequence = train_rnn(out / "studies", out / "runs" / "cnn", out / "runs" / "rnn", device="cpu")
-
-    clock.start("predict", "5/6  test DICOM -> submission.csv and a page a study")
+    studies, cnn, rnn = out / "studies", out / "runs" / "cnn", out / "runs" / "rnn"
     submission = out / "predictions" / "submission.csv"
-    report = ReportWriter(out / "report", out / "runs" / "rnn", heat=False)  # heat maps take as long again
-    predict((heads.test,), out / "runs" / "rnn", submission, sample=heads.sample, device="cpu", watcher=report)
-
-    clock.start("evaluate", "6/6  scores on the test heads, and a picture")
-    scores = evaluate(
-        submission.parent / "predictions.parquet",
-        heads.test_labels,
-        out / "evaluation",
-        model=out / "runs" / "rnn",
-        figures=False,  # the page draws its own
-    )
-    picture = _draw(heads.test, submission.parent, heads.test_labels, recipe.slab.size)
-    clock.stop()
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "synth", f"1/6  {n_studies} phantom heads as DICOM"):
+        heads = synthesise(out / "dicom", n_studies, seed=seed)
+    with _timed(seconds, "build-studies", "2/6  DICOM -> ordered series of HU"):
+        build_studies((heads.train,), studies, labels=heads.train_labels, size=recipe.slab.size, folds=FOLDS)
+    with _timed(seconds, "train-cnn", "3/6  slabs -> encoder, a network a fold"):
+        encoder = train_cnn(studies, recipe, cnn, fold="all", device="cpu", resume=cnn.exists())
+        if encoder.interrupted:
+            raise KeyboardInterrupt  # the same command goes on from here
+    with _timed(seconds, "train-rnn", "4/6  out-of-fold embeddings -> sequence model"):
+        sequence = train_rnn(studies, cnn, rnn, device="cpu")
+    with _timed(seconds, "predict", "5/6  test DICOM -> submission.csv and a page a study"):
+        report = ReportWriter(out / "report", rnn, heat=False)  # heat maps take as long again
+        predict((heads.test,), rnn, submission, sample=heads.sample, device="cpu", watcher=report)
+    with _timed(seconds, "evaluate", "6/6  scores on the test heads, and a picture"):
+        predictions = submission.parent / "predictions.parquet"
+        # Without figures: the page draws its own.
+        scores = evaluate(predictions, heads.test_labels, out / "evaluation", model=rnn, figures=False)
+        picture = _draw(heads.test, submission.parent, heads.test_labels, recipe.slab.size)
     table = [*sequence.lines(), "", *score_table("test slices", scores.slices)]
     return DemoSummary(table, submission, picture, report.index, seconds)
 
 
-class _Clock:
-    """Times the steps and says which one runs."""
-
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds, self._name, self._since = seconds, "", 0.0
-
-    def start(self, name: str, title: str) -> None:
-        self.stop()
-        remark(title)
-        self._name, self._since = name, time.monotonic()
-
-    def stop(self) -> None:
-        if self._name:
-            self._seconds[self._name] = time.monotonic() - self._since
-            self._name = ""
+@contextmanager
+def _timed(seconds: dict[str, float], name: str, title: str) -> Iterator[None]:
+    """Print the title of a step, and note its wall time when it has ended."""
+    remark(title)
+    begun = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - begun
 
 
 def _draw(source: Path, predictions: Path, labels: Path, size: int) -> Path:
-    """Draw the bleeding test head whose bleed stands out most from its other slices; any head, where none bleeds."""
+    """Draw the test head whose bleed differs most from its other slices in probability; any, where none bleeds."""
     table = pd.read_parquet(predictions / "predictions.parquet")
     truth, _ = read_labels(labels)
     bleeds = table["image_id"].map(truth["any"]).to_numpy(dtype=float) == 1

@@ -4,7 +4,6 @@ Axes: V views, n slices, B batch, T padded length, E embedding, L labels (6).
 """
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,7 +64,7 @@ class SequenceBatch:
 
 
 class SequenceReader:
-    """Reads the series of a feature store; those read last stay in memory, up to 2 GB.
+    """Reads the series of a feature store; those read first stay in memory, up to 2 GB.
 
     Args:
         store: The feature store.
@@ -80,7 +79,7 @@ class SequenceReader:
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
-        self._kept: OrderedDict[str, SeriesFeatures] = OrderedDict()
+        self._kept: dict[str, SeriesFeatures] = {}
         self._kept_bytes = 0
 
     def target(self, series_id: str) -> npt.NDArray[np.float32]:
@@ -89,13 +88,12 @@ class SequenceReader:
 
     def features(self, series_id: str) -> SeriesFeatures:
         """Read a series, or take it from memory."""
-        features = self._kept.pop(series_id, None)
-        if features is None:
-            features = self.store.read(series_id)
+        if series_id in self._kept:
+            return self._kept[series_id]
+        features = self.store.read(series_id)
+        if self._kept_bytes + features.embedding.nbytes <= _CACHE_BYTES:
+            self._kept[series_id] = features
             self._kept_bytes += features.embedding.nbytes
-            while self._kept and self._kept_bytes > _CACHE_BYTES:
-                self._kept_bytes -= self._kept.popitem(last=False)[1].embedding.nbytes
-        self._kept[series_id] = features
         return features
 
     def items(self, series_id: str) -> list[SeriesItem]:

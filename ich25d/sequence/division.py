@@ -1,4 +1,4 @@
-"""Which series the sequence models train on and are judged on: folds by patient, never split."""
+"""Which series the sequence models train on and are measured on: folds in which patients are never split."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 
 N_FOLDS = 5
-"""New folds, where there are as many patients."""
+"""New folds that are made where there are as many patients."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Division:
     """Series by fold."""
 
     fold: dict[str, int]
-    """Of every series with a known label, painted copies too."""
+    """By series id: every series with a known label, painted copies too."""
     judged: tuple[str, ...]
     """Series that count in blend, calibration and comparison."""
     made_here: bool
-    """The feature store had no folds to go by."""
+    """The feature store had no two folds, so that these are new."""
 
     @property
     def folds(self) -> list[int]:
@@ -43,15 +43,19 @@ class Division:
 def divide(store: FeatureStore, seed: int) -> Division:
     """Divide the labelled series of a feature store by its own folds, or by new ones where it has fewer than two.
 
-    New folds are the sequence models' own affair (a store of one encoder, or a CNN of which one fold is
-    trained): its embeddings are all from one encoder, which saw none of the patients.
+    New folds are needed for features of one encoder (a foreign one, or a CNN of which one fold is trained), which
+    wasn't trained on any of these patients.
+
+    Args:
+        store: The feature store.
+        seed: Seed of new folds.
 
     Raises:
         UsageError: Fewer than two patients have a label.
     """
     target = targets(store.slices)
     groups = store.slices.groupby("series_id", sort=False)
-    rows = {str(name): found for name, found in groups.indices.items()}
+    rows = {str(name): indices for name, indices in groups.indices.items()}
     labelled = [name for name in rows if not np.isnan(target[rows[name]]).all()]
     series = store.series
     judged = tuple(name for name in labelled if not series.at[name, "train_only"])
