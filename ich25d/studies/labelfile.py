@@ -54,7 +54,9 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     """
     columns, bad_lines = read_table(path)
     rows = [_line_row(path, line) for line in bad_lines[:_LISTED_LINES]]
-    long_id, long_value = (first_filled(columns, keys) for keys in (_LONG_ID_KEYS, _LONG_VALUE_KEYS))
+    keys = keys_of(columns.column_names)
+    long_id = first_filled(columns, _LONG_ID_KEYS)
+    long_value = next((keys[key] for key in _LONG_VALUE_KEYS if key in keys), None)
     if wide := wide_columns(columns.column_names):
         image_id = first_filled(columns, IMAGE_ID_KEYS)
         if image_id is None:

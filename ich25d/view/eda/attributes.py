@@ -71,7 +71,7 @@ _DERIVED = {"scale", "field_mm"}  # follow from others, and would be named twice
 _FAMILY = re.compile(r"(\d+)([su])([-+][\d.e+-]+)?")
 _NOT_FOUND = "not known"
 NO_DICOM = "no DICOM"
-"""What stands where a series came as pictures."""
+"""Value of attributes of files where a series came as pictures."""
 
 
 class Outlier(NamedTuple):
@@ -85,12 +85,12 @@ class Outlier(NamedTuple):
 
 
 def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.DataFrame | None) -> pd.DataFrame:
-    """Lay out what is known of each series.
+    """Make the table of all attributes of each series.
 
     Args:
         series: The store's table of series.
         slices: The store's table of slices.
-        headers: What `studies.header_table` found; None without it.
+        headers: The table of `header_table`; None without it.
 
     Returns:
         A row a series, indexed by `series_id`: the columns of `NUMBERS` and `KINDS` that are known, `pixel_family`,
@@ -113,13 +113,10 @@ def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.Data
         came_as_pictures = ~table.index.isin(headers.index)
         for name in _OF_FILES:
             table[name] = table[name].astype(object).mask(came_as_pictures, NO_DICOM)
-    for name in KINDS:
-        if name in table:
-            table[name] = table[name].astype(object).where(table[name].notna(), "none")
-            table[name] = table[name].replace("", "none")
-    for name in NUMBERS:
-        if name in table:
-            table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
+    for name in table.columns.intersection([*KINDS]):
+        table[name] = table[name].astype(object).where(table[name].notna() & (table[name] != ""), "none")
+    for name in table.columns.intersection([*NUMBERS]):
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
     return table
 
 
@@ -133,14 +130,12 @@ def _family_parts(name: str) -> tuple[str, str, str]:
 
 
 def _as_text(headers: pd.DataFrame) -> pd.DataFrame:
-    """Return header attributes as people read them."""
+    """Return header attributes as text: names of transfer syntaxes, yes and no, numbers without zeros."""
     from pydicom.uid import UID
 
     text = headers.copy()
-    if "transfer_syntax" in text:
-        text["transfer_syntax"] = [UID(str(uid)).name for uid in text["transfer_syntax"]]
-    if "image_type" in text:
-        text["image_type"] = ["\\".join(parts[:3]) for parts in text["image_type"]]
+    text["transfer_syntax"] = [UID(str(uid)).name for uid in text["transfer_syntax"]]
+    text["image_type"] = ["\\".join(parts[:3]) for parts in text["image_type"]]
     for name in ("is_lossy", "contrast"):
         text[name] = ["yes" if flag else "no" for flag in text[name]]
     for name in ("bits_allocated", "high_bit", "padding", "slope"):
@@ -182,7 +177,7 @@ def number_rows(table: pd.DataFrame) -> list[list[object]]:
         if name not in table or table[name].isna().all():
             continue
         values = table[name].dropna().to_numpy(dtype=np.float64)
-        # Of a count, the nearest that there is: nobody has 31.5 slices.
+        # Of a count, a value that occurs: no series has 31.5 slices.
         is_count = name in _COUNTS
         shares = [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1]
         cuts = np.quantile(values, shares, method="nearest" if is_count else "linear")

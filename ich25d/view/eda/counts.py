@@ -65,18 +65,14 @@ def _any_of(flags: npt.NDArray[np.bool_], group: Ints, n_groups: int) -> npt.NDA
     return np.stack(columns, axis=1)
 
 
-def series_positive(rows: LabelRows) -> npt.NDArray[np.bool_]:
-    """Say which series have a positive slice of each label, shape (n_series, 6)."""
-    assert rows.series is not None
-    return _any_of(rows.target == 1, rows.series, rows.n_series)
-
-
 def positive_series(rows: LabelRows) -> pd.DataFrame:
     """Return which series have a positive slice: a row a series, a column a label; NaN where none is labelled."""
     assert rows.series is not None
     assert rows.series_id is not None
-    known = _any_of(rows.target != UNKNOWN, rows.series, rows.n_series)
-    values = np.where(known, series_positive(rows).astype(float), np.nan)
+    known, positive = (
+        _any_of(flags, rows.series, rows.n_series) for flags in (rows.target != UNKNOWN, rows.target == 1)
+    )
+    values = np.where(known, positive.astype(float), np.nan)
     return pd.DataFrame(values, index=pd.Index(rows.series_id, name="series_id"), columns=list(LABELS))
 
 

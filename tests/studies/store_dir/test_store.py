@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.errors import StoreError
+from ich25d.labels import LABELS
 from ich25d.studies.build import build_studies
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS, SLICE_COLUMNS, TEXT
 from ich25d.studies.store_dir.store import StudyStore, seal
@@ -54,6 +55,13 @@ def test_the_tables_are_the_schemas(store, name, columns):
         dtype = str(table[column.name].dtype)
         assert dtype in (("object", "str") if column.dtype == TEXT else (column.dtype,)), column.name
         assert column.meaning
+
+
+def test_the_documents_name_every_column():
+    """docs/files.md is written by hand."""
+    text = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
+    names = {column.name for column in (*SERIES_COLUMNS, *SLICE_COLUMNS)} - set(LABELS)
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_an_array_of_indices_works_too(store):
