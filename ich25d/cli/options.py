@@ -21,10 +21,10 @@ class Summary(Protocol):
         """0, or 1 when something was refused."""
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """What is printed."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """What `--json` prints."""
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]

@@ -37,13 +37,13 @@ def counted(rows: Iterable[QcRow]) -> str:
     return ", ".join(f"{code} {n}" for code, n in count_refused(rows).most_common())
 
 
-def all_cases(read: Sequence[str], predicted: Collection[str], found: dict[str, Case]) -> list[Case]:
+def all_cases(read: Sequence[str], predicted: Collection[str], in_sources: dict[str, Case]) -> list[Case]:
     """Return what became of every study.
 
     Args:
         read: Names of the studies with reads.
         predicted: Those with probabilities.
-        found: What the sources held of each; empty where the probabilities came as a table.
+        in_sources: What became of each study in the sources; empty where the probabilities came as a table.
 
     Returns:
         Those that were read first, in their order, then those that weren't.
@@ -51,12 +51,12 @@ def all_cases(read: Sequence[str], predicted: Collection[str], found: dict[str, 
     cases = []
     for name in read:
         if name in predicted:
-            cases.append(found.get(name, Case(name, JUDGED)))
+            cases.append(in_sources.get(name, Case(name, JUDGED)))
         else:
-            cases.append(found.get(name, Case(name, ABSENT if found else NOT_PREDICTED)))
-    asked = set(read)
-    others = sorted({*predicted, *found} - asked)
-    return cases + [Case(name, NOT_READ, n_series=found[name].n_series if name in found else 0) for name in others]
+            cases.append(in_sources.get(name, Case(name, ABSENT if in_sources else NOT_PREDICTED)))
+    others = sorted({*predicted, *in_sources} - set(read))
+    n_series = {name: case.n_series for name, case in in_sources.items()}
+    return cases + [Case(name, NOT_READ, n_series=n_series.get(name, 0)) for name in others]
 
 
 def cases_table(cases: Sequence[Case]) -> pd.DataFrame:

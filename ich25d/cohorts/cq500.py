@@ -70,16 +70,16 @@ class Cq500Summary:
                 "n_positive": level.scores.n_positive[label], "auc": auc.value, "auc_low": auc.low,
                 "auc_high": auc.high, "delong_low": low, "delong_high": high,
             }  # fmt: skip
-            for found in self.results.levels[0].points:
-                if found.label == label:
-                    for name, share in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
-                        key = f"{name}_at_{found.point}"
+            for at in self.results.levels[0].points:
+                if at.label == label:
+                    for name, share in (("sensitivity", at.sensitivity), ("specificity", at.specificity)):
+                        key = f"{name}_at_{at.point}"
                         row |= {key: share.value, f"{key}_low": share.wilson[0], f"{key}_high": share.wilson[1]}
             rows.append(row)
         return rows
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the lines that the command prints."""
         lines = [f"CQ500, {self.source}: N = {self.n_judged} of {self.n_read} studies read; label: 2 of 3 readers"]
         lines.append(f"  {'':<18}{'positive':>9}  {f'AUC [{LEVEL:.0%}]':<24}{'[DeLong]':<16}")
         for row in self.rows():
@@ -99,7 +99,7 @@ class Cq500Summary:
         return [*lines, *self.remarks, f"written to {self.out}"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return what `--json` prints."""
         labels = [
             {key: value if not isinstance(value, float) or np.isfinite(value) else None for key, value in row.items()}
             for row in self.rows()

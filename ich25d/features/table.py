@@ -1,4 +1,4 @@
-"""The slice table of a feature store: what it must hold, and what may be left out."""
+"""The slice table of a feature store: its columns, checked and filled in."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ COLUMNS = ("image_id", "series_id", "patient_id", "slice_index", "fold", "train_
 """Columns of the checked table, in this order."""
 
 NO_FOLD = -1
-"""Fold of a series whose maker gave none."""
+"""Fold of a series where the table names none."""
 
 
 def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -42,28 +42,28 @@ def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         )
     if len(table) == 0:
         raise StoreError(f"a slice table must have at least one row (got none) in {path}")
-    found = pd.DataFrame({name: _identifiers(table, name, path) for name in ("image_id", "series_id")})
+    checked = pd.DataFrame({name: _identifiers(table, name, path) for name in ("image_id", "series_id")})
     if "patient_id" in table:
         known = _identifiers(table.fillna({"patient_id": ""}), "patient_id", path)
-        found["patient_id"] = split_units(found.assign(patient_id=known))
+        checked["patient_id"] = split_units(checked.assign(patient_id=known))
     else:
-        found["patient_id"] = found["series_id"]
-    if (twice := found["image_id"].duplicated()).any():
-        raise StoreError(f"every image must have one row (got {found['image_id'][twice].iloc[0]!r} twice) in {path}")
-    groups = found.groupby("series_id", sort=False)
-    found["slice_index"] = _whole(table, "slice_index", path) if "slice_index" in table else groups.cumcount()
-    found["fold"] = _whole(table, "fold", path) if "fold" in table else np.int64(NO_FOLD)
-    found["train_only"] = _flags(table, path) if "train_only" in table else False
+        checked["patient_id"] = checked["series_id"]
+    if (twice := checked["image_id"].duplicated()).any():
+        raise StoreError(f"every image must have one row (got {checked['image_id'][twice].iloc[0]!r} twice) in {path}")
+    groups = checked.groupby("series_id", sort=False)
+    checked["slice_index"] = _whole(table, "slice_index", path) if "slice_index" in table else groups.cumcount()
+    checked["fold"] = _whole(table, "fold", path) if "fold" in table else np.int64(NO_FOLD)
+    checked["train_only"] = _flags(table, path) if "train_only" in table else False
     for label in LABELS:
-        found[label] = _label(table, label, path)
-    order = np.lexsort([found["slice_index"].to_numpy(), groups.ngroup().to_numpy()])
-    found = found.iloc[order].reset_index(drop=True)[list(COLUMNS)]
-    groups = found.groupby("series_id", sort=False)
-    wrong = found["slice_index"].to_numpy() != groups.cumcount().to_numpy()
+        checked[label] = _label(table, label, path)
+    order = np.lexsort([checked["slice_index"].to_numpy(), groups.ngroup().to_numpy()])
+    checked = checked.iloc[order].reset_index(drop=True)[list(COLUMNS)]
+    groups = checked.groupby("series_id", sort=False)
+    wrong = checked["slice_index"].to_numpy() != groups.cumcount().to_numpy()
     if wrong.any():
         raise StoreError(
             f"the slices of a series must be numbered 0 to n - 1 "
-            f"(series {found['series_id'][wrong].iloc[0]!r} isn't) in {path}"
+            f"(series {checked['series_id'][wrong].iloc[0]!r} isn't) in {path}"
         )
     for name in ("patient_id", "fold", "train_only"):
         several = groups[name].nunique(dropna=False) > 1
@@ -71,10 +71,10 @@ def check_slices(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             raise StoreError(
                 f"{name} must be the same in all slices of a series (series {several.idxmax()!r}) in {path}"
             )
-    folds = found.groupby("patient_id")["fold"].nunique()
+    folds = checked.groupby("patient_id")["fold"].nunique()
     if (folds > 1).any():
         raise StoreError(f"a patient must be in one fold (got {folds.idxmax()!r} in {folds.max()}) in {path}")
-    return found
+    return checked
 
 
 def targets(slices: pd.DataFrame) -> npt.NDArray[np.float32]:

@@ -29,15 +29,19 @@ class Network:
     """Encoders of all folds, and what refines and calibrates their logits."""
 
     folder: Path
+    """The model directory."""
     encoders: tuple[LoadedEncoder, ...]
+    """One a fold."""
     views: tuple[str, ...]
+    """`plain` or `flip` each: a slice is seen in all, and their logits are averaged."""
     refine: Callable[[npt.NDArray[np.float32], Floats, Floats], SequencePrediction]
     """From embeddings (F, V, n, E), logits (F, V, n, 6) and positions (n,) to probabilities."""
     run: Run
+    """The encoders' model directory."""
     prior: Floats
     """Share of positive slices a label in the training data, shape (6,)."""
     stamp: str
-    """Changes with the model."""
+    """Hash that changes with the model."""
     device: torch.device
     at_once: AtOnce = field(default_factory=AtOnce)
 
@@ -79,15 +83,19 @@ class Network:
             )
             embeddings.append(embedding)
             logits.append(logit)
-        found = self.refine(np.stack(embeddings), np.stack(logits).astype(np.float64), slice_position_mm)
-        numbers = (found.encoder_probability, found.probability, found.series_probability)
-        if not all(np.isfinite(part).all() for part in numbers):
+        predicted = self.refine(np.stack(embeddings), np.stack(logits).astype(np.float64), slice_position_mm)
+        numbers = (predicted.encoder_probability, predicted.probability, predicted.series_probability)
+        if not all(np.isfinite(number).all() for number in numbers):
             raise ModelError(f"probabilities must be finite (got NaN from {self.folder}); are its weights whole?")
-        return found
+        return predicted
 
 
 def load_network(folder: Path, device: torch.device) -> Network:
     """Load a model directory of `train-rnn` or of `train-cnn`.
+
+    Args:
+        folder: The model directory.
+        device: Where the networks compute.
 
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.

@@ -37,7 +37,7 @@ class PredictSummary:
         return 1 if self.refusals or self.n_by_prior else 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the lines that the command prints."""
         lines = [f"{self.out}: {many(self.n_answered, 'image')}, {6 * self.n_answered:,} rows; {self.n_series} series"]
         if self.n_by_prior:
             n = many(self.n_by_prior, "image")
@@ -52,7 +52,7 @@ class PredictSummary:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return what `--json` prints."""
         return {**asdict(self), "out": str(self.out)}
 
 

@@ -1,4 +1,4 @@
-"""What the competition takes: check a CSV of ids and probabilities, and write one.
+"""The competition's CSV of ids and probabilities: checked, and written.
 
 ID,Label
 ID_0002bd10a_epidural,0.00123456
@@ -44,7 +44,9 @@ class CheckReport:
     n_rows: int = 0
     n_images: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    """By problem, the rule that is broken."""
     examples: dict[str, list[str]] = field(default_factory=dict)
+    """First places by problem."""
 
     def add(self, problem: str, example: str, count: int = 1) -> None:
         """Note a problem; only its first examples are kept.
@@ -65,17 +67,17 @@ class CheckReport:
         return 2 if self.counts else 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the lines that the command prints."""
         if not self.counts:
             return [f"{self.file}: sound; {many(self.n_images, 'image')}, {many(self.n_rows, 'row')}"]
-        found = [f"{self.file}: {many(sum(self.counts.values()), 'problem')} in {many(self.n_rows, 'row')}"]
+        lines = [f"{self.file}: {many(sum(self.counts.values()), 'problem')} in {many(self.n_rows, 'row')}"]
         for problem, count in self.counts.items():
             examples = "; ".join(self.examples[problem])
-            found.append(f"  {count:>8}  {problem}" + (f": {examples}" if examples else ""))
-        return found
+            lines.append(f"  {count:>8}  {problem}" + (f": {examples}" if examples else ""))
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return what `--json` prints."""
         return {
             "file": str(self.file),
             "sound": not self.counts,

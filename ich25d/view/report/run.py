@@ -77,5 +77,4 @@ def report(
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, workers=workers)
     with resumable_answer(found, network, writer.index, watcher=writer, workers=workers, may_be_empty=True) as answer:
-        pass
-    return ReportSummary(writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals)
+        return ReportSummary(writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals)
