@@ -24,15 +24,15 @@ FALSE_ALARMS: Floats = np.unique(np.concatenate([np.linspace(0, 0.1, 41), np.lin
 RECALLS: Floats = np.linspace(0.01, 1, 100)
 """Sensitivities at which precision and its band are given."""
 
-WISHES: Floats = np.concatenate([np.linspace(0.005, 0.1, 20), np.linspace(0.12, 0.6, 25)])
-"""Threshold probabilities of the decision curve: how likely a bleed must be for one to want the alarm."""
+THRESHOLDS: Floats = np.concatenate([np.linspace(0.005, 0.1, 20), np.linspace(0.12, 0.6, 25)])
+"""Threshold probabilities of the decision curve: how likely a bleed must be for an alarm to be wanted."""
 
 RELIABILITY_BINS = 10
 """Groups of equal size in a reliability plot."""
 
 _MOST_THRESHOLDS, _FEWEST_THRESHOLDS, _COUNTS = 256, 48, 12_000_000
 _LEAST_PROBABILITY = 1e-6
-_MOST_STEPS, _MOST_HALVINGS, _NOTHING_LEFT, _WORST_CONDITION, _ROUNDING = 100, 30, 1e-14, 1e14, 1e-12
+_MOST_STEPS, _MOST_HALVINGS, _CONVERGED, _WORST_CONDITION, _ROUNDING = 100, 30, 1e-14, 1e14, 1e-12
 
 
 class Curve(NamedTuple):
@@ -111,7 +111,7 @@ class LabelCurves:
 
 
 def grid_of(cases: LabelCases) -> Floats:
-    """Choose thresholds that lie evenly among the positives and among the negatives, rising; all where few."""
+    """Choose rising thresholds, evenly among the positives and among the negatives; all probabilities where few."""
     values = np.unique(cases.probability)
     size = int(np.clip(_COUNTS // max(1, cases.n_patients), _FEWEST_THRESHOLDS, _MOST_THRESHOLDS))
     if len(values) <= size:
@@ -172,15 +172,15 @@ def net_benefit(cases: LabelCases) -> tuple[Curve, Curve]:
     References:
         Vickers & Elkin, Decision curve analysis, 2006.
     """
-    called_positive, called_negative = cases.called_at(WISHES)
+    called_positive, called_negative = cases.called_at(THRESHOLDS)
     positives, negatives = cases.totals()
-    odds = WISHES / (1 - WISHES)
+    odds = THRESHOLDS / (1 - THRESHOLDS)
     model, everything = [], []
     for weight in cases.weights():
         n = (weight @ (positives + negatives))[:, None]
         model.append((weight @ called_positive - odds * (weight @ called_negative)) / n)
         everything.append(((weight @ positives)[:, None] - odds * (weight @ negatives)[:, None]) / n)
-    return _curve(WISHES, np.concatenate(model)), _curve(WISHES, np.concatenate(everything))
+    return _curve(THRESHOLDS, np.concatenate(model)), _curve(THRESHOLDS, np.concatenate(everything))
 
 
 def reliability(cases: LabelCases) -> Reliability:
@@ -210,8 +210,8 @@ def reliability(cases: LabelCases) -> Reliability:
 def _recalibration(cases: LabelCases) -> tuple[Measure, Measure]:
     """Fit truth on the logit; intervals are from the variance of clusters (sandwich), the patients.
 
-    Nothing is drawn anew, so that no single resampling can fail to converge. Two patients or fewer give no interval:
-    at the optimum their scores cancel out, and the variance of two parameters would be nought.
+    There is no resampling that could fail to converge. Two patients or fewer give no interval: at the optimum their
+    scores cancel out, and the variance of two parameters would be 0.
     """
     absent = Measure(*[float("nan")] * 3)
     clipped = np.clip(cases.probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
@@ -227,7 +227,7 @@ def _recalibration(cases: LabelCases) -> tuple[Measure, Measure]:
     found = back @ fit.coefficient
     scores = design * fit.residual[:, None]
     by_patient = np.stack([np.bincount(cases.code, scores[:, k], minlength=cases.n_patients) for k in (0, 1)], axis=1)
-    inverse = back @ np.linalg.inv(fit.bend)
+    inverse = back @ np.linalg.inv(fit.information)
     deviation = np.sqrt(np.diag(inverse @ (by_patient.T @ by_patient) @ inverse.T))
     if cases.n_patients <= len(found):
         deviation = np.full(len(found), np.nan)
@@ -236,10 +236,10 @@ def _recalibration(cases: LabelCases) -> tuple[Measure, Measure]:
 
 
 def _has_optimum(logit: Floats, positive: npt.NDArray[np.bool_]) -> bool:
-    """Say whether a logistic regression on the logit has a finite best fit.
+    """Return whether a logistic regression on the logit has a finite best fit.
 
-    It has none with one class or one logit alone, nor where a threshold tells the classes apart, be it with ties at the
-    threshold: the likelihood then grows with the slope for ever.
+    It has none with one class or one logit alone, nor where a threshold separates the classes, even with ties at the
+    threshold: the likelihood then grows without bound with the slope.
 
     References:
         Albert & Anderson, On the existence of maximum likelihood estimates in logistic regression models, 1984.
@@ -254,7 +254,7 @@ class _Fit(NamedTuple):
     """A logistic regression at its optimum."""
 
     coefficient: Floats
-    bend: Floats
+    information: Floats
     """Minus the second derivative of the log likelihood, shape (2, 2)."""
     residual: Floats
     """Truth less fitted, shape (N,)."""
@@ -273,14 +273,14 @@ def _logistic(design: Floats, positive: npt.NDArray[np.bool_]) -> _Fit | None:
     loss = _loss(score, positive)
     for _ in range(_MOST_STEPS):
         residual = np.where(positive, expit(-score), -expit(score))
-        bend = (design * (expit(score) * expit(-score))[:, None]).T @ design
-        if np.linalg.cond(bend) > _WORST_CONDITION:
+        information = (design * (expit(score) * expit(-score))[:, None]).T @ design
+        if np.linalg.cond(information) > _WORST_CONDITION:
             return None
         slopes = design.T @ residual
-        step = np.linalg.solve(bend, slopes)
-        # The gradient, measured in the metric of the standard errors: what is left to go is next to none of one.
-        if slopes @ step < _NOTHING_LEFT:
-            return _Fit(found, bend, residual)
+        step = np.linalg.solve(information, slopes)
+        # The remaining step is far below a standard error.
+        if slopes @ step < _CONVERGED:
+            return _Fit(found, information, residual)
         for _ in range(_MOST_HALVINGS):
             tried = design @ (found + step)
             if (new := _loss(tried, positive)) <= loss * (1 + _ROUNDING):
@@ -297,6 +297,6 @@ def _loss(score: Floats, positive: npt.NDArray[np.bool_]) -> float:
 
 
 def _curve(x: Floats, values: Floats) -> Curve:
-    """Take the first row as the curve and the others as its resamplings, shape (1 + R, G)."""
+    """Make a curve of values (1 + R, G): the first row is the curve, the others its resamplings."""
     low, high = percentiles(values[1:]) if len(values) > 1 else (np.full(len(x), np.nan),) * 2
     return Curve(x, values[0], low, high)

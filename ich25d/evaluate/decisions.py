@@ -1,6 +1,5 @@
-"""Sensitivity and specificity at operating points set beforehand, and what a call is worth at a prevalence."""
+"""Sensitivity and specificity at operating points set beforehand, and predictive values at stated prevalences."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.evaluate.level import LabelCases, Level
-from ich25d.evaluate.scores import Measure
+from ich25d.evaluate.scores import Measure, or_none
 from ich25d.labels import LABELS
 from ich25d.training.intervals import percentiles, wilson_interval
 from ich25d.training.metrics import confusion
 from ich25d.training.operating_point import HOLDING_RULES
+from ich25d.training.ranking import ratio
 
 PREVALENCES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
 """Shares of positives at which predictive values are stated, unless others are asked for."""
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with Wilson's interval and that of resampled patients."""
+    """A share with its counts, Wilson's interval and that of resampled patients."""
 
     n_hit: int
     n: int
@@ -38,8 +38,8 @@ class Share:
         return {
             "n_hit": self.n_hit,
             "n": self.n,
-            "value": _or_none(self.value),
-            **{name: [_or_none(end) for end in pair] for name, pair in ends.items()},
+            "value": or_none(self.value),
+            **{name: [or_none(end) for end in pair] for name, pair in ends.items()},
         }
 
 
@@ -58,11 +58,6 @@ class PointResult:
     """By prevalence."""
     negative_predictive: dict[float, Measure]
 
-    @property
-    def predictive(self) -> tuple[dict[float, Measure], dict[float, Measure]]:
-        """Positive and negative predictive values."""
-        return self.positive_predictive, self.negative_predictive
-
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         values = {"ppv": self.positive_predictive, "npv": self.negative_predictive}
@@ -77,9 +72,10 @@ class PointResult:
 def decide(level: Level, prevalences: Sequence[float] = PREVALENCES) -> list[PointResult]:
     """Decide every label at every operating point for which the model has a threshold.
 
+    Without a model's thresholds nothing is decided: one chosen on the cases at hand would flatter.
+
     Args:
-        level: With the model's thresholds of this level; without them nothing is decided: a threshold chosen on
-            the cases at hand would flatter.
+        level: The cases.
         prevalences: Shares of positives, above 0 and below 1.
     """
     found = []
@@ -94,15 +90,23 @@ def decide(level: Level, prevalences: Sequence[float] = PREVALENCES) -> list[Poi
 def decide_label(
     cases: LabelCases, point: str, label: str, threshold: float, prevalences: Sequence[float]
 ) -> PointResult:
-    """Decide the cases of one label at one threshold: what is at least that is called positive."""
+    """Call positive what is at least a threshold, and count what is right.
+
+    Args:
+        cases: The cases of the label.
+        point: Name of the rule that chose the threshold.
+        label: The label.
+        threshold: Chosen on validation.
+        prevalences: Shares of positives at which predictive values are stated.
+    """
     counts = confusion(cases.positive.astype(np.float64), cases.probability, threshold)
     called_positive, called_negative = (part[:, 0] for part in cases.called_at(np.array([threshold])))
     positives, negatives = cases.totals()
     drawn = []
     for weight in cases.weights():
         m, n = weight @ positives, weight @ negatives
-        sensitivity = _ratio(weight @ called_positive, m)
-        specificity = _ratio(n - weight @ called_negative, n)
+        sensitivity = ratio(weight @ called_positive, m)
+        specificity = ratio(n - weight @ called_negative, n)
         values = [sensitivity, specificity]
         values += [positive_predictive(sensitivity, specificity, at) for at in prevalences]
         values += [negative_predictive(sensitivity, specificity, at) for at in prevalences]
@@ -110,14 +114,11 @@ def decide_label(
     everything = np.concatenate(drawn)
     low, high = percentiles(everything[1:])
     measures = [Measure(float(v), float(lo), float(hi)) for v, lo, hi in zip(everything[0], low, high, strict=True)]
-    shares = []
-    for measure, hit, of in (
-        (measures[0], counts.true_positive, counts.true_positive + counts.false_negative),
-        (measures[1], counts.true_negative, counts.true_negative + counts.false_positive),
-    ):
-        shares.append(
-            Share(round(hit), round(of), measure.value, wilson_interval(hit, of), (measure.low, measure.high))
-        )
+    hits = ((counts.true_positive, counts.false_negative), (counts.true_negative, counts.false_positive))
+    shares = [
+        Share(round(hit), round(hit + miss), one.value, wilson_interval(hit, hit + miss), (one.low, one.high))
+        for one, (hit, miss) in zip(measures, hits, strict=False)
+    ]
     split = 2 + len(prevalences)
     return PointResult(
         point, label, threshold, shares[0], shares[1],
@@ -126,21 +127,24 @@ def decide_label(
 
 
 def positive_predictive(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return how often a call is right where this share is positive; NaN where nothing is called."""
+    """Return the share of positive calls that are right; NaN where nothing is called.
+
+    Args:
+        sensitivity: Any shape.
+        specificity: The same shape.
+        prevalence: Share of positives.
+    """
     true = sensitivity * prevalence
-    return _ratio(true, true + (1 - specificity) * (1 - prevalence))
+    return ratio(true, true + (1 - specificity) * (1 - prevalence))
 
 
 def negative_predictive(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return how often no call is right where this share is positive; NaN where everything is called."""
+    """Return the share of negative calls that are right; NaN where everything is called.
+
+    Args:
+        sensitivity: Any shape.
+        specificity: The same shape.
+        prevalence: Share of positives.
+    """
     true = specificity * (1 - prevalence)
-    return _ratio(true, true + (1 - sensitivity) * prevalence)
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    found: Floats = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
-    return found
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return ratio(true, true + (1 - sensitivity) * prevalence)

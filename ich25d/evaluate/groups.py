@@ -1,4 +1,4 @@
-"""Whose slices these are and which make a series; and whether what lies beside predictions is theirs."""
+"""Patient, study and series of each predicted slice, and the probabilities of series beside predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ _TOLERANCE = 2e-6
 
 
 def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
-    """Say whether the tables beside predictions are theirs: predictions.parquet there holds the same numbers.
+    """Return whether the tables beside predictions are their own: predictions.parquet there holds the same numbers.
 
     Args:
-        predictions: The file that was read.
-        predicted: What it holds, index image_id.
+        predictions: The file of predictions.
+        predicted: Its content, index image_id.
     """
     beside = predictions.with_name("predictions.parquet")
     if not beside.is_file():
@@ -31,20 +31,20 @@ def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
     if beside.samefile(predictions):
         return True
     try:
-        there = pd.read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
-        there = there.reindex(predicted.index)  # raises where an id stands twice
+        other = pd.read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
+        other = other.reindex(predicted.index)  # raises where an id occurs twice
         wanted = predicted[list(LABELS)].to_numpy(dtype=np.float64)
-        return bool(np.allclose(there.to_numpy(dtype=np.float64), wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
+        return bool(np.allclose(other.to_numpy(dtype=np.float64), wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
     except (OSError, ValueError, KeyError):
         return False
 
 
 def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """Fill in series_id, study_id and patient_id, "" where nothing tells them.
+    """Fill in series_id, study_id and patient_id, "" where unknown.
 
-    What tells a column of most images tells it of all: `studies`, the predictions' own columns, or the
-    predictions.parquet beside them, also another prediction's, since whose an image is doesn't depend on what was said
-    of it; the first of those that tell as many. They aren't mixed: a hospital's patient has another pseudonym in each.
+    Each column comes from the one table that knows it for most images: `studies`, the predictions' own columns, or a
+    predictions.parquet beside them (even another prediction's: an image's patient doesn't depend on the prediction).
+    Tables aren't mixed, as each may have its own pseudonyms; of two that know as many, the first is taken.
 
     Args:
         table: Index image_id, perhaps with those columns.
@@ -52,7 +52,7 @@ def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tup
         studies: A study store, or a CSV or parquet table with image_id and those columns.
 
     Returns:
-        The table with those columns, and `named`, the series' name in the predictions' own tables; and remarks.
+        The table with those columns and `named`, the series' id in the predictions' own tables; and remarks.
 
     Raises:
         UsageError: `studies` is no such table.
@@ -64,28 +64,29 @@ def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tup
     if beside.is_file() and not beside.samefile(predictions):
         try:
             tables.append(_read(beside))
-        except UsageError as error:  # nobody named it
+        except UsageError as error:  # the user didn't name it
             remarks.append(f"not used: {error}")
     found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
     of_studies: dict[str, int] = {}
     for one in tables:
         for name, column in one.reindex(table.index).items():
-            told = column.fillna("").astype(str)
-            before, now = int((found[name] != "").sum()), int((told != "").sum())
+            known = column.fillna("").astype(str)
+            before, now = int((found[name] != "").sum()), int((known != "").sum())
             if studies is not None and one is tables[0]:
                 of_studies[str(name)] = now
             if now > before:
-                found[name] = told
+                found[name] = known
                 if before and before == of_studies.get(str(name)):
-                    said = f"--studies names the {name} of {before} images, the predictions that of {now}"
-                    remarks.append(f"{said}: theirs are taken")
+                    remarks.append(
+                        f"--studies names the {name} of {before} images, the predictions of {now}: theirs are taken"
+                    )
     named = next((one["series_id"] for one in tables[::-1] if "series_id" in one), None)
     found["named"] = "" if named is None else named.reindex(table.index).fillna("").astype(str)
     return table.drop(columns=[name for name in GROUPS if name in table]).join(found), remarks
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Read a table of slices; an image that comes twice counts once."""
+    """Read a table of slices; of an image that occurs twice, the first row counts."""
     path = path / "slices.parquet" if path.is_dir() else path
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)

@@ -26,7 +26,7 @@ Kind = Literal["false positive", "false negative"]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One slice that the model got most wrong."""
+    """A slice that the model got wrong."""
 
     kind: Kind
     label: str
@@ -34,18 +34,17 @@ class Mistake:
     series_id: str
     probability: float
     truth: tuple[str, ...]
-    """Labels that are true of the slice."""
+    """Labels that the slice has."""
 
 
-def find_mistakes(level: Level, *, shown: int = SHOWN) -> list[Mistake]:
-    """Choose the worst slices of each label and kind, one a series: neighbours would all look alike.
+def find_mistakes(level: Level) -> list[Mistake]:
+    """Choose the worst slices of each label and kind, one a series, as neighbours look alike.
 
-    A negative counts as a mistake from 0.5 on or, where the model has thresholds, from the one of the higher
-    specificity; a positive below 0.5 or that of the higher sensitivity.
+    A negative is a mistake from the threshold that holds specificity on, a positive below the one that holds
+    sensitivity; without a model's thresholds both are 0.5.
 
     Args:
         level: Slices, with their series.
-        shown: At most so many of each.
     """
     if level.series_id is None:
         return []
@@ -70,20 +69,16 @@ def find_mistakes(level: Level, *, shown: int = SHOWN) -> list[Mistake]:
                 true = tuple(name for place, name in enumerate(LABELS[:-1]) if level.target[row, place] == 1)
                 image = str(level.case_id[row])
                 found.append(Mistake(kind, label, image, series, float(probability[row]), true))
-                if len(seen) == shown:
+                if len(seen) == SHOWN:
                     break
     return found
 
 
 def mistake_gallery(mistakes: list[Mistake], store: StudyStore) -> Markup:
     """Show slices in brain and subdural windows side by side; those that the store doesn't hold are left out."""
-    place = dict(
-        zip(
-            store.slices["image_id"],
-            zip(store.slices["series_id"], store.slices["slice_index"], strict=True),
-            strict=True,
-        )
-    )
+    series_and_index = zip(store.slices["series_id"], store.slices["slice_index"], strict=True)
+    place = dict(zip(store.slices["image_id"], series_and_index, strict=True))
+    length = store.series.set_index("series_id")["n_slices"]
     pictures = []
     for mistake in mistakes:
         if mistake.image_id not in place:
@@ -97,13 +92,8 @@ def mistake_gallery(mistakes: list[Mistake], store: StudyStore) -> Markup:
                 alt=f"Slice {int(index) + 1} of series {mistake.series_id} in brain and subdural window; "
                 f"a {mistake.kind} for {mistake.label}",
                 caption=f"{mistake.label} {mistake.probability:.3f}; labelled: {truth}. Series {mistake.series_id}, "
-                f"slice {int(index) + 1} of {_length(store, str(series_id))}",
+                f"slice {int(index) + 1} of {length[series_id]}",
                 width=384,
             )
         )
     return gallery(pictures)
-
-
-def _length(store: StudyStore, series_id: str) -> int:
-    series = store.series
-    return int(series.loc[series["series_id"] == series_id, "n_slices"].iloc[0])

@@ -1,4 +1,4 @@
-"""The page of an evaluation: what was judged, how well, at which points, where it fails."""
+"""The page of an evaluation: its cases, scores, charts, operating points, subgroups and worst mistakes."""
 
 from collections.abc import Sequence
 
@@ -27,11 +27,11 @@ _STYLE = """
 
 
 def evaluation_page(results: Results, *, store: StudyStore | None = None) -> Page:
-    """Put together the page.
+    """Return the page.
 
     Args:
         results: What was measured.
-        store: Where the pictures of the gallery are from; without one there is none.
+        store: The study store that the pictures of mistakes are from; None shows none.
     """
     page = Page(results.title, lead=results.intro)
     page.style(_STYLE)
@@ -41,7 +41,7 @@ def evaluation_page(results: Results, *, store: StudyStore | None = None) -> Pag
     page.section("Cases and exclusions", *_flow(results.flow))
     for part in results.levels:
         name = part.level.name
-        page.section(f"Ranking and calibration of {name}", *_scores(part), *_first_charts(part), note=_intervals(part))
+        page.section(f"Ranking and calibration of {name}", *_scores(part), *_overviews(part), note=_intervals(part))
         if part.curves:
             page.section(f"Curves of {name}, label by label", *_charts(part), note=(
                 "Bands are pointwise 95 % intervals. A reliability plot groups the cases into tenths by probability; "
@@ -141,20 +141,16 @@ def _ends(ends: tuple[float, float], digits: int = 3) -> Markup:
     return Markup('<span class="iv">{}</span>').format(interval(ends, digits))
 
 
-def _first_charts(part: LevelResults) -> list[Markup]:
-    return [_pair([chart.to_svg() for chart in overviews(part.level, part.charts)])] if part.curves else []
+def _overviews(part: LevelResults) -> list[Markup]:
+    return [_pair([chart.to_svg() for chart in overviews(part.level, part.charts)])] if part.charts else []
 
 
 def _charts(part: LevelResults) -> list[Markup]:
     found = []
-    for curves in sorted(part.curves, key=lambda one: one.label != "any"):
-        grid = _pair([one.chart.to_svg() for one in part.charts[curves.label].values()])
-        n, positive = part.level.scores.n_known[curves.label], part.level.scores.n_positive[curves.label]
-        found.append(
-            Markup("<details{}><summary>{}: {:,} positive of {:,}</summary>{}</details>").format(
-                Markup(" open") if curves.label == "any" else "", curves.label, positive, n, grid
-            )
-        )
+    for label, charts in sorted(part.charts.items(), key=lambda item: item[0] != "any"):
+        n, positive = part.level.scores.n_known[label], part.level.scores.n_positive[label]
+        grid = _pair([one.chart.to_svg() for one in charts.values()])
+        found.append(_details(label, f"{label}: {positive:,} positive of {n:,}", grid))
     return found
 
 
@@ -177,7 +173,10 @@ def _points(part: LevelResults, results: Results) -> list[Markup | str]:
         chosen = sorted((one for one in part.points if one.point == point), key=lambda one: one.label != "any")
         caption = f"{part.level.name}: {RULES[point].meaning} on validation"
         parts.append(table(_POINT_COLUMNS, [_point_row(one) for one in chosen], caption=caption))
-        rows = [[one.label, *(_iv(by[at]) for at in results.prevalences for by in one.predictive)] for one in chosen]
+        rows = []
+        for one in chosen:
+            pairs = zip(one.positive_predictive.values(), one.negative_predictive.values(), strict=True)
+            rows.append([one.label, *(_iv(value) for pair in pairs for value in pair)])
         columns = ["label", *(f"{name} at {at:g}" for at in results.prevalences for name in ("PPV", "NPV"))]
         values.append(table(columns, rows, caption=f"{caption}: predictive values at stated shares of positives"))
     return parts + values
@@ -239,13 +238,15 @@ def _mistakes(mistakes: Sequence[Mistake], store: StudyStore) -> list[Markup | s
         for kind in ("false negative", "false positive"):
             chosen = [one for one in mistakes if (one.label, one.kind) == (label, kind)]
             if chosen:
-                parts.append(
-                    Markup("<details{}><summary>{}: {} worst {}s</summary>{}</details>").format(
-                        Markup(" open") if label == "any" else "", label, len(chosen), kind,
-                        mistake_gallery(chosen, store),
-                    )
-                )  # fmt: skip
+                summary = f"{label}: {len(chosen)} worst {kind}s"
+                parts.append(_details(label, summary, mistake_gallery(chosen, store)))
     return parts or ["No slice was called wrongly."]
+
+
+def _details(label: str, summary: str, content: Markup) -> Markup:
+    """Return what opens on a click; for `any` it is open."""
+    is_open = Markup(" open") if label == "any" else ""
+    return Markup("<details{}><summary>{}</summary>{}</details>").format(is_open, summary, content)
 
 
 def _plural(name: str) -> str:

@@ -19,7 +19,6 @@ from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, level_table, point_table
 from ich25d.files import check_folder, claim_folder, write_json, write_text
-from ich25d.labels import LABELS
 from ich25d.studies.qc import count_refused, write_qc
 from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
@@ -145,9 +144,11 @@ def evaluate(
         level = make_level(
             cases, resampled=joined.resampled, thresholds=thresholds.get(level_name), replicates=replicates, seed=seed
         )
-        subgroups = [] if store is None else measure_subgroups(
-            level, attributes_of(store.series), _positive_slices(store) if cases is joined.series else None
-        )  # fmt: skip
+        subgroups = []
+        if store is not None:
+            of_series = cases is joined.series
+            counts = store.slices.groupby("series_id")["any"].sum().astype("float64") if of_series else None
+            subgroups = measure_subgroups(level, attributes_of(store.series), counts)
         levels.append(measure_level(level, prevalences=prevalences, subgroups=subgroups))
     where = f"chosen on validation, of {model.name or model}" if thresholds and model is not None else "not given"
     results = Results(
@@ -171,11 +172,6 @@ def evaluate(
     write_json(out / SCORES_FILE, evaluation.to_dict())
     write_text(out / TEXT_FILE, "\n".join(evaluation.lines()) + "\n")
     return evaluation
-
-
-def _positive_slices(store: StudyStore) -> pd.DataFrame:
-    """Count the positive slices of each series; index series_id, a column a label."""
-    return store.slices.groupby("series_id")[list(LABELS)].sum().astype("float64")
 
 
 def _seen_before(slices: Cases, model: Path | None) -> list[str]:

@@ -29,15 +29,15 @@ DECIDED = ("sensitivity", "specificity", "precision", "accuracy", *F_RULES)
 """Measures of a label at a threshold."""
 
 OVERALL = ("score", "of_constant", "mean_auc", "mean_average_precision")
-"""Measures over the labels: the competition's score; that as a share of the best constant answer's; plain means of the
-labels for which they are defined. Where every label has one class alone, the best constant answer is never wrong, and
-there is nothing to be a share of: NaN."""
+"""Measures over the labels: the competition's score; the same as a share of the best constant answer's; means over the
+labels for which a measure is defined. `of_constant` is NaN where every label has one class alone: the best constant
+answer is never wrong then."""
 
 NO_LOSS = 1e-9
-"""A constant answer's loss up to this is nought but for the clipping of its logarithm (1e-15)."""
+"""A constant answer's loss up to this is 0 but for the clipping of its logarithm (1e-15)."""
 
 RESAMPLED_AT_ONCE = 4_000_000
-"""Cases times resamplings that are ranked at a time: some 32 MB an array."""
+"""Cases times resamplings that are ranked at once: some 32 MB an array."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Measure:
 
     def to_dict(self) -> dict[str, float | None]:
         """Return it for JSON, undefined numbers as null."""
-        return {name: _or_none(getattr(self, name)) for name in ("value", "low", "high")}
+        return {name: or_none(getattr(self, name)) for name in ("value", "low", "high")}
 
 
 def short(measure: Measure, digits: int = 3) -> str:
@@ -128,7 +128,7 @@ def score_level(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> LevelScores:
-    """Measure everything, once as it is and over resampled patients.
+    """Measure everything on the cases, and on resampled patients for the intervals.
 
     Args:
         target: Shape (N, 6), NaN where unknown.
@@ -145,47 +145,40 @@ def score_level(
     replicates = replicates_for(len(target), replicates)
     cases = _prepare(target, probability, patient, used)
     values = _measure(cases, np.ones((1, cases.n_patients)))[0]
-    # As many resamplings at a time as slices times resamplings find room.
-    room = RESAMPLED_AT_ONCE * cases.n_patients // max(1, len(target))
-    draws = patient_weights(np.arange(cases.n_patients), replicates=replicates, seed=seed, elements=room)
+    elements = RESAMPLED_AT_ONCE * cases.n_patients // max(1, len(target))
+    draws = patient_weights(np.arange(cases.n_patients), replicates=replicates, seed=seed, elements=elements)
     low, high = percentiles(np.concatenate([_measure(cases, weight) for weight in draws]))
     numbers = iter([Measure(*(float(number) for number in row)) for row in zip(values, low, high, strict=True)])
     overall = {name: next(numbers) for name in OVERALL}
     label = {name: {measure: next(numbers) for measure in RANKED} for name in LABELS}
     at = {rule: {name: {measure: next(numbers) for measure in DECIDED} for name in LABELS} for rule in F_RULES}
+    n_known = dict(zip(LABELS, (~np.isnan(target)).sum(axis=0).tolist(), strict=True))
+    n_positive = dict(zip(LABELS, (target == 1).sum(axis=0).tolist(), strict=True))
     return LevelScores(
-        n=len(target),
-        n_patients=cases.n_patients,
-        n_known=dict(zip(LABELS, (~np.isnan(target)).sum(axis=0).tolist(), strict=True)),
-        n_positive=dict(zip(LABELS, (target == 1).sum(axis=0).tolist(), strict=True)),
-        replicates=replicates,
-        threshold=used,
-        overall=overall,
-        label=label,
-        at=at,
-    )
+        len(target), cases.n_patients, n_known, n_positive, replicates, used, overall, label, at
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Cases:
-    """What resampled patients need of their cases, made once: P patients, L labels."""
+    """Sums by patient that every resampling needs, made once: P patients, L labels."""
 
     n_patients: int
     orders: tuple[Order, ...]
     """By label."""
     sums: dict[str, Floats]
-    """What adds up, by patient: `known`, `log_loss` and `squared_error` (P, L), `gap` (P, L, bins), by rule the four
+    """By patient: `known`, `log_loss` and `squared_error` (P, L), `gap` (P, L, bins), by rule the four
     outcomes (P, L, 4), and `score` (P, 3): the competition's losses, their weights, the constant answer's losses."""
 
 
 def _prepare(target: Floats, probability: Floats, patient: npt.NDArray[np.object_], thresholds: Thresholds) -> _Cases:
-    names, whose = np.unique(patient, return_inverse=True)
+    names, code = np.unique(patient, return_inverse=True)
     known = ~np.isnan(target)
 
     def by_patient(values: npt.NDArray[Any]) -> Floats:
         summed = np.zeros((len(names), values.shape[1]))
         for column in range(values.shape[1]):
-            summed[:, column] = np.bincount(whose, weights=values[:, column], minlength=len(names))
+            summed[:, column] = np.bincount(code, weights=values[:, column], minlength=len(names))
         return summed
 
     def of_known(values: npt.NDArray[np.floating[Any]], column: int) -> Floats:
@@ -208,7 +201,7 @@ def _prepare(target: Floats, probability: Floats, patient: npt.NDArray[np.object
     for rule in F_RULES:
         decided = [np.stack(outcomes(*pairs[k], thresholds[rule][label]), axis=1) for k, label in enumerate(LABELS)]
         sums[rule] = np.stack([of_known(each, k) for k, each in enumerate(decided)], axis=1)
-    orders = tuple(order(target[:, k], probability[:, k], whose) for k in range(len(LABELS)))
+    orders = tuple(order(target[:, k], probability[:, k], code) for k in range(len(LABELS)))
     return _Cases(len(names), orders, sums)
 
 
@@ -246,5 +239,6 @@ def _mean_defined(values: Floats) -> Floats:
     return mean
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """Return a number for JSON, null where it isn't defined."""
     return value if math.isfinite(value) else None

@@ -8,13 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.evaluate.level import Level
-from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.labels import ANY_INDEX
 from ich25d.training.intervals import bootstrap, percentiles, replicates_for, wilson_interval
 from ich25d.training.metrics import auc, confusion
 from ich25d.training.operating_point import HOLDING_RULES
 
 LEAST = 30
-"""Subgroups of fewer cases aren't reported."""
+"""Fewest cases of a subgroup that is reported."""
 
 _SPACINGS = (("up to 1.5 mm", 0.0, 1.5), ("above 1.5 to 4 mm", 1.5, 4.0), ("above 4 mm", 4.0, np.inf))
 _TILTS = (("none (up to 0.5 degrees)", -1.0, 0.5), ("0.5 to 15 degrees", 0.5, 15.0), ("above 15 degrees", 15.0, np.inf))
@@ -24,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def attributes_of(series: pd.DataFrame) -> pd.DataFrame:
-    """Return what is known of each series, by series id.
+    """Return the attributes of each series by which subgroups are made.
 
     Args:
         series: A study store's table of series.
@@ -41,15 +41,14 @@ def attributes_of(series: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_subgroups(
-    level: Level, attributes: pd.DataFrame, positive_slices: pd.DataFrame | None, *, label: int = ANY_INDEX
+    level: Level, attributes: pd.DataFrame, positive_slices: "pd.Series[Any] | None"
 ) -> list[dict[str, Any]]:
-    """Measure one label in every subgroup that has enough cases.
+    """Measure the label `any` in every subgroup that has enough cases.
 
     Args:
         level: Cases with their series.
         attributes: What `attributes_of` gave.
-        positive_slices: Positive slices a series (index series_id, a column a label); None leaves that out.
-        label: Column of the label.
+        positive_slices: Number of positive slices by series_id; None leaves out the subgroups by it.
 
     Returns:
         A row a subgroup: attribute, group, label, n, n_positive, n_patients, auc with ends, and at each operating
@@ -57,20 +56,19 @@ def measure_subgroups(
     """
     if level.series_id is None:
         return []
-    known = ~np.isnan(level.target[:, label])
+    known = ~np.isnan(level.target[:, ANY_INDEX])
     rows = []
-    counts = None if positive_slices is None else positive_slices[LABELS[label]]
-    for attribute, group, chosen in _groups(level, attributes, counts, label):
+    for attribute, group, chosen in _groups(level, attributes, positive_slices):
         inside = chosen & known
         if inside.sum() >= LEAST:
-            rows.append({"attribute": attribute, "group": group, **_measured(level, inside, label)})
+            rows.append({"attribute": attribute, "group": group, **_measured(level, inside)})
     return rows
 
 
 def _groups(
-    level: Level, attributes: pd.DataFrame, counts: "pd.Series[Any] | None", label: int
+    level: Level, attributes: pd.DataFrame, counts: "pd.Series[Any] | None"
 ) -> Iterator[tuple[str, str, Bools]]:
-    """Yield attribute, group and who is in it."""
+    """Yield attribute, group and which cases are in it."""
     assert level.series_id is not None
     of_case = attributes.reindex(level.series_id)
     thickness, tilt = (of_case[name].to_numpy(dtype=np.float64) for name in ("thickness_mm", "tilt_deg"))
@@ -83,29 +81,27 @@ def _groups(
         yield "pixel family", one, family == one
     if counts is not None:
         n = counts.reindex(level.series_id).to_numpy(dtype=np.float64)
-        negative = level.target[:, label] == 0
+        negative = level.target[:, ANY_INDEX] == 0
         for name, first, last in _POSITIVES:
-            positive = (level.target[:, label] == 1) & (n >= first) & (n <= last)
+            positive = (level.target[:, ANY_INDEX] == 1) & (n >= first) & (n <= last)
             if positive.any():
                 yield "positive slices of the scan, against all negatives", name, positive | negative
 
 
-def _measured(level: Level, inside: Bools, label: int) -> dict[str, Any]:
-    truth, probability = level.target[inside, label], level.probability[inside, label]
+def _measured(level: Level, inside: Bools) -> dict[str, Any]:
+    truth, probability = level.target[inside, ANY_INDEX], level.probability[inside, ANY_INDEX]
     patient = level.patient[inside].astype(str)
     found: dict[str, Any] = {
-        "label": LABELS[label], "n": int(inside.sum()), "n_positive": int(truth.sum()),
+        "label": "any", "n": int(inside.sum()), "n_positive": int(truth.sum()),
         "n_patients": len(np.unique(patient)), "auc": auc(truth, probability),
     }  # fmt: skip
+    replicates = replicates_for(len(truth), level.replicates)
     drawn = bootstrap(
-        lambda weight: auc(truth, probability, weight),
-        patient,
-        replicates=replicates_for(len(truth), level.replicates),
-        seed=level.seed,
-    )
+        lambda weight: auc(truth, probability, weight), patient, replicates=replicates, seed=level.seed
+    )  # fmt: skip
     found["auc_low"], found["auc_high"] = (float(end) for end in percentiles(drawn))
     for point in HOLDING_RULES:
-        threshold = level.thresholds.get(point, {}).get(LABELS[label])
+        threshold = level.thresholds.get(point, {}).get("any")
         if threshold is None:
             continue
         counts = confusion(truth, probability, threshold)

@@ -1,4 +1,4 @@
-"""Scores as tables for people."""
+"""Scores as the text tables of the terminal and of `evaluation.txt`."""
 
 import math
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from ich25d.evaluate.curves import FALSE_ALARMS, RECALLS, WISHES, net_benefit, reliability, roc_and_precision
+from ich25d.evaluate.curves import FALSE_ALARMS, RECALLS, THRESHOLDS, net_benefit, reliability, roc_and_precision
 from ich25d.evaluate.level import LabelCases
 from ich25d.training.metrics import auc
 
@@ -59,10 +59,10 @@ def test_curves_are_those_of_the_whole_sort(seed: int, n: int) -> None:
     assert (np.diff(roc.y) >= -1e-12).all()
     area = np.trapezoid(roc.y, FALSE_ALARMS)  # each jump lies between two places of the grid, at most .01 apart
     assert area == pytest.approx(auc(positive.astype(float), probability), abs=6e-3)
-    called = probability >= WISHES[7]
-    odds = WISHES[7] / (1 - WISHES[7])
+    called = probability >= THRESHOLDS[7]
+    odds = THRESHOLDS[7] / (1 - THRESHOLDS[7])
     assert benefit.y[7] == pytest.approx(((called & positive).sum() - odds * (called & ~positive).sum()) / n)
-    assert everything.y == pytest.approx(positive.mean() - WISHES / (1 - WISHES) * (1 - positive.mean()))
+    assert everything.y == pytest.approx(positive.mean() - THRESHOLDS / (1 - THRESHOLDS) * (1 - positive.mean()))
     assert precision.y[-1] == pytest.approx((positive[probability >= probability[positive].min()]).mean())
 
 
