@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from ich25d.config import Window
 from ich25d.dicom.header import Remark, Slice
+from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.errors import DicomError
 from ich25d.studies.pictures.window_curve import Curve, curve_of
 
-AIR_HU = -1024
-MAX_HU = 3071
 MAX_PICTURE_BYTES = 64 * 2**20
 MAX_SIDE = 4096
 """No slice has more rows or columns; a picture that says so is refused before it's decoded."""
@@ -95,7 +94,7 @@ def read_image_hu(root: Path, pictures: Sequence[Picture]) -> Slice:
     n_absent = len(pictures) - len(decoded)
     detail = f"{n_absent} of {len(pictures)} pictures of the slice can't be found"
     remarks = (Remark("NO_IMAGE_PARTNER", detail),) if n_absent else ()
-    return Slice(np.clip(np.rint(_hu_of(decoded)), AIR_HU, MAX_HU).astype(np.int16), remarks)
+    return Slice(np.clip(np.rint(_hu_of(decoded)), HU_MIN, HU_MAX).astype(np.int16), remarks)
 
 
 def picture_shape(content: bytes) -> tuple[int, int]:
@@ -195,7 +194,7 @@ def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
         hu = _narrowest(windows, greys, margin)
         is_black = np.max(greys, axis=0) <= margin + _HALF_STEP
     bottom = windows[widest][0] - windows[widest][1] / 2
-    hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = AIR_HU
+    hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = HU_MIN
     return hu
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from ich25d.config import Window
+from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 
 Curve = Literal["grey", "colour", "subsampled"]
 """Windows as grey pictures; as channels of one JPEG; of one whose colours have half the resolution."""
@@ -24,7 +25,6 @@ _COLOUR_NOISE = {"colour": 2.0, "subsampled": 8.0}
 _COLOUR_STEP = 2  # colours are looked up in such steps: half of them, a quarter of the table
 _UNKNOWN = np.iinfo(np.int16).min
 _MAX_TABLE = 2**23
-_FIRST_HU, _LAST_HU = -1024, 3071
 
 
 class WindowCurve:
@@ -36,8 +36,8 @@ class WindowCurve:
     """
 
     def __init__(self, windows: tuple[Window, ...], kind: Curve) -> None:
-        bottom = max(_FIRST_HU, min(level - width / 2 for level, width in windows))
-        top = min(_LAST_HU, max(level + width / 2 for level, width in windows))
+        bottom = max(HU_MIN, min(level - width / 2 for level, width in windows))
+        top = min(HU_MAX, max(level + width / 2 for level, width in windows))
         self.hu = np.arange(np.floor(bottom), max(np.ceil(top), np.floor(bottom)) + 1, dtype=np.float32)
         greys = [255 * np.clip((self.hu - level) / width + 0.5, 0, 1) for level, width in windows]
         self.is_colour = kind != "grey"

@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.geometry import SAME_POSITION_MM
+from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.errors import DicomError
 from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS
 from ich25d.studies.volumes.area import resize_area
 from ich25d.studies.volumes.headbox import BONE_HU, TISSUE_HU, Box, brain_share, find_head_box, full_field, tissue_grid
-
-AIR_HU = -1024
-"""What pads a slice to a square."""
 
 HELD_BYTES = 768 * 2**20
 """A series whose full-size HU take more is read twice instead of held."""
@@ -91,7 +89,7 @@ def fit_slice(hu: npt.NDArray[np.int16], fit: Fit, out: npt.NDArray[np.int16]) -
     cut = hu[box.top : box.bottom, box.left : box.right]
     top, left = (fit.size - fit.height) // 2, (fit.size - fit.width) // 2
     if fit.height < fit.size or fit.width < fit.size:
-        out[:] = AIR_HU
+        out[:] = HU_MIN  # air
     resize_area(cut, out[top : top + fit.height, left : left + fit.width])
 
 

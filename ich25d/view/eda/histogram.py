@@ -14,7 +14,7 @@ from ich25d.view.eda.counts import relative_position
 from ich25d.view.eda.rows import LabelRows
 
 SAMPLED = 400
-"""Slices at most, half of them positive where there are as many."""
+"""Slices at most, half of them positive where there are enough."""
 
 MIDDLE = (0.4, 0.8)
 """Relative scan positions between which slices are looked at."""
@@ -45,15 +45,10 @@ class HuCounts:
         return total
 
 
-def count_hu(store: StudyStore, rows: LabelRows, *, sampled: int = SAMPLED) -> HuCounts:
+def count_hu(store: StudyStore, rows: LabelRows) -> HuCounts:
     """Count HU over slices spread evenly over the store, all from the middle of their scans.
 
-    Positives lie there mostly: the base of the skull and the vertex have other tissue, with and without blood.
-
-    Args:
-        store: The study store.
-        rows: Its slices' labels.
-        sampled: Slices at most.
+    Most positives lie there: the base of the skull and the vertex have other tissue, with and without blood.
     """
     any_label, place = rows.target[:, ANY_INDEX], relative_position(rows)
     inside = np.isnan(place) | ((place >= MIDDLE[0]) & (place <= MIDDLE[1]))
@@ -70,7 +65,7 @@ def count_hu(store: StudyStore, rows: LabelRows, *, sampled: int = SAMPLED) -> H
         [
             (int(row), name)
             for name, flags in groups.items()
-            for row in spread(np.flatnonzero(flags), sampled // n_groups)
+            for row in _spread(np.flatnonzero(flags), SAMPLED // n_groups)
         ],
         columns=["row", "group"],
     ).sort_values("row")
@@ -86,8 +81,8 @@ def count_hu(store: StudyStore, rows: LabelRows, *, sampled: int = SAMPLED) -> H
     return HuCounts({str(name): int(n) for name, n in chosen["group"].value_counts().items()}, counts, families)
 
 
-def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """Return at most so many of the rows, evenly spread."""
+def _spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Return `most` rows at most, evenly spread."""
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

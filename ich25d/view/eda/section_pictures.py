@@ -34,7 +34,7 @@ _CLASSES_NOTE = (
     "their files have them."
 )
 _WINDOWING_NOTE = (
-    "Brain and clotted blood are 30 HU apart. With 4,096 HU on 256 grey values that is two steps, which nobody sees. "
+    "Brain and clotted blood are 30 HU apart: with 4,096 HU on 256 grey values, two steps, which the eye can't see. "
     "A window spends all grey values on the HU that matter and gives up the rest: black below, white above."
 )
 _REPAIR_NOTE = (
@@ -134,25 +134,21 @@ class Gallery:
 
     def _add_repair(self, output: Output, qc: Sequence[QcRow], row: int) -> None:
         """Add the 12-bit repair: of a file that the store names, where its source is given, else of values made."""
-        heading, title = "The 12-bit repair", "Values that wrapped round at 4096, before and after the repair"
         remarked = [remark for remark in qc if remark.code == "WRAP12"]
-        for remark in remarked:
-            found = self._file(remark.source)
-            if found is None:
-                continue
-            content, header = found
-            # With 16 bits stored nothing looks wrapped: that is what a reader without the repair sees.
+        files = ((remark, file) for remark in remarked if (file := self._file(remark.source)) is not None)
+        if found := next(files, None):
+            remark, (content, header) = found
+            # As a reader without the repair has it: of 16 bits stored, nothing looks wrapped.
             before = read_hu(content, header._replace(bits_stored=16, high_bit=15)).hu
-            tiles = pictures.compared(before, read_hu(content, header).hu)
-            shown = output.tiles("repair", [Line(tiles, remark.image_id)], title=title)
+            line = Line(pictures.compared(before, read_hu(content, header).hu), remark.image_id)
             text = f"A real file, {remark.image_id}, one of {len(remarked):,} that were repaired: {remark.detail}."
-            output.section(heading, shown, text, note=_REPAIR_NOTE)
-            return
-        tiles, error = pictures.repair_tiles(self._hu(row))
-        shown = output.tiles("repair", [Line(tiles, str(self.rows.image_id[row]))], title=title)
-        text = f"Stored values made by hand from a slice of the store; repaired, they are at most {error} HU off. "
-        text += f"{len(remarked):,} files of this store were repaired." if remarked else "No file here needed it."
-        output.section(heading, shown, text, note=_REPAIR_NOTE)
+        else:
+            tiles, error = pictures.repair_tiles(self._hu(row))
+            line = Line(tiles, str(self.rows.image_id[row]))
+            text = f"Stored values made by hand from a slice of the store; repaired, they are at most {error} HU off. "
+            text += f"{len(remarked):,} files of this store were repaired." if remarked else "No file here needed it."
+        shown = output.tiles("repair", [line], title="Values that wrapped round at 4096, before and after the repair")
+        output.section("The 12-bit repair", shown, text, note=_REPAIR_NOTE)
 
     def _add_head_box(self, output: Output) -> None:
         """Add what the head box cuts out of the field: the smallest, a usual and the largest box."""

@@ -29,7 +29,7 @@ STEPS: dict[str, float] = {
 MOST_BINS = 40
 
 TISSUE = (-100, 200)
-"""HU between which tissue is shown by the HU."""
+"""Range of the charts of soft tissue, HU."""
 
 _GROUPS_NOTE = "A group is most often one scanner or one export. A network that does well on one may not on the next."
 _OUTLIERS_NOTE = (
@@ -38,10 +38,10 @@ _OUTLIERS_NOTE = (
 )
 _SHORTCUT_NOTE = (
     "A pixel family is bits stored, u or s for unsigned or signed, and the rescale intercept: 12u-1024. It comes from "
-    "the scanner and the export, not from blood. Where it tells the label all the same, a network can learn it "
+    "the scanner and the export, not from blood. Where it predicts the label all the same, a network can learn it "
     "instead of blood, and its score falls in the next hospital."
 )
-_NO_SHORTCUT = "Nothing in the headers tells more of the labels than chance would, as far as these series can show."
+_NO_SHORTCUT = "No attribute of the headers predicts the labels better than chance, as far as these series can show."
 
 
 def add_attributes(output: Output, table: pd.DataFrame, any_positive: "pd.Series[Any]", *, origin: str) -> None:
