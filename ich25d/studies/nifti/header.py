@@ -114,7 +114,7 @@ def _shape(header: Any) -> tuple[int, int, int]:  # noqa: ANN401  # nibabel's
 def _dtype(header: Any, nibabel: ModuleType) -> "np.dtype[Any]":  # noqa: ANN401  # nibabel's
     try:
         dtype: np.dtype[Any] = header.get_data_dtype()
-    except nibabel.spatialimages.HeaderDataError:
+    except (nibabel.spatialimages.HeaderDataError, KeyError):
         raise DicomError("BAD_NIFTI", f"datatype must be one of NIfTI's (got {int(header['datatype'])})") from None
     if dtype.fields:
         raise DicomError("NOT_GRAY", "voxels must have one value (got colours)")

@@ -13,7 +13,7 @@ from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, check_hu, has_offset
 from ich25d.errors import DicomError
 from ich25d.studies.nifti.header import HEADER_BYTES, PAIR, NiftiHeader, read_nifti_header
 from ich25d.studies.nifti.placement import Placement
-from ich25d.studies.sources.gunzip import gunzip, gunzip_first
+from ich25d.studies.sources.gunzip import GZIP, gunzip, gunzip_first
 from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
 
@@ -55,7 +55,7 @@ class NiftiImages:
         volume = read_values(self.sources, self.entry, header)
         hu = _to_hu(self.placement.slice_of(volume, index), header, out)
         if index == len(self) - 1:
-            _content.cache_clear()
+            forget_values()
         return hu, check_hu(hu, may_be_cut=self.looked.is_cut)
 
     def source(self, index: int) -> str:
@@ -98,7 +98,7 @@ def look(entry: Entry, sources: Sources) -> Looked:
     stored = np.frombuffer(content, header.dtype, count=n_plane, offset=start)
     if np.isnan(stored).all() or stored.min() == stored.max():  # an empty slice says nothing
         stored = read_values(sources, entry, header).reshape(-1, order="F")
-        _content.cache_clear()
+        forget_values()
     return _judge(stored.reshape(-1, header.shape[0]), header)
 
 
@@ -113,7 +113,7 @@ def read_head(entry: Entry, sources: Sources) -> tuple[NiftiHeader, Callable[[in
     """
     first: Callable[[int], Content] = partial(sources.head, entry)
     packed = None
-    if is_packed(entry.source):
+    if first(2) == GZIP:  # whatever it is called
         packed = sources.content(entry)
         first = partial(gunzip_first, packed)
     header = read_nifti_header(bytes(first(HEADER_BYTES)))
@@ -127,6 +127,11 @@ def read_head(entry: Entry, sources: Sources) -> tuple[NiftiHeader, Callable[[in
 
 def read_values(sources: Sources, entry: Entry, header: NiftiHeader) -> npt.NDArray[Any]:
     """Read the stored values of a file.
+
+    Args:
+        sources: Where the file is.
+        entry: The file.
+        header: Its header.
 
     Returns:
         Shape of the header, in its dtype.
@@ -143,12 +148,12 @@ def read_values(sources: Sources, entry: Entry, header: NiftiHeader) -> npt.NDAr
 def _content(sources: Sources, entry: Entry, n_bytes: int) -> Content:
     """Read a file whole, and keep it for the next slice."""
     content = sources.content(entry)
-    return gunzip(content, n_bytes) if is_packed(entry.source) else content
+    return gunzip(content, n_bytes) if content[:2] == GZIP else content
 
 
-def is_packed(source: str) -> bool:
-    """Say whether a file is packed by gzip, by its name."""
-    return source.lower().endswith(".gz")
+def forget_values() -> None:
+    """Let go of the content that was read last."""
+    _content.cache_clear()
 
 
 def is_pair(source: str) -> bool:

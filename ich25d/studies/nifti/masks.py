@@ -15,7 +15,7 @@ from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
 from ich25d.studies.labelfile import LABEL_KEYS
 from ich25d.studies.nifti.header import NiftiHeader
-from ich25d.studies.nifti.images import NiftiImages, read_head, read_values
+from ich25d.studies.nifti.images import NiftiImages, forget_values, read_head, read_values
 from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry, list_entries
 from ich25d.studies.sources.opened import Sources
@@ -103,6 +103,9 @@ def labels_of_masks(
     Returns:
         Six labels a slice in scan order, by index of the scan; and rows of masks that can't be used. A scan of which
         one mask can't be used has no labels.
+
+    Raises:
+        UsageError: No mask belongs to any scan.
     """
     of_scan: defaultdict[int, list[Mask]] = defaultdict(list)
     rows: list[QcRow] = []
@@ -113,6 +116,13 @@ def labels_of_masks(
         else:
             detail = f"{len(matches)} scans are called as this mask" if matches else "no scan is called as this mask"
             rows.append(QcRow(mask.source, "", "", "label", "L_MASK_ALONE", detail))
+    if scans and masks and not of_scan:
+        theirs = ", ".join(sorted({stem_of(mask.source) for mask in masks})[:3])
+        ours = ", ".join(sorted({stem_of(scan.entry.source) for scan in scans})[:3])
+        raise UsageError(
+            f"masks must be called as their scans, or begin so (got {len(masks)} masks, none of them does); "
+            f"masks are called {theirs} ...; scans {ours} ..."
+        )
     labels: dict[int, tuple[Labels, ...]] = {}
     for index, own in sorted(of_scan.items()):
         marks: list[set[str]] = [set() for _ in range(len(scans[index]))]
@@ -123,6 +133,7 @@ def labels_of_masks(
             rows.append(QcRow(mask.source, "", "", "label", error.code, error.detail))
         else:
             labels[index] = tuple(_labels_of(found) for found in marks)
+    forget_values()
     return labels, rows
 
 
@@ -133,7 +144,8 @@ def _matches(mask: Mask, scans: Sequence[NiftiImages]) -> list[int]:
     for index, scan in enumerate(scans):
         own = stem_of(scan.entry.source)
         for name in {own, _SCAN_ENDS.sub("", own)}:
-            if stem == name or (stem.startswith(name) and not stem[len(name)].isalnum()):
+            # `049_seg` belongs to `049`; `049_2` is another scan's.
+            if stem == name or (stem.startswith(name) and re.match(r"[^0-9A-Za-z]+[A-Za-z]", stem[len(name) :])):
                 parts = zip(*(Path(path_of(one.entry, one.sources)).parts for one in (mask, scan)), strict=False)
                 n_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
                 ranked[len(name), n_shared].append(index)

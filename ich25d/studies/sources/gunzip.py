@@ -7,6 +7,8 @@ from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
 from ich25d.studies.sources import inflaters
 
+GZIP = b"\x1f\x8b"
+"""What a packed file begins with."""
 TRAILING_BYTES = 2**16
 """So much may follow what was announced: some writers pad."""
 
@@ -63,6 +65,6 @@ def _inflated(packed: Content, limit: int) -> tuple[bytes, bool]:
         if not stream.eof:
             return b"".join(parts), False
         rest = stream.unused_data
-        if rest[:2] != b"\x1f\x8b":  # what follows is no further member: padding
+        if rest[:2] != GZIP:  # what follows is no further member: padding
             return b"".join(parts), True
     return b"".join(parts), False

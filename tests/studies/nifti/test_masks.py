@@ -102,11 +102,22 @@ def test_a_mask_that_does_not_fit_gives_no_labels(tmp_path: Path, mask: np.ndarr
 
 
 def test_a_mask_without_its_scan_is_remarked(tmp_path: Path) -> None:
-    """Mask 05 belongs to no scan: it is in qc.csv, and scan 50 gets no labels from it."""
+    """`050_2` is a scan that isn't here, `050_seg` is a mask of scan 050."""
     write_nifti(tmp_path / "050.nii", HU)
-    write_nifti(tmp_path / "masks" / "05.nii", mask_of((1,)), dtype=np.uint8)
+    for name in ("050_2", "05", "050_seg"):
+        write_nifti(tmp_path / "masks" / f"{name}.nii", mask_of((1,)), dtype=np.uint8)
 
-    assert labels_of(tmp_path, f"{tmp_path}/masks=any") == ((), ["L_MASK_ALONE"])
+    expected = ((UNKNOWN, NEGATIVE, NEGATIVE, NEGATIVE), ["L_MASK_ALONE"] * 2)
+    assert labels_of(tmp_path, f"{tmp_path}/masks=any") == expected
+
+
+def test_masks_of_other_scans_are_a_slip(tmp_path: Path) -> None:
+    """Where no mask has its scan, a store without labels isn't what was wanted."""
+    write_nifti(tmp_path / "049.nii", HU)
+    write_nifti(tmp_path / "masks" / "050.nii", mask_of((1,)), dtype=np.uint8)
+
+    with pytest.raises(UsageError, match=r"1 masks, none.*masks are called 050 \.\.\.; scans 049"):
+        make_plan((tmp_path,), masks=(f"{tmp_path}/masks=any",))
 
 
 @pytest.mark.parametrize(
