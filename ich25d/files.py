@@ -20,6 +20,7 @@ _HELD = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _OWNER = ".ich25d"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
 
 
@@ -90,13 +91,26 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def write_text(target: Path, content: str) -> None:
-    """Write a UTF-8 text file whole or not at all."""
-    write_bytes(target, content.encode("utf-8"))
+    """Write a UTF-8 text file whole or not at all; names of files in it are spelt as by `shown_name`."""
+    write_bytes(target, shown_name(content).encode("utf-8"))
 
 
 def write_json(target: Path, content: Any) -> None:  # noqa: ANN401  # JSON takes whatever it takes
     """Write a JSON file, indented, whole or not at all. NaN and infinity are refused."""
     write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def shown_name(name: str) -> str:
+    r"""Return a file's name as valid UTF-8: bytes that are none as `\xNN`, in tables, pages and messages alike."""
+    return name if name.isascii() else _SURROGATE.sub(escaped, name)
+
+
+def escaped(match: re.Match[str]) -> str:
+    r"""Return a matched character as `\xNN` or `\uNNNN`: of an undecodable byte, the byte."""
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape marks an undecodable byte NN as U+DCNN
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
 def sha256_file(path: Path) -> str:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from ich25d.errors import Ich25dError, StoreError
-from ich25d.files import file_key, inside, locked, replacing, write_json, write_text
+from ich25d.files import file_key, inside, locked, replacing, shown_name, write_json, write_text
 from ich25d.predict.finished_series import finished_folder
+from ich25d.studies.qc import QcRow, write_qc
+from ich25d.view.report.worklist import worklist_page
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -133,3 +135,14 @@ def test_predicting_goes_on_where_there_are_no_locks(tmp_path: Path, monkeypatch
     with finished_folder(tmp_path / "s.csv", "model"):
         assert [path.name for path in tmp_path.iterdir()] == [".s.csv.parts"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_names_a_file_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    """A refused archive of such a name stands in the report's list; the same spelling is that of the tables."""
+    name = os.fsdecode(b"scan\xff \xc3\xa9.zip")
+    rows = [QcRow(name, "", "", "file", "ZIP_DAMAGED", "cut off")]
+    worklist_page([], rows, points=(), model="m").write(tmp_path / "index.html")
+    write_qc(tmp_path / "qc.csv", rows)
+    for written in ("index.html", "qc.csv"):
+        assert "scan\\xff é.zip" in (tmp_path / written).read_text(encoding="utf-8")
+    assert shown_name(name) == "scan\\xff é.zip"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ich25d.dicom.codes import CODES, is_refusal
 from ich25d.errors import DicomError, UsageError, cause_of
-from ich25d.files import replacing
+from ich25d.files import escaped, replacing, shown_name
 
 NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
 """Codes of files that are no DICOM at all: they are counted apart, not as refused."""
@@ -62,12 +62,6 @@ HEADER: tuple[str, ...] = tuple(field.name for field in fields(QcRow))
 # Spreadsheets run cells that start so (OWASP, CSV injection; CVE-2021-41270).
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def shown_name(name: str) -> str:
-    r"""Return a file's name as valid UTF-8: bytes that are none as `\xNN`. The one spelling of all tables."""
-    return name if name.isascii() else _SURROGATE.sub(_escaped, name)
 
 
 def safe_cell(text: str) -> str:
@@ -75,15 +69,8 @@ def safe_cell(text: str) -> str:
 
     Control characters are shown as `\xNN` too; a text that starts like a formula gets an apostrophe in front.
     """
-    shown = text if text.isprintable() else _CONTROL.sub(_escaped, shown_name(text))
+    shown = text if text.isprintable() else _CONTROL.sub(escaped, shown_name(text))
     return "'" + shown if _FORMULA.match(text) else shown
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape marks an undecodable byte NN as U+DCNN
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
 def write_qc(path: Path, rows: Iterable[QcRow]) -> None:

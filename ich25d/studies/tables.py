@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from ich25d.errors import LabelError
+from ich25d.files import shown_name
 from ich25d.labels import LABELS
 from ich25d.studies.folds import assign_folds
 from ich25d.studies.headers.notebook import Done
 from ich25d.studies.linked import Linked
-from ich25d.studies.qc import QcRow, shown_name
+from ich25d.studies.qc import QcRow
 from ich25d.studies.split_unit import split_units
 from ich25d.studies.store_dir.schema import (
     ID_COLUMNS,

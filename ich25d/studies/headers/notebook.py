@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from ich25d.dicom.header import OF_SLICE, Header
 from ich25d.errors import StoreError
+from ich25d.files import shown_name
 from ich25d.studies.headers.packed import Indexed, Privacy, frame_source, indexed, shared_attributes
-from ich25d.studies.qc import QcRow, shown_name
+from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry
 
 NAME = "build.sqlite"

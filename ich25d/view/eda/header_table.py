@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from ich25d.files import shown_name
 from ich25d.studies.headers.notebook import NAME, kept_attributes
 from ich25d.studies.headers.packed import Indexed, Privacy, shared_attributes
 from ich25d.studies.headers.read_many import index_files
-from ich25d.studies.qc import shown_name
 from ich25d.studies.sources.listing import list_entries
 from ich25d.studies.sources.opened import Sources
 

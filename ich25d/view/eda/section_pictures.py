@@ -10,8 +10,9 @@ from markupsafe import Markup
 from ich25d.dicom.header import Header
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
+from ich25d.files import shown_name
 from ich25d.labels import LABELS
-from ich25d.studies.qc import QcRow, shown_name
+from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry, list_entries
 from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
