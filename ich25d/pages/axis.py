@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Values from `low` to `high` on `start` to `end` in px."""
+    """Values from `low` to `high`, drawn from `start` to `end` in px."""
 
     low: float
     high: float
@@ -24,7 +24,7 @@ class Axis:
         return self.start + part * (self.end - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return round values and how they are written."""
+        """Return round values and their texts."""
         if self.log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
             return [
@@ -40,7 +40,7 @@ class Axis:
 
 
 def _nice_step(span: float, wanted: int = 6) -> float:
-    """Return 1, 2, 2.5 or 5 times a power of ten, so that some `wanted` steps make the span."""
+    """Return 1, 2 or 5 times a power of ten, so that about `wanted` steps make the span."""
     raw = span / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     for factor in (1.0, 2.0, 5.0):
@@ -50,7 +50,13 @@ def _nice_step(span: float, wanted: int = 6) -> float:
 
 
 def fit(values: Iterable[float], *, log: bool, given: tuple[float, float] | None) -> tuple[float, float]:
-    """Return the range that an axis shows: the one given, else one that holds all finite values."""
+    """Return the range that an axis shows.
+
+    Args:
+        values: What it must hold; those that aren't finite are left out, and on a logarithmic axis those up to 0.
+        log: Whether it is logarithmic: then it goes from one power of ten to another.
+        given: The range, where it is given.
+    """
     if given is not None:
         return given
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]

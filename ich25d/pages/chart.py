@@ -281,17 +281,23 @@ Chart = LineChart | BarChart | Histogram | Matrix
 
 
 def numbers(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
-    """Return the numbers of a chart as a table that a reader can open."""
+    """Return the numbers of a chart as a table that a reader can open.
+
+    Args:
+        title: The chart's title.
+        columns: Headings.
+        rows: Cells.
+    """
     return table(columns, rows, caption=f"{title}: the numbers", collapsed=True)
 
 
 def _is_count(values: Numbers | npt.NDArray[Any]) -> bool:
-    """Say whether values are whole numbers by their type: those are written as they are."""
+    """Return whether values are whole numbers by their dtype: those are written in full."""
     return np.asarray(values).dtype.kind in "iu"
 
 
 def _runs(plane: Plane, line: Line) -> list[Points]:
-    """Return the stretches of points that have a place, in px."""
+    """Return the unbroken stretches of a curve, in px."""
     runs: list[list[tuple[float, float]]] = [[]]
     for x, y in zip(floats(line.x), floats(line.y), strict=True):
         if not plane.shows(x, y):

@@ -7,11 +7,11 @@ from typing import SupportsFloat, cast
 from markupsafe import Markup
 
 NONE = "\N{EN DASH}"
-"""What stands where there is no value."""
+"""Written where there is no value."""
 
 
 def is_number(value: object) -> bool:
-    """Say whether a value is a number (truth values aren't)."""
+    """Return whether a value is a number; truth values aren't."""
     return not isinstance(value, bool) and isinstance(value, Real)
 
 
@@ -37,7 +37,7 @@ def number_text(value: SupportsFloat, digits: int = 3) -> str:
 
 
 def value_text(value: object) -> str | Markup:
-    """Write any value for people: Markup as it is, numbers as above, None as a dash, truth as yes or no."""
+    """Write any value: Markup as it is, numbers as `number_text` does, None as a dash, truth as yes or no."""
     if isinstance(value, Markup):
         return value
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:

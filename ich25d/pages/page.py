@@ -1,4 +1,4 @@
-"""One HTML page: headings, text and parts go in, one file that needs no other comes out."""
+"""One HTML page: headings, text and parts in, one self-contained file out."""
 
 import base64
 import hashlib
@@ -19,16 +19,16 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class Page:
-    """A page that opens by double-click and asks no server for anything.
+    """A page that opens by double-click and fetches nothing.
 
-    Whatever isn't `markupsafe.Markup` is escaped. The page's own policy (CSP) lets nothing run but its scripts, each
-    known by its hash, and lets nothing be fetched; style attributes don't work either: use classes, and `style()`.
+    Whatever isn't `markupsafe.Markup` is escaped. The page's content security policy runs its own scripts alone, each
+    known by its hash, fetches nothing, and ignores style attributes: use classes, and `style()`.
 
     Args:
         title: The first heading, and the name of the tab.
         subtitle: A line under it.
-        lead: What the page says, in two sentences.
-        wide: Take the window's whole width, as a viewer needs it.
+        lead: Its content in two sentences.
+        wide: Take the whole width of the window, as a viewer needs it.
     """
 
     def __init__(self, title: str, *, subtitle: str = "", lead: str | Markup = "", wide: bool = False) -> None:
@@ -62,7 +62,7 @@ class Page:
         self._styles.append(source)
 
     def data(self, name: str, content: object) -> None:
-        """Add data for scripts: JSON in an element of this id, escaped so that no text in it can end it.
+        """Add data for scripts: JSON in an element with this id, escaped so that no text in it ends the element.
 
         Args:
             name: A letter, then letters, digits, `_` and `-`.
@@ -113,7 +113,7 @@ def paragraph(part: str | Markup) -> Markup:
 
 
 def remarks(items: Sequence[str]) -> Markup:
-    """Return a list of warnings, each with a sign and the word; empty where there is none."""
+    """Return a list of remarks, each with a warning sign; empty where there is none."""
     if not items:
         return Markup("")
     rows = (
@@ -124,7 +124,7 @@ def remarks(items: Sequence[str]) -> Markup:
 
 
 def facts(pairs: Mapping[str, object]) -> Markup:
-    """Return a list of names and what they are; values may be Markup."""
+    """Return a list of names and their values, which may be Markup."""
     rows = (
         Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, value_text(value)) for name, value in pairs.items()
     )
@@ -132,7 +132,13 @@ def facts(pairs: Mapping[str, object]) -> Markup:
 
 
 def render(package: str, template: str, **values: object) -> Markup:
-    """Fill a template out of a package's folder `assets`; what isn't Markup is escaped."""
+    """Fill a template of a package.
+
+    Args:
+        package: The package, whose folder `assets` holds the template.
+        template: Name of the file.
+        values: Its variables; what isn't Markup is escaped.
+    """
     return Markup(_environment(package, "assets").get_template(template).render(**values))
 
 

@@ -1,4 +1,4 @@
-"""Pictures inside a page: pixels go in, an `img` with its PNG comes out."""
+"""Pictures inside a page: pixels in, an `img` with its PNG out."""
 
 import base64
 from collections.abc import Sequence
@@ -14,9 +14,12 @@ def picture(pixels: npt.NDArray[np.uint8], *, alt: str, caption: str = "", width
 
     Args:
         pixels: Shape (H, W) grey or (H, W, 3) RGB, uint8.
-        alt: What it shows, for those who don't see it.
+        alt: What it shows, for screen readers.
         caption: A line under it.
         width: Its width on the page in CSS px; default the picture's own. A narrow window shows it smaller.
+
+    Raises:
+        ValueError: The pixels have another dtype or shape.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise ValueError(f"a picture must be uint8 of shape (H, W) or (H, W, 3) (got {pixels.dtype} {pixels.shape})")

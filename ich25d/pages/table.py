@@ -1,4 +1,4 @@
-"""Tables that sort by a click or a key, scroll inside their own box, and read well aloud."""
+"""Tables that sort by a click or a key, scroll inside their own box, and work with screen readers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -26,6 +26,9 @@ def table(
         caption: What the table shows.
         sortable: Let a reader sort by a column.
         collapsed: Show the caption alone until it is opened.
+
+    Raises:
+        ValueError: A row hasn't a cell for each column.
     """
     filled = [list(row) for row in rows]
     for row in filled:

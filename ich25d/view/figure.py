@@ -69,7 +69,7 @@ def draw_study(
 
 
 def slices_to_show(any_probability: npt.NDArray[np.float64], bleeds: npt.NDArray[np.bool_]) -> list[int]:
-    """Choose slices over the whole scan; among them the likeliest to show blood, and the likeliest of those that do.
+    """Choose slices over the whole scan, among them the one of the highest probability, and that of those that bleed.
 
     Args:
         any_probability: Shape (n,).

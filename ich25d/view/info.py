@@ -35,7 +35,7 @@ _SYNTAXES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Description:
-    """Facts under headings, for people and for machines."""
+    """Facts under headings."""
 
     parts: dict[str, dict[str, Any]]
     damage: list[str]
@@ -47,16 +47,16 @@ class Description:
         return 1 if self.damage else 0
 
     def lines(self) -> list[str]:
-        """Say it for people."""
-        said = []
+        """Return the lines that the command prints."""
+        lines = []
         for title, facts in self.parts.items():
-            said.append(title)
+            lines.append(title)
             wide = max((len(name) for name in facts), default=0)
-            said += [f"  {name:<{wide}}  {_short(value)}" for name, value in facts.items()]
-        return said + [f"DAMAGED  {sentence}" for sentence in self.damage]
+            lines += [f"  {name:<{wide}}  {_short(value)}" for name, value in facts.items()]
+        return lines + [f"DAMAGED  {sentence}" for sentence in self.damage]
 
     def to_dict(self) -> dict[str, Any]:
-        """Say it for machines."""
+        """Return what `--json` prints."""
         return {**self.parts, "damage": self.damage}
 
 
@@ -156,7 +156,7 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
     facts |= _figures(path, content) | _unfinished(path, folds if isinstance(folds, dict) and folds else ("",))
     for name in ("comparison.json", "encoder/model.json", "MODEL_CARD.md", "report.html"):
         if (path / name).is_file():
-            facts[name] = "there"
+            facts[name] = "present"
     damage = []
     if verify:
         for name, wanted in sorted(_hashes(content).items()):
@@ -169,16 +169,16 @@ def _model(path: Path, verify: bool) -> tuple[dict[str, Any], list[str]]:
 
 
 def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
-    """Say how far the folds of a training got that model.json doesn't name, and how to go on."""
+    """Return how far the folds got that model.json doesn't name, and how to resume them."""
     facts: dict[str, Any] = {}
     for log in sorted(path.glob("fold*/metrics.jsonl")):
         if log.parent.name.removeprefix("fold") in finished:
             continue
         last: dict[str, Any] = {}
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):  # a kill may have cut the last line
-                found = json.loads(line)
-                last |= found if isinstance(found, dict) else {}
+            with contextlib.suppress(ValueError):  # a killed run may have cut the last line
+                entry = json.loads(line)
+                last |= entry if isinstance(entry, dict) else {}
         facts[f"{log.parent.name}, unfinished"] = (
             f"logged to step {last.get('step', 0)} of {last.get('total_steps', '?')}"
         )
@@ -189,7 +189,7 @@ def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
 
 
 def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Return what the model reached on held-out slices, and the thresholds chosen there."""
+    """Return the model's results on held-out slices, and the thresholds chosen there."""
     facts: dict[str, Any] = {}
     folds = content.get("folds")
     for number, entry in folds.items() if isinstance(folds, dict) else ():
@@ -208,7 +208,7 @@ def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:
                     for name, one in zip(names, values, strict=True)
                 )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # there is none, or it is another's: figures are said where they can be read
+        pass  # absent, or of another form
     thresholds = content.get("thresholds")
     for level, by_rule in thresholds.items() if isinstance(thresholds, dict) else ():
         for rule, by_label in by_rule.items() if isinstance(by_rule, dict) else ():
