@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import save_file
 from torch import nn
 
 from ich25d.config import EncoderConfig, SlabConfig
 from ich25d.encoder.model import SlabEncoder, assemble, build_backbone
 from ich25d.errors import ModelError
-from ich25d.files import inside, locked, replacing, sha256_file, write_json
+from ich25d.files import inside, locked, write_json
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 from ich25d.training.calibration import Calibration
-from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file
+from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file, write_weights
 from ich25d.training.precision import Precision, quick_inference
 
 _WRITES = "writes {}/model.json"
@@ -175,11 +174,9 @@ def export_weights(model: SlabEncoder, shift: torch.Tensor, path: Path) -> str:
         shift: What natural labels add to the logits, shape (6,).
         path: `weights.safetensors`.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    weights["head.bias"] = (weights["head.bias"].double() + shift).float()
-    with replacing(path) as part:
-        save_file(weights, part, metadata={"format": "pt"})  # one entry: several come in any order
-    return sha256_file(path)
+    weights = model.state_dict()
+    weights["head.bias"] = (weights["head.bias"].cpu().double() + shift).float()
+    return write_weights(weights, path)
 
 
 def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, Any]) -> None:

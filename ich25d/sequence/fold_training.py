@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ich25d.config import SequenceConfig
@@ -22,7 +21,7 @@ from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.fit import refine, train_sequence_model
 from ich25d.sequence.model import SequenceModel
 from ich25d.sequence.refinement import HeldOutSeries
-from ich25d.training.model_file import WEIGHTS_FILE
+from ich25d.training.model_file import WEIGHTS_FILE, write_weights
 from ich25d.training.progress_page import reporter
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 
@@ -73,13 +72,11 @@ def train_fold(
             log.write("epoch", epoch, seed=number, loss=loss)
         models.append(model)
     log.write("end", config.epochs)
-    weights = {name: tensor.cpu().contiguous() for name, tensor in nn.ModuleList(models).state_dict().items()}
-    with replacing(folder / WEIGHTS_FILE) as part:
-        save_file(weights, part, metadata={"format": "pt"})  # one entry: several come in any order
+    sha256 = write_weights(nn.ModuleList(models).state_dict(), folder / WEIGHTS_FILE)
     _write_held_out(reader, models, held_out, folder, device)
     entry = {
         "weights": f"{folder.name}/{WEIGHTS_FILE}",
-        "sha256": sha256_file(folder / WEIGHTS_FILE),
+        "sha256": sha256,
         "n_train": len(train),
         "n_held_out": len(held_out),
     }

@@ -1,18 +1,19 @@
 """`model.json` and the weights of a model directory of either kind, read with nothing in them trusted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ich25d.errors import Ich25dError, ModelError
-from ich25d.files import sha256_file
+from ich25d.files import replacing, sha256_file
 from ich25d.labels import LABELS
 
 MODEL_FILE, CONFIG_FILE, WEIGHTS_FILE = "model.json", "config.toml", "weights.safetensors"
@@ -84,6 +85,15 @@ def checked_entries(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError, Ich25dError) as error:
         raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
+
+
+def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> str:
+    """Write tensors by name as safetensors and return the file's SHA-256; equal tensors make equal files."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with replacing(path) as part:
+        # One entry only: safetensors writes several in an order that differs from call to call.
+        save_file(tensors, part, metadata={"format": "pt"})
+    return sha256_file(path)
 
 
 def load_weights(model: nn.Module, path: Path, sha256: str | None) -> None:
