@@ -230,21 +230,16 @@ def paint(
     return painted, labels
 
 
-def truth_masks(bleeds: Sequence[Bleed], slice_indices: Sequence[int] | None = None) -> Bool:
+def truth_masks(bleeds: Sequence[Bleed]) -> Bool:
     """Return where each subtype would be seen, to compare heat maps and volumes with.
 
     Args:
         bleeds: What `plan_bleeds` returned; at least one.
-        slice_indices: The wanted slices; by default all of the head.
 
     Returns:
-        bool (5, k, H, W), subtypes in `SUBTYPES` order; a slice's mask is empty where its label is 0.
+        bool (5, n, H, W), subtypes in `SUBTYPES` order; a slice's mask is empty where its label is 0.
     """
     assert bleeds, "truth_masks needs a bleed to know the head's shape"
     anatomy = bleeds[0].anatomy
-    wanted = range(anatomy.n_slices) if slice_indices is None else slice_indices
-    planes = []
-    for index in wanted:
-        layers, shift = _compose(bleeds, int(index))
-        planes.append(_seen(layers, shift, anatomy.plane_shape))
-    return np.stack(planes, axis=1)
+    composed = [_compose(bleeds, index) for index in range(anatomy.n_slices)]
+    return np.stack([_seen(layers, shift, anatomy.plane_shape) for layers, shift in composed], axis=1)

@@ -40,17 +40,10 @@ def smooth_hu(hu: npt.NDArray[np.int16], sigma_px: float) -> Float:
     return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma_px) for plane in clipped])
 
 
-def enclosure(bone: Bool, pixel_mm: float) -> Float:
-    """Return for each pixel the share of directions of the plane in which a ray meets bone.
+def _enclosure(bone: Bool, pixel_mm: float) -> Float:
+    """Return for each pixel the share of directions of the plane in which a ray meets bone, float32 (n, H, W).
 
     This also works at fractures, craniotomies and the openings of the base, where filling a bone mask fails.
-
-    Args:
-        bone: (n, H, W).
-        pixel_mm: Size of a pixel in mm.
-
-    Returns:
-        float32 (n, H, W) in [0, 1].
     """
     n, height, width = bone.shape
     step = max(1, round(2.2 / pixel_mm))
@@ -107,20 +100,20 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
     """
     soft = smooth_hu(hu, 0.7)
     bone = soft > BONE_HU
-    seen = enclosure(bone, pixel_mm)
+    enclosed = _enclosure(bone, pixel_mm)
     near_air = disc(1.6 / pixel_mm)
     # Between air cells and bone some pixels look like tissue: partial volume.
     airy = np.stack([cv2.dilate((plane < -250).astype(np.uint8), near_air) for plane in hu]) > 0
     inner = (soft > TISSUE_HU[0]) & (soft < TISSUE_HU[1]) & (hu < BONE_HU + 20) & ~airy
     opener = disc(3.2 / pixel_mm)
-    core = _opened(inner & (seen >= ENCLOSED), opener)
+    core = _opened(inner & (enclosed >= ENCLOSED), opener)
     core = _largest_part(core)
     area = core.sum(axis=(1, 2)) * pixel_mm**2
     if area.max(initial=0.0) < 2500:
         return np.zeros(hu.shape, bool)
     widest = int(area.argmax())
     # Over the widest slice there is only brain: the limit is lower, for open fontanelles.
-    vault = inner[widest:] & (seen[widest:] >= ENCLOSED_VAULT)
+    vault = inner[widest:] & (enclosed[widest:] >= ENCLOSED_VAULT)
     core[widest:] = _largest_part(core[widest:] | _opened(vault, opener))
     brain_hu = float(np.median(soft[widest][core[widest]]))
     grow = disc(7.0 / pixel_mm)
@@ -135,7 +128,7 @@ def intracranial(hu: npt.NDArray[np.int16], pixel_mm: float) -> Bool:
             plane = cv2.morphologyEx(plane & above, cv2.MORPH_OPEN, opener)
         # Grown back to the inner table, where the opening has cut the corners.
         limit = ENCLOSED - 0.1 if below else ENCLOSED_VAULT - 0.1
-        regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (seen[index] >= limit)
+        regrown = cv2.dilate(plane, regrow) & inner[index].astype(np.uint8) & (enclosed[index] >= limit)
         regrown = cv2.morphologyEx(regrown, cv2.MORPH_OPEN, finisher if not below else base_finisher)
         if below:
             regrown = _brain_parts(regrown, bone[index], soft[index], brain_hu, pixel_mm)

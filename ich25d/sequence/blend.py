@@ -162,7 +162,8 @@ def towards_prevalence(blend: LabelBlend, slices: LabelledSlices, prevalence: fl
     """Shift a blend's bias to where the model will be used.
 
     The shares of positives in the fit and in the place of use are averaged, each by its number of slices, and the
-    logit is shifted by the difference of log odds: the images of either class stay what they are.
+    logit is shifted by the difference of log odds: the images of either class stay what they are. `Calibration.fit`
+    has the same share in its loss; here it would also change the shares of smoothing and of the sequence model.
 
     Args:
         blend: A fitted blend.

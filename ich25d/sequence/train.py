@@ -97,7 +97,11 @@ def train_rnn(
     """
     begun = time.monotonic()
     refuse_company("train-rnn")
-    recipe = _recipe(cnn, config, overrides)
+    if config is not None:
+        config = find_recipe(config)
+    elif cnn is not None:
+        config = cnn / CONFIG_FILE
+    recipe = read_recipe(config, overrides)
     if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
         raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
     chosen_device = choose_device(device)
@@ -160,14 +164,6 @@ def train_rnn(
     write_json(out / MODEL_FILE, model)
     write_rnn_card(out, model, scopes, recipe, studies=studies, cnn=cnn, seconds=time.monotonic() - begun)
     return summary
-
-
-def _recipe(cnn: Path | None, config: Path | None, overrides: tuple[str, ...]) -> Recipe:
-    if config is not None:
-        return read_recipe(find_recipe(config), overrides)
-    if cnn is not None:
-        return read_recipe(cnn / CONFIG_FILE, overrides)
-    return read_recipe(None, overrides)
 
 
 def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float64]:

@@ -58,7 +58,7 @@ def scans(tmp_path, write_scan) -> Path:
 
 
 def test_every_file_ends_in_one_place(scans, write_scan, tmp_path):
-    """Each file is in the slices' table or in qc.csv, and the counts add up."""
+    """Seen is used, refused or no DICOM; qc.csv has every file that isn't used."""
     write_scan(scans / "mr", 8, n=2, extra={(0x0008, 0x0060): ("CS", "MR")})
     (path,) = write_scan(scans / "short", 9, n=1)
     path.write_bytes(path.read_bytes()[:-2000])
@@ -76,12 +76,12 @@ def test_every_file_ends_in_one_place(scans, write_scan, tmp_path):
 
 
 def test_what_is_no_dicom_does_not_count_as_refused(scans, tmp_path):
-    """A text file among the images doesn't make the exit code 1."""
+    """A README beside the scans is no failure."""
     assert build(scans, tmp_path / "studies").exit_code == 0
 
 
 def test_store_is_the_same_for_any_order_of_names_and_any_number_of_workers(scans, tmp_path):
-    """Files renamed in reverse order and two processes give the same tables."""
+    """Paths and processes leave no trace but `source`."""
     build(scans, tmp_path / "a")
     renamed = tmp_path / "renamed"
     renamed.mkdir()
@@ -94,7 +94,7 @@ def test_store_is_the_same_for_any_order_of_names_and_any_number_of_workers(scan
 
 
 def test_a_second_run_opens_no_file(scans, tmp_path, monkeypatch):
-    """Size and time of each file are enough to know that nothing changed."""
+    """Sizes and times of change are enough."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
 
@@ -110,7 +110,7 @@ def test_a_second_run_opens_no_file(scans, tmp_path, monkeypatch):
 
 
 def test_a_changed_file_has_its_series_read_again_and_no_other(scans, tmp_path, write_scan, monkeypatch):
-    """The work grows with what changed, not with the store."""
+    """Its time of change tells."""
     build(scans, tmp_path / "studies")
     before = StudyStore.open(tmp_path / "studies").hu("ID_0000000002")
     changed = write_scan(scans / "patient2", 2, hu=np.full((4, 64, 64), 30, np.int16) + np.arange(64, dtype=np.int16))
@@ -137,7 +137,7 @@ def test_what_another_version_read_is_read_again(scans, tmp_path, read_by):
 
 
 def test_a_new_series_joins_and_a_missing_one_goes(scans, tmp_path, write_scan):
-    """A store that was updated is the one that a fresh build makes."""
+    """The store holds what the last call named."""
     build(scans, tmp_path / "studies")
     write_scan(scans / "patient4", 4, n=3)
     shutil.rmtree(scans / "patient1")
@@ -150,7 +150,7 @@ def test_a_new_series_joins_and_a_missing_one_goes(scans, tmp_path, write_scan):
 
 
 def test_a_damaged_volume_is_made_again(scans, tmp_path):
-    """A volume that was cut off is found by its size, and its series is read again."""
+    """Its size tells."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
     next((tmp_path / "studies/hu").rglob("*.b2nd")).write_bytes(b"short")
@@ -159,7 +159,7 @@ def test_a_damaged_volume_is_made_again(scans, tmp_path):
 
 
 def test_other_sources_by_mistake_do_not_empty_a_store(scans, tmp_path, write_scan):
-    """A mistyped source would drop every series: it is refused."""
+    """A call that would drop most of a store is a slip."""
     build(scans, tmp_path / "studies")
     write_scan(tmp_path / "other", 7, n=2)
     with pytest.raises(UsageError, match=r"would drop 3 of its 3 series.*another --out"):
@@ -169,7 +169,7 @@ def test_other_sources_by_mistake_do_not_empty_a_store(scans, tmp_path, write_sc
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"crop": "none"}])
 def test_a_store_of_another_size_or_crop_is_refused(scans, tmp_path, change):
-    """One store holds one size and one crop."""
+    """One store holds one kind of slices."""
     build(scans, tmp_path / "studies")
     with pytest.raises(StoreError, match=r"made with --size 32 --crop head.*another --out"):
         build(scans, tmp_path / "studies", **change)
@@ -184,14 +184,14 @@ def test_a_store_of_another_size_or_crop_is_refused(scans, tmp_path, change):
     ],
 )
 def test_wrong_use_writes_nothing(scans, tmp_path, options, match):
-    """Options are checked before the folder is made."""
+    """Not even the folder."""
     with pytest.raises(UsageError, match=match):
         build(scans, tmp_path / "studies", **options)
     assert not (tmp_path / "studies").exists()
 
 
 def test_no_series_at_all_is_wrong_use(tmp_path):
-    """Sources without a head CT end in an error, not in an empty store."""
+    """Exit code 2 and no folder."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in/notes.txt").write_text("nothing")
     with pytest.raises(UsageError, match="must be a head CT series"):
@@ -200,7 +200,7 @@ def test_no_series_at_all_is_wrong_use(tmp_path):
 
 
 def test_two_builders_at_once_are_one_too_many(scans, tmp_path):
-    """A second process on one store is refused while the first one holds the lock."""
+    """The second is refused while the first holds the lock."""
     (tmp_path / "studies").mkdir()
     with (tmp_path / "studies/build.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -209,7 +209,7 @@ def test_two_builders_at_once_are_one_too_many(scans, tmp_path):
 
 
 def test_labels_are_joined_and_gaps_are_listed(scans, tmp_path):
-    """Images without labels and labels without images are counted; an unknown label stays empty."""
+    """On both sides: images without labels, labels without an image."""
     ids = [path.stem for path in sorted(scans.rglob("ID_*.dcm"))]
     labels = write_labels(tmp_path / "labels.csv", [*ids[1:], "ID_elsewhere"], positive=ids[2:4])
     summary = build(scans, tmp_path / "studies", labels=labels)
@@ -223,7 +223,7 @@ def test_labels_are_joined_and_gaps_are_listed(scans, tmp_path):
 
 
 def test_labels_of_other_images_stop_the_build(scans, tmp_path):
-    """Where no label fits an image the table is the wrong one; the error shows ids of both."""
+    """Before any pixel is read."""
     labels = write_labels(tmp_path / "labels.csv", [f"ID_x{index}" for index in range(12)])
     with pytest.raises(LabelError, match=r"got 0 of 12 images and 12 labels.*ID_0.*, .*ID_x0, ID_x1, ID_x10"):
         build(scans, tmp_path / "studies", labels=labels)
@@ -231,7 +231,7 @@ def test_labels_of_other_images_stop_the_build(scans, tmp_path):
 
 
 def test_patients_never_split_and_identical_pixels_stay_together(tmp_path, write_scan):
-    """Two ids of one scan would put the same pixels into training and validation."""
+    """Else the score of a held-out fold is that of its training data."""
     for number in range(1, 9):
         patient = f"ID_{(number + 1) // 2:08d}"
         write_scan(tmp_path / "in" / str(number), number, n=3, patient_id=patient)
@@ -247,7 +247,7 @@ def test_patients_never_split_and_identical_pixels_stay_together(tmp_path, write
 
 
 def test_names_dates_and_foreign_ids_never_get_in(tmp_path, write_scan):
-    """No file of the store holds a planted name, date, time or id; the patient's is a pseudonym."""
+    """Planted canaries are in no file of the store."""
     canary = "ZZPHI"
     planted = {
         (0x0010, 0x0010): ("PN", f"{canary}^NAME"), (0x0010, 0x0030): ("DA", "19550505"),
@@ -270,7 +270,7 @@ def test_names_dates_and_foreign_ids_never_get_in(tmp_path, write_scan):
 
 
 def test_notebook_is_private(scans, tmp_path):
-    """It holds header values: nobody else on the machine may read it."""
+    """It holds the key of the pseudonyms."""
     build(scans, tmp_path / "studies")
     assert (tmp_path / "studies/build.sqlite").stat().st_mode & 0o077 == 0
 
@@ -311,7 +311,7 @@ def test_unchanged_are_the_stores_series_that_were_not_read(tmp_path, write_scan
 
 
 def test_a_lost_notebook_means_reading_again(scans, tmp_path):
-    """The notebook saves time, and nothing in the store depends on it."""
+    """The store itself doesn't need it."""
     build(scans, tmp_path / "studies")
     before = content_of(tmp_path / "studies")
     (tmp_path / "studies/build.sqlite").unlink()
@@ -321,7 +321,7 @@ def test_a_lost_notebook_means_reading_again(scans, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_store(tmp_path, write_scan):
-    """Four kills at random moments leave no partial file, and the store of an unbroken build."""
+    """SIGKILL after some milliseconds, again and again."""
     for number in range(1, 13):
         write_scan(tmp_path / "in" / str(number), number, n=3)
     build(tmp_path / "in", tmp_path / "whole")
@@ -350,7 +350,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_store(tmp_path, write_scan)
 
 @pytest.mark.real
 def test_real_folder_and_archive_make_the_same_store(real_data, shared_data, tmp_path):
-    """The RSNA sample gives one store from its folder and from its zip."""
+    """RSNA as unpacked and as Kaggle's zip."""
     folder = real_data / "rsna-intracranial-hemorrhage-detection"
     labels = shared_data / "rsna" / "stage_2_train.csv"
     options = {"only": ("*stage_2_train/*.dcm",), "labels": labels, "size": 64, "folds": 5}
@@ -366,7 +366,7 @@ def test_real_folder_and_archive_make_the_same_store(real_data, shared_data, tmp
 
 @pytest.mark.real
 def test_real_odd_files_are_all_accounted_for(real_data, tmp_path):
-    """Every file of the collection is used, refused or no DICOM."""
+    """The files that pydicom tests itself with."""
     folder = real_data / "dicom"
     summary = build(folder, tmp_path / "studies", workers=2)
     assert summary.n_seen == sum(path.is_file() for path in folder.rglob("*"))

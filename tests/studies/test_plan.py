@@ -48,7 +48,7 @@ headers = st.builds(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(header=headers)
 def test_headers_come_out_of_the_index_as_they_went_in_but_for_the_patient(header):
-    """The index packs headers without loss; the patient's id is the only thing that it replaces."""
+    """Also after a stay in the notebook: series are ordered alike in every call."""
     indexed = pack(ENTRY, header, PRIVACY)
     expected = pseudonym(header.patient_id, PRIVACY.key)
     with TemporaryDirectory() as folder:

@@ -39,7 +39,7 @@ def unpicklable(task: int) -> object:
 
 
 def test_every_task_comes_back_once_though_workers_die(tmp_path):
-    """A worker that dies costs its own task a second try, and then an error; no other task."""
+    """A task that kills is tried twice and named; after a single death it succeeds; its error is its result."""
     results = dict(map_series(partial(double_or_die, folder=tmp_path), range(12), 2))
     assert sorted(results) == list(range(12))
     lost, refused = results.pop(5), results.pop(7)
@@ -53,20 +53,20 @@ def test_every_task_comes_back_once_though_workers_die(tmp_path):
 
 
 def test_a_task_past_its_time_is_stopped_and_the_others_go_on():
-    """A hanging decoder doesn't stop a build."""
+    """A decoder that hangs costs its own file alone."""
     results = dict(map_series(sleep, [0.0, 60.0, 0.01], 1, timeout_s=lambda task: 1.0 if task else 30.0))
     assert isinstance(results.pop(60.0), TaskTimeoutError)
     assert results == {0.0: 0.0, 0.01: 0.01}
 
 
 def test_a_result_that_cannot_travel_is_an_answer():
-    """What can't be pickled comes back as an exception, not as a lost worker."""
+    """What doesn't pickle comes back as a TypeError: the caller never waits for it."""
     ((_, result),) = map_series(unpicklable, [1], 1)
     assert isinstance(result, TypeError)
 
 
 def test_tasks_are_drawn_as_they_are_needed(tmp_path):
-    """A generator of a million tasks isn't read to its end first."""
+    """Memory doesn't grow with the number of tasks: a closed generator has drawn hardly more than one a worker."""
     drawn = []
 
     def tasks():
@@ -82,12 +82,12 @@ def test_tasks_are_drawn_as_they_are_needed(tmp_path):
 
 @pytest.mark.parametrize("in_process", [True, False])
 def test_no_task_no_result(in_process):
-    """An empty list starts no process and doesn't wait."""
+    """An empty store or folder starts no process that would be waited for."""
     assert list(map_series(sleep, [], 2, in_process=in_process)) == []
 
 
 def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
-    """Without processes the caller sees what it would see with them."""
+    """One worker needs no processes; callers rely on the order of tasks there."""
     results = list(map_series(partial(double_or_die, folder=tmp_path), [1, 7, 2], 1, in_process=True))
     assert [task for task, _ in results] == [1, 7, 2]
     assert [results[0][1], results[2][1]] == [2, 4]

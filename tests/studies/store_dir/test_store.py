@@ -29,7 +29,7 @@ def store(tmp_path_factory, write_scan) -> StudyStore:
 
 
 def test_volume_is_a_plain_blosc2_file_of_one_chunk_a_slice(store):
-    """Any Blosc2 reader opens a volume, and one slice costs one chunk."""
+    """Any program with blosc2 reads it, a slice at a time."""
     path = volume_path(store.root, "ID_0000000001")
     assert path.parent.parent.name == "hu"
     volume = blosc2.open(str(path), mode="r")
@@ -41,7 +41,7 @@ def test_volume_is_a_plain_blosc2_file_of_one_chunk_a_slice(store):
 @settings(max_examples=30, deadline=None)
 @given(indices=st.lists(st.integers(0, 4), max_size=8))
 def test_slices_come_in_the_order_asked_for(store, indices):
-    """A shuffled or repeated index gives the rows that NumPy would give."""
+    """Repeats too, as a batch of slabs asks for neighbours."""
     whole = store.hu("ID_0000000001")
     np.testing.assert_array_equal(store.hu("ID_0000000001", indices), whole[np.array(indices, dtype=int)])
 
@@ -77,21 +77,21 @@ def test_python_slices_work_too(store):
 
 
 def test_series_are_contiguous_and_in_scan_order(store):
-    """Rows of a series are neighbours, from feet to head: readers may take a range of rows."""
+    """Readers take a series' rows as one block."""
     assert store.slices["series_id"].tolist() == ["ID_0000000001"] * 5 + ["ID_0000000002"] * 5
     assert store.slices["slice_index"].tolist() == [0, 1, 2, 3, 4] * 2
     assert store.slices["slice_position_mm"].tolist() == [10.0, 15.0, 20.0, 25.0, 30.0] * 2
 
 
 def test_pickles_as_its_path(store):
-    """A loader process gets the folder's name, not the tables."""
+    """Loader processes get a path, no tables."""
     again = pickle.loads(pickle.dumps(store))
     assert len(pickle.dumps(store)) < 300
     np.testing.assert_array_equal(again.hu("ID_0000000001"), store.hu("ID_0000000001"))
 
 
 def test_unknown_series_and_indices_are_named(store):
-    """An error says which id or index was wrong, and what the range is."""
+    """The message holds what was asked for."""
     with pytest.raises(StoreError, match=r"must be in the store .got 'nobody'."):
         store.hu("nobody")
     with pytest.raises(StoreError, match=r"must lie in 0 .. 4 .got \[5\]"):
@@ -99,7 +99,7 @@ def test_unknown_series_and_indices_are_named(store):
 
 
 def test_a_hash_depends_on_pixels_and_shape_alone():
-    """The order in memory is no difference; the shape and a single HU are."""
+    """Neither memory order nor machine matters."""
     hu = np.arange(64, dtype=np.int16).reshape(1, 8, 8)
     assert content_hash(hu) == content_hash(hu.copy(order="F"))
     assert content_hash(hu) != content_hash(hu.reshape(4, 4, 4))
@@ -107,7 +107,7 @@ def test_a_hash_depends_on_pixels_and_shape_alone():
 
 
 def test_the_same_volume_makes_the_same_file(tmp_path):
-    """No time stamp, name or order of threads gets into the bytes."""
+    """Stores are compared by their files' hashes."""
     hu = np.random.default_rng(0).integers(-1024, 3072, (3, 40, 40)).astype(np.int16)
     first, second = write_volume(tmp_path / "a", "x", hu), write_volume(tmp_path / "b", "x", hu)
     assert first == second
@@ -130,21 +130,21 @@ def test_files_are_the_librarys_own_byte_for_byte(n, rows, columns, data, packin
 
 
 def test_a_shape_that_would_come_out_otherwise_is_left_to_the_library(monkeypatch):
-    """Where the bytes written by hand wouldn't be Blosc2's own, Blosc2 writes them."""
+    """Another version of blosc2 may write another header."""
     monkeypatch.setattr("ich25d.studies.store_dir.volume_file._pattern", lambda shape, packing: None)
     hu = np.arange(3 * 64, dtype=np.int16).reshape(3, 8, 8)
     np.testing.assert_array_equal(blosc2.ndarray_from_cframe(b2nd_bytes(hu, "small"))[:], hu)
 
 
 def test_an_id_never_leaves_the_folder(tmp_path):
-    """A UID with `../` in it is a name of a file, not a path."""
+    """Ids are from foreign files."""
     hu = np.zeros((1, 8, 8), dtype=np.int16)
     write_volume(tmp_path / "store", "../../evil", hu)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_nothing_there_is_said_so(tmp_path):
-    """A folder without a store is refused with the command that makes one."""
+    """With the command that makes a store."""
     with pytest.raises(StoreError, match=r"must be a study store .got none.*build-studies"):
         StudyStore.open(tmp_path)
 
@@ -157,14 +157,14 @@ def test_nothing_there_is_said_so(tmp_path):
     ],
 )
 def test_other_forms_are_refused(tmp_path, change, match):
-    """A newer version or another program's store.json isn't read by guess."""
+    """An older or foreign store isn't guessed at."""
     (tmp_path / "store.json").write_text(json.dumps({"format": "ich25d-studies", "version": 1, "size": 32} | change))
     with pytest.raises(StoreError, match=match):
         StudyStore.open(tmp_path)
 
 
 def test_seal_holds_and_breaks():
-    """Sealing twice changes nothing; any other value breaks the seal."""
+    """store.json is checked by a hash that it holds itself."""
     marker = seal({"size": 256})
     assert seal(marker) == marker
     assert seal(marker | {"size": 255}) != marker | {"size": 255}
@@ -173,7 +173,7 @@ def test_seal_holds_and_breaks():
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_verify_finds_any_flipped_bit(store, data):
-    """Tables and volumes are both under SHA-256: one bit anywhere is found and its file named."""
+    """In the tables and in every volume."""
     assert store.verify() == []
     names = ["qc.csv", "slices.parquet", "series.parquet"] + [
         str(path.relative_to(store.root)) for path in sorted(store.root.rglob("*.b2nd"))
@@ -190,7 +190,7 @@ def test_verify_finds_any_flipped_bit(store, data):
 
 
 def test_a_missing_volume_is_named(store):
-    """A deleted file is another damage than a changed one."""
+    """By its path in the store."""
     path = volume_path(store.root, "ID_0000000002")
     content = path.read_bytes()
     try:

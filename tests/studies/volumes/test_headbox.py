@@ -28,7 +28,7 @@ def box_of(*slices: np.ndarray, spacing: tuple[float, float] | None = SPACING) -
     top=st.integers(80, 140), left=st.integers(75, 150), height=st.integers(45, 75), width=st.integers(40, 70),
 )  # fmt: skip
 def test_box_holds_the_head_with_its_margin_and_little_more(top, left, height, width):
-    """Wherever the head lies, no side cuts it, and none is farther off than the margin and a grid cell."""
+    """The grid is coarse: a step or two of it is allowed."""
     box = box_of(ellipse((top, left), (height, width)))
     assert box is not None
     for low, high, center, radius, side in (
@@ -39,7 +39,7 @@ def test_box_holds_the_head_with_its_margin_and_little_more(top, left, height, w
 
 
 def test_box_is_that_of_all_slices():
-    """A head that leans moves from slice to slice; one box must hold all of it."""
+    """Slices of one series must stay aligned."""
     low, high = ellipse((100, 100), (60, 50)), ellipse((120, 130), (60, 50))
     both = box_of(low, high)
     assert both is not None
@@ -50,7 +50,7 @@ def test_box_is_that_of_all_slices():
 
 
 def test_table_and_head_rest_are_left_out():
-    """Neither a table below nor a ring around the head makes the box larger."""
+    """They are thinner than any part of a head that counts."""
     hu = ellipse((100, 120), (70, 55))
     hu[190:200] = 300
     y, x = np.mgrid[:240, :240]
@@ -61,7 +61,7 @@ def test_table_and_head_rest_are_left_out():
 
 
 def test_a_thick_cushion_beside_the_head_is_left_out():
-    """What doesn't touch the head isn't head, though it has tissue's HU."""
+    """It is as thick as a head, but never lies on the head of a neighbour."""
     hu = ellipse((90, 120), (65, 55))
     cushion = ellipse((200, 120), (16, 50))
     with_cushion = np.maximum(hu, cushion)
@@ -69,7 +69,7 @@ def test_a_thick_cushion_beside_the_head_is_left_out():
 
 
 def test_a_slice_without_air_says_nothing():
-    """Where a slice has no air around the head, the box is that of the other slices."""
+    """A brain window saved as an image is tissue up to its corners."""
     hu = ellipse((100, 120), (65, 55))
     grey = np.where(hu > 0, hu, -20).astype(np.int16)
     assert box_of(hu, grey, hu) == box_of(hu)
@@ -85,19 +85,19 @@ def test_a_slice_without_air_says_nothing():
     ],
 )
 def test_no_box_where_nothing_has_the_size_of_a_head(slices):
-    """Air, flat tissue and a thing of 5 cm are no head."""
+    """The caller keeps the full field then."""
     assert box_of(*slices) is None
 
 
 def test_spacing_decides_what_is_too_small():
-    """The size is measured in mm, not in pixels."""
+    """Sizes are in mm, not px."""
     slices = [ellipse((100, 100), (20, 25))]
     assert box_of(*slices) is None
     assert box_of(*slices, spacing=(2.5, 2.5)) is not None
 
 
 def test_box_stays_in_the_field():
-    """The margin is cut at the picture's edge."""
+    """The margin is cut off at the edge."""
     box = box_of(ellipse((60, 60), (90, 90)))
     assert box is not None
     assert (box.top, box.left) == (0, 0)
@@ -105,12 +105,12 @@ def test_box_stays_in_the_field():
 
 
 def test_grid_is_the_same_for_every_matrix():
-    """One head in 120 or 480 pixels gives the same coarse map of tissue."""
+    """Slices of several matrices are compared on it."""
     small, large = ellipse((50, 60), (35, 30), (120, 120)), ellipse((200, 240), (140, 120), (480, 480))
     assert (tissue_grid(small) != tissue_grid(large)).mean() < 0.02
 
 
 def test_full_field_holds_everything():
-    """Without a crop the box is the whole matrix, square or not."""
+    """Half-open, as all boxes."""
     assert full_field((512, 400)) == Box(0, 0, 512, 400)
     assert (full_field((512, 400)).height, full_field((512, 400)).width) == (512, 400)

@@ -20,7 +20,7 @@ def shrink(hu: np.ndarray, size: int, spacing=None, box: Box | None = None) -> n
 
 
 def test_half_the_size_is_the_rounded_mean_of_two_by_two():
-    """Resizing averages areas: no pixel is dropped."""
+    """Worked by NumPy."""
     hu = np.random.default_rng(0).integers(-1024, 3072, (64, 64)).astype(np.int16)
     mean = hu.reshape(32, 2, 32, 2).astype(np.int32).sum(axis=(1, 3)) / 4
     assert np.abs(shrink(hu, 32) - mean).max() <= 0.5
@@ -29,7 +29,7 @@ def test_half_the_size_is_the_rounded_mean_of_two_by_two():
 @settings(max_examples=40, deadline=None)
 @given(height=st.integers(20, 90), width=st.integers(20, 90), size=st.integers(8, 64), value=st.integers(-1024, 3071))
 def test_a_constant_stays_and_air_pads_the_square(height, width, size, value):
-    """Resizing brings in no value but the slice's own, and -1024 HU beside it."""
+    """Resizing and padding don't mix."""
     out = shrink(np.full((height, width), value, dtype=np.int16), size)
     fit = fit_box(full_field((height, width)), size, None)
     assert max(fit.height, fit.width) == size
@@ -43,7 +43,7 @@ def test_a_constant_stays_and_air_pads_the_square(height, width, size, value):
     row_mm=st.floats(0.2, 2), column_mm=st.floats(0.2, 2),
 )  # fmt: skip
 def test_aspect_is_that_in_millimetres(height, width, size, row_mm, column_mm):
-    """The longer side in mm fills the square, whatever the matrix and the spacing."""
+    """Px may be tall or wide."""
     fit = fit_box(Box(0, 0, height, width), size, (row_mm, column_mm))
     height_mm, width_mm = height * row_mm, width * column_mm
     px_mm = max(height_mm, width_mm) / size
@@ -53,7 +53,7 @@ def test_aspect_is_that_in_millimetres(height, width, size, row_mm, column_mm):
 
 
 def test_a_circle_of_tall_pixels_comes_out_round():
-    """Pixels of 2 x 1 mm aren't shown as squares."""
+    """The network sees shapes as they are."""
     y, x = np.mgrid[:60, :120]
     hu = np.where(np.hypot((y - 30) * 2, x - 60) < 40, 500, -1000).astype(np.int16)
     out = shrink(hu, 64, spacing=(2.0, 1.0))
@@ -62,7 +62,7 @@ def test_a_circle_of_tall_pixels_comes_out_round():
 
 
 def test_area_resize_keeps_the_mean():
-    """Nor does a size that isn't a divisor shift the HU."""
+    """Each px counts by the area that it covers."""
     hu = np.random.default_rng(1).integers(0, 1000, (90, 90)).astype(np.int16)
     assert shrink(hu, 61).mean() == pytest.approx(hu.mean(), abs=0.5)
 
@@ -74,7 +74,7 @@ def plan_of(folder):
 
 
 def test_head_crop_shows_the_head_larger_than_the_full_field(tmp_path, write_scan):
-    """The crop leaves out air and table, and `scale` and the box say by how much."""
+    """And both say in their rows what they show."""
     write_scan(tmp_path / "scan", n=4)
     plan = plan_of(tmp_path / "scan")
     head, full = read_series(plan, crop="head", size=48), read_series(plan, crop="none", size=48)
@@ -88,7 +88,7 @@ def test_head_crop_shows_the_head_larger_than_the_full_field(tmp_path, write_sca
 
 
 def test_without_a_head_the_full_field_is_kept_and_said_so(tmp_path, write_scan):
-    """A scan in which no head is found is kept whole, with a remark."""
+    """Noise of air has no component of a head's size."""
     air = np.random.default_rng(0).integers(-1010, -990, (3, 64, 64)).astype(np.int16)
     write_scan(tmp_path / "scan", hu=air)
     read = read_series(plan_of(tmp_path / "scan"), size=32)
@@ -97,7 +97,7 @@ def test_without_a_head_the_full_field_is_kept_and_said_so(tmp_path, write_scan)
 
 
 def test_rows_say_where_and_which(tmp_path, write_scan):
-    """Ids, positions, windows and the kind of pixels are those of the headers."""
+    """Ids, order, place, file and window of each slice."""
     paths = write_scan(tmp_path / "scan", n=3, window=(36, 90))
     read = read_series(plan_of(tmp_path / "scan"), size=32)
     assert read.slices["slice_index"] == [0, 1, 2]
@@ -111,7 +111,7 @@ def test_rows_say_where_and_which(tmp_path, write_scan):
 
 
 def test_a_slice_that_became_unreadable_is_refused_by_name(tmp_path, write_scan):
-    """A file that goes between planning and reading costs its own slice alone."""
+    """The others stay, renumbered; the spacing isn't regular then."""
     paths = write_scan(tmp_path / "scan", n=4)
     plan = plan_of(tmp_path / "scan")
     paths[1].unlink()
@@ -123,7 +123,7 @@ def test_a_slice_that_became_unreadable_is_refused_by_name(tmp_path, write_scan)
 
 
 def test_nothing_readable_is_no_series(tmp_path, write_scan):
-    """A series without a slice has no row, but a reason for each file."""
+    """Every slice has its row all the same."""
     paths = write_scan(tmp_path / "scan", n=2)
     plan = plan_of(tmp_path / "scan")
     for path in paths:
@@ -136,7 +136,7 @@ def test_nothing_readable_is_no_series(tmp_path, write_scan):
 
 
 def test_a_slice_of_another_matrix_shows_the_same_part(tmp_path, write_scan):
-    """128 x 128 over the same field is resized to where 64 x 64 lies."""
+    """The box is scaled to its matrix."""
     scan = np.stack([cv2.resize(np.full((8, 8), 40, np.int16), (64, 64))] * 2)
     scan[:, :8] = scan[:, -8:] = scan[:, :, :8] = scan[:, :, -8:] = -1000
     write_scan(tmp_path / "scan", hu=scan)
@@ -152,7 +152,7 @@ def test_a_slice_of_another_matrix_shows_the_same_part(tmp_path, write_scan):
 
 
 def test_large_series_are_read_twice_with_the_same_result(tmp_path, write_scan, monkeypatch):
-    """What doesn't fit in memory is read once for the box and once for the pixels."""
+    """They don't fit into memory; nothing is remarked twice."""
     write_scan(tmp_path / "scan", n=4)
     plan = plan_of(tmp_path / "scan")
     held = read_series(plan, size=32)
