@@ -16,7 +16,7 @@ from ich25d.slabs.window import FALLBACK_WINDOW, resolve_windows, window_hu
 from ich25d.training.device_copy import sent
 
 HOLE_FACTOR = 2.0
-"""A step of more than this many median gaps is a hole: what lies beyond isn't a neighbour."""
+"""A gap of more than this many median gaps, or steps of `neighbour_mm`, is a hole: no slab reaches beyond it."""
 
 
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
@@ -37,27 +37,28 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
     if len(position) < 2:  # a single slice has no neighbour
         return np.repeat(own[:, None], len(slab.neighbours), axis=1)
     gaps = np.diff(position)
-    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
-    median_gap = float(np.median(gaps)) if len(gaps) else 0.0
-    find = _by_distance if slab.neighbour_mm > 0 else _by_rank
-    columns = [
-        own if offset == 0 else find(position, offset, slab.neighbour_mm, median_gap) for offset in slab.neighbours
-    ]
+    known = gaps[np.isfinite(gaps) & (gaps > 0)]
+    median_gap = float(np.median(known)) if len(known) else 0.0
+    # An unknown gap is a hole too. Steps of `neighbour_mm` may pass gaps that are small beside them.
+    is_hole = ~(gaps <= HOLE_FACTOR * max(median_gap, slab.neighbour_mm) + 1e-6)
+    stretch = np.concatenate([[0], np.cumsum(is_hole)])
+    columns = []
+    for offset in slab.neighbours:
+        if slab.neighbour_mm > 0:
+            other = _by_distance(position, offset, slab.neighbour_mm, median_gap)
+        else:
+            other = _by_rank(position, offset)
+        columns.append(np.where((stretch[other] == stretch) & (offset != 0), other, own))
     return np.stack(columns, axis=1)
 
 
-def _by_rank(position: npt.NDArray[np.float64], offset: int, _: float, median_gap: float) -> npt.NDArray[np.int64]:
+def _by_rank(position: npt.NDArray[np.float64], offset: int) -> npt.NDArray[np.int64]:
     """Count in places, not in slices: a second pass at the same place is no neighbour."""
-    own = np.arange(len(position))
     place = np.concatenate([[0], np.cumsum(~(np.diff(position) < SAME_POSITION_MM))])
     first = np.searchsorted(place, np.arange(place[-1] + 1))
-    other_place = place + offset
-    inside = (other_place >= 0) & (other_place <= place[-1])
-    other = np.where(inside, first[np.clip(other_place, 0, place[-1])], own)
-    step = np.abs(position[other] - position)
-    # A NaN step fails the comparison, so that an unknown position never makes a neighbour.
-    near = step <= HOLE_FACTOR * abs(offset) * median_gap + 1e-6
-    return np.where(near, other, own)
+    other = place + offset
+    is_inside = (other >= 0) & (other <= place[-1])
+    return np.where(is_inside, first[np.clip(other, 0, place[-1])], np.arange(len(position)))
 
 
 def _by_distance(
@@ -72,8 +73,7 @@ def _by_distance(
     nearest = np.where(np.abs(position[left] - target) <= np.abs(position[right] - target), left, right)
     # Half a step away is still the better half; thick slices may be as far off as their own gaps make them.
     tolerance = max(step_mm / 2, 0.75 * median_gap) + 1e-6
-    near = np.abs(position[nearest] - target) <= tolerance
-    return np.where(near, nearest, own)
+    return np.where(np.abs(position[nearest] - target) <= tolerance, nearest, own)
 
 
 def sized(hu: torch.Tensor, size: int) -> torch.Tensor:

@@ -11,6 +11,8 @@ from ich25d.slabs.slab import make_slabs, neighbour_indices
 
 BY_RANK = SlabConfig(windows=("brain",))
 BY_5_MM = SlabConfig(windows=("brain",), neighbour_mm=5.0)
+FIVE = SlabConfig(windows=("brain",), neighbours=(-2, -1, 0, 1, 2))
+FIVE_IN_MM = SlabConfig(windows=("brain",), neighbours=(-2, -1, 0, 1, 2), neighbour_mm=5.0)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,18 @@ BY_5_MM = SlabConfig(windows=("brain",), neighbour_mm=5.0)
         ),
         pytest.param([0, 7, 14], BY_5_MM, [[0, 0, 1], [0, 1, 2], [1, 2, 2]], id="thick slices take the next"),
         pytest.param([0, 5, 30, 35], BY_5_MM, [[0, 0, 1], [0, 1, 1], [2, 2, 3], [2, 3, 3]], id="a hole in mm"),
+        pytest.param(
+            [0, 5, 10, 25, 30, 35],
+            FIVE,
+            [[0, 0, 0, 1, 2], [1, 0, 1, 2, 1], [0, 1, 2, 2, 2], [3, 3, 3, 4, 5], [4, 3, 4, 5, 4], [3, 4, 5, 5, 5]],
+            id="two beyond a hole are none",
+        ),
+        pytest.param(
+            [0, 5, 16, 21],
+            FIVE_IN_MM,
+            [[0, 0, 0, 1, 0], [1, 0, 1, 1, 1], [2, 2, 2, 3, 2], [3, 2, 3, 3, 3]],
+            id="two beyond a hole in mm",
+        ),
         pytest.param([np.nan, np.nan], BY_5_MM, [[0, 0, 0], [1, 1, 1]], id="no positions in mm"),
     ],
 )
@@ -53,6 +67,17 @@ def test_turning_a_scan_over_turns_its_neighbours_over(gaps: list[float], slab: 
     if slab is BY_RANK:
         turned = neighbour_indices(-position[::-1], slab)
         assert (len(position) - 1 - turned[::-1, ::-1] == found).all()
+
+
+@given(st.lists(st.floats(0.1, 30), min_size=1, max_size=30), st.sampled_from([FIVE, FIVE_IN_MM]))
+def test_no_slab_reaches_beyond_a_hole(gaps: list[float], slab: SlabConfig) -> None:
+    """However far a neighbour is, none of the gaps on the way to it is a hole."""
+    limit_mm = 2 * max(float(np.median(gaps)), slab.neighbour_mm) + 1e-5
+    found = neighbour_indices(np.cumsum([0.0, *gaps]), slab)
+
+    for own, neighbours in enumerate(found.tolist()):
+        for other in neighbours:
+            assert max(gaps[min(own, other) : max(own, other)], default=0.0) <= limit_mm
 
 
 def test_channels_are_all_windows_of_the_first_slice_then_of_the_next() -> None:
