@@ -25,7 +25,7 @@ from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
-from ich25d.studies.reasons import reasons_of
+from ich25d.studies.qc import reasons_of
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
 from ich25d.training.precision import choose_device

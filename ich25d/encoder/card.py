@@ -20,7 +20,7 @@ from ich25d.config import NAMED_WINDOWS, Recipe, WindowConfig
 from ich25d.encoder.model_directory import Run
 from ich25d.files import write_text
 from ich25d.labels import LABELS
-from ich25d.studies.reasons import reasons_of
+from ich25d.studies.qc import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.card import Cell, cell_text, duration, table, with_interval

@@ -14,7 +14,7 @@ from ich25d.evaluate.level import Level
 from ich25d.evaluate.mistakes import Mistake
 from ich25d.labels import LABELS
 from ich25d.progress import bar
-from ich25d.studies.reasons import Reason
+from ich25d.studies.qc import Reason
 
 NO_THRESHOLDS = (
     "no operating points: their thresholds must have been chosen on validation, before these cases were seen; "

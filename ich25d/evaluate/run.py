@@ -19,8 +19,7 @@ from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, level_table, point_table
 from ich25d.files import check_folder, claim_folder, write_json, write_text
-from ich25d.studies.qc import count_refused, write_qc
-from ich25d.studies.reasons import reasons_of
+from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.operating_point import find_thresholds

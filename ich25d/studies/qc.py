@@ -1,13 +1,13 @@
-"""Rows of `qc.csv`: what was refused or odd, where, and why; written so that a spreadsheet can't be tricked."""
+"""Rows of `qc.csv`: what was refused or odd, where, and why. Spreadsheets run nothing that stands in it."""
 
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ich25d.dicom.codes import CODES, is_refusal
+from ich25d.dicom.codes import CODES, ReasonCode, is_refusal
 from ich25d.errors import DicomError, UsageError, cause_of
 from ich25d.files import escaped, replacing, shown_name
 
@@ -119,3 +119,40 @@ def settled(rows: Iterable[QcRow]) -> list[QcRow]:
         else row
         for row in found
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Rows of a `qc.csv` with one code."""
+
+    where: str
+    """Which table: of the predictions, or of the study store."""
+    code: str
+    level: str
+    is_refused: bool
+    n: int
+    meaning: str
+
+
+def reasons_of(tables: Sequence[tuple[str, Path]]) -> tuple[Reason, ...]:
+    """Count the rows of `qc.csv` tables by code, refusals first, most frequent first.
+
+    Args:
+        tables: What each is called, and where it is; those that aren't there are passed over.
+
+    Raises:
+        UsageError: A file isn't such a table.
+    """
+    found = []
+    for name, path in tables:
+        if not path.is_file():
+            continue
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"code", "level"} <= set(reader.fieldnames or ()):
+                raise UsageError(f"a table of refusals must have the columns code and level (got {path})")
+            counts = Counter((row["code"] or "", row["level"] or "") for row in reader)
+        for (code, level), n in counts.items():
+            known = CODES.get(code, ReasonCode(False, ""))
+            found.append(Reason(name, code, level, known.is_refused, n, known.meaning))
+    return tuple(sorted(found, key=lambda one: (one.where, not one.is_refused, -one.n, one.code)))

@@ -115,7 +115,7 @@ def _environment(path: Path) -> dict[str, Any]:
 
 
 def _store(store: Any) -> dict[str, Any]:  # noqa: ANN401  # StudyStore, imported where it is needed
-    from ich25d.studies.reasons import reasons_of
+    from ich25d.studies.qc import reasons_of
 
     slices, series = store.slices, store.series
     facts: dict[str, Any] = {
