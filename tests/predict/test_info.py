@@ -32,12 +32,12 @@ def test_a_store_and_what_was_refused(walk: Walk) -> None:
 
 @pytest.mark.parametrize("kind", ["cnn", "rnn"])
 def test_a_model_and_its_figures(walk: Walk, kind: str) -> None:
-    """Held-out scores, the thresholds of both levels, and that card and report are there."""
+    """Held-out scores, the thresholds of both levels, and that card and report are present."""
     found = describe(getattr(walk, kind), verify=True)
     facts = found.parts["model"]
 
     assert found.damage == []
-    assert facts["MODEL_CARD.md"] == facts["report.html"] == "there"
+    assert facts["MODEL_CARD.md"] == facts["report.html"] == "present"
     assert "threshold of any, series, sensitivity_95" in facts
     named = "fold 0, held out" if kind == "cnn" else "CNN + GRU on all held-out series"
     assert "AUC any" in facts[named]
