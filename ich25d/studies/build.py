@@ -115,6 +115,7 @@ class _Build:
     def run(
         self, table: pd.DataFrame | None, label_qc: list[QcRow], labels: Path | None, folds: int, seed: int
     ) -> BuildSummary:
+        """Read what is new, write the tables and return the counts; `table` and `label_qc` are those of `labels`."""
         wanted = {series.series_id: series.source_hash() for series in self.plan.series}
         gone = sorted(set(self.known) - set(wanted))
         if len(gone) > MOSTLY * len(self.known):

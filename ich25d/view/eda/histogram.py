@@ -22,6 +22,9 @@ MIDDLE = (0.4, 0.8)
 AIR_END = -1000
 """Up to here, inclusive, a pixel counts as air or padding."""
 
+TISSUE = (-100, 200)
+"""Range of the charts of soft tissue, HU."""
+
 Floats = npt.NDArray[np.float64]
 
 N_HU = HU_MAX - HU_MIN + 1
@@ -88,8 +91,9 @@ def _spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
 
-def shares(counts: npt.NDArray[np.int64], low: int, high: int, step: int) -> tuple[Floats, Floats]:
-    """Return middles of bins of `step` HU from `low` to below `high`, and the share of their pixels in each bin."""
-    part = counts[low - HU_MIN : high - HU_MIN].reshape(-1, step).sum(axis=1).astype(np.float64)
-    middles = np.arange(low, high, step, dtype=np.float64) + (step - 1) / 2
+def tissue_shares(counts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return middles of bins of 2 HU over `TISSUE`, and the share of its pixels in each bin."""
+    low, high = TISSUE
+    part = counts[low - HU_MIN : high - HU_MIN].reshape(-1, 2).sum(axis=1).astype(np.float64)
+    middles = np.arange(low, high, 2, dtype=np.float64) + 0.5
     return middles, np.divide(part, max(float(part.sum()), 1.0), dtype=np.float64)

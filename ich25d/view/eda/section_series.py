@@ -16,7 +16,7 @@ from ich25d.pages.chart import BarChart, Histogram, Line, LineChart
 from ich25d.pages.page import remarks
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda import attributes
-from ich25d.view.eda.histogram import AIR_END, HuCounts, shares
+from ich25d.view.eda.histogram import AIR_END, TISSUE, HuCounts, tissue_shares
 from ich25d.view.eda.output import Output, pair
 from ich25d.view.eda.shortcut import Shortcut
 
@@ -27,9 +27,6 @@ STEPS: dict[str, float] = {
 """Numeric attributes that get a histogram each, and the least width of its bins."""
 
 MOST_BINS = 40
-
-TISSUE = (-100, 200)
-"""Range of the charts of soft tissue, HU."""
 
 _GROUPS_NOTE = "A group is most often one scanner or one export. A network that does well on one may not on the next."
 _OUTLIERS_NOTE = (
@@ -110,7 +107,7 @@ def add_shortcut(output: Output, found: Shortcut) -> None:
     """Add pixel families and their label rates, and how well the header alone predicts the labels."""
     columns = ["pixel family", "series", "labelled slices", *LABELS, "series with any", "95 % from", "to"]
     rates = "Pixel families: share of labelled slices by label, and share of series with any"
-    rows = [[one[0], one[1], one[2], *one.slice_rates, one.rate, one.low, one.high] for one in found.families]
+    rows = [[*one[:3], *one.slice_rates, *one[4:]] for one in found.families]
     shown = output.table("pixel_families", columns, rows, caption=rates)
     rate, low, high = (np.array(ends) for ends in zip(*(family[-3:] for family in found.families), strict=True))
     if np.isnan(rate).all():
@@ -140,7 +137,7 @@ def add_hu(output: Output, found: HuCounts) -> None:
     names = {"any": "slices with any", "none": "slices without", "unlabelled": "slices without a label"}
     styles = {"any": 4, "none": 2, "unlabelled": 5}
     lines = [
-        Line(*shares(counts, *TISSUE, 2), f"{names[group]} ({found.n_slices[group]:,})", style=styles[group])
+        Line(*tissue_shares(counts), f"{names[group]} ({found.n_slices[group]:,})", style=styles[group])
         for group, counts in found.counts.items()
     ]
     axes: dict[str, Any] = {
@@ -152,7 +149,7 @@ def add_hu(output: Output, found: HuCounts) -> None:
     tissue = output.chart("hu_tissue", LineChart(lines, title=title, marks=marks, y_range=above, **axes))
     charts = [whole, tissue]
     if len(found.families) > 1:
-        lines = [Line(*shares(counts, *TISSUE, 2), name) for name, counts in sorted(found.families.items())[:8]]
+        lines = [Line(*tissue_shares(counts), name) for name, counts in sorted(found.families.items())[:8]]
         charts.append(output.chart("hu_by_family", LineChart(lines, title="Soft tissue by pixel family", **axes)))
     windows = [
         [name, level, width, round(level - width / 2), round(level + width / 2), _inside(total, level, width)]
