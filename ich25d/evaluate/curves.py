@@ -4,7 +4,6 @@ Counts by patient and threshold are made once; a resampling is then one product 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +61,7 @@ class Reliability:
 
 
 class LabelCurves:
-    """The curves of one label that has both classes, each measured when it is first asked for.
+    """The curves of one label that has both classes.
 
     Args:
         level: All cases of a level.
@@ -75,39 +74,9 @@ class LabelCurves:
         self.cases = level.of_label(LABELS.index(label))
         self.measures = level.scores.label[label]
         self.prevalence = float(self.cases.positive.mean())
-
-    @cached_property
-    def _ranked(self) -> tuple[Curve, Curve]:
-        return roc_and_precision(self.cases)
-
-    @property
-    def roc(self) -> Curve:
-        """Sensitivity over 1 - specificity."""
-        return self._ranked[0]
-
-    @property
-    def precision(self) -> Curve:
-        """Precision over sensitivity."""
-        return self._ranked[1]
-
-    @cached_property
-    def reliability(self) -> Reliability:
-        """Observed over mean probability, and the recalibration."""
-        return reliability(self.cases)
-
-    @cached_property
-    def _benefit(self) -> tuple[Curve, Curve]:
-        return net_benefit(self.cases)
-
-    @property
-    def benefit(self) -> Curve:
-        """Net benefit of the model over the threshold probability."""
-        return self._benefit[0]
-
-    @property
-    def everything(self) -> Curve:
-        """Net benefit of calling everything positive."""
-        return self._benefit[1]
+        self.roc, self.precision = roc_and_precision(self.cases)
+        self.reliability = reliability(self.cases)
+        self.benefit, self.everything = net_benefit(self.cases)
 
 
 def grid_of(cases: LabelCases) -> Floats:

@@ -1,4 +1,4 @@
-"""Predictions and labels, joined: what an evaluation compares, slice by slice and series by series."""
+"""Predictions and labels, joined slice by slice and series by series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ich25d.studies.qc import QcRow
 from ich25d.training.series_target import series_targets
 
 _LEAST_MATCH = 0.1
-"""Below this share of the fewer ids that meet, predictions and labels are of other images, or spell their ids apart."""
+"""Least share of the smaller file's images that the other must hold; below it they are of other images or other ids."""
 
 _FORMS = "a CSV with ID,Label, or a parquet with image_id and the six labels"
 
@@ -48,13 +48,13 @@ class Joined:
 
 
 def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined:
-    """Read predictions and labels and put them side by side.
+    """Read predictions and labels, and join them by image.
 
     Args:
         predictions: A submission CSV, or `predictions.parquet`.
         labels: The truth, in Kaggle's long form or one column a label.
-        studies: What says which slices make a series and whose they are: a study store, or a CSV or parquet table
-            with image_id, series_id and patient_id. Default: the tables that `predict` puts beside its CSV.
+        studies: Names series and patient of each image: a study store, or a CSV or parquet table with image_id,
+            series_id and patient_id. Default: the tables that `predict` writes beside its CSV.
 
     Raises:
         SubmissionError: The predictions can't be read as such.

@@ -89,7 +89,7 @@ class LabelCases:
     probability: Floats
     """Shape (N,)."""
     code: npt.NDArray[np.int64]
-    """Number of the patient, shape (N,)."""
+    """Number of the patient, from 0, shape (N,)."""
     replicates: int
     seed: int
 
@@ -100,11 +100,11 @@ class LabelCases:
 
     @property
     def has_both(self) -> bool:
-        """There are positives and negatives."""
+        """Whether there are positives and negatives."""
         return bool(self.positive.any() and not self.positive.all())
 
     def weights(self) -> Iterator[Floats]:
-        """Yield how often each patient is drawn, (r, P) at a time; before all others one row of ones."""
+        """Yield how often each patient is drawn, (r, P) at a time; first of all one row of ones."""
         yield np.ones((1, self.n_patients))
         yield from patient_weights(np.arange(self.n_patients), replicates=self.replicates, seed=self.seed)
 

@@ -37,25 +37,25 @@ def write_results(
     more: Mapping[str, pd.DataFrame] | None = None,
     figures: bool = True,
 ) -> list[str]:
-    """Write `index.html`, `tables/*.csv` and `figures/*.png` and `.pdf`; return what to remark.
+    """Write `index.html`, `tables/*.csv` and `figures/*.png` and `.pdf`; return remarks.
 
     Args:
-        results: What was measured.
+        results: The results.
         out: The folder.
-        store: Where the gallery's pictures are from.
+        store: The study store that pictures of mistakes are from.
         more: Further tables, by name.
-        figures: Draw PNG and PDF; the page has its charts anyway.
+        figures: Also draw the charts as PNG and PDF.
     """
-    said = []
+    remarks = []
     write_tables({**tables_of(results), **(more or {})}, out / TABLES_FOLDER)
     if figures and can_plot():
         for part in results.levels:
             for name, charts in figures_of(part.level, part.charts).items():
                 plot(charts, *(out / FIGURES_FOLDER / f"{name}.{kind}" for kind in ("png", "pdf")))
     elif figures:
-        said.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
+        remarks.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
     evaluation_page(results, store=store).write(out / PAGE_FILE)
-    return said
+    return remarks
 
 
 def tables_of(results: Results) -> dict[str, pd.DataFrame]:
@@ -69,19 +69,12 @@ def tables_of(results: Results) -> dict[str, pd.DataFrame]:
     return {name: pd.DataFrame(found) for name, found in rows.items() if found}
 
 
-def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write tables as CSV, numbers with six significant digits, texts so that no spreadsheet runs them."""
-    written = []
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Write tables as CSV: numbers with six significant digits, texts so that no spreadsheet runs them."""
     for name, table in tables.items():
-        safe = table.copy()
-        for column in safe.columns:
-            if any(isinstance(value, str) for value in safe[column]):
-                safe[column] = [safe_cell(value) if isinstance(value, str) else value for value in safe[column]]
-        path = folder / f"{name}.csv"
-        with replacing(path) as part:
+        safe = table.map(lambda value: safe_cell(value) if isinstance(value, str) else value)
+        with replacing(folder / f"{name}.csv") as part:
             safe.to_csv(part, index=False, float_format=_DIGITS, lineterminator="\n")
-        written.append(path)
-    return written
 
 
 def _add_level(rows: Rows, part: LevelResults) -> None:
@@ -113,11 +106,8 @@ def _add_scores(rows: Rows, level: Level) -> None:
             rows["scores"].append({**row, **asdict(scores.label[label][measure])})
         for rule in F_RULES:
             for measure in DECIDED:
-                row = {
-                    **known,
-                    "threshold": scores.threshold[rule][label],
-                    "measure": f"{measure} at {rule}'s threshold",
-                }
+                row = {**known, "threshold": scores.threshold[rule][label]}
+                row["measure"] = f"{measure} at {rule}'s threshold"
                 rows["scores"].append({**row, **asdict(scores.at[rule][label][measure])})
 
 

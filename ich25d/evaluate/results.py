@@ -28,10 +28,10 @@ NOT_CHOSEN = (
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Steps from all cases to those judged, and the reasons that tables give."""
+    """Counts from all cases to those judged, and the reasons in tables of refusals and remarks."""
 
     steps: tuple[tuple[str, int], ...]
-    """What is counted, and how many."""
+    """Name and count of each step."""
     reasons: tuple[Reason, ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelResults:
-    """One level, measured."""
+    """The results of one level."""
 
     level: Level
     curves: tuple[LabelCurves, ...]
@@ -63,7 +63,7 @@ class LevelResults:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
-    """A section of the page that only one kind of evaluation has."""
+    """A further section of the page."""
 
     heading: str
     parts: tuple[str | Markup, ...]
@@ -80,10 +80,10 @@ class Results:
     thresholds: str
     """Where the thresholds are from."""
     has_model: bool = False
-    """They are a model's; then a level without operating points has a model that is older than these."""
+    """The thresholds are a model's; a level without operating points then has a model that chose none."""
     comparison: list[LabelComparison] = field(default_factory=list)
     other: str = ""
-    """Name of the file compared with."""
+    """Name of the other file of the comparison."""
     mistakes: list[Mistake] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     prevalences: tuple[float, ...] = PREVALENCES
@@ -93,16 +93,16 @@ class Results:
 
     @property
     def why_no_points(self) -> str:
-        """Why a level has no operating points, where it has none."""
+        """Reason of a level without operating points."""
         return NOT_CHOSEN if self.has_model else NO_THRESHOLDS
 
     def point_remarks(self) -> list[str]:
-        """Say where operating points are missing, and why."""
+        """Return a remark on the levels without operating points, if there are any."""
         absent = [part.level.name for part in self.levels if not part.points]
         return [f"{', '.join(absent)}: {self.why_no_points}"] if absent else []
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `evaluation.json` takes beside the scores."""
+        """Return what `evaluation.json` holds beside the scores."""
         return {
             "operating_points": {
                 part.level.name: {
@@ -135,7 +135,7 @@ def measure_level(
     Args:
         level: Its cases.
         prevalences: Shares of positives at which predictive values are stated.
-        subgroups: What `measure_subgroups` gave.
+        subgroups: From `measure_subgroups`.
     """
     curves, charts = [], {}
     with bar(f"curves of {level.name}", len(LABELS), "labels") as advance:
