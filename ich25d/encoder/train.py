@@ -1,5 +1,6 @@
 """`train-cnn`: an encoder a fold, each tested on the patients that it never saw."""
 
+import contextlib
 import dataclasses
 import platform
 import shutil
@@ -34,7 +35,8 @@ from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE
 from ich25d.training.precision import choose_device
 from ich25d.training.prior import LabelCount
 from ich25d.training.processes import Processes, joined
-from ich25d.training.progress_page import reporter
+from ich25d.training.progress_page import REPORT_FILE, reporter
+from ich25d.training.runlog import LOG_FILE, read_log
 from ich25d.training.tensorboard_log import board, check_board
 
 _SECTIONS = ("slab", "augment", "encoder", "train")
@@ -79,33 +81,38 @@ def train_cnn(
         raise UsageError(f"--fold must be one of the store's, {folds}, or all (got {fold!r})")
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
-    interrupted = False
+    interrupted, is_made_here = False, not out.exists()
     if tensorboard:
         check_board()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
-        _open(out, recipe, studies, digest, chosen, resume=resume, processes=processes)
-        painter = _painter(studies, recipe, out, processes)
-        for number in chosen:
-            if _is_finished(out, number):
-                remark(f"fold {number}: trained already")
-                continue
-            training = FoldTraining(
-                studies, recipe, out / f"fold{number}", fold=number, device=place,
-                processes=processes, painter=painter, data_digest=digest,
-                listeners=[reporter(out), *([board(out / "tensorboard" / f"fold{number}")] if tensorboard else [])],
-            )  # fmt: skip
-            if processes.is_first:
-                _announce(training, number, place, recipe)
-            try:
-                entry = training.run(stop, resume=resume)
-            except Interrupted:
-                interrupted = True
-                break
-            if processes.is_first:
-                add_fold(out, describe(studies, recipe, digest), number, entry)
-            processes.wait()
+        is_new = _open(out, recipe, studies, digest, chosen, resume=resume, processes=processes)
+        try:
+            painter = _painter(studies, recipe, out, processes)
+            for number in chosen:
+                if _is_finished(out, number):
+                    remark(f"fold {number}: trained already")
+                    continue
+                training = FoldTraining(
+                    studies, recipe, out / f"fold{number}", fold=number, device=place,
+                    processes=processes, painter=painter, data_digest=digest,
+                    listeners=[reporter(out), *([board(out / "tensorboard" / f"fold{number}")] if tensorboard else [])],
+                )  # fmt: skip
+                if processes.is_first:
+                    _announce(training, number, place, recipe)
+                try:
+                    entry = training.run(stop, resume=resume)
+                except Interrupted:
+                    interrupted = True
+                    break
+                if processes.is_first:
+                    add_fold(out, describe(studies, recipe, digest), number, entry)
+                processes.wait()
+        except BaseException:
+            if is_new and processes.is_first:
+                _remove_unbegun(out, chosen, with_folder=is_made_here)
+            raise
     if processes.is_first and not interrupted:
         # Another call may be training other folds here: it makes the folder again, and the last one removes it.
         shutil.rmtree(out / ANATOMIES, ignore_errors=True)
@@ -141,8 +148,11 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
 
 def _open(
     out: Path, recipe: Recipe, store: StudyStore, digest: str, folds: list[int], *, resume: bool, processes: Processes
-) -> None:
+) -> bool:
     """Make the model directory, or check that it is of this recipe and store and may be gone on with.
+
+    Returns:
+        Whether no fold had been begun in it.
 
     Raises:
         UsageError: It is somebody else's, holds a run of another recipe or study store, or one that only `--resume` may
@@ -170,6 +180,24 @@ def _open(
             for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
                 part.unlink()
     processes.wait()
+    return not begun
+
+
+def _remove_unbegun(out: Path, folds: list[int], *, with_folder: bool) -> None:
+    """Remove what a training left that failed before its first step: it would look like a run."""
+    for number in folds:
+        log = read_log(out / f"fold{number}" / LOG_FILE)
+        if (out / f"fold{number}" / "last.pt").exists() or any(line.get("event") != "begin" for line in log):
+            return
+    for name in (*(f"{parent}fold{number}" for number in folds for parent in ("", "tensorboard/")), ANATOMIES):
+        shutil.rmtree(out / name, ignore_errors=True)
+    if any(out.glob("fold*")):  # another call trains other folds here
+        return
+    for name in (CONFIG_FILE, REPORT_FILE):
+        (out / name).unlink(missing_ok=True)
+    for folder in (out / "tensorboard", *([out] if with_folder else [])):
+        with contextlib.suppress(OSError):  # not empty, or never made
+            folder.rmdir()
 
 
 def _is_finished(out: Path, fold: int) -> bool:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from ich25d.encoder.model_directory import load_encoder, read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.labels import LABELS
-from ich25d.recipes import read_recipe
+from ich25d.recipes import read_recipe, write_recipe
 from ich25d.slabs import painting
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
@@ -191,14 +192,54 @@ def test_a_directory_holds_one_recipe(toy_store: Path, recipe: Recipe, tmp_path:
 
 
 def test_a_run_that_never_began_may_change_its_recipe(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
-    """Weights that couldn't be had leave a folder behind, but no claim on it."""
+    """A kill before the first step leaves a recipe and empty folders behind, but no claim on them."""
     out = tmp_path / "cnn"
-    broken = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, weights="none.safetensors"))
-    with pytest.raises(WeightsError):
-        train_cnn(toy_store, broken, out, fold=0, device="cpu")
+    (out / "fold0").mkdir(parents=True)
+    other = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, dropout=0.5))
+    (out / "config.toml").write_text(write_recipe(other))
 
     assert train_cnn(toy_store, recipe, out, fold=0, device="cpu").finished == (0,)
     assert read_recipe(out / "config.toml") == recipe
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("cause", ["weights", "first step"])
+def test_a_failure_before_the_first_step_leaves_nothing(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str, is_there: bool
+) -> None:
+    """No recipe, page or empty fold stands there as if something had been trained; a folder of the user's stays."""
+    out = tmp_path / "run"
+    if is_there:
+        out.mkdir()
+    if cause == "weights":
+        recipe = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, weights=str(tmp_path / "no")))
+    else:
+        monkeypatch.setattr(FoldTraining, "_epoch", lambda *_: (_ for _ in ()).throw(TrainingError("no memory")))
+
+    with pytest.raises((WeightsError, TrainingError)):
+        train_cnn(toy_store, recipe, out, fold="all", device="cpu", tensorboard=True)
+
+    assert out.exists() == is_there
+    assert not is_there or not list(out.iterdir())
+
+
+def test_a_failure_in_a_later_fold_keeps_the_first(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was trained stays, and is gone on with."""
+    train = FoldTraining.run
+
+    def run(training: FoldTraining, *arguments: Any, **options: Any) -> dict[str, Any]:
+        if training._fold == 1:
+            raise TrainingError("no memory")
+        return train(training, *arguments, **options)
+
+    monkeypatch.setattr(FoldTraining, "run", run)
+    with pytest.raises(TrainingError):
+        train_cnn(toy_store, recipe, tmp_path / "run", fold="all", device="cpu")
+
+    assert list(read_run(tmp_path / "run").folds) == [0]
+    assert read_recipe(tmp_path / "run" / "config.toml") == recipe
 
 
 def test_a_checkpoint_of_other_data_is_refused(
