@@ -26,11 +26,11 @@ from ich25d.errors import DicomError
 HEAD_BYTES = 4096
 """How many bytes to offer `read_header` first: nearly every CT header fits."""
 MAX_FILE_BYTES = 256 * 2**20
-"""A single CT image is at most 8 MB; ten times that is no CT image."""
+"""A single CT image is at most 8 MB; a larger file than this is none."""
 MAX_FRAMES_BYTES = 2**30
-"""A file of many frames is read whole."""
+"""Largest file of many frames: it is read whole."""
 FORCE_PYDICOM = os.environ.get("ICH25D_PARSER") == "pydicom"
-"""Leave everything to pydicom; looked at once a process, since asking costs as much as a tag."""
+"""Read everything by pydicom. Looked up once a process: each look-up takes as long as an element."""
 _MAX_INFLATED = 64 * 2**20
 
 
@@ -40,7 +40,7 @@ class _Walk(NamedTuple):
     found: Elements
     meta: Meta
     data: bytes
-    """What was walked over: the file's first bytes, or the inflated data set of the deflated syntax."""
+    """The bytes walked over: the file's first ones, or the inflated data set of the deflated syntax."""
     size: int
     """Bytes of the file, or of that data set."""
 

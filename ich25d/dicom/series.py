@@ -39,14 +39,14 @@ class OrderedSeries:
     slice_position_mm: npt.NDArray[np.float64]
     """Position along the normal, shape (n,), mm, rising; nominal where `order_key` is `instance`."""
     tilt_deg: float | None
-    """Angle between the normal and the way of the origins; None where it can't be told."""
+    """Gantry tilt: angle between the slices' normal and the line of their origins; None where unknown."""
     slice_spacing_mm: float | None
-    """Median distance of neighbours; None where it can't be told."""
+    """Median distance of neighbours; None where unknown."""
     spacing_is_regular: bool
     order_key: OrderKey
-    """What the order is from."""
+    """The attribute that gave the order."""
     remarks: tuple[Remark, ...]
-    """What is odd about the series."""
+    """Rows of `qc.csv` on the whole series."""
 
 
 class Ordering(NamedTuple):

@@ -31,10 +31,10 @@ class Images(Protocol):
         """Where one slice is from, relative to the source's root."""
 
     def shape(self) -> tuple[int, int]:
-        """Rows and columns, where the plan doesn't say them; may open a file."""
+        """Rows and columns, for plans whose `shape` is unknown; may open a file."""
 
     def stamps(self) -> list[str]:
-        """What changes when a file does."""
+        """Texts that change when a file does."""
 
     @property
     def is_native(self) -> bool:
@@ -78,7 +78,7 @@ class SomeImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesPlan:
-    """One series to read: what its headers said, and where its slices are."""
+    """One series to read: the attributes of its headers, and where its slices are."""
 
     series_id: str
     study_id: str

@@ -1,4 +1,4 @@
-"""What the user gave, as a list of files: folders walked, zip archives listed in place, single files.
+"""The files of the sources that the user gave: folders are walked, zip archives listed in place.
 
 paths -> list_entries -> [Entry], and the rows of what isn't read
 Sources(paths).head(entry) | .content(entry) -> bytes or bytearray, in any process or thread
@@ -232,14 +232,12 @@ def _is_archive(path: Path) -> bool:
 def _members_of(path: Path) -> list[Member]:
     try:
         handle = open_file(path)
+        try:
+            return list_members(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise DicomError("NO_ACCESS", "the archive can't be read") from error
-    try:
-        return list_members(handle)
-    except OSError as error:
-        raise DicomError("NO_ACCESS", "the archive can't be read") from error
-    finally:
-        os.close(handle)
 
 
 def open_file(path: Path | str) -> int:

@@ -1,4 +1,4 @@
-"""The listed files' bytes: from folders and, in place, from archives; in any process or thread.
+"""Reads the listed files, from folders and, in place, from archives; in any process or thread.
 
 Sources(paths).head(entry) | .content(entry) -> bytes or bytearray
 """
