@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.special import logit as log_odds
 
 from ich25d.sequence.dataset import known_position_mm
+from ich25d.training.calibration import prevalence_shift
 
 Floats = npt.NDArray[np.float64]
 
@@ -159,25 +159,16 @@ def _blended(blend: LabelBlend, slices: LabelledSlices) -> Floats:
 
 
 def towards_prevalence(blend: LabelBlend, slices: LabelledSlices, prevalence: float, weight: float) -> LabelBlend:
-    """Shift a blend's bias to where the model will be used.
-
-    The shares of positives in the fit and in the place of use are averaged, each by its number of slices, and the
-    logit is shifted by the difference of log odds: the images of either class stay what they are. `Calibration.fit`
-    has the same share in its loss; here it would also change the shares of smoothing and of the sequence model.
+    """Shift a blend's bias to the prevalence at the place of use, as the CNN's calibration does.
 
     Args:
         blend: A fitted blend.
         slices: What it was fitted on.
         prevalence: Share of positive slices at the place of use.
-        weight: Slices that it counts for.
+        weight: Number of slices that it counts for.
     """
-    n_slices = len(slices.truth)
-    if weight <= 0:
-        return blend
-    now = float(expit(_blended(blend, slices)).mean()) if n_slices else prevalence
-    now = min(max(now, 1e-6), 1 - 1e-6)
-    wanted = (n_slices * now + weight * prevalence) / (n_slices + weight)
-    return dataclasses.replace(blend, bias=blend.bias + float(log_odds(wanted) - log_odds(now)))
+    shift = prevalence_shift(_blended(blend, slices), prevalence, weight)
+    return dataclasses.replace(blend, bias=blend.bias + shift)
 
 
 def _fit(

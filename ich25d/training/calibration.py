@@ -1,4 +1,4 @@
-"""From logits to probabilities that mean what they say: temperature and bias a label, priors, `any` >= subtypes.
+"""Calibrated probabilities from logits: temperature and bias of each label, prevalence, `any` >= subtypes.
 
 logit -> logit / temperature + bias -> sigmoid -> any = max(any, subtypes)
 """
@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
+from scipy.special import logit as log_odds
 
 from ich25d.errors import ModelError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 
 CORRELATED = 8.0
-"""Slices that count as one piece of evidence: neighbours in a scan share their blood and the model's mistake."""
+"""Slices that count as one independent slice: about the length of a bleed, within which slices share the blood and the
+network's mistake. Two numbers a label are fitted here; the sequence model's blend fits more and counts a whole scan as
+one (`SLICES_PER_OPINION`)."""
 
 _TEMPERATURE_SD = 0.5  # of log temperature around 0: a factor of 2.7 either way is two standard deviations
 _BIAS_SD = 1.0  # in logits, around 0
@@ -54,34 +57,29 @@ class Calibration:
         *,
         prevalence: npt.ArrayLike | None = None,
         prevalence_weight: float = 0.0,
-        correlated: float = CORRELATED,
     ) -> "Calibration":
-        """Fit temperature and bias of each label by log loss, drawn towards 1 and 0.
+        """Fit temperature and bias of each label by log loss, with penalties that draw them towards 1 and 0.
 
-        A label with few known slices moves little, one with none not at all.
+        A label with few known slices moves little, one with none not at all. The prevalence then shifts the bias alone.
 
         Args:
             logit: Out-of-fold logits, shape (N, 6).
             target: 0, 1 or NaN where unknown, shape (N, 6).
             prevalence: Expected share of positive slices where the model will be used, shape (6,); NaN for a label
                 leaves it alone.
-            prevalence_weight: How many slices of evidence that share counts for.
-            correlated: How many slices count as one piece of evidence, against the pull towards 1 and 0.
+            prevalence_weight: How many slices that share counts for (`prevalence_shift`).
         """
         expected = np.full(N_LABELS, np.nan) if prevalence is None else np.asarray(prevalence, dtype=np.float64)
-        pairs = []
+        temperatures, biases = [], []
         for label in range(N_LABELS):
             known = ~np.isnan(target[:, label])
-            pairs.append(
-                _fit_label(
-                    np.asarray(logit[known, label], dtype=np.float64),
-                    np.asarray(target[known, label], dtype=np.float64),
-                    float(expected[label]),
-                    prevalence_weight,
-                    correlated,
-                )
-            )
-        return cls(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
+            own = np.clip(np.asarray(logit[known, label], dtype=np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
+            temperature, bias = _fit_label(own, np.asarray(target[known, label], dtype=np.float64))
+            if len(own) and math.isfinite(expected[label]):
+                bias += prevalence_shift(own / temperature + bias, float(expected[label]), prevalence_weight)
+            temperatures.append(temperature)
+            biases.append(bias)
+        return cls(tuple(temperatures), tuple(biases))
 
     def apply(self, logit: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Return calibrated logits, same shape (..., 6), float64."""
@@ -120,34 +118,42 @@ class Calibration:
             ) from error
 
 
-def _fit_label(
-    logit: npt.NDArray[np.float64],
-    target: npt.NDArray[np.float64],
-    prevalence: float,
-    prevalence_weight: float,
-    correlated: float,
-) -> tuple[float, float]:
-    """Return temperature and bias of one label; the maximum of a posterior with normal priors."""
+def prevalence_shift(logit: npt.NDArray[np.float64], prevalence: float, weight: float) -> float:
+    """Return what to add to calibrated logits for use where positives are rarer or more frequent.
+
+    The mean probability on the slices of the fit and the prevalence at the place of use are averaged, each weighted by
+    its number of slices; the shift is the difference of log odds. Temperature stays, as the images of either class do.
+
+    Args:
+        logit: Calibrated logits of the slices of the fit, shape (N,).
+        prevalence: Share of positive slices at the place of use.
+        weight: Number of slices that it counts for.
+
+    References:
+        Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities, 2002, eq. 2.4.
+    """
+    if weight <= 0:
+        return 0.0
+    now = float(expit(logit).mean()) if len(logit) else prevalence
+    now = min(max(now, 1e-6), 1 - 1e-6)
+    wanted = (len(logit) * now + weight * prevalence) / (len(logit) + weight)
+    return float(log_odds(wanted) - log_odds(now))
+
+
+def _fit_label(logit: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return temperature and bias of one label: the maximum of a posterior with normal priors."""
     if not len(logit):
         return 1.0, 0.0
-    logit = np.clip(logit, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-    wanted = prevalence_weight > 0 and math.isfinite(prevalence)
 
     def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         scale, bias = math.exp(-parameters[0]), parameters[1]  # scale is 1 / temperature
         scaled = scale * logit + bias
-        probability = expit(scaled)
         total = np.logaddexp(0, scaled).sum() - (target * scaled).sum()
-        slope = probability - target  # of the total by the calibrated logit
-        if wanted:
-            mean = float(np.clip(probability.mean(), 1e-12, 1 - 1e-12))
-            total -= prevalence_weight * (prevalence * math.log(mean) + (1 - prevalence) * math.log1p(-mean))
-            by_mean = prevalence_weight * (mean - prevalence) / (mean * (1 - mean))
-            slope = slope + by_mean * probability * (1 - probability) / len(logit)
-        gradient = np.array([-(slope * scale * logit).sum(), slope.sum()]) / correlated
+        slope = expit(scaled) - target  # of the total by the calibrated logit
+        gradient = np.array([-(slope * scale * logit).sum(), slope.sum()]) / CORRELATED
         pull = np.array([parameters[0] / _TEMPERATURE_SD**2, bias / _BIAS_SD**2])
         prior = 0.5 * ((parameters[0] / _TEMPERATURE_SD) ** 2 + (bias / _BIAS_SD) ** 2)
-        return float(total) / correlated + prior, gradient + pull
+        return float(total) / CORRELATED + prior, gradient + pull
 
     found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-3, 3), (-10, 10)])
     return math.exp(float(found.x[0])), float(found.x[1])

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from ich25d.errors import ModelError
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.training.calibration import Calibration, enforce_any
+from ich25d.training.calibration import CORRELATED, Calibration, enforce_any, prevalence_shift
 from ich25d.training.metrics import case_losses
 
 
@@ -40,15 +40,14 @@ def test_fit_lowers_the_score_of_overconfident_logits():
 
 
 def test_fit_is_the_minimum_of_its_loss():
-    """Nudging either parameter must not lower the penalised log loss, with a prevalence wanted as well."""
+    """Nudging either parameter must not lower the penalised log loss."""
     true, target = _drawn(300, seed=3)
-    found = Calibration.fit(true, target, prevalence=[0.1] * 6, prevalence_weight=200.0)
+    found = Calibration.fit(true, target)
 
     def loss(temperature, bias):
         p = expit(true[:, 0] / temperature + bias)
         nll = -(target[:, 0] * np.log(p) + (1 - target[:, 0]) * np.log(1 - p)).sum()
-        nll -= 200 * (0.1 * np.log(p.mean()) + 0.9 * np.log(1 - p.mean()))
-        return nll / 8 + 0.5 * (np.log(temperature) / 0.5) ** 2 + 0.5 * bias**2
+        return nll / CORRELATED + 0.5 * (np.log(temperature) / 0.5) ** 2 + 0.5 * bias**2
 
     t, b = found.temperature[0], found.bias[0]
     assert all(loss(t, b) <= loss(t * f, b + d) + 1e-9 for f in (0.98, 1, 1.02) for d in (-0.02, 0, 0.02))
@@ -71,14 +70,29 @@ def test_little_evidence_moves_little():
     assert all(0.5 < temperature <= 1.05 for temperature in found.temperature)
 
 
-def test_an_expected_prevalence_draws_the_mean():
-    """A share that counts for 50,000 slices outweighs 1,000 slices of data."""
+def test_a_prevalence_shifts_the_bias_alone():
+    """A share that counts for 50,000 slices outweighs 1,000 slices of data; the temperature is the images', not its."""
     true, target = _drawn(1000)
     plain = Calibration.fit(true, target)
-    drawn_down = Calibration.fit(true, target, prevalence=[0.05] * 6, prevalence_weight=50_000)
+    rarer = Calibration.fit(true, target, prevalence=[0.05] * 5 + [np.nan], prevalence_weight=50_000)
 
-    assert expit(drawn_down.apply(true)).mean() == pytest.approx(0.05, abs=0.01)
+    assert rarer.temperature == plain.temperature
+    assert rarer.bias[5] == plain.bias[5]
+    # Where one in twenty is positive, positives and negatives as they are here: the mean probability is that share.
+    share = target.mean(axis=0)
+    there = target * 0.05 / share + (1 - target) * 0.95 / (1 - share)
+    mean = (there * expit(rarer.apply(true))).mean(axis=0)[:5]
+    assert mean == pytest.approx([0.05] * 5, abs=0.01)
     assert expit(plain.apply(true)).mean() > 0.2
+
+
+def test_a_prevalence_is_averaged_with_the_share_of_the_fit_by_numbers_of_slices():
+    """100 slices at one half and a weight of 300 at one tenth make one fifth; no weight or no slices decide alone."""
+    logit = np.zeros(100)
+
+    assert expit(prevalence_shift(logit, 0.1, 300)) == pytest.approx(0.2)
+    assert prevalence_shift(logit, 0.1, 0) == 0
+    assert prevalence_shift(np.zeros(0), 0.1, 300) == 0
 
 
 def test_extreme_logits_are_survived():
