@@ -86,7 +86,7 @@ def test_reliability_finds_the_recalibration() -> None:
 
 
 def test_classes_told_apart_have_no_slope() -> None:
-    """A logistic regression that never errs has no end: no number is made up."""
+    """The likelihood grows with the slope without bound: no number is made up."""
     found = reliability(_cases([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]))
 
     assert np.isnan(found.slope.value)
@@ -137,7 +137,7 @@ def test_what_has_no_finite_fit_has_no_slope(positive: list[int], probability: l
 
 
 def test_a_single_mistake_makes_the_slope_finite() -> None:
-    """Where Newton's bare steps leave their direction: one negative among a hundred positives, far from the others."""
+    """One negative among a hundred positives, far from the others: Newton's full steps would diverge."""
     probability = np.concatenate([np.linspace(1e-6, 1e-5, 400), np.linspace(0.6, 0.9, 100), [0.61]])
     positive = np.concatenate([np.zeros(400), np.ones(100), [0]])
     found = reliability(_cases(positive, probability))
@@ -150,7 +150,7 @@ def test_a_single_mistake_makes_the_slope_finite() -> None:
 
 
 def test_two_patients_say_nothing_of_how_much_patients_differ() -> None:
-    """Their scores cancel out at the best fit: a value, and no interval of no width."""
+    """Their scores cancel out at the best fit: a value, but no interval (it would have width 0)."""
     cases = _cases([0, 1, 0, 1, 0, 1], [0.2, 0.4, 0.5, 0.6, 0.7, 0.3], [0, 0, 0, 1, 1, 1])
     found = reliability(cases)
 

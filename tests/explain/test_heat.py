@@ -44,6 +44,6 @@ def test_scaling_by_hand() -> None:
 
 
 def test_no_evidence_is_no_heat() -> None:
-    """Nothing divides by nothing."""
+    """Planes of zeros, and even planes, which have no peak above their background: no division by 0."""
     assert not scaled(np.zeros((2, 3, 3), np.float32), np.array([1.0, 1.0])).any()
     assert not scaled(np.full((1, 3, 3), 5, np.float32), np.array([1.0])).any()

@@ -195,7 +195,7 @@ def test_heat_is_on_and_off_a_label(study: Any) -> None:
 
 
 def test_sides_size_and_estimates_stand_there(study: Any) -> None:
-    """The patient's right is on the left of the image, a bar says how long 50 mm are, estimates are called so."""
+    """The patient's right is on the left of the image, a bar is 50 mm long, estimates are named as such."""
     assert study.locator(".side-left").inner_text() == "R"
     assert study.locator(".side-right").inner_text() == "L"
     assert study.locator("#bar-text").inner_text() == "50 mm"
@@ -267,7 +267,7 @@ def test_the_operating_point_switches(study: Any) -> None:
 
 
 def test_hostile_texts_stay_texts(tmp_path: Path, visit: Any) -> None:
-    """Ids, remarks and paths from a stranger neither run on a page nor in a spreadsheet."""
+    """Ids, remarks and paths of any content run neither on a page nor in a spreadsheet."""
     remark = QcRow(HOSTILE, HOSTILE, HOSTILE, "series", "TILT", HOSTILE)
     series = _series(
         series_id=HOSTILE, study_id=HOSTILE, patient_id=HOSTILE, image_ids=(HOSTILE,) * N, remarks=(remark,),
