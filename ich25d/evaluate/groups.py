@@ -113,7 +113,7 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
         What that is (patient, series or image), its name for each row, and remarks.
     """
     unit = split_units(table)
-    whose = unit.where(unit != "", "image " + table.index.to_series().astype(str)).to_numpy(dtype=object)
+    patient = unit.where(unit != "", "image " + table.index.to_series().astype(str)).to_numpy(dtype=object)
     is_patient = (unit == table["patient_id"]) & (unit != "")
     kind = np.select([is_patient, table["study_id"] != "", table["series_id"] != ""], [0, 1, 2], 3)
     n = np.bincount(kind, minlength=4).tolist()
@@ -125,9 +125,9 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
             remarks.append(
                 f"{many(n[2] + n[3], 'image')} with neither patient nor study: each is drawn by itself or its series"
             )
-        return "patient", whose, remarks
+        return "patient", patient, remarks
     what = "series" if n[2] else "image"
-    return what, whose, [
+    return what, patient, [
         f"no table says whose slices these are: intervals resample {what if what == 'series' else 'images'}, too "
         "narrowly; give a table of image_id, series_id, patient_id with --studies"
     ]  # fmt: skip

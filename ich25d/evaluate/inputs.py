@@ -102,7 +102,7 @@ def _series_of(slices: Cases, table: pd.DataFrame, predictions: Path, *, own: bo
     if not known.all():
         remarks.append(f"{many(int((~known).sum()), 'image')} of no known series, left out of the scores of series")
     by_series = table[known].groupby("series_id", sort=True)
-    # A series is named there if its images are one series there, and all of that one's.
+    # The series' id in the predictions' own tables, where it has the same images there.
     named = by_series["named"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "")
     named = named.where(~named.duplicated(keep=False), "")
     probability, source = series_probabilities(by_series[list(LABELS)].max(), named, predictions, own=own)
@@ -125,7 +125,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         Index image_id; the six labels, and series_id, study_id and patient_id where the table has them.
 
     Raises:
-        SubmissionError: It isn't there, or isn't such a table.
+        SubmissionError: It is absent, or no such table.
     """
     try:
         if path.suffix == ".parquet":

@@ -8,7 +8,7 @@
       heat/<series>.npz    heat uint8 (n, 6, h, w), 0 to 255; mask bool (findings, n, h, w); labels,
                            slice_position_mm, pixel_mm; text: the findings as JSON
 
-A series whose heat is there, made by the same model from the same files, isn't explained again.
+A series with heat of the same model, files and options isn't explained again.
 """
 
 import csv

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ich25d.pages.axis import Axis
 
 N_STYLES = 8
-"""Colours and dashes there are; the first six are the labels', in their order."""
+"""Number of colours and dashes; the first six are the labels', in their order."""
 
 Numbers = Sequence[float] | npt.NDArray[Any]
 Points = Sequence[tuple[float, float]]

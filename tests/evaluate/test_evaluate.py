@@ -21,16 +21,16 @@ def table() -> pd.DataFrame:
     """Twelve series of eight slices, two a patient: truth, and probabilities that know something of it."""
     rng = np.random.default_rng(0)
     n = N_SERIES * N_SLICES
-    frame = pd.DataFrame({"image_id": [f"ID_{k:03d}" for k in range(n)]})
-    frame["series_id"] = [f"S{k // N_SLICES}" for k in range(n)]
-    frame["patient_id"] = [f"P{k // (2 * N_SLICES)}" for k in range(n)]
+    cases = pd.DataFrame({"image_id": [f"ID_{k:03d}" for k in range(n)]})
+    cases["series_id"] = [f"S{k // N_SLICES}" for k in range(n)]
+    cases["patient_id"] = [f"P{k // (2 * N_SLICES)}" for k in range(n)]
     truth = rng.random((n, 6)) < 0.25
     truth[:, 0] = False  # no epidural bleed at all
     truth[:, 5] = truth[:, :5].any(axis=1)
     for number, label in enumerate(LABELS):
-        frame[label] = np.clip(0.4 * truth[:, number] + 0.6 * rng.random(n), 0.001, 0.999)
-        frame[f"{label}_truth"] = truth[:, number].astype(int)
-    return frame
+        cases[label] = np.clip(0.4 * truth[:, number] + 0.6 * rng.random(n), 0.001, 0.999)
+        cases[f"{label}_truth"] = truth[:, number].astype(int)
+    return cases
 
 
 def _write_long(path: Path, rows: list[str], values: list[float]) -> None:
@@ -247,12 +247,12 @@ def test_what_names_no_patient_is_drawn_by_what_stands_in(
 ) -> None:
     """An image without a file, as an id of the sample that was answered by the prior, costs the others nothing."""
     _, parquet, labels = files
-    frame = pd.read_parquet(parquet).assign(study_id=table["series_id"])
-    frame.loc[:0, ["series_id", "patient_id", "study_id"]] = ""
-    frame.loc[frame["patient_id"] == "P1", "patient_id"] = ""
-    frame.to_parquet(parquet)
+    slices = pd.read_parquet(parquet).assign(study_id=table["series_id"])
+    slices.loc[:0, ["series_id", "patient_id", "study_id"]] = ""
+    slices.loc[slices["patient_id"] == "P1", "patient_id"] = ""
+    slices.to_parquet(parquet)
     found = join(parquet, labels)
-    frame.assign(patient_id="", study_id="").to_parquet(parquet)
+    slices.assign(patient_id="", study_id="").to_parquet(parquet)
     by_series = join(parquet, labels)
 
     assert found.resampled == "patient"
