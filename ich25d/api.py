@@ -24,8 +24,8 @@ from ich25d.predict.prediction import Floats, Prediction, prediction_of
 from ich25d.predict.series import FoundSeries, plan_array
 from ich25d.progress import remark
 from ich25d.studies.qc import QcRow, is_refused, settled
+from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
-from ich25d.training.precision import choose_device
 
 Source = str | Path | Sequence[str | Path] | npt.NDArray[np.integer[Any]]
 

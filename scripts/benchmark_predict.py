@@ -29,7 +29,7 @@ from ich25d.predict.series import list_series, read_pixels
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.slabs.dataset import series_batches
 from ich25d.slabs.network_input import network_input
-from ich25d.training.precision import choose_device
+from ich25d.training.device import choose_device
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.device import choose_device
 from ich25d.training.loop import train_steps
 from ich25d.training.loss import score_loss
-from ich25d.training.precision import choose_device
 from ich25d.training.processes import joined
 
 

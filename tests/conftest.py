@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from ich25d import progress
-from ich25d.training import precision
+from ich25d.training import device
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def _not_by_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked() -> bool:
         pytest.fail("a test's recipe must name its number format, as precision='fp32': auto differs between CPUs")
 
-    monkeypatch.setattr(precision, "_cpu_has_bf16", asked)
+    monkeypatch.setattr(device, "_cpu_has_bf16", asked)
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,9 @@ from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.studies.qc import reasons_of
+from ich25d.training.device import choose_device
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
-from ich25d.training.precision import choose_device
 
 _ORDER = ("any", "intraparenchymal", "intraventricular", "subdural", "epidural", "subarachnoid")
 TERMS = (

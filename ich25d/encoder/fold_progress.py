@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from ich25d.errors import TrainingError
-from ich25d.training.checkpoint import load_state, save_state
-from ich25d.training.learner import Learner
+from ich25d.training.learner import Learner, load_state, save_state
 
 
 @dataclasses.dataclass(slots=True)

@@ -26,16 +26,14 @@ from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.device_copy import sent
-from ich25d.training.epoch_order import epoch_order, part_of_process, steps_in_epoch
+from ich25d.training.device import Precision, to_device
 from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.model_file import WEIGHTS_FILE, load_weights
-from ich25d.training.precision import Precision
-from ich25d.training.prior import LabelCount, natural_shift
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
+from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, part_of_process, steps_in_epoch
 
 SAVE_EVERY_S = 300.0
 """Seconds of training that a power cut may cost."""
@@ -141,7 +139,7 @@ class FoldTraining:
         saved = begun = time.monotonic()
         before = course.seconds
 
-        def wishes() -> tuple[bool, bool]:
+        def requests() -> tuple[bool, bool]:
             return stop(), time.monotonic() - saved > SAVE_EVERY_S
 
         title = f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}"
@@ -149,7 +147,7 @@ class FoldTraining:
             advance(course.step_in_epoch * self._per_step)
             reports = train_steps(
                 self._learner, self._batches(), self._loss, self._schedule,
-                n_steps=n_left, wrapped=wrapped, wishes=wishes,
+                n_steps=n_left, wrapped=wrapped, requests=requests,
             )  # fmt: skip
             for report in reports:
                 course.step_in_epoch += 1
@@ -206,7 +204,7 @@ class FoldTraining:
         )  # fmt: skip
         with self.precision.autocast(self._device):
             logit_BL = model(x_BCHW)[1]  # noqa: N806
-        return score_loss(logit_BL, sent(batch.target, self._device))
+        return score_loss(logit_BL, to_device(batch.target, self._device))
 
     def _shift(self) -> torch.Tensor:
         """Return what turns the logits of labels as shown into those of labels as they are, shape (6,)."""

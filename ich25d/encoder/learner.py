@@ -8,10 +8,10 @@ from ich25d.config import Recipe, TrainConfig
 from ich25d.encoder.fold_rows import Rows
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.weights import build_encoder
+from ich25d.training.device import choose_precision
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule
 from ich25d.training.optim import make_optimizer, parameter_groups
-from ich25d.training.precision import choose_precision
 from ich25d.training.processes import Processes
 
 

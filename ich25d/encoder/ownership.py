@@ -15,7 +15,7 @@ from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, ca
 from ich25d.labels import LABELS
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.checkpoint import load_state
+from ich25d.training.learner import load_state
 from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, read_kind
 from ich25d.training.runlog import LOG_FILE, read_log
 

@@ -30,14 +30,13 @@ from ich25d.recipes import write_recipe
 from ich25d.slabs.anatomies import MEMORY_BYTES
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
 from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE
-from ich25d.training.precision import choose_device
-from ich25d.training.prior import LabelCount
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
-from ich25d.training.runlog import LOG_FILE, read_log
-from ich25d.training.tensorboard_log import board, check_board
+from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
+from ich25d.training.sampling import LabelCount
 
 _SECTIONS = ("slab", "augment", "encoder", "train")
 """Sections of a recipe that decide what a CNN becomes."""
@@ -83,7 +82,7 @@ def train_cnn(
     digest = data_digest(studies)
     interrupted, is_made_here = False, not out.exists()
     if tensorboard:
-        check_board()
+        check_tensorboard()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
@@ -94,10 +93,13 @@ def train_cnn(
                 if _is_finished(out, number):
                     remark(f"fold {number}: trained already")
                     continue
+                listeners = [reporter(out)]
+                if tensorboard:
+                    listeners.append(tensorboard_listener(out / "tensorboard" / f"fold{number}"))
                 training = FoldTraining(
                     studies, recipe, out / f"fold{number}", fold=number, device=place,
                     processes=processes, painter=painter, data_digest=digest,
-                    listeners=[reporter(out), *([board(out / "tensorboard" / f"fold{number}")] if tensorboard else [])],
+                    listeners=listeners,
                 )  # fmt: skip
                 if processes.is_first:
                     _announce(training, number, place, recipe)

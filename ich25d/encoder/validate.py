@@ -17,9 +17,9 @@ from ich25d.errors import TrainingError
 from ich25d.files import replacing
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.slabs.loading import SlabLoader
+from ich25d.training.device import quick_inference
 from ich25d.training.loss import score_loss
 from ich25d.training.metrics import auc, average_precision, case_losses
-from ich25d.training.precision import quick_inference
 from ich25d.training.processes import Processes
 
 WORST = 12

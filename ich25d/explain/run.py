@@ -28,8 +28,8 @@ from ich25d.predict.network import load_network
 from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many
 from ich25d.studies.qc import write_qc
+from ich25d.training.device import choose_device
 from ich25d.training.operating_point import choose_point, read_points
-from ich25d.training.precision import choose_device
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import series_batches
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.prefetch import ahead
+from ich25d.training.prefetch import prefetch
 
 BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""
@@ -222,7 +222,7 @@ def _embed_all(
     encoder: LoadedEncoder | None = None
     at_once = AtOnce()
     with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
-        for item in ahead(map(TaskReader(store, seed).read, tasks)):
+        for item in prefetch(map(TaskReader(store, seed).read, tasks)):
             task = item.task
             if len(item.hu):
                 if encoder is None or encoder.fold != task.fold:

@@ -21,7 +21,7 @@ from ich25d.studies.qc import QcRow, count_refused, is_refused, settled
 from ich25d.studies.series.own_series import free_name
 from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
-from ich25d.training.prefetch import ahead
+from ich25d.training.prefetch import prefetch
 
 AHEAD = 2
 """Series that are read before the network is ready for them."""
@@ -289,4 +289,4 @@ def _read(
                 rest, rows = rescue(one, work, n_processes)
                 yield one, replace(rest, qc=(*rows, *rest.qc)) if isinstance(rest, SeriesPixels) else rows
 
-    return ahead(results(), AHEAD)
+    return prefetch(results(), AHEAD)

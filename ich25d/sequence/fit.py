@@ -12,14 +12,13 @@ from ich25d.labels import N_LABELS
 from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate, reverse
 from ich25d.sequence.model import SequenceModel
-from ich25d.training.epoch_order import epoch_order, steps_in_epoch
+from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.optim import make_optimizer, parameter_groups
-from ich25d.training.precision import Precision
-from ich25d.training.prefetch import ahead
-from ich25d.training.prior import LabelCount, natural_shift
+from ich25d.training.prefetch import prefetch
+from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, steps_in_epoch
 
 _EMA_DECAY = 0.98
 """Averages about the last 50 steps: the winners of 2019 averaged their epochs."""
@@ -94,7 +93,7 @@ def train_sequence_model(
     model.train()
     losses = []
     with bar(title, total, "steps") as advance:
-        for report in train_steps(learner, ahead(batches()), loss_of, schedule, n_steps=total):
+        for report in train_steps(learner, prefetch(batches()), loss_of, schedule, n_steps=total):
             losses.append(report.loss)
             advance(note=f"loss {report.loss:.4f}")
     averaged = learner.averaged

@@ -31,13 +31,13 @@ from ich25d.sequence.ownership import check_run, features_digest, refuse_other_f
 from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.device import choose_device
 from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.operating_point import choose_thresholds
-from ich25d.training.precision import choose_device
-from ich25d.training.prior import LabelCount
-from ich25d.training.processes import refuse_company
+from ich25d.training.processes import refuse_torchrun
+from ich25d.training.runlog import check_tensorboard, tensorboard_listener
+from ich25d.training.sampling import LabelCount
 from ich25d.training.series_target import series_target
-from ich25d.training.tensorboard_log import board, check_board
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def train_rnn(
         TrainingError: The loss isn't finite for several steps.
     """
     begun = time.monotonic()
-    refuse_company("train-rnn")
+    refuse_torchrun("train-rnn")
     if config is not None:
         config = find_recipe(config)
     elif cnn is not None:
@@ -106,7 +106,7 @@ def train_rnn(
         raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
     chosen_device = choose_device(device)
     if tensorboard:
-        check_board()
+        check_tensorboard()
     check_run(out, recipe, cnn)
     if features is not None:
         store = FeatureStore.open(features)
@@ -188,7 +188,7 @@ def _train(
         entries[str(fold)] = train_fold(
             reader, division.train(fold), held_out, recipe.sequence, folder,
             fold=fold, fingerprint=fingerprint, device=device,
-            listeners=[board(out / "tensorboard" / f"fold{fold}")] if tensorboard else [],
+            listeners=[tensorboard_listener(out / "tensorboard" / f"fold{fold}")] if tensorboard else [],
         )  # fmt: skip
         series += read_held_out_series(reader, held_out, folder, fold)
     return series, entries

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from ich25d.config import AugmentConfig
-from ich25d.training.device_copy import sent
+from ich25d.training.device import to_device
 
 _BANK = 1024
 """Side of the square of stored noise from which every slice takes a piece."""
@@ -79,10 +79,10 @@ def augment(
     keys = key.cpu().numpy().astype(np.uint64)
 
     def share(name: str, probability: float) -> torch.Tensor:
-        return sent(torch.from_numpy(draw(keys, seed, epoch, name) < probability), hu.device)
+        return to_device(torch.from_numpy(draw(keys, seed, epoch, name) < probability), hu.device)
 
     def spread(name: str, extent: float) -> torch.Tensor:
-        return sent(torch.from_numpy((draw(keys, seed, epoch, name) * 2 - 1) * extent).float(), hu.device)
+        return to_device(torch.from_numpy((draw(keys, seed, epoch, name) * 2 - 1) * extent).float(), hu.device)
 
     if config.swap > 0 and hu.shape[1] > 1:
         swap = share("swap", config.swap)[:, None, None, None]
@@ -94,7 +94,7 @@ def augment(
         hu = hu + amount * (_mean_3x3(hu) - hu)
     if config.noise_hu > 0:
         strength = torch.from_numpy(draw(keys, seed, epoch, "noise")).float() * config.noise_hu
-        hu = hu + sent(strength, hu.device)[:, None, None, None] * _noise(hu, keys, seed, epoch)
+        hu = hu + to_device(strength, hu.device)[:, None, None, None] * _noise(hu, keys, seed, epoch)
     if config.erase > 0:
         hu = _erase(hu, keys, config.erase, seed, epoch)
     return Augmented(
@@ -173,5 +173,5 @@ def _erase(hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, s
     y, x = np.arange(height), np.arange(width)
     in_y = (y >= top[:, None]) & (y < (top + tall)[:, None]) & hit[:, None]
     in_x = (x >= left[:, None]) & (x < (left + wide)[:, None])
-    hole = sent(torch.from_numpy(in_y[:, :, None] & in_x[:, None, :]), hu.device)
+    hole = to_device(torch.from_numpy(in_y[:, :, None] & in_x[:, None, :]), hu.device)
     return hu.masked_fill(hole[:, None], 0.0)

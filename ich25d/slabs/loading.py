@@ -17,8 +17,8 @@ import torch
 
 from ich25d.errors import Ich25dError, TrainingError
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.training.cpu_settings import leave_cores_to_torch
-from ich25d.training.prefetch import ahead
+from ich25d.training.device import leave_cores_to_torch
+from ich25d.training.prefetch import prefetch
 
 _PREFETCH = 4
 """Batches read ahead, by each process."""
@@ -104,7 +104,7 @@ class SlabLoader:
         if self._loader is not None:
             return self._of_processes(requests)
         read = (self._reader.read(part, epoch=number) for part, number in requests)
-        return ahead((batch.pin_memory() for batch in read) if self._is_pinned else read, _PREFETCH)
+        return prefetch((batch.pin_memory() for batch in read) if self._is_pinned else read, _PREFETCH)
 
     def _of_processes(self, requests: list[_Request]) -> Iterator[SlabBatch]:
         self._pass.requests = requests

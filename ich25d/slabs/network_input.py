@@ -6,7 +6,7 @@ from ich25d.config import AugmentConfig, SlabConfig
 from ich25d.slabs.augment import augment as augment_slabs
 from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.slab import make_slabs, sized
-from ich25d.training.device_copy import sent
+from ich25d.training.device import to_device
 
 
 def network_input(
@@ -33,8 +33,8 @@ def network_input(
     Returns:
         Grey values from 0 to 1, shape (B, S * V, size, size), float32, on the device.
     """
-    hu = sized(sent(batch.hu, device), slab.size).float()
-    own_window = sent(batch.window, device)
+    hu = sized(to_device(batch.hu, device), slab.size).float()
+    own_window = to_device(batch.window, device)
     if augment is not None:
         changed = augment_slabs(hu, batch.key, augment, neighbours=slab.neighbours, seed=seed, epoch=epoch)
         slabs = make_slabs(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ich25d.config import SlabConfig, Window
 from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.slabs.window import FALLBACK_WINDOW, resolve_windows, window_hu
-from ich25d.training.device_copy import sent
+from ich25d.training.device import to_device
 
 HOLE_FACTOR = 2.0
 """A gap of more than this many median gaps, or steps of `neighbour_mm`, is a hole: no slab reaches beyond it."""
@@ -128,12 +128,12 @@ def _window_batch(
         return window_hu(hu, level=window[0], width=window[1])
     n = len(hu)
     if window is None:
-        fallback = sent(torch.tensor(FALLBACK_WINDOW, dtype=hu.dtype), hu.device).expand(n, 2)
+        fallback = to_device(torch.tensor(FALLBACK_WINDOW, dtype=hu.dtype), hu.device).expand(n, 2)
         chosen = fallback if own_window is None else own_window.to(hu)
         usable = torch.isfinite(chosen).all(dim=1, keepdim=True) & (chosen[:, 1:] > 0)
         chosen = torch.where(usable, chosen, fallback)
     else:
-        chosen = sent(torch.tensor(window, dtype=hu.dtype), hu.device).expand(n, 2)
+        chosen = to_device(torch.tensor(window, dtype=hu.dtype), hu.device).expand(n, 2)
     level = chosen[:, 0] if level_shift is None else chosen[:, 0] + level_shift
     width = chosen[:, 1] if width_factor is None else chosen[:, 1] * width_factor
     low = rearrange(level - width / 2, "b -> b 1 1 1")

@@ -1,14 +1,19 @@
 """What learns: a model, its average, its optimiser and loss scale, and how far they are."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from ich25d.training.precision import Precision, resumed_precision
+from ich25d.errors import TrainingError
+from ich25d.files import replacing
+from ich25d.training.device import Precision, resumed_precision
 from ich25d.training.processes import Processes
+
+_CHECKPOINT_FORMAT = 1
 
 EMA_WARMUP_POWER = 0.75
 """The average's decay is 1 - (1 + step) ** -0.75 until it reaches the recipe's: after 100 steps it spans
@@ -72,3 +77,35 @@ class Learner:
         if state["scaler"]:  # empty where it was begun without a loss scale
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.skipped_in_row = state["step"], state["skipped_in_row"]
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state whole or not at all.
+
+    Args:
+        path: `last.pt`.
+        state: Tensors, numbers, texts and containers of them, so that it loads with `weights_only`.
+    """
+    with replacing(path) as part:
+        torch.save({"format": _CHECKPOINT_FORMAT, **state}, part)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a state back to the CPU; nothing in it is executed.
+
+    From there model and optimiser copy it to wherever they are: some devices lack a number format that others save.
+
+    Raises:
+        TrainingError: It isn't one, or of another format.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, ImportError) as error:
+        raise TrainingError(f"a checkpoint must be readable (got {error}) in {path}; train this fold anew") from error
+    except Exception as error:  # border around one foreign file: unpickling raises what the file makes it raise
+        raise TrainingError(
+            f"a checkpoint must hold tensors and plain values in {path}; train this fold anew"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != _CHECKPOINT_FORMAT:
+        raise TrainingError(f"a checkpoint must be of format {_CHECKPOINT_FORMAT} in {path}; train this fold anew")
+    return state

@@ -16,9 +16,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ich25d.errors import TrainingError
-from ich25d.training.device_copy import Expected, sent
+from ich25d.training.device import to_device
 from ich25d.training.learner import Learner
-from ich25d.training.nonfinite_steps import guarded, mend, step_unless_lost
 from ich25d.training.optim import learning_rate, set_learning_rate
 
 B = TypeVar("B")
@@ -69,7 +68,7 @@ def train_steps(
     *,
     n_steps: int,
     wrapped: nn.Module | None = None,
-    wishes: Callable[[], tuple[bool, bool]] = lambda: (False, False),
+    requests: Callable[[], tuple[bool, bool]] = lambda: (False, False),
 ) -> Iterator[StepReport[B]]:
     """Do steps, yielding what each one did, in order.
 
@@ -86,7 +85,7 @@ def train_steps(
         schedule: Learning rate, accumulation, clipping.
         n_steps: Steps to do.
         wrapped: The model as wrapped for several processes; None is the model itself.
-        wishes: Whether this process wants to stop, and whether to save, after the step.
+        requests: Whether this process wants to stop, and whether to save, after the step.
 
     Raises:
         TrainingError: More than `MAX_SKIPPED` steps in a row had a loss or gradient that isn't finite.
@@ -100,22 +99,45 @@ def train_steps(
         except Exception:
             yield from _reports(learner, waiting, keep=0)
             raise
-        waiting.append(_do_step(learner, model, used, loss_of, schedule, wishes))
+        waiting.append(_do_step(learner, model, used, loss_of, schedule, requests))
         yield from _reports(learner, waiting, keep=1 if learner.reads_late else 0)
     yield from _reports(learner, waiting, keep=0)
 
 
+class PendingNumbers:
+    """Numbers that a device is still computing, copied to the CPU without waiting for it.
+
+    Args:
+        values: Shape (n,), on any device.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._copied: torch.cuda.Event | None = None
+        self._values = values
+        if values.is_cuda:
+            self._values = values.to("cpu", non_blocking=True)  # to pinned memory of its own
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(values.device))
+
+    def read(self) -> list[float]:
+        """Wait for these numbers, and for no work queued after them."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        found: list[float] = self._values.tolist()
+        return found
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Done(Generic[B]):
-    """A step done, or given to the device to do."""
+    """A step done, or queued on the device."""
 
     step: int
     lr: float
     batches: Sequence[B]
-    numbers: Expected
+    numbers: PendingNumbers
     """Loss, norm, whether running statistics are lost, and whether some process wants to stop or the first to save."""
     asked: bool
-    """This process wants to stop or to save, and need ask no other."""
+    """This process asks to stop or to save, and is the only one."""
 
 
 def _do_step(
@@ -124,7 +146,7 @@ def _do_step(
     used: list[B],
     loss_of: Callable[[nn.Module, B], torch.Tensor],
     schedule: Schedule,
-    wishes: Callable[[], tuple[bool, bool]],
+    requests: Callable[[], tuple[bool, bool]],
 ) -> _Done[B]:
     rate = learning_rate(
         learner.step,
@@ -142,17 +164,15 @@ def _do_step(
         _seed_everything(learner.seed, learner.step, number, learner.processes.rank)
         with quiet:
             loss = loss_of(model, batch) / schedule.accumulate
-            learner.scaler.scale(guarded(loss) if learner.reads_late else loss).backward()
+            learner.scaler.scale(_nan_where_nonfinite(loss) if learner.reads_late else loss).backward()
         losses.append(loss.detach())
     learner.scaler.unscale_(learner.optimizer)
     norm = _clip(learner.model, schedule.clip_norm)
-    lost = (
-        step_unless_lost(learner.optimizer, learner.scaler, norm, *_statistics(learner)) if learner.reads_late else None
-    )
-    asked = wishes()
+    lost = _step_on_device(learner, norm) if learner.reads_late else torch.zeros_like(norm)
+    asked = requests()
     numbers = _agreed(learner, torch.stack(losses).sum(), norm, lost, asked)
     if not learner.reads_late:
-        _step_if_sound(learner, *numbers.read()[:2])
+        _step_or_undo(learner, *numbers.read()[:2])
     learner.step += 1
     if learner.ema is not None and (learner.reads_late or not learner.skipped_in_row):
         learner.ema.update(learner.model, step=learner.step)
@@ -160,14 +180,14 @@ def _do_step(
     return _Done(learner.step, peak, used, numbers, any(asked) and learner.processes.count == 1)
 
 
-def _step_if_sound(learner: Learner, loss: float, norm: float) -> None:
+def _step_or_undo(learner: Learner, loss: float, norm: float) -> None:
     """Step, or leave the step out and undo what its forward pass did to running statistics."""
     if not _is_skipped(learner, loss, norm):
         learner.skipped_in_row = 0
         learner.scaler.step(learner.optimizer)
     else:
         _count_skipped(learner, learner.step)
-        if mend(*_statistics(learner)):
+        if _restore_statistics(learner, torch.zeros(())) > 0:
             raise TrainingError(
                 f"running statistics must stay finite (got NaN or infinity at step {learner.step}); {_CURE}"
             )
@@ -175,7 +195,7 @@ def _step_if_sound(learner: Learner, loss: float, norm: float) -> None:
 
 
 def _reports(learner: Learner, waiting: deque[_Done[B]], *, keep: int) -> Iterator[StepReport[B]]:
-    """Read steps, oldest first, but for those kept waiting; a wish to stop or save is granted after the last one."""
+    """Read steps, oldest first, but for those kept waiting; a request to stop or save is granted after the last one."""
     stop = save = False
     if any(done.asked for done in waiting):
         keep = 0
@@ -213,22 +233,14 @@ def _clip(model: nn.Module, limit: float) -> torch.Tensor:
 
 
 def _agreed(
-    learner: Learner, loss: torch.Tensor, norm: torch.Tensor, lost: torch.Tensor | None, asked: tuple[bool, bool]
-) -> Expected:
+    learner: Learner, loss: torch.Tensor, norm: torch.Tensor, lost: torch.Tensor, asked: tuple[bool, bool]
+) -> PendingNumbers:
     """Bring a step's numbers to the CPU in one go, the same on every process."""
     processes = learner.processes
-    wishes = sent(torch.tensor([float(asked[0]), float(asked[1] and processes.is_first)]), loss.device)
-    lost = torch.zeros_like(loss) if lost is None else lost
+    requests = to_device(torch.tensor([float(asked[0]), float(asked[1] and processes.is_first)]), loss.device)
     own = torch.stack([loss.float(), norm.float(), lost.float()])
-    numbers = processes.sum(torch.cat([own, wishes]))
-    return Expected(numbers / processes.count)
-
-
-def _statistics(learner: Learner) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
-    """Return the running statistics, and those of the average to stand in for them, where there is one."""
-    of_average = dict(learner.ema.module.named_buffers()) if learner.ema is not None else {}
-    own = {name: buffer for name, buffer in learner.model.named_buffers() if buffer.is_floating_point()}
-    return list(own.values()), [of_average[name] for name in own] if learner.ema is not None else None
+    numbers = processes.sum(torch.cat([own, requests]))
+    return PendingNumbers(numbers / processes.count)
 
 
 def _count_skipped(learner: Learner, step: int) -> None:
@@ -243,3 +255,54 @@ def _count_skipped(learner: Learner, step: int) -> None:
 def _seed_everything(seed: int, step: int, batch: int, rank: int) -> None:
     entropy = np.random.SeedSequence([seed, step, batch, rank])
     torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
+
+
+def _nan_where_nonfinite(loss: torch.Tensor) -> torch.Tensor:
+    """Return the loss, with gradients of NaN where it isn't finite and unchanged bits elsewhere.
+
+    An infinite loss may have finite gradients. As gradients are averaged, NaN tells every process.
+    """
+    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
+
+
+def _step_on_device(learner: Learner, norm: torch.Tensor) -> torch.Tensor:
+    """Let a fused optimiser leave out a step whose gradients aren't finite, and restore running statistics.
+
+    Args:
+        learner: Its gradients are unscaled.
+        norm: Of the gradients, a scalar; not finite where one of them isn't.
+
+    Returns:
+        A scalar on the device: 1 where running statistics are lost, else 0.
+    """
+    optimizer, scaler = learner.optimizer, learner.scaler
+    if scaler.is_enabled():
+        scaler.step(optimizer)
+    else:
+        # What a loss scaler hands to a fused optimiser: torch.amp.GradScaler.step.
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]  # set and removed by scalers
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.found_inf  # type: ignore[attr-defined]  # the same
+    scaler.update()
+    return _restore_statistics(learner, norm)
+
+
+@torch.no_grad()
+def _restore_statistics(learner: Learner, like: torch.Tensor) -> torch.Tensor:
+    """Replace what isn't finite of the running statistics by the average's; return 1 where there is no average."""
+    own = {name: buffer for name, buffer in learner.model.named_buffers() if buffer.is_floating_point()}
+    if not own:
+        return torch.zeros_like(like)
+    flat = torch.cat([buffer.flatten() for buffer in own.values()])  # few launches, where each alone would be hundreds
+    finite = flat.isfinite()
+    if learner.ema is None:
+        return (~finite.all()).to(like.dtype)
+    averaged = dict(learner.ema.module.named_buffers())
+    restored = torch.where(finite, flat, torch.cat([averaged[name].flatten() for name in own]))
+    parts = restored.split([buffer.numel() for buffer in own.values()])
+    torch._foreach_copy_(
+        list(own.values()), [part.view_as(buffer) for part, buffer in zip(parts, own.values(), strict=True)]
+    )
+    return torch.zeros_like(like)

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from ich25d.labels import LABEL_WEIGHTS
-from ich25d.training.device_copy import sent
+from ich25d.training.device import to_device
 
 
 def score_loss(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ def score_loss(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     each = functional.binary_cross_entropy_with_logits(
         logit, torch.nan_to_num(target).to(logit.dtype), reduction="none"
     )
-    weight = sent(torch.tensor(LABEL_WEIGHTS, dtype=logit.dtype), logit.device) * known
+    weight = to_device(torch.tensor(LABEL_WEIGHTS, dtype=logit.dtype), logit.device) * known
     # where(), not a product: an infinite loss at an unknown label must not become NaN.
     total = torch.where(known, each * weight, torch.zeros_like(each)).sum()
     return total / weight.sum().clamp(min=torch.finfo(logit.dtype).tiny)

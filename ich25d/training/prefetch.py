@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
     """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
 
     Leaving the loop early stops the thread.
@@ -34,7 +34,7 @@ def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
         except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
             put(error)
 
-    thread = threading.Thread(target=work, daemon=True, name="ahead")
+    thread = threading.Thread(target=work, daemon=True, name="prefetch")
     thread.start()
     try:
         while (item := ready.get()) is not None:

@@ -90,7 +90,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def refuse_company(command: str) -> None:
+def refuse_torchrun(command: str) -> None:
     """Refuse a command under `torchrun` whose processes would all do, and write, the same.
 
     Raises:

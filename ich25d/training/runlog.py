@@ -1,15 +1,16 @@
-"""The run's log: one JSON object a line, of epochs, validations and events."""
+"""The run's log: one JSON object a line, of epochs, validations and events; TensorBoard's event files beside it."""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ich25d.errors import UsageError
 from ich25d.files import write_text
 
 Listener = Callable[[dict[str, Any]], None]
-"""What is told of every line, after it is written: a report, a board."""
+"""Called with every line after it is written: the report page, TensorBoard."""
 
 LOG_FILE = "metrics.jsonl"
 
@@ -56,6 +57,58 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             found.append(json.loads(line))
         except json.JSONDecodeError:
             break
+    return found
+
+
+def check_tensorboard() -> None:
+    """Refuse at once, not after the first epoch, where TensorBoard is missing.
+
+    Raises:
+        UsageError: It isn't installed.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401  # only whether it can be
+    except ImportError as error:
+        raise UsageError(
+            "--tensorboard needs TensorBoard (not installed); pip install 'ich25d[tensorboard]'"
+        ) from error
+
+
+def tensorboard_listener(folder: Path) -> Listener:
+    """Return a listener of a run's log that writes every number as a scalar; texts and lists are left out.
+
+    Args:
+        folder: Where the event files go; it is made with the first number.
+
+    Raises:
+        UsageError: TensorBoard isn't installed.
+    """
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    writers: list[Any] = []
+
+    def listen(line: dict[str, Any]) -> None:
+        if not writers:
+            writers.append(SummaryWriter(str(folder)))
+        seed = f"/seed {line['seed']}" if "seed" in line else ""
+        for name, value in scalars(line).items():
+            writers[0].add_scalar(f"{line['event']}/{name}{seed}", value, line["step"])
+        writers[0].flush()
+
+    return listen
+
+
+def scalars(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the numbers of a line by name, those inside by `outer/inner`; what isn't finite is left out."""
+    found: dict[str, float] = {}
+    for name, value in line.items():
+        if not prefix and name in {"event", "step", "seed", "epoch"}:
+            continue
+        if isinstance(value, Mapping):
+            found |= scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            found[f"{prefix}{name}"] = float(value)
     return found
 
 

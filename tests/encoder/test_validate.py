@@ -14,7 +14,7 @@ from ich25d.errors import TrainingError
 from ich25d.slabs.dataset import SlabReader
 from ich25d.slabs.loading import SlabLoader
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.precision import Precision
+from ich25d.training.device import Precision
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from ich25d.studies.qc import read_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.volumes import rescue
-from ich25d.training.precision import choose_device
+from ich25d.training.device import choose_device
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ich25d.errors import TrainingError
+from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
 from ich25d.training.loop import MAX_SKIPPED, Schedule, train_steps
 from ich25d.training.optim import make_optimizer, parameter_groups
-from ich25d.training.precision import Precision
 
 CPU = torch.device("cpu")
 
@@ -134,7 +134,7 @@ def test_asks_after_every_step() -> None:
 
     learner = _learner(_model())
     steps = train_steps(
-        learner, batches(), _square, _schedule(), n_steps=5, wishes=lambda: (learner.step == 1, learner.step == 0)
+        learner, batches(), _square, _schedule(), n_steps=5, requests=lambda: (learner.step == 1, learner.step == 0)
     )
 
     assert [(report.save, report.stop) for report in steps][:2] == [(True, False), (False, True)]

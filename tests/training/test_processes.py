@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ich25d.errors import UsageError
-from ich25d.training.processes import joined, refuse_company
+from ich25d.training.processes import joined, refuse_torchrun
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def test_processes_take_a_gpu_each(device: str, message: str) -> None:
 def test_a_command_for_one_process_refuses_company() -> None:
     """Two would write the same files."""
     with pytest.raises(UsageError, match=r"train-rnn runs in one process \(got WORLD_SIZE=2"):
-        refuse_company("train-rnn")
+        refuse_torchrun("train-rnn")
 
 
 def test_alone_there_is_nothing_to_join() -> None:
     """One process keeps the device it was given."""
-    refuse_company("train-rnn")
+    refuse_torchrun("train-rnn")
     with joined(torch.device("cpu")) as (processes, device):
         assert (processes.is_first, processes.count, processes.local_count, device.type) == (True, 1, 1, "cpu")

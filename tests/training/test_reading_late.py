@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from ich25d.errors import TrainingError
-from ich25d.training.device_copy import Expected
+from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
-from ich25d.training.loop import Schedule, train_steps
+from ich25d.training.loop import PendingNumbers, Schedule, train_steps
 from ich25d.training.optim import make_optimizer, parameter_groups
-from ich25d.training.precision import Precision
 
 CPU = torch.device("cpu")
 SCHEDULE = Schedule(total_steps=100, warmup_steps=2, lr=0.1, min_lr=0.0, accumulate=2, clip_norm=0.5)
@@ -103,7 +102,7 @@ def test_stops_and_saves_in_a_state_worth_saving() -> None:
     learner = _learner(late=True)
     asked = {2: (False, True), 5: (True, False)}
     steps = train_steps(
-        learner, _batches(9), _square, SCHEDULE, n_steps=9, wishes=lambda: asked.get(learner.step + 1, (False, False))
+        learner, _batches(9), _square, SCHEDULE, n_steps=9, requests=lambda: asked.get(learner.step + 1, (False, False))
     )
 
     seen = []
@@ -158,4 +157,4 @@ def test_nothing_waits_for_a_gpu(precision: str) -> None:
 
 def test_numbers_are_read_as_they_are() -> None:
     """Off a GPU there is nothing to wait for."""
-    assert Expected(torch.tensor([1.0, 2.5])).read() == [1.0, 2.5]
+    assert PendingNumbers(torch.tensor([1.0, 2.5])).read() == [1.0, 2.5]

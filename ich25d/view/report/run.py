@@ -8,7 +8,7 @@ from typing import Any
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import load_network
 from ich25d.progress import many
-from ich25d.training.precision import choose_device
+from ich25d.training.device import choose_device
 from ich25d.view.report.writer import ReportWriter
 
 

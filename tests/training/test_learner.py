@@ -1,4 +1,4 @@
-"""Checkpoints on disk."""
+"""Checkpoints: what is read from a disk that others can write to."""
 
 import pickle
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ich25d.errors import TrainingError
-from ich25d.training.checkpoint import load_state, save_state
+from ich25d.training.learner import load_state, save_state
 
 
 class _Foreign:

@@ -1,12 +1,23 @@
-"""Devices and number formats."""
+"""The device and the number format, what a process is set to, and what a resumed run goes on in."""
 
+import sys
+
+import cv2
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 from torch import nn
 
 from ich25d.errors import UsageError
-from ich25d.training import precision
-from ich25d.training.precision import Precision, choose_device, choose_precision, resumed_precision
+from ich25d.training import device as device_module
+from ich25d.training.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    leave_cores_to_torch,
+    resumed_precision,
+)
 
 CPU = torch.device("cpu")
 PLAIN, DEPTHWISE = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
@@ -17,7 +28,7 @@ PLAIN, DEPTHWISE = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
 )
 def test_chooses_by_what_a_cpu_is(monkeypatch: pytest.MonkeyPatch, model: nn.Module, has_bf16: bool, name: str) -> None:
     """bf16 where the CPU computes in it, but not for depthwise convolutions; with a reason."""
-    monkeypatch.setattr(precision, "_cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(device_module, "_cpu_has_bf16", lambda: has_bf16)
 
     chosen = choose_precision("auto", CPU, model)
 
@@ -87,3 +98,29 @@ def test_goes_on_as_it_was_begun_where_the_device_can(
 
     assert found.name == name
     assert ("lacks" in found.reason) == (begun not in (None, name))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
+def test_glibc_takes_the_setting() -> None:
+    """All three numbers are known to mallopt."""
+    assert keep_freed_memory() is True
+
+
+def test_other_platforms_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nothing is called."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert keep_freed_memory() is False
+
+
+def test_numpy_and_opencv_keep_to_one_thread() -> None:
+    """Every OpenBLAS of the process is limited, and OpenCV too."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        leave_cores_to_torch()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+
+    assert all(library["num_threads"] == 1 for library in threadpool_info() if library["prefix"] == "libscipy_openblas")

@@ -1,7 +1,12 @@
-"""Which samples a pass shows, and in which order."""
+"""Which samples a pass shows and in which order, and the log odds of labels as shown and as they are.
+
+Painted bleeds and balanced drawing show positives more often than they occur. For the same images of either class the
+logit under the true share is the learned one plus a constant for each label.
+"""
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 
 def steps_in_epoch(n_samples: int, samples_per_step: int) -> int:
@@ -41,3 +46,37 @@ def epoch_order(
 def part_of_process(order: npt.NDArray[np.int64], *, batch_size: int, rank: int, count: int) -> npt.NDArray[np.int64]:
     """Take one process's batches out of an order that holds whole rounds of `count` batches."""
     return order.reshape(-1, count, batch_size)[:, rank].reshape(-1)
+
+
+class LabelCount:
+    """Counts positives and known labels, as they were shown to the model.
+
+    Args:
+        n_labels: Length of the label axis.
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self.positive = torch.zeros(n_labels, dtype=torch.float64)
+        self.known = torch.zeros(n_labels, dtype=torch.float64)
+
+    def add(self, target: torch.Tensor) -> None:
+        """Count targets on the CPU, shape (B, labels), NaN where unknown."""
+        self.positive += target.nansum(0).double()
+        self.known += (~target.isnan()).sum(0)
+
+    def logit(self, n_samples: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the log odds of each label, shape (labels,), float64.
+
+        Half a sample is added to either side, so that a label never seen has finite odds.
+
+        Args:
+            n_samples: Take the shares as if counted over so many samples, shape (labels,); None is over all known.
+        """
+        n_samples = self.known if n_samples is None else n_samples
+        positive = n_samples * self.positive / self.known.clamp(min=1)
+        return torch.log((positive + 0.5) / (n_samples - positive + 0.5))
+
+
+def natural_shift(shown: LabelCount, natural: LabelCount) -> torch.Tensor:
+    """Return what to add to the logits, shape (labels,), float64; zeros before anything was shown."""
+    return torch.where(shown.known > 0, natural.logit() - shown.logit(natural.known), 0.0)
