@@ -1,7 +1,9 @@
 """Training of one fold: from its rows of the store to weights, log and out-of-fold logits."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,23 @@ import torch
 from torch import nn
 
 from ich25d.config import Recipe
-from ich25d.encoder.failure_messages import said_in_a_sentence
-from ich25d.encoder.fold_progress import Course, load_course, save_course
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.model_directory import export_weights
-from ich25d.encoder.validate import predict_rows, said, score, without_nan, worst_cases, write_logits
+from ich25d.encoder.validate import predict_rows, score, score_text, without_nan, worst_cases, write_logits
+from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.slabs.loading import SlabLoader
+from ich25d.slabs.loading import LostReaderError, SlabLoader, is_lost_worker
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import Precision, to_device
 from ich25d.training.interrupt import Interrupted, until_stopped
+from ich25d.training.learner import load_state, save_state
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.model_file import WEIGHTS_FILE, load_weights
@@ -41,6 +43,74 @@ SAVE_EVERY_S = 300.0
 _LOG_EVERY_STEPS = 50
 
 
+@dataclasses.dataclass(slots=True)
+class Progress:
+    """How far a fold's training is, beside its learner; a part of its checkpoint."""
+
+    epoch: int = 0
+    """Epochs that are done and validated."""
+    step_in_epoch: int = 0
+    """Steps done of the epoch that follows them."""
+    loss_sum: float = 0.0
+    """Of the losses of this epoch's steps that weren't left out."""
+    loss_steps: int = 0
+    best_log_loss: float = float("inf")
+    kept_epoch: int = 0
+    """Epoch, from 1, whose weights are on disk."""
+    kept_score: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    """Time that this epoch's steps took."""
+
+    def has_logged(self, line: dict[str, Any], step: int) -> bool:
+        """Return whether a line of the log was written before the checkpoint at this step."""
+        is_validated = self.step_in_epoch == 0
+        return (
+            line["step"] <= step
+            and line["event"] != "end"
+            and (line["event"] != "epoch" or line["step"] < step or is_validated)
+        )
+
+
+@contextmanager
+def explained_failures(
+    recipe: Recipe, stop: Callable[[], bool], save: Callable[[], None], processes: Processes
+) -> Iterator[None]:
+    """Turn failures of memory or of reading processes in the block into errors that say what to do.
+
+    A signal to a whole group of processes may kill those that read before the step is done: that is an interruption,
+    not a failure.
+
+    Args:
+        recipe: The recipe.
+        stop: Returns whether a signal asked to stop.
+        save: Writes `last.pt`.
+        processes: This process among several; saving is done by all of them together or not at all.
+
+    Raises:
+        Interrupted: A reading process died after a signal had asked to stop; `last.pt` is written where the step that
+            waited for it hadn't begun.
+        TrainingError: A reading process died by itself, or a step doesn't fit into the device's memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"a step must fit into the device's memory (got {recipe.train.batch_size} slabs of {recipe.slab.size} px); "
+            "halve train.batch_size and double train.accumulate"
+        ) from error
+    except LostReaderError as error:
+        if not stop() or processes.count > 1:
+            raise
+        save()
+        raise Interrupted from error
+    except RuntimeError as error:
+        if not is_lost_worker(error):
+            raise
+        if stop():
+            raise Interrupted from error
+        raise LostReaderError(error) from error
+
+
 class FoldTraining:
     """One fold's training.
 
@@ -51,7 +121,7 @@ class FoldTraining:
         fold: Number of the fold.
         device: Where to train.
         processes: This process among several.
-        painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies it found.
+        painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies that it keeps.
         data_digest: What the store's labels and folds hash to; a checkpoint of other data is refused.
         listeners: Told of every line of the log.
     """
@@ -87,7 +157,7 @@ class FoldTraining:
         self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
         total = self.steps_per_epoch * train.epochs
         self._schedule = make_schedule(train, total)
-        self._course = Course()
+        self._progress = Progress()
 
     @property
     def precision(self) -> Precision:
@@ -116,44 +186,44 @@ class FoldTraining:
         if resumed:
             self._restore()
         log_path = self._folder / LOG_FILE if self._processes.is_first else None
-        course, epochs, first = self._course, self._recipe.train.epochs, self._learner.step
-        log = RunLog(log_path, (lambda line: course.has_logged(line, first)) if resumed else None, self._listeners)
+        progress, epochs, first = self._progress, self._recipe.train.epochs, self._learner.step
+        log = RunLog(log_path, (lambda line: progress.has_logged(line, first)) if resumed else None, self._listeners)
         if not resumed:
             log.write("begin", 0, **outline(self._recipe, self._learner, self._schedule, self._per_step, self.rows))
-        with self._loader, said_in_a_sentence(self._recipe, stop, self._save, self._processes):
-            while course.epoch < epochs:
+        with self._loader, explained_failures(self._recipe, stop, self._save, self._processes):
+            while progress.epoch < epochs:
                 self._epoch(log, stop)
                 self._save()
                 self._validate(log, stop)
-                course.epoch, course.step_in_epoch = course.epoch + 1, 0
-                course.loss_sum, course.loss_steps = 0.0, 0
+                progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
+                progress.loss_sum, progress.loss_steps = 0.0, 0
                 self._save()
             return self._finish(log, stop)
 
     def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
         """Do what is left of this pass."""
-        course, train = self._course, self._recipe.train
-        self._model.freeze(course.epoch < train.freeze_epochs)
+        progress, train = self._progress, self._recipe.train
+        self._model.freeze(progress.epoch < train.freeze_epochs)
         wrapped = self._processes.wrap(self._model, self._device)
-        n_left = self.steps_per_epoch - course.step_in_epoch
+        n_left = self.steps_per_epoch - progress.step_in_epoch
         saved = begun = time.monotonic()
-        before = course.seconds
+        before = progress.seconds
 
         def requests() -> tuple[bool, bool]:
             return stop(), time.monotonic() - saved > SAVE_EVERY_S
 
-        title = f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}"
+        title = f"fold {self._fold} epoch {progress.epoch + 1}/{train.epochs}"
         with bar(title, self.steps_per_epoch * self._per_step, "slices") as advance:
-            advance(course.step_in_epoch * self._per_step)
+            advance(progress.step_in_epoch * self._per_step)
             reports = train_steps(
                 self._learner, self._batches(), self._loss, self._schedule,
                 n_steps=n_left, wrapped=wrapped, requests=requests,
             )  # fmt: skip
             for report in reports:
-                course.step_in_epoch += 1
-                course.seconds = before + time.monotonic() - begun
+                progress.step_in_epoch += 1
+                progress.seconds = before + time.monotonic() - begun
                 self._note(report, log)
-                advance(self._per_step, note=f"loss {course.loss_sum / max(1, course.loss_steps):.4f}")
+                advance(self._per_step, note=f"loss {progress.loss_sum / max(1, progress.loss_steps):.4f}")
                 if report.save or report.stop:
                     self._save()
                     saved = time.monotonic()
@@ -161,7 +231,7 @@ class FoldTraining:
                     raise Interrupted
 
     def _note(self, report: StepReport[SlabBatch], log: RunLog) -> None:
-        course, step = self._course, report.step
+        progress, step = self._progress, report.step
         for batch in report.batches:
             self.shown.add(batch.target)
         if report.skipped:
@@ -169,38 +239,38 @@ class FoldTraining:
             log.write("skipped", step, loss=report.loss, images=list(images))
             remark(f"fold {self._fold} step {step}: left out, its loss isn't finite")
             return
-        course.loss_sum, course.loss_steps = course.loss_sum + report.loss, course.loss_steps + 1
+        progress.loss_sum, progress.loss_steps = progress.loss_sum + report.loss, progress.loss_steps + 1
         if step % _LOG_EVERY_STEPS == 0:
             log.write(
-                "step", step, epoch=course.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm,
+                "step", step, epoch=progress.epoch + 1, loss=report.loss, gradient_norm=report.gradient_norm,
                 lr=report.lr, slices_per_s=self._speed(),
             )  # fmt: skip
 
     def _speed(self) -> float:
-        return self._course.step_in_epoch * self._per_step / max(1e-9, self._course.seconds)
+        return self._progress.step_in_epoch * self._per_step / max(1e-9, self._progress.seconds)
 
     def _batches(self) -> Iterator[SlabBatch]:
         """Read this process's batches of the pass, from the step that comes next."""
-        course, train = self._course, self._recipe.train
+        progress, train = self._progress, self._recipe.train
         rows = self.rows.train
         known_positive = np.nansum(self._target[rows], axis=1) > 0
         order = epoch_order(
             len(rows),
             self.steps_per_epoch * self._per_step,
             seed=self._seed,
-            epoch=course.epoch,
+            epoch=progress.epoch,
             positive=known_positive if train.balanced else None,
         )
         mine = part_of_process(
             rows[order], batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
         )
-        done = course.step_in_epoch * train.batch_size * train.accumulate
-        return self._loader.batches(mine[done:], train.batch_size, epoch=course.epoch)
+        done = progress.step_in_epoch * train.batch_size * train.accumulate
+        return self._loader.batches(mine[done:], train.batch_size, epoch=progress.epoch)
 
     def _loss(self, model: nn.Module, batch: SlabBatch) -> torch.Tensor:
         x_BCHW = network_input(  # noqa: N806  # axes as suffix
             batch, self._recipe.slab, self._device,
-            augment=self._recipe.augment, seed=self._seed, epoch=self._course.epoch,
+            augment=self._recipe.augment, seed=self._seed, epoch=self._progress.epoch,
         )  # fmt: skip
         with self.precision.autocast(self._device):
             logit_BL = model(x_BCHW)[1]  # noqa: N806
@@ -220,33 +290,33 @@ class FoldTraining:
 
     def _validate(self, log: RunLog, stop: Callable[[], bool]) -> None:
         """Score the averaged model on the held-out slices, and keep its weights if they are to be kept."""
-        course, train = self._course, self._recipe.train
+        progress, train = self._progress, self._recipe.train
         self._processes.share_buffers(self._learner.averaged)
         shift = self._shift()
-        loss = course.loss_sum / max(1, course.loss_steps)
-        found: dict[str, Any] = {}
+        loss = progress.loss_sum / max(1, progress.loss_steps)
+        scores: dict[str, Any] = {}
         worst: list[dict[str, Any]] = []
         if len(self.rows.validated):
             logit = self._predict(self._learner.averaged, self.rows.validated, "validation", stop) + shift.numpy()
-            found = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
+            scores = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
             worst = worst_cases(self._store.slices, self.rows.validated, logit, self._target)
         log.write(
-            "epoch", self._learner.step, epoch=course.epoch + 1, loss=loss, validation=found,
+            "epoch", self._learner.step, epoch=progress.epoch + 1, loss=loss, validation=scores,
             logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),
-            seconds=course.seconds, slices_per_s=self._speed(), worst=worst,
+            seconds=progress.seconds, slices_per_s=self._speed(), worst=worst,
         )  # fmt: skip
-        remark(f"fold {self._fold} epoch {course.epoch + 1}/{train.epochs}: loss {loss:.4f}; {said(found)}"
+        remark(f"fold {self._fold} epoch {progress.epoch + 1}/{train.epochs}: loss {loss:.4f}; {score_text(scores)}"
                f"; {self._speed():.1f} slices/s")  # fmt: skip
-        log_loss = float(found.get("log_loss", float("nan")))
-        if train.keep == "last" or not np.isfinite(log_loss) or log_loss < course.best_log_loss:
-            course.best_log_loss = (
-                min(course.best_log_loss, log_loss) if np.isfinite(log_loss) else course.best_log_loss
+        log_loss = float(scores.get("log_loss", float("nan")))
+        if train.keep == "last" or not np.isfinite(log_loss) or log_loss < progress.best_log_loss:
+            progress.best_log_loss = (
+                min(progress.best_log_loss, log_loss) if np.isfinite(log_loss) else progress.best_log_loss
             )
-            course.kept_epoch, course.kept_score = course.epoch + 1, found
+            progress.kept_epoch, progress.kept_score = progress.epoch + 1, scores
             if self._processes.is_first:
                 averaged: SlabEncoder = self._learner.averaged  # type: ignore[assignment]  # a copy of our model
                 export_weights(averaged, shift, self._folder / WEIGHTS_FILE)
-        course.seconds = 0.0
+        progress.seconds = 0.0
 
     def _predict(
         self, model: nn.Module, rows: npt.NDArray[np.int64], title: str, stop: Callable[[], bool]
@@ -266,7 +336,7 @@ class FoldTraining:
         logit = self._predict(self._model, self.rows.held_out, "out of fold", stop)
         if self._processes.is_first:
             write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit)
-            log.write("end", self._learner.step, kept_epoch=self._course.kept_epoch)
+            log.write("end", self._learner.step, kept_epoch=self._progress.kept_epoch)
         natural = torch.sigmoid(self.natural.logit()).tolist()
         shown = LabelCount(N_LABELS)
         shown.positive, shown.known = self._counted()
@@ -274,8 +344,8 @@ class FoldTraining:
         return {
             "weights": f"{self._folder.name}/{WEIGHTS_FILE}",
             "sha256": sha256_file(path),
-            "epoch": self._course.kept_epoch,
-            "validation": without_nan(self._course.kept_score),
+            "epoch": self._progress.kept_epoch,
+            "validation": without_nan(self._progress.kept_score),
             "prior": natural,
             "prior_shown": torch.sigmoid(shown.logit()).tolist(),
             "n_slices": {"train": len(self.rows.train), "held_out": len(self.rows.held_out)},
@@ -285,14 +355,32 @@ class FoldTraining:
     def _save(self) -> None:
         positive, known = self._counted()
         if self._processes.is_first:
-            shown = {"positive": positive, "known": known}
-            save_course(
-                self._last, self._learner, self._course, shown, data=self._digest, processes=self._processes.count
-            )
+            save_state(self._last, {
+                "learner": self._learner.state(),
+                "course": dataclasses.asdict(self._progress),
+                "shown": {"positive": positive, "known": known},
+                "data": self._digest,
+                "processes": self._processes.count,
+            })  # fmt: skip
 
     def _restore(self) -> None:
-        self._course, shown = load_course(self._last, self._learner, data=self._digest, processes=self._processes.count)
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainingError: It is damaged, or of another store or number of processes.
+        """
+        state, now = load_state(self._last), {"data": self._digest, "processes": self._processes.count}
+        for name, rule in (("data", "the same store"), ("processes", "as many processes")):
+            if state[name] != now[name]:
+                raise TrainingError(
+                    f"--resume needs {rule} (got {now[name]!r} for {state[name]!r}) in {self._folder}; train into "
+                    "another folder"
+                )
+        self._learner.restore(state["learner"])
+        self._progress = Progress(**state["course"])
         if self._processes.is_first:  # the counts are sums over all processes: one of them takes them
-            self.shown.positive, self.shown.known = shown["positive"], shown["known"]
-        remark(f"fold {self._fold}: going on after step {self._learner.step}, in {self.precision.name} "
-               f"({self.precision.reason})")  # fmt: skip
+            self.shown.positive, self.shown.known = state["shown"]["positive"], state["shown"]["known"]
+        remark(
+            f"fold {self._fold}: going on after step {self._learner.step}, in {self.precision.name} "
+            f"({self.precision.reason})"
+        )

@@ -1,4 +1,4 @@
-"""What the finished folds of a CNN say of the slices that they didn't train on: score, calibration, thresholds.
+"""Out-of-fold logits of a CNN's finished folds: scores, calibration, thresholds, and the table that closes a training.
 
 All of that joins logits of every fold with labels of one study store, so that a run belongs to one store.
 """
@@ -12,22 +12,30 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.config import CalibrationConfig, matches
-from ich25d.encoder.model_directory import Run
+from ich25d.encoder.model_directory import Run, read_run
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
+from ich25d.training.model_file import MODEL_FILE
 from ich25d.training.operating_point import choose_thresholds
 from ich25d.training.series_target import series_targets
+
+_MEANING = (
+    "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "
+    "each fold was trained on; all labelled held-out slices count"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """What the finished folds say of the slices that they didn't train on."""
+    """Logits of the N slices that the finished folds held out, with what the store knows of them."""
 
     logit: npt.NDArray[np.float64]
+    """Shape (N, 6), in the order of `LABELS`."""
     target: npt.NDArray[np.float32]
+    """Shape (N, 6), NaN where unknown."""
     series_id: list[str]
     split_unit: list[str]
     """The patient of each slice, or what stands in, as in `split_units`."""
@@ -36,7 +44,13 @@ class HeldOut:
 
 
 def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
-    """Read the out-of-fold logits of all finished folds, with labels and patients from the store."""
+    """Read the out-of-fold logits of all finished folds, with labels and split units from the store.
+
+    Args:
+        out: The model directory.
+        run: Its `model.json`.
+        store: What it was trained on.
+    """
     tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
     table = pd.concat(tables, ignore_index=True)
     truth = store.slices.set_index("image_id").reindex(table["image_id"])
@@ -50,7 +64,7 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
 
 
 def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
-    """Fit what `predict` applies to a CNN alone; `train-rnn` starts from the bare logits and fits its own.
+    """Fit the calibration that `predict` applies to a CNN alone; `train-rnn` starts from uncalibrated logits.
 
     Args:
         held_out: Out-of-fold logits.
@@ -70,7 +84,7 @@ def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
 
 
 def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
-    """Choose thresholds for what `predict` makes of a CNN alone: a series is its largest slice."""
+    """Choose thresholds for predictions of a CNN alone; a series has the largest probability of its slices."""
     probability = calibration.probability(held_out.logit)
     names, code = np.unique(held_out.series_id, return_inverse=True)
     whole = np.zeros((len(names), N_LABELS))
@@ -84,12 +98,16 @@ def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]
 def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
     """Score the out-of-fold logits of each finished fold, and of all of them together, by one definition.
 
-    All labelled slices that a fold held out count, also those of series that the recipe leaves out of the score by
-    which epochs are compared. The constant answer of a slice is the share of positives among the slices that its
-    fold's network was trained on.
+    All labelled slices that a fold held out count, also those that `train.exclude_from_validation` names. The constant
+    answer for a slice is the share of positives among the slices that its fold's network was trained on.
+
+    Args:
+        out: The model directory.
+        run: Its `model.json`.
+        store: What it was trained on.
 
     Returns:
-        By fold, and over all folds: what `score` gives, None for what isn't defined; empty without a labelled slice.
+        By fold, and over all folds: the measures of `score`, None where not defined; empty without a labelled slice.
     """
     held_out = read_held_out(out, run, store)
     known = np.asarray(np.isfinite(held_out.target).any(axis=1))
@@ -107,7 +125,7 @@ def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, d
 
 
 def counts_of(store: StudyStore) -> dict[str, Any]:
-    """Count what a run says of its study store in `model.json`."""
+    """Count patients, series, slices and labels of a study store, for `model.json`."""
     labels = store.slices[list(LABELS)]
     return {
         "n_patients": int(store.series["split_unit"].nunique()),
@@ -116,3 +134,72 @@ def counts_of(store: StudyStore) -> dict[str, Any]:
         "n_labelled": int(labels.notna().any(axis=1).sum()),
         "positive_slices": {name: int(labels[name].fillna(0).sum()) for name in LABELS},
     }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CnnSummary:
+    """The state of a CNN's model directory after a call of `train-cnn`."""
+
+    out: Path
+    finished: tuple[int, ...]
+    """Folds that are trained, in this call or before."""
+    interrupted: bool
+    scores: dict[int, dict[str, Any]]
+    """By fold: `log_loss`, `of_prior`, `auc` and `average_precision` by label, of all labelled slices that it held out;
+    empty where it held out none (`held_out_scores`)."""
+    pooled: dict[str, Any]
+    """The same over the held-out slices of all finished folds together."""
+    is_first: bool = True
+    """False in the processes of `torchrun` that leave the talking to the first one."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, or 130 after an interruption."""
+        return 130 if self.interrupted else 0
+
+    def lines(self) -> list[str]:
+        """Return the scores as a table for people."""
+        lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
+        if self.scores:
+            lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
+        for name, scores in [*((f"fold {fold}", own) for fold, own in self.scores.items()), ("all", self.pooled)]:
+            if scores:
+                values = [scores["log_loss"], scores["of_prior"]]
+                values += [scores[measure]["any"] for measure in ("auc", "average_precision")]
+                lines.append(f"{name:>16} " + " ".join(f"{_number(value):>9}" for value in values))
+            elif self.scores:
+                lines.append(f"{name:>16} no labelled slice")
+        if self.pooled:
+            lines.append(_MEANING)
+            lines.append("AUC by label: " + ", ".join(f"{name} {_number(self.pooled['auc'][name])}" for name in LABELS))
+        if self.interrupted:
+            lines.append("interrupted: the same command with --resume goes on where it stopped")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same for machines."""
+        return {
+            "out": str(self.out),
+            "finished": list(self.finished),
+            "interrupted": self.interrupted,
+            "folds": {str(fold): scores for fold, scores in self.scores.items()},
+            "pooled": self.pooled,
+        }
+
+
+def summarise(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
+    """Score the finished folds of a model directory.
+
+    Args:
+        out: The model directory.
+        store: What was trained on.
+        interrupted: Whether this call was stopped before its end.
+    """
+    if not (out / MODEL_FILE).exists():
+        return CnnSummary(out, (), interrupted, {}, {})
+    run = read_run(out)
+    return CnnSummary(out, tuple(run.folds), interrupted, *held_out_scores(out, run, store))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

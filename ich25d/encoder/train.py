@@ -17,11 +17,10 @@ from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
-from ich25d.encoder.held_out import calibration_of, counts_of, read_held_out, thresholds_of
+from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, read_held_out, summarise, thresholds_of
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
-from ich25d.encoder.summary import CnnSummary, summarise
 from ich25d.errors import UsageError
 from ich25d.files import sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS

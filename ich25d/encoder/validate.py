@@ -62,24 +62,23 @@ def predict_rows(
     logit_NL = torch.zeros(len(rows), N_LABELS, dtype=torch.float64)  # noqa: N806
     done = 0
     for batch in loader.batches(rows[mine], batch_size):
-        found = encode(model, batch, slab, device, precision)[1].cpu().double()  # some devices have no float64
-        if not bool(found.isfinite().all()):
+        logit = encode(model, batch, slab, device, precision)[1].cpu().double()  # some devices have no float64
+        if n_bad := int((~logit.isfinite().all(dim=1)).sum()):
             raise TrainingError(
-                f"logits must be finite (got NaN or infinity for {int((~found.isfinite().all(dim=1)).sum())} of "
-                f"{len(batch)} slices in {precision.name}); the weights are useless: train this fold anew with a lower "
-                "train.lr"
+                f"logits must be finite (got NaN or infinity for {n_bad} of {len(batch)} slices in {precision.name}); "
+                "the weights are useless: train this fold anew with a lower train.lr"
             )
-        logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = found
+        logit_NL[torch.from_numpy(mine[done : done + len(batch)])] = logit
         done += len(batch)
         advance(len(batch))
-    # Each row is zero but in the process that did it.
+    # A row is zero in all processes but the one that predicted it.
     return processes.sum_of_all(logit_NL, device).numpy()
 
 
 def score(
     logit: npt.NDArray[np.float64], target: npt.NDArray[np.float32], prior_logit: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Score logits against labels, and against saying the training data's shares everywhere.
+    """Score logits against labels, and beside a constant answer, the training data's shares of positives.
 
     Args:
         logit: Shape (N, 6).
@@ -126,44 +125,41 @@ def worst_cases(
     probability, truth = expit(logit), target[rows].astype(np.float64)
     loss, weight = case_losses(truth, probability)
     loss /= np.maximum(weight, 1)
-    found: list[dict[str, Any]] = []
+    cases: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for place in np.argsort(-loss, kind="stable").tolist():
-        series_id = str(slices["series_id"].iloc[rows[place]])
-        if series_id in seen or not weight[place]:
+    for number in np.argsort(-loss, kind="stable").tolist():
+        series_id = str(slices["series_id"].iloc[rows[number]])
+        if series_id in seen or not weight[number]:
             continue
         seen.add(series_id)
-        values = zip(LABELS, probability[place].tolist(), truth[place].tolist(), strict=True)
-        case: dict[str, Any] = {"image_id": str(slices["image_id"].iloc[rows[place]]), "series_id": series_id}
-        case |= {"loss": float(loss[place]), "probability": {}, "truth": {}}
-        for label, value, is_true in values:
-            case["probability"][label], case["truth"][label] = value, is_true
-        found.append(case)
-        if len(found) == n:
+        cases.append({
+            "image_id": str(slices["image_id"].iloc[rows[number]]),
+            "series_id": series_id,
+            "loss": float(loss[number]),
+            "probability": dict(zip(LABELS, probability[number].tolist(), strict=True)),
+            "truth": dict(zip(LABELS, truth[number].tolist(), strict=True)),
+        })  # fmt: skip
+        if len(cases) == n:
             break
-    return found
+    return cases
 
 
-def said(found: dict[str, Any]) -> str:
-    """Say a score in half a line."""
-    if not found:
+def score_text(scores: dict[str, Any]) -> str:
+    """Return a score in half a line."""
+    if not scores:
         return "no labelled held-out slice to validate on"
     return (
-        f"validation {found['log_loss']:.4f} ({found['of_prior']:.2f} of the prior's), "
-        f"AUC any {found['auc']['any']:.3f}, AP any {found['average_precision']['any']:.3f}"
+        f"validation {scores['log_loss']:.4f} ({scores['of_prior']:.2f} of the prior's), "
+        f"AUC any {scores['auc']['any']:.3f}, AP any {scores['average_precision']['any']:.3f}"
     )
 
 
-def without_nan(found: dict[str, Any]) -> dict[str, Any]:
-    """Replace metrics that don't exist by None, for JSON."""
-    if not found:
-        return {}
-    numbers = {name: found[name] if np.isfinite(found[name]) else None for name in ("log_loss", "of_prior")}
-    tables = {
-        name: {label: value if np.isfinite(value) else None for label, value in found[name].items()}
-        for name in ("auc", "average_precision")
+def without_nan(scores: dict[str, Any]) -> dict[str, Any]:
+    """Replace measures that aren't defined by None, for JSON."""
+    return {
+        name: without_nan(value) if isinstance(value, dict) else value if np.isfinite(value) else None
+        for name, value in scores.items()
     }
-    return {**numbers, **tables}
 
 
 def write_logits(path: Path, slices: pd.DataFrame, rows: npt.NDArray[np.int64], logit: npt.NDArray[np.float64]) -> None:

@@ -50,7 +50,13 @@ def test_steps_saves_loads_and_predicts(name: str, toy_store: Path, tmp_path: Pa
     """From random weights over a frozen and a free step to a loaded model that answers as the trained one."""
     recipe = read_recipe(
         CONFIGS / "classic" / f"{name}.toml",
-        (f"slab.size={CLASSIC[name]}", "encoder.weights=none", "train.ema=0.0", "train.accumulate=1"),
+        (
+            f"slab.size={CLASSIC[name]}",
+            "encoder.weights=none",
+            "train.ema=0.0",
+            "train.accumulate=1",
+            "train.precision=fp32",
+        ),
     )
     assert len(recipe.slab.windows) * len(recipe.slab.neighbours) == 3
     assert recipe.train.freeze_epochs == 1

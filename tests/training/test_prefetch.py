@@ -33,6 +33,7 @@ def test_an_error_comes_after_the_items_before_it(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         found.extend(prefetch(items(), depth=5))
     assert caught.value is error
+    assert found == [1, 2]
     assert not _threads()
 
 
@@ -49,7 +50,7 @@ def test_depth_is_a_limit() -> None:
     assert next(reading) == 0
     time.sleep(0.5)
     assert begun == [0, 1, 2, 3, 4]
-    reading.close()  # type: ignore[attr-defined]
+    reading.close()
 
 
 def test_leaving_early_stops_the_thread() -> None:
