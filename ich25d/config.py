@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ich25d.labels import LABELS
+from ich25d.windows import FILE_WINDOW, NAMED_WINDOWS
 
 UNKNOWN_LABEL = "unknown_label"
 """Pydantic's error type where a key is none of the six labels."""
@@ -37,20 +38,6 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LabelName = Annotated[str, AfterValidator(_one_of_six)]
-
-Window = tuple[float, float]
-"""Level and width in HU."""
-
-NAMED_WINDOWS: dict[str, Window] = {
-    "brain": (40, 80),
-    "subdural": (80, 200),
-    "soft": (40, 380),
-    "bone": (600, 2800),
-}
-"""The windows that a recipe may call by name; the viewer of a report offers all of them."""
-
-FILE_WINDOW = "dicom"
-"""Name of the window that each file gives for itself."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ich25d.labels import SUBTYPES
 from ich25d.phantom.head import PhantomHead, make_head
-from ich25d.slabs.window import window_hu
+from ich25d.slabs.grey_values import window_hu
 
 WINDOWS = (("brain 40/80", 40, 80), ("subdural 80/200", 80, 200))
 SIDE, GAP, TEXT = 240, 6, 30

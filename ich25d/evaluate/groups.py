@@ -9,13 +9,14 @@ import pandas as pd
 
 from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.labels import LABELS
+from ich25d.predict.submission import DIGITS
 from ich25d.progress import many
 from ich25d.studies.split_unit import split_units
 
 GROUPS = ("series_id", "study_id", "patient_id")
 
-_TOLERANCE = 2e-6
-"""A CSV holds six significant digits, the table beside it all of them."""
+_TOLERANCE = 2 * 10.0**-DIGITS
+"""A CSV holds so many significant digits, the table beside it all of them."""
 
 
 def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:

@@ -7,19 +7,20 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ich25d.config import NAMED_WINDOWS
 from ich25d.evaluate.level import Level
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.picture import gallery, picture
-from ich25d.slabs.window import grey
+from ich25d.slabs.grey_values import grey
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.operating_point import HOLDING_RULES
+from ich25d.windows import NAMED_WINDOWS
 
 SHOWN = 6
 """Pictures of each kind a label."""
 
 _WINDOWS = ("brain", "subdural")
-_RULE = {measure: rule for rule, (measure, _) in HOLDING_RULES.items()}
+_RULE = {measure: rule for rule, (measure, _) in reversed(HOLDING_RULES.items())}
+"""The first rule that holds a measure decides what counts as a mistake."""
 
 Kind = Literal["false positive", "false negative"]
 

@@ -15,14 +15,15 @@ from ich25d.evaluate.mistakes import Mistake
 from ich25d.labels import LABELS
 from ich25d.progress import bar
 from ich25d.studies.qc import Reason
+from ich25d.training.operating_point import HOLDING_RULES, RULES
 
 NO_THRESHOLDS = (
     "no operating points: their thresholds must have been chosen on validation, before these cases were seen; "
     "--model names a model that has them"
 )
 NOT_CHOSEN = (
-    "no operating points: the model has no thresholds for a sensitivity of .95 and a specificity of .90 at this level; "
-    "its held-out cases had too few positives or negatives to choose any"
+    f"no operating points: the model has none for {' and '.join(RULES[rule].meaning for rule in HOLDING_RULES)} at "
+    "this level; its held-out cases had too few positives or negatives to choose any"
 )
 
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import NAMED_WINDOWS
 from ich25d.explain.finding import Finding
-from ich25d.slabs.window import grey
+from ich25d.slabs.grey_values import grey
+from ich25d.windows import NAMED_WINDOWS
 
 WINDOW = NAMED_WINDOWS["brain"]
 OPACITY = 0.65

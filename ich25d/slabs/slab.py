@@ -10,10 +10,11 @@ import torch
 from einops import rearrange
 from torch.nn import functional
 
-from ich25d.config import SlabConfig, Window
+from ich25d.config import SlabConfig
 from ich25d.dicom.geometry import SAME_POSITION_MM
-from ich25d.slabs.window import FALLBACK_WINDOW, resolve_windows, window_hu
+from ich25d.slabs.grey_values import FALLBACK_WINDOW, resolve_windows, window_hu
 from ich25d.training.device import to_device
+from ich25d.windows import Window
 
 HOLE_FACTOR = 2.0
 """A gap of more than this many median gaps, or steps of `neighbour_mm`, is a hole: no slab reaches beyond it."""

@@ -16,12 +16,16 @@ import pyarrow.compute as pc
 from ich25d.errors import LabelError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS, SUBTYPES
 from ich25d.studies.qc import QcRow
-from ich25d.studies.table_file import DCM_SUFFIX, EMPTY_CELLS, first_filled, keys_of, read_table
+from ich25d.studies.table_file import (
+    DCM_SUFFIX,
+    EMPTY_CELLS,
+    FILE_KEYS,
+    IMAGE_ID_KEYS,
+    first_filled,
+    keys_of,
+    read_table,
+)
 
-IMAGE_ID_KEYS: tuple[str, ...] = (
-    "sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid", "filename", "file", "name",
-)  # fmt: skip
-"""Names of the column of image ids, best first."""
 LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "epidural": ("epidural", "edh"),
     "intraparenchymal": ("intraparenchymal", "iph"),
@@ -58,7 +62,7 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
     long_id = first_filled(columns, _LONG_ID_KEYS)
     long_value = next((keys[key] for key in _LONG_VALUE_KEYS if key in keys), None)
     if wide := wide_columns(columns.column_names):
-        image_id = first_filled(columns, IMAGE_ID_KEYS)
+        image_id = first_filled(columns, (*IMAGE_ID_KEYS, *FILE_KEYS))
         if image_id is None:
             raise LabelError(
                 f"a label table must have a column image_id with ids (got {columns.column_names}) in {path.name}"

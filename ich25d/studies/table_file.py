@@ -19,6 +19,12 @@ EMPTY_CELLS = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 DCM_SUFFIX = r"\.[dD][cC][mM]$"
 """What image ids may end in where a table names files; it isn't part of the id."""
 
+IMAGE_ID_KEYS = ("sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid")
+"""Names of a column of image ids, best first, as `column_key` writes them."""
+
+FILE_KEYS = ("filename", "file", "name")
+"""Names of a column of files whose names are image ids, where a table has no column of ids."""
+
 _SEPARATORS = ",;\t|"
 _PARQUET = (".parquet", ".pq")
 _FEATHER = (".feather", ".fth", ".ftr", ".arrow")

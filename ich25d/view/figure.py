@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import NAMED_WINDOWS
 from ich25d.errors import UsageError
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.chart import Line, LineChart
 from ich25d.pages.plot import STYLES, draw, save
+from ich25d.windows import NAMED_WINDOWS
 
 _COLUMNS = 6
 _ROWS = ("brain", "subdural", "bone")

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ich25d.config import NAMED_WINDOWS, Window
 from ich25d.errors import UsageError
-from ich25d.studies.table_file import column_key, is_blank, keys_of
+from ich25d.studies.table_file import IMAGE_ID_KEYS, column_key, is_blank, keys_of
+from ich25d.windows import NAMED_WINDOWS, Window
 
 COLUMN_KEYS: dict[str, tuple[str, ...]] = {
-    "image": ("sopinstanceuid", "imageid", "sopuid", "imageuid", "instanceuid", "image", "id", "uid"),
+    "image": IMAGE_ID_KEYS,
     "patient": ("patientid", "patient", "subjectid", "subject", "patientnumber"),
     "study": ("studyinstanceuid", "studyuid", "studyid", "study"),
     "series": ("seriesinstanceuid", "seriesuid", "seriesid", "series", "scanid", "scan"),

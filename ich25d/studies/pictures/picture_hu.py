@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import Window
 from ich25d.dicom.header import Remark, Slice
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.errors import DicomError
 from ich25d.studies.pictures.window_curve import Curve, curve_of
+from ich25d.windows import Window
 
 MAX_PICTURE_BYTES = 64 * 2**20
 MAX_SIDE = 4096

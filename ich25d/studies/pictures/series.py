@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import Window
 from ich25d.dicom.geometry import patient_axes
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.series import order_series
@@ -22,6 +21,7 @@ from ich25d.studies.pictures.table import ImageRow, read_image_rows
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.own_series import free_name
 from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.windows import Window
 
 UNKNOWN_SHAPE = (0, 0)
 """Rows and columns of a plan whose pictures weren't opened yet; `TableImages.shape` opens one."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ich25d.config import Window
 from ich25d.dicom.interpret import GOOD_ID
 from ich25d.errors import DicomError, LabelError, UsageError
 from ich25d.studies.labelfile import labels_of_wide, wide_columns
@@ -27,6 +26,7 @@ from ich25d.studies.pictures.columns import (
 from ich25d.studies.pictures.picture_hu import Picture
 from ich25d.studies.qc import QcRow
 from ich25d.studies.table_file import DCM_SUFFIX, read_table
+from ich25d.windows import Window
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _ODD_LETTERS = re.compile(r"[^0-9A-Za-z._#-]+")

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from ich25d.config import Window
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
+from ich25d.windows import Window
 
 Curve = Literal["grey", "colour", "subsampled"]
 """Windows as grey pictures; as channels of one JPEG; of one whose colours have half the resolution."""

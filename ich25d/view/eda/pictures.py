@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import NAMED_WINDOWS, SlabConfig, Window
+from ich25d.config import SlabConfig
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN, to_hu
 from ich25d.slabs.dataset import SlabBatch, series_batches
+from ich25d.slabs.grey_values import grey
 from ich25d.slabs.network_input import network_input
-from ich25d.slabs.window import grey
 from ich25d.studies.volumes.headbox import Box
 from ich25d.view.eda.output import Line, Tile
+from ich25d.windows import NAMED_WINDOWS, Window
 
 Grey = npt.NDArray[np.uint8]
 Hu = npt.NDArray[np.int16]

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.labels import LABELS
-from ich25d.studies.labelfile import IMAGE_ID_KEYS, wide_columns
+from ich25d.studies.labelfile import wide_columns
 from ich25d.studies.pictures.columns import COLUMN_KEYS
 from ich25d.studies.split_unit import split_units
-from ich25d.studies.table_file import DCM_SUFFIX, column_names, first_filled, read_table
+from ich25d.studies.table_file import DCM_SUFFIX, FILE_KEYS, IMAGE_ID_KEYS, column_names, first_filled, read_table
 
 UNKNOWN = -1
 
@@ -118,7 +118,7 @@ def _places(path: Path) -> pd.DataFrame | None:
         return None
     table = read_table(path).columns
     names = {what: first_filled(table, COLUMN_KEYS[what]) for what in ("series", "patient", "study", "position")}
-    image = first_filled(table, IMAGE_ID_KEYS)
+    image = first_filled(table, (*IMAGE_ID_KEYS, *FILE_KEYS))
     if image is None or names["series"] is None:
         return None
     places = pd.DataFrame({what: table[name].to_pandas() for what, name in names.items() if name is not None})

@@ -16,7 +16,7 @@ from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry, list_entries
 from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.studies.volumes.headbox import Box
+from ich25d.studies.volumes.headbox import MARGIN_MM, Box
 from ich25d.view.eda import pictures
 from ich25d.view.eda.examples import examples_of, examples_without
 from ich25d.view.eda.output import Line, Output, Tile
@@ -43,8 +43,8 @@ _REPAIR_NOTE = (
     "white as metal. The reader unwraps such values where the border shows them, and remarks WRAP12."
 )
 _BOX_NOTE = (
-    "One box a series: the largest solid component of all its slices with a margin of 6 mm. Table, head-rest and "
-    "cushions count as outside."
+    f"One box a series: the largest solid component of all its slices with a margin of {MARGIN_MM:g} mm. Table, "
+    "head-rest and cushions count as outside."
 )
 _SLAB_NOTE = (
     "the slices below and above, three windows each: the nine channels of the network's input. At the ends of the "

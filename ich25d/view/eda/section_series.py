@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from ich25d.config import NAMED_WINDOWS
 from ich25d.dicom.codes import CODES
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.labels import LABELS
@@ -19,6 +18,7 @@ from ich25d.view.eda import attributes
 from ich25d.view.eda.histogram import AIR_END, TISSUE, HuCounts, tissue_shares
 from ich25d.view.eda.output import Output, pair
 from ich25d.view.eda.shortcut import Shortcut
+from ich25d.windows import NAMED_WINDOWS
 
 STEPS: dict[str, float] = {
     "n_slices": 1, "slice_spacing_mm": 0.25, "pixel_spacing_mm": 0.01, "tilt_deg": 1, "scan_mm": 5,

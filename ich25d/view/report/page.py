@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ich25d.config import NAMED_WINDOWS
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.number import number_text
 from ich25d.pages.page import Page, facts, remarks, render
@@ -16,12 +15,13 @@ from ich25d.pages.picture import gallery, picture
 from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
 from ich25d.progress import many
-from ich25d.slabs.window import grey
+from ich25d.slabs.grey_values import grey
 from ich25d.view.report.curves import draw_curves
 from ich25d.view.report.findings import findings_note, findings_table
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
+from ich25d.windows import NAMED_WINDOWS
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 

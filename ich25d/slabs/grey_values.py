@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.config import FILE_WINDOW, NAMED_WINDOWS, SlabConfig, Window
+from ich25d.config import SlabConfig
+from ich25d.windows import FILE_WINDOW, NAMED_WINDOWS, Window
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.config import SlabConfig, WindowConfig
-from ich25d.slabs.window import grey, resolve_windows, window_hu
+from ich25d.slabs.grey_values import grey, resolve_windows, window_hu
 
 
 @pytest.mark.parametrize(
