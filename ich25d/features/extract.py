@@ -152,7 +152,8 @@ def extract_oof_features(
         seed: Seed of the painted bleeds.
 
     Raises:
-        UsageError: No labelled series is in a finished fold, or one is in a fold whose encoder didn't hold it out.
+        UsageError: No labelled series is in a finished fold, one is in a fold whose encoder didn't hold it out, or
+            `out` holds the features of another CNN.
         ModelError: A fold is damaged, or not even one slab fits into the device's memory.
         TrainingError: An encoder gives embeddings that don't fit into 16 bits.
     """
@@ -174,15 +175,31 @@ def extract_oof_features(
             f"{len(store.series)} series in {store.root}); finish `ich25d train-cnn`"
         )
     _check_held_out(tasks, cnn_run, store.root)
+    shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
+    _check_encoders(out, shas, cnn_run)
     (out / JSON_FILE).unlink(missing_ok=True)  # unfinished until the tables are written again
     targets_of = {task.name: target for task in tasks if (target := _finished(out, task)) is not None}
     todo = [task for task in tasks if task.name not in targets_of]
+    if n_other := sum(_file_of(out, task).exists() for task in todo):
+        remark(f"{n_other} series are embedded anew: their features are damaged or of other weights or settings")
     _embed_all(todo, store, cnn_run, features, out, device, seed, targets_of)
     embedded = [task for task in tasks if len(targets_of[task.name])]
     slices = _table(store, embedded, targets_of)
-    shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
     write_tables(out, slices, dim=_dim(out, embedded[0]), views=features.views, encoder=shas, size=run.slab.size)
     return FeatureStore.open(out)
+
+
+def _check_encoders(out: Path, shas: dict[str, str], cnn_run: Path) -> None:
+    """Refuse features that another CNN made: a training that stopped before its end would go on with other ones."""
+    try:
+        before = FeatureStore.open(out).encoder if (out / JSON_FILE).exists() else {}
+    except StoreError:
+        return  # a damaged store is made again
+    if others := [fold for fold, sha256 in before.items() if shas.get(fold) != sha256]:
+        raise UsageError(
+            f"a model directory holds what was made of one CNN (got other weights of fold(s) {', '.join(others)} in "
+            f"{cnn_run}) in {out}; choose another --out, or give the --cnn that it was made of"
+        )
 
 
 def _check_held_out(tasks: Sequence[Task], cnn_run: Path, root: Path) -> None:
@@ -246,11 +263,14 @@ def _embed_all(
         remark(f"{n_empty} painted copies are left out: no bleed could be painted into them")
 
 
+def _file_of(out: Path, task: Task) -> Path:
+    return out / f"{file_key(task.name)}.safetensors"
+
+
 def _finished(out: Path, task: Task) -> npt.NDArray[np.float32] | None:
     """Return the labels of a task that an earlier call has finished, else None."""
-    path = out / f"{file_key(task.name)}.safetensors"
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(_file_of(out, task), framework="numpy") as file:
             if (file.metadata() or {}).get("made_from") != task.made_from:
                 return None
             target: npt.NDArray[np.float32] = file.get_tensor("target")
@@ -260,7 +280,7 @@ def _finished(out: Path, task: Task) -> npt.NDArray[np.float32] | None:
 
 
 def _dim(out: Path, task: Task) -> int:
-    path = out / f"{file_key(task.name)}.safetensors"
+    path = _file_of(out, task)
     try:
         with safe_open(path, framework="numpy") as file:
             return int(file.get_slice("embedding").get_shape()[2])

@@ -136,6 +136,29 @@ def test_what_is_embedded_is_kept(studies: Path, cnn: Path, tmp_path: Path, monk
 
 
 @pytest.mark.usefixtures("_paints_squares")
+def test_another_cnn_is_refused_or_its_work_named(
+    studies: Path, cnn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training stopped after its features were made keeps to its CNN; one stopped within them says what it redoes."""
+    store, out, other = StudyStore.open(studies), tmp_path / "features", tmp_path / "other"
+    extract_oof_features(store, cnn, FeaturesConfig(), out)
+    shutil.copytree(cnn, other)
+    model = json.loads((other / "model.json").read_text())
+    model["folds"]["1"] = {**model["folds"]["1"], "sha256": "0" * 64}
+    (other / "model.json").write_text(json.dumps(model))
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(
+        UsageError, match=r"made of one CNN \(got other weights of fold\(s\) 1 in .*other\) in .*; choose"
+    ):
+        extract_oof_features(store, other, FeaturesConfig(), out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+    (out / "features.json").unlink()
+    extract_oof_features(store, cnn, FeaturesConfig(views=("plain",)), out)
+    assert f"{N_SERIES} series are embedded anew" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_paints_squares")
 def test_walks_from_studies_to_a_run_that_predicts(studies: Path, cnn: Path, tmp_path: Path) -> None:
     """The run holds its encoders: it predicts after the CNN's run is out of reach, as training measured it."""
     quick = ("sequence.epochs=2", "sequence.project=8", "sequence.hidden=4")
