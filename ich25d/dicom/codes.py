@@ -123,6 +123,7 @@ CODES: dict[str, ReasonCode] = {
     "PERFUSION": _refused("many images at one position: perfusion, 4D or bolus monitoring"),
     "CONTRAST": _refused("an angiography or a series with contrast"),
     "CONTRAST_TAG": _remark("a contrast agent is named; the series is used"),
+    "CONTRAST?": _remark("perhaps with contrast: the description says both, or the header names no agent; used"),
     "NO_HEAD_BOX": _remark("no head was found to crop to; the full field is kept"),
     "NOT_HEAD?": _remark("hardly any brain inside bone: perhaps no head"),
     "NO_PATIENT": _remark("PatientID is absent, or the same for most; the study stands in for the split"),

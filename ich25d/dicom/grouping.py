@@ -125,22 +125,38 @@ def _join_singles(headers: Sequence[Header], by_series: dict[str, list[int]]) ->
 def reason_of_kind(headers: Sequence[Header]) -> tuple[str, str] | None:
     """Return reason code and detail where a series is a perfusion, an angiography, with contrast or scouts, else None.
 
-    A contrast agent alone is no reason: its tag is often left by the protocol of the scan before.
+    A contrast agent alone is no reason: its tag is often left by the protocol of the scan before. Nor is a description
+    that also denies contrast (`CTA NON CON`): it may name the protocol's other scan.
 
     Args:
         headers: The series' headers.
     """
     flags = {flag for header in headers for flag in header.description_flags}
-    if "perfusion" in flags or any("PERFUSION" in header.image_type for header in headers):
+    is_plain = "plain" in flags
+    if any("PERFUSION" in header.image_type for header in headers) or ("perfusion" in flags and not is_plain):
         return "PERFUSION", "the description or ImageType speaks of perfusion or a dynamic scan"
     if len(headers) > MAX_SLICES:
         return "PERFUSION", f"a series must have at most {MAX_SLICES} slices (got {len(headers)})"
     if "localizer" in flags and len(headers) <= MAX_SCOUTS:
         return "LOCALIZER", "the description speaks of a localizer"
-    if "angio" in flags:
+    if "angio" in flags and (not is_plain or "contrast" in flags):
         return "CONTRAST", "the description speaks of angiography"
-    if "contrast" in flags and any(header.contrast for header in headers):
+    if "contrast" in flags and not is_plain and any(header.contrast for header in headers):
         return "CONTRAST", "agent and description speak of contrast"
+    return None
+
+
+def contrast_remark(headers: Sequence[Header]) -> Remark | None:
+    """Return the remark on contrast of a series that is used, where its agent or description speaks of some."""
+    flags = {flag for header in headers for flag in header.description_flags}
+    spoken = sorted(flags & {"angio", "contrast", "perfusion"})
+    if spoken and "plain" in flags:
+        return Remark("CONTRAST?", f"the description speaks of {' and '.join(spoken)} and denies contrast")
+    if spoken:
+        return Remark("CONTRAST?", "the description speaks of contrast, the header names no agent")
+    if any(header.contrast for header in headers):
+        denied = ", which the description denies" if "plain" in flags else ""
+        return Remark("CONTRAST_TAG", f"a contrast agent is named in the header{denied}")
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.dicom import values
+from ich25d.dicom import description, values
 
 Content = bytes | bytearray
 """A file's bytes."""
@@ -105,9 +105,9 @@ class Header(NamedTuple):
     """Patient ID as it stands; whoever writes it down hashes it."""
     image_type: Annotated[tuple[str, ...], Attribute(0x00080008, values.image_types)] = ()
     """Image Type, upper case."""
-    description_flags: Annotated[tuple[str, ...], Attribute(0x0008103E, values.description_flags)] = ()
-    """Words found in the Series Description: `contrast`, `angio`, `perfusion`, `bone`, `localizer`."""
-    contrast: Annotated[bool, Attribute(0x00180010, values.names_contrast)] = False
+    description_flags: Annotated[tuple[str, ...], Attribute(0x0008103E, description.description_flags)] = ()
+    """Words found in the Series Description: `contrast`, `plain`, `angio`, `perfusion`, `bone`, `localizer`."""
+    contrast: Annotated[bool, Attribute(0x00180010, description.names_contrast)] = False
     """Contrast/Bolus Agent names something."""
     kernel: Annotated[str, Attribute(0x00181210, values.kernel_name)] = ""
     """Convolution Kernel when it looks like one, else `OTHER`; empty when absent."""

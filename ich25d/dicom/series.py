@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom import geometry
-from ich25d.dicom.grouping import Refusal, group_by_series, reason_of_kind, remove_copies, split_passes
+from ich25d.dicom.grouping import Refusal, contrast_remark, group_by_series, reason_of_kind, remove_copies, split_passes
 from ich25d.dicom.header import Header, Remark
 from ich25d.progress import many
 
@@ -91,8 +91,8 @@ def order_series(headers: Sequence[Header]) -> Ordering:
             if (reason := reason_of_kind(of_part)) is not None:
                 refusals += [Refusal(member, *reason) for member in part]
                 continue
-            if any(header.contrast for header in of_part):
-                remarks.append(Remark("CONTRAST_TAG", "a contrast agent is named in the header"))
+            if (of_contrast := contrast_remark(of_part)) is not None:
+                remarks.append(of_contrast)
             volumes += _volumes(headers, part, [*group.remarks, *remarks], refusals)
         volumes.sort(key=lambda volume: (-len(volume.members), headers[volume.members[0]].image_id))
         for number, volume in enumerate(volumes, 1):

@@ -20,18 +20,6 @@ _KERNEL_NAMES = frozenset(
         *("A", "B", "C", "D", "E", "L", "LA", "LB", "EB", "EC", "UA", "UB", "UC", "YA", "YB", "YC", "YD", "YE"),
     }
 )
-_NOT_GIVEN = frozenset({"", "NONE", "NO", "N", "C-", "-", "0", "NO CONTRAST", "WITHOUT", "NIL", "UNENHANCED", "NATIVE"})
-
-_WITHOUT = re.compile(
-    r"(?:without|w[\\/ ]?o|non|no|pre|ohne|sans)[ _.-]*(?:iv|i\.v\.)?[ _.-]*(?:contrast|con\b|km\b|ce\b|c\b)"
-)
-_FLAGS = {
-    "contrast": re.compile(r"contrast|kontrast|\bpost[ _-]?(?:con|iv|gd|km|c)\b|\bce(?:ct)?\b|\bc\+|\+c\b|with[ _]iv"),
-    "angio": re.compile(r"angio|\bcta\b|\bctv\b|carotid|willis"),
-    "perfusion": re.compile(r"perf|\bctp\b|dynamic|\b4d\b|\brc?b[fv]\b|\bcb[fv]\b|\bmtt\b|\btmax\b|\bttp\b"),
-    "bone": re.compile(r"bone|knochen|\bossea?\b"),
-    "localizer": re.compile(r"scout|topo|localizer|surview|scano"),
-}
 
 
 @_remembered
@@ -144,21 +132,6 @@ def kernel_name(value: bytes | None) -> str:
     if not first:
         return ""
     return first if _KERNEL.fullmatch(first) or first in _KERNEL_NAMES else "OTHER"
-
-
-@_remembered
-def names_contrast(value: bytes | None) -> bool:
-    """Say whether Contrast/Bolus Agent names an agent."""
-    return text(value).upper() not in _NOT_GIVEN
-
-
-@_remembered
-def description_flags(value: bytes | None) -> tuple[str, ...]:
-    """Find the words in a Series Description that matter; the text itself is dropped."""
-    if not value:
-        return ()
-    words = _WITHOUT.sub(" ", text(value).lower().replace("_", " "))
-    return tuple(flag for flag, pattern in _FLAGS.items() if pattern.search(words))
 
 
 @_remembered

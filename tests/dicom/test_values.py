@@ -46,35 +46,6 @@ def test_only_what_looks_like_a_kernel_is_kept(value: bytes | None, expected: st
     assert values.kernel_name(value) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"5/5mm Plain", set()),
-        (b"HEAD WITHOUT CONTRAST", set()),
-        (b"Head w/o contrast", set()),
-        (b"NON-CONTRAST 5mm", set()),
-        (b"POST CONTRAST", {"contrast"}),
-        (b"posterior fossa", set()),
-        (b"CTA_CAROTIDS", {"angio"}),
-        (b"CT PERFUSION rCBF", {"perfusion"}),
-        (b"BONE BRAIN 1MM", {"bone"}),
-        (b"Topogram 0.6", {"localizer"}),
-        (b"Knochen ohne KM", {"bone"}),
-    ],
-)
-def test_words_of_a_description(value: bytes, expected: set[str]) -> None:
-    """Only words that matter are kept, and `without contrast` isn't one."""
-    assert set(values.description_flags(value)) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(b"", False), (b"NONE", False), (b"C- ", False), (b"ISOVUE300/100", True)]
-)
-def test_contrast_agents(value: bytes, expected: bool) -> None:
-    """Ways of saying none are none."""
-    assert values.names_contrast(value) is expected
-
-
 def test_times_are_seconds_of_the_day() -> None:
     """HHMMSS.FFFFFF; anything else is absent."""
     assert values.seconds(b"010203.5 ") == 3723.5

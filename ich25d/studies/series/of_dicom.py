@@ -169,8 +169,9 @@ def _plan_of(
 
 def _traits(headers: Sequence[Header]) -> frozenset[str]:
     """Return what the headers of a series say of it, in the words of `SeriesPlan.traits`."""
-    found = set().union(*(header.description_flags for header in headers)) & {"contrast", "angio", "perfusion", "bone"}
-    if any(header.contrast for header in headers):
+    flags = set().union(*(header.description_flags for header in headers))
+    found = flags & {"contrast", "angio", "perfusion", "bone"}
+    if "plain" not in flags and any(header.contrast for header in headers):
         found.add("contrast")
     if any("DERIVED" in header.image_type for header in headers):
         found.add("derived")
