@@ -1,7 +1,7 @@
-"""Anatomies of a run's series: found once, kept compressed in a folder, the last ones in memory too.
+"""Anatomies of series: found once, kept compressed in a folder and, the latest, in memory.
 
-Finding one takes seconds and reading it back milliseconds. The folder is shared by the processes and passes of a run:
-some 0.3 MB a series, a thirtieth of what the arrays take in memory.
+Finding one takes seconds, reading it milliseconds. The processes and epochs of a run share the folder: about 0.3 MB a
+series, a thirtieth of the arrays in memory.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ from ich25d.files import write_bytes
 from ich25d.progress import remark
 
 MEMORY_BYTES = 3 * 1024**3
-"""What all processes of a machine keep in memory together, where nothing else is said."""
+"""Memory for anatomies, of all processes of a machine together."""
 
 _SPARED_SHARE, _SPARED_BYTES = 0.1, 20e9
-"""Of the disk, so much stays free (the less of the two): the run itself has to be saved there."""
+"""Part of the disk that stays free for the run's own files, the smaller of the two."""
 
 _VOLUMES = ("depth_steps", "fluid", "ventricle")
 _ARRAYS = ("slice_position_mm", "boxes", "level_mm", "area_mm2", "ventricle_mm2", "tissue_hu", "noise_hu",
@@ -39,8 +39,8 @@ class Anatomies:
     """Gives a series' anatomy: from memory, from the folder, or found now.
 
     Args:
-        folder: Where to keep them; it is made with the first one. None keeps them in memory alone.
-        memory_bytes: What this process may keep in memory; the one used last always stays.
+        folder: Keeps them on disk; made with the first one. None keeps them in memory alone.
+        memory_bytes: Memory for them in this process; the one used last always stays.
     """
 
     def __init__(self, folder: Path | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -52,7 +52,7 @@ class Anatomies:
         """Return the anatomy of a key.
 
         Args:
-            key: A file name that changes with all that the anatomy is found from.
+            key: A file name that changes with everything that the anatomy depends on.
             find: Finds it.
         """
         kept = self._kept.get(key)
@@ -70,13 +70,13 @@ class Anatomies:
         return found
 
     def forget(self, key: str) -> None:
-        """Free an anatomy's memory, for who passes over the series once."""
+        """Free the memory of an anatomy that isn't needed again."""
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._n_bytes -= _n_bytes(kept)
 
     def _read(self, key: str) -> Anatomy | None:
-        """Read a file; one that isn't there, or is damaged, is found again."""
+        """Read a file; None where it is absent or damaged."""
         if self._folder is None:
             return None
         try:
@@ -91,7 +91,7 @@ class Anatomies:
             if _has_room(self._folder):
                 write_bytes(self._folder / key, to_bytes(found))
         except OSError as error:
-            remark(f"anatomies aren't kept on disk any more (got {error.strerror}) in {self._folder}")
+            remark(f"anatomies are kept in memory alone from here on (got {error.strerror}) in {self._folder}")
             self._folder = None
 
 

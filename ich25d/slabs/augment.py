@@ -1,8 +1,7 @@
-"""What training changes in a slab, on the device, in batches.
+"""Augmentation of batches of slabs, on the device.
 
-Every draw is a function of (seed, epoch, image, name of the draw) and of nothing else, so that a slab
-is changed the same way whatever batch, process or device it is in, and a resumed run sees what an
-unbroken one would have seen.
+Every draw depends on (seed, epoch, image, name of the draw) alone: a slab is changed alike in every batch, process and
+device, and a resumed run sees what an uninterrupted one would have seen.
 """
 
 import dataclasses
@@ -27,7 +26,7 @@ _PIECE_STEP = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Augmented:
-    """Slabs after augmentation, and what the windows have to do about it."""
+    """Slabs after augmentation, and the jitter that is left to the windows."""
 
     hu: torch.Tensor
     """HU, shape (B, S, H, W)."""
@@ -43,8 +42,8 @@ def draw(keys: npt.NDArray[np.uint64], seed: int, epoch: int, name: str) -> npt.
     Args:
         keys: One key an image, shape (B,).
         seed: Seed of the run.
-        epoch: Number of the pass.
-        name: What the draw is for; draws of other names are independent.
+        epoch: Number of the epoch.
+        name: Name of the draw; draws of different names are independent.
 
     Returns:
         Shape (B,), float64, 0 <= x < 1.
@@ -68,10 +67,10 @@ def augment(
     Args:
         hu: HU, shape (B, S, H, W), float32, on any device.
         key: One number an image, shape (B,), int64.
-        config: What to change and how far.
-        neighbours: Offsets of the slices of a slab, S of them; 0 is the slice itself, which stays where it is.
+        config: [augment].
+        neighbours: Offsets of the S slices of a slab; 0 is the slice itself.
         seed: Seed of the run.
-        epoch: Number of the pass, from 0.
+        epoch: Number of the epoch, from 0.
 
     Returns:
         The changed slabs, and the jitter that the windows have to apply.
@@ -86,7 +85,7 @@ def augment(
 
     if config.swap > 0 and hu.shape[1] > 1:
         swap = share("swap", config.swap)[:, None, None, None]
-        # An index list would be copied to the device, which waits for it.
+        # Indexing by a list would copy it to the device and wait.
         hu = torch.where(swap, torch.stack([hu[:, place] for place in _turned_over(neighbours)], dim=1), hu)
     hu = _move(hu, config, share, spread)
     if config.sharpness > 0:
@@ -105,7 +104,7 @@ def augment(
 
 
 def _turned_over(neighbours: Sequence[int]) -> list[int]:
-    """Return the order of a slab's slices with below and above exchanged; what has no partner stays."""
+    """Return the order of a slab's slices with below and above exchanged; one without a counterpart stays."""
     place = {offset: number for number, offset in enumerate(neighbours)}
     return [place.get(-offset, number) for offset, number in place.items()]
 
@@ -130,7 +129,7 @@ def _move(hu: torch.Tensor, config: AugmentConfig, share, spread) -> torch.Tenso
 
 
 def _mean_3x3(hu: torch.Tensor) -> torch.Tensor:
-    """Average every px with its neighbours; two sums of shifts, three times as fast as pooling on a CPU."""
+    """Average every px with its neighbours, by sums of shifts: three times as fast as pooling on a CPU."""
     tall = functional.pad(hu, (0, 0, 1, 1), mode="replicate")
     tall = tall[:, :, :-2] + tall[:, :, 1:-1] + tall[:, :, 2:]
     wide = functional.pad(tall, (1, 1, 0, 0), mode="replicate")
@@ -138,7 +137,7 @@ def _mean_3x3(hu: torch.Tensor) -> torch.Tensor:
 
 
 def _noise(hu: torch.Tensor, keys: npt.NDArray[np.uint64], seed: int, epoch: int) -> torch.Tensor:
-    """Take a piece of stored noise for every slice; drawing it afresh would cost more than the network's stem."""
+    """Cut noise for every slice from a stored bank: drawing it anew would cost more than the network's stem."""
     _, n_slices, height, width = hu.shape
     side = max(_BANK, height + 64, width + 64)
     bank = _noise_bank(side, str(hu.device))

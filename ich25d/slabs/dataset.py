@@ -27,7 +27,7 @@ class SlabBatch:
     row: torch.Tensor
     """Shape (B,), int64: the slice's row in the store's table, or its index in the series."""
     key: torch.Tensor
-    """Shape (B,), int64: the image's own number, from which its augmentation is drawn."""
+    """Shape (B,), int64: the image's key, from which its augmentation is drawn."""
     window: torch.Tensor
     """Shape (B, 2), float32: the file's own level and width; NaN where it names none."""
     painted: torch.Tensor
@@ -38,24 +38,24 @@ class SlabBatch:
         return len(self.row)
 
     def pin_memory(self) -> "SlabBatch":
-        """Copy to memory that a GPU fetches from by itself; torch's loader calls this by its name."""
+        """Copy to pinned memory; torch's DataLoader calls this by its name."""
         return SlabBatch(*(getattr(self, field.name).pin_memory() for field in dataclasses.fields(self)))
 
 
 def image_key(image_id: str) -> int:
-    """Return an image's own number, 0 <= key < 2**63, the same on every machine."""
+    """Return a hash of an image's id, 0 <= key < 2**63, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "little") >> 1
 
 
 class SlabReader:
     """Reads slabs of a store by row of its slice table.
 
-    Pickles as its store's path and its settings: see `ich25d.slabs.loading`.
+    Pickled as its store's path and its settings, for the processes of `ich25d.slabs.loading`.
 
     Args:
         store: The study store.
         slab: Which neighbours stand beside a slice.
-        painter: Paints bleeds into negative slabs, where a pass asks for it; None paints nothing.
+        painter: Paints bleeds into negative slabs in training; None paints nothing.
     """
 
     def __init__(self, store: StudyStore, slab: SlabConfig, painter: Painter | None = None) -> None:
@@ -91,14 +91,14 @@ class SlabReader:
 
         Args:
             rows: Rows of the slice table, shape (B,).
-            epoch: Number of the pass, from which painting is drawn; None paints nothing.
+            epoch: Number of the epoch, from which painting is drawn; None paints nothing.
         """
         targets, painted = self._target[rows].copy(), np.zeros(len(rows), bool)
-        bleeding = deceived = np.zeros_like(painted)
+        with_bleed = with_decoy = np.zeros_like(painted)
         slabs = np.empty((len(rows), len(self._slab.neighbours), self._store.size, self._store.size), np.int16)
         keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
         if self._painter is not None and epoch is not None:
-            bleeding, deceived = self._painter.chosen(targets, keys, epoch)
+            with_bleed, with_decoy = self._painter.chosen(targets, keys, epoch)
         for number, row in enumerate(rows):
             code = int(self._series_code[row])
             index = int(row - self._first[code])
@@ -106,17 +106,11 @@ class SlabReader:
             slices = sorted(set(wanted))
             series_id = self._series_ids[code]
             hu = self._store.hu(series_id, slices)
-            if self._painter is not None and epoch is not None and (bleeding[number] or deceived[number]):
+            if self._painter is not None and epoch is not None and (with_bleed[number] or with_decoy[number]):
                 result = self._painter.paint(
-                    series_id,
-                    index,
-                    slices,
-                    hu,
-                    key=int(keys[number]),
-                    epoch=epoch,
-                    bleeding=bool(bleeding[number]),
-                    deceived=bool(deceived[number]),
-                )
+                    series_id, index, slices, hu,
+                    key=int(keys[number]), epoch=epoch, bleed=bool(with_bleed[number]), decoy=bool(with_decoy[number]),
+                )  # fmt: skip
                 if result is not None:
                     hu, targets[number] = result
                     painted[number] = True
@@ -150,8 +144,7 @@ def series_batches(
 ) -> Iterator[SlabBatch]:
     """Yield the slabs of one whole series in scan order, from an array.
 
-    A slice stands in several slabs, is seen in several views and by several networks: it goes to the device, and to
-    the network's size, once.
+    The whole series is copied to the device and resized once, as a slice stands in several slabs.
 
     Args:
         hu: Shape (n, H, W), int16.
@@ -159,7 +152,7 @@ def series_batches(
         window: The files' own level and width, shape (n, 2); NaN or None where they name none.
         slab: Which neighbours stand beside a slice.
         batch_size: Slabs a batch.
-        device: Where the network lives.
+        device: Of the network.
     """
     neighbours = torch.from_numpy(neighbour_indices(slice_position_mm, slab)).to(device)
     parts = torch.from_numpy(np.ascontiguousarray(hu)).to(device).split(batch_size)

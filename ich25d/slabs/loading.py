@@ -1,7 +1,7 @@
-"""Batches of slabs, read while the device works on the last ones: in a thread, or in processes that last.
+"""Batches of slabs, read while the device computes: in a thread, or in processes that serve all epochs.
 
-What travels to a starting process has to fit into a pipe (64 kB on Linux): whoever starts it writes all of it while
-still holding the reading end, so that for a process that dies meanwhile it would wait for ever.
+The pickled reader must fit into a pipe (64 kB on Linux). Python writes it to a starting process while it holds the
+reading end of the pipe itself, so that with more it would wait for ever for a process that died.
 """
 
 import signal
@@ -21,15 +21,15 @@ from ich25d.training.device import leave_cores_to_torch
 from ich25d.training.prefetch import prefetch
 
 _PREFETCH = 4
-"""Batches read ahead, by each process."""
+"""Batches that each process reads ahead."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""They reach a whole group of processes; what they mean is decided in the one that trains."""
+"""A terminal sends them to the whole process group; only the training process handles them."""
 
 _CPU = torch.device("cpu")
 
 _Request = tuple[npt.NDArray[np.int64], int | None]
-"""Rows of one batch, and the pass that painting is drawn from."""
+"""Rows of one batch, and the epoch that painting is drawn from."""
 
 
 class LostReaderError(TrainingError):
@@ -43,12 +43,12 @@ class LostReaderError(TrainingError):
 
 
 class SlabLoader:
-    """Reads batches in the order asked for; its processes start with the first pass and serve all that follow.
+    """Reads batches in the order of their rows; its processes start with the first pass and serve all that follow.
 
     Args:
         reader: Reads the slabs.
-        workers: Processes that read; 0 is a thread of this one.
-        device: Where the batches will go. A GPU fetches them by itself, from pinned memory.
+        workers: Processes that read; 0 reads in a thread of this one.
+        device: Where the batches will go; those for a GPU are in pinned memory.
     """
 
     def __init__(self, reader: SlabReader, *, workers: int = 0, device: torch.device = _CPU) -> None:
@@ -58,15 +58,15 @@ class SlabLoader:
         self._iterator: Any = None
         if workers > 0:
             self._loader = torch.utils.data.DataLoader(
-                _Served(reader),
+                _Batches(reader),
                 sampler=self._pass,
                 batch_size=None,
                 num_workers=workers,
                 prefetch_factor=_PREFETCH,
                 pin_memory=self._is_pinned,
                 multiprocessing_context="spawn",
-                collate_fn=_as_it_is,
-                worker_init_fn=_begin,
+                collate_fn=_unchanged,
+                worker_init_fn=_set_up,
                 persistent_workers=True,
             )
 
@@ -81,19 +81,19 @@ class SlabLoader:
     def close(self) -> None:
         """End the processes."""
         if self._iterator is not None:
-            # torch does it when the last reference goes, which a traceback may hold; calling it twice does nothing.
+            # torch does it with the last reference, which a traceback may hold; a second call does nothing.
             self._iterator._shutdown_workers()
         self._loader = self._iterator = None
 
     def batches(self, rows: npt.NDArray[np.int64], batch_size: int, *, epoch: int | None = None) -> Iterator[SlabBatch]:
-        """Read the rows in the order given, some batches ahead of the one that is asked for.
+        """Read the rows in the order given, some batches ahead.
 
-        One pass at a time: the next one ends what is left of this one.
+        A further call ends the pass before it.
 
         Args:
             rows: Rows of the slice table, shape (N,).
             batch_size: Slabs a batch; the last may hold fewer.
-            epoch: Number of the pass, from which painting is drawn; None paints nothing.
+            epoch: Number of the epoch, from which painting is drawn; None paints nothing.
 
         Raises:
             LostReaderError: A process died.
@@ -125,22 +125,15 @@ class SlabLoader:
 
 
 def is_lost_worker(error: RuntimeError) -> bool:
-    """Say whether torch means by this error that a loader's process has died.
+    """Return whether torch raised this error because a DataLoader's process died.
 
-    It raises it where the next batch is waited for, and out of its handler of SIGCHLD anywhere at all.
+    It is raised where the next batch is waited for, or anywhere, from torch's handler of SIGCHLD.
     """
     return str(error).startswith("DataLoader worker (pid")
 
 
-def batches(
-    reader: SlabReader, rows: npt.NDArray[np.int64], batch_size: int, *, epoch: int | None = None
-) -> Iterator[SlabBatch]:
-    """Read one pass in a thread; arguments as those of `SlabLoader.batches`."""
-    return SlabLoader(reader).batches(rows, batch_size, epoch=epoch)
-
-
 class _Pass:
-    """What the next pass reads: torch asks for it anew whenever a pass begins."""
+    """The batches of the next pass: the DataLoader's sampler, asked anew by each pass."""
 
     def __init__(self) -> None:
         self.requests: list[_Request] = []
@@ -152,8 +145,8 @@ class _Pass:
         return len(self.requests)
 
 
-class _Served(torch.utils.data.Dataset[SlabBatch | Ich25dError]):
-    """One item a batch, so that a process hands over whole batches."""
+class _Batches(torch.utils.data.Dataset[SlabBatch | Ich25dError]):
+    """A data set whose items are whole batches."""
 
     def __init__(self, reader: SlabReader) -> None:
         self._reader = reader
@@ -163,18 +156,15 @@ class _Served(torch.utils.data.Dataset[SlabBatch | Ich25dError]):
         try:
             return self._reader.read(rows, epoch=epoch)
         except Ich25dError as error:
-            return error  # raised where it's asked for, as it is: torch would make its sentence a traceback
+            return error  # raised by the reader of the batch: torch would wrap it in a traceback
 
 
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  # torch types this as a list of samples
+def _unchanged(batch: Any) -> Any:  # noqa: ANN401  # torch types this as a list of samples
     return batch
 
 
-def _begin(_: int) -> None:
-    """Let a reading process outlive the signals that ask for a stop: the last step still waits for its batches.
-
-    It reads on one core: torch sees to that for itself alone.
-    """
+def _set_up(_: int) -> None:
+    """Set up a reading process: signals to stop are ignored, as the last step needs its batches; one core is used."""
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
     leave_cores_to_torch()
@@ -182,7 +172,7 @@ def _begin(_: int) -> None:
 
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
-    """Start processes in which stopping signals wait until they are ignored; here they only come a little later."""
+    """Block signals to stop while processes start, until these ignore them; here they arrive a little later."""
     resource_tracker.ensure_running()  # starting it would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:

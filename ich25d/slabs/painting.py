@@ -23,17 +23,17 @@ from ich25d.studies.store_dir.store import StudyStore
 
 
 class Painter:
-    """Paints one or two bleeds, and what only looks like one, into shares of the negative slabs.
+    """Paints one or two bleeds, and decoys (bright structures that are no bleeds), into shares of the negative slabs.
 
-    Pickles as its store's path and its settings.
+    Pickled as its store's path and its settings.
 
     Args:
         store: The study store.
-        share: Share of negative slabs that get bleeds.
-        seed: Seed of the run; what is painted depends on it, the pass and the image alone.
-        decoys: Share of negative slabs that get a decoy, whether they get a bleed or not.
-        folder: Where the anatomies found are kept for other processes and passes; None keeps them in memory alone.
-        memory_bytes: What this process may keep of them in memory.
+        share: Share of negative slabs to paint bleeds into.
+        seed: Seed of the run; what is painted depends on it, the epoch and the image alone.
+        decoys: Share of negative slabs to paint a decoy into, with a bleed or without.
+        folder: Keeps anatomies for other processes and epochs; None keeps them in memory alone.
+        memory_bytes: Memory for the anatomies of this process.
     """
 
     def __init__(
@@ -65,20 +65,20 @@ class Painter:
     def chosen(
         self, target: npt.NDArray[np.float32], keys: npt.NDArray[np.int64], epoch: int
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Say which slabs get a bleed and which a decoy; only a known negative gets either.
+        """Draw the slabs to paint a bleed into, and those to paint a decoy into, among the known negatives.
 
         Args:
             target: Labels of the slices in the middle, shape (B, 6); NaN where unknown.
-            keys: The images' own numbers, shape (B,).
-            epoch: Number of the pass.
+            keys: Keys of the images (`image_key`), shape (B,).
+            epoch: Number of the epoch.
 
         Returns:
-            Two of bool, shape (B,).
+            Bleeds and decoys, bool, shape (B,) each.
         """
         negative = (target == 0).all(axis=1)
         drawn = keys.astype(np.uint64)
-        bleeding = negative & (draw(drawn, self._seed, epoch, "paint") < self._share)
-        return bleeding, negative & (draw(drawn, self._seed, epoch, "decoy") < self._decoys)
+        bleeds = negative & (draw(drawn, self._seed, epoch, "paint") < self._share)
+        return bleeds, negative & (draw(drawn, self._seed, epoch, "decoy") < self._decoys)
 
     def paint(
         self,
@@ -89,34 +89,34 @@ class Painter:
         *,
         key: int,
         epoch: int,
-        bleeding: bool,
-        deceived: bool,
+        bleed: bool,
+        decoy: bool,
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]] | None:
-        """Paint a slab, or leave it where the head has no room.
+        """Paint into a slab, where the head has room.
 
         Args:
             series_id: The series.
             index: The slice in the middle of the slab.
             slices: The slices of the slab, without repeats.
             hu: Their HU, shape (k, H, W), int16.
-            key: The image's own number.
-            epoch: Number of the pass.
-            bleeding: It gets a bleed.
-            deceived: It gets a decoy.
+            key: The image's key.
+            epoch: Number of the epoch.
+            bleed: Paint a bleed.
+            decoy: Paint a decoy.
 
         Returns:
-            Painted HU and labels of the slice in the middle; None when the slab stays as it is.
+            Painted HU and the labels of the slice in the middle; None where nothing was painted.
         """
         anatomy = self.anatomy(series_id)
         if not anatomy.usable:
             return None
         rng = np.random.default_rng([self._seed, epoch, key])
-        decoy = plan_decoy(anatomy, rng, around_slice=index) if deceived else None
-        bleeds = plan_bleeds(anatomy, rng, around_slice=index) if bleeding else []
-        if decoy is None and not bleeds:
+        planned_decoy = plan_decoy(anatomy, rng, around_slice=index) if decoy else None
+        bleeds = plan_bleeds(anatomy, rng, around_slice=index) if bleed else []
+        if planned_decoy is None and not bleeds:
             return None
-        # First what the patient had before, then the blood over it: its label says that it is seen.
-        before = hu if decoy is None else paint(hu, slices, [decoy], labelled=())[0]
+        # The decoy first, the blood over it: a labelled bleed must be visible.
+        before = hu if planned_decoy is None else paint(hu, slices, [planned_decoy], labelled=())[0]
         painted, labels = paint(before, slices, bleeds, labelled=(index,))
         return painted, labels[slices.index(index)].astype(np.float32)
 
@@ -125,7 +125,7 @@ class Painter:
         return self._anatomies.get(self._key(series_id), partial(self._find, series_id))
 
     def forget(self, series_id: str) -> None:
-        """Free the memory of a series' anatomy, for who passes over the series once."""
+        """Free the memory of an anatomy that isn't needed again."""
         if series_id in self._span:
             self._anatomies.forget(self._key(series_id))
 
@@ -139,12 +139,12 @@ class Painter:
         )
 
     def _position_mm(self, series_id: str) -> npt.NDArray[np.float64]:
-        """Return where the slices are, for gaps that change within the series; NaN where unknown."""
+        """Return the positions of a series' slices, mm; NaN where unknown."""
         first, end = self._span[series_id]
         return self._position[first:end]
 
     def _key(self, series_id: str) -> str:
-        """Return a name that changes with all that the anatomy is found from."""
+        """Return a file name that changes with everything that the anatomy depends on."""
         found_from = [ich25d.__version__, self._file_hash[series_id], self._spacing[series_id]]
         digest = hashlib.blake2b(repr(found_from).encode() + self._position_mm(series_id).tobytes(), digest_size=8)
         return f"{file_key(series_id)}-{digest.hexdigest()}"
@@ -156,7 +156,7 @@ def store_spacing_mm(
     """Return the distances between the voxels of a stored series.
 
     Args:
-        hu: The series, shape (n, H, W); its head's width is the scale where the files name none.
+        hu: The series, shape (n, H, W), from which the pixel spacing is estimated where unknown.
         slice_spacing_mm: Median gap; NaN or 0 where unknown, then 5.
         pixel_spacing_mm: Of the source; NaN where unknown.
         scale: Source px per store px.

@@ -14,7 +14,7 @@ from ich25d.encoder.model_directory import add_fold, encode, export_weights, loa
 from ich25d.encoder.train import describe
 from ich25d.recipes import read_recipe
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.slabs.loading import batches
+from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.loop import train_steps
@@ -63,7 +63,7 @@ def test_steps_saves_loads_and_predicts(name: str, toy_store: Path, tmp_path: Pa
     cpu, studies = torch.device("cpu"), StudyStore.open(toy_store)
     learner, model = make_learner(recipe, torch.zeros(6), device=cpu, processes=Processes(), seed=0)
     before = next(model.backbone.parameters()).clone()
-    batch = next(batches(SlabReader(studies, recipe.slab), np.arange(6), 6))
+    batch = next(SlabLoader(SlabReader(studies, recipe.slab)).batches(np.arange(6), 6))
 
     def loss_of(network: nn.Module, given: SlabBatch) -> torch.Tensor:
         x = network_input(given, recipe.slab, cpu, augment=recipe.augment)

@@ -26,7 +26,7 @@ from ich25d.labels import LABELS
 from ich25d.recipes import read_recipe, write_recipe
 from ich25d.slabs import painting
 from ich25d.slabs.dataset import SlabReader
-from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
+from ich25d.slabs.loading import LostReaderError, SlabLoader
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.runlog import read_log
 
@@ -81,7 +81,7 @@ def test_the_kept_weights_made_the_out_of_fold_logits(toy_store: Path, recipe: R
     oof = pd.read_parquet(tmp_path / "cnn" / "fold1" / "oof.parquet")
 
     rows = reader.rows_of(list(oof["series_id"].unique()))
-    logit = torch.cat([loaded(batch)[1] for batch in batches(reader, rows, 5)])
+    logit = torch.cat([loaded(batch)[1] for batch in SlabLoader(reader).batches(rows, 5)])
 
     np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=1e-5)
 
@@ -360,5 +360,5 @@ def test_trains_on_a_gpu_and_answers_alike_on_a_cpu(
     loaded = load_encoder(out, 0, "cpu")
     reader = SlabReader(StudyStore.open(toy_store), loaded.slab)
     rows = reader.rows_of(list(oof["series_id"].unique()))
-    logit = torch.cat([loaded(batch)[1] for batch in batches(reader, rows, 5)])
+    logit = torch.cat([loaded(batch)[1] for batch in SlabLoader(reader).batches(rows, 5)])
     np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=0.05)

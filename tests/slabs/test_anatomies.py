@@ -87,7 +87,7 @@ def test_a_full_disk_is_left_alone(
     broken = Anatomies(tmp_path / "file", memory_bytes=1)
     assert broken.get("a", lambda: found) is found
     assert broken.get("b", lambda: found) is found
-    assert capsys.readouterr().err.count("aren't kept on disk") == 1
+    assert capsys.readouterr().err.count("kept in memory alone") == 1
 
 
 def test_positions_are_the_series_own(store: StudyStore) -> None:

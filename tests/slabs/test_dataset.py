@@ -7,7 +7,7 @@ from ich25d.bleeds.anatomy import Anatomy
 from ich25d.config import SlabConfig
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader, image_key, series_batches
-from ich25d.slabs.loading import batches
+from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
 from ich25d.slabs.painting import Painter, store_spacing_mm
 from ich25d.slabs.slab import sized
@@ -36,7 +36,7 @@ def test_batches_come_in_the_order_asked_for(store: StudyStore) -> None:
     """Reading ahead changes nothing, and the last batch holds what is left."""
     reader = SlabReader(store, SLAB)
     rows = np.random.default_rng(0).permutation(reader.rows_of(list(store.series["series_id"])))
-    read = [batch.row for batch in batches(reader, rows, 16)]
+    read = [batch.row for batch in SlabLoader(reader).batches(rows, 16)]
 
     assert np.concatenate(read).tolist() == rows.tolist()
     assert len(read[-1]) == (len(rows) - 1) % 16 + 1

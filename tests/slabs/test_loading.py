@@ -16,7 +16,7 @@ from ich25d.config import SlabConfig
 from ich25d.errors import StoreError
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader
-from ich25d.slabs.loading import LostReaderError, SlabLoader, batches
+from ich25d.slabs.loading import LostReaderError, SlabLoader
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 
@@ -42,7 +42,7 @@ def test_processes_read_what_a_thread_reads_pass_after_pass(store: StudyStore) -
             os.kill(process.pid, signal.SIGTERM)
             os.kill(process.pid, signal.SIGINT)
             parts += there
-            here = list(batches(reader, rows, 4, epoch=epoch))
+            here = list(SlabLoader(reader).batches(rows, 4, epoch=epoch))
 
             for one, other in zip(here, parts, strict=True):
                 assert (one.hu == other.hu).all()
