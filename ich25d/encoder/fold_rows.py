@@ -31,6 +31,12 @@ def rows_of_fold(store: StudyStore, reader: SlabReader, fold: int, exclude: tupl
     Series that `exclude` names are held out like all others, so that their out-of-fold logits are honest;
     they only don't count in the score by which epochs are compared.
 
+    Args:
+        store: The study store.
+        reader: Reads its slabs.
+        fold: Number of the fold to hold out.
+        exclude: Glob patterns of series ids.
+
     Raises:
         UsageError: There is nothing to train on.
     """
@@ -66,7 +72,7 @@ def folds_of(store: StudyStore) -> list[int]:
 
 
 def data_digest(store: StudyStore) -> str:
-    """Return a hash of all that training takes from a store's tables: images, their order, labels and folds."""
+    """Return a hash of everything that training takes from a store's tables: images, their order, labels and folds."""
     digest = hashlib.sha256()
     columns = ["image_id", "series_id", "slice_position_mm", *LABELS]
     for table, names in ((store.slices, columns), (store.series, ["series_id", "fold", "content_hash"])):

@@ -1,4 +1,4 @@
-"""From a recipe to a model that can learn: weights, optimiser, average, schedule."""
+"""Model, optimiser, moving average and learning-rate schedule of a recipe."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ from ich25d.training.processes import Processes
 def make_learner(
     recipe: Recipe, odds: torch.Tensor, *, device: torch.device, processes: Processes, seed: int
 ) -> tuple[Learner, SlabEncoder]:
-    """Build the encoder and all that its steps change.
+    """Build the encoder, its optimiser and its moving average.
 
     Args:
         recipe: [slab], [encoder] and [train] are used.
-        odds: Log odds of the labels in the training data, shape (6,): where the last layer begins.
+        odds: Log odds of the labels in the training data, shape (6,), the last layer's first bias.
         device: Where to train.
         processes: This process among several.
-        seed: Seed of the new layers' start, and of dropout.
+        seed: Seed of the new layers and of dropout.
 
     Raises:
         ConfigError: The model can't be built as the recipe asks.
@@ -55,7 +55,7 @@ def make_learner(
 
 
 def make_schedule(train: TrainConfig, total_steps: int) -> Schedule:
-    """Spread a recipe's learning rate over the steps of a training."""
+    """Return the learning-rate schedule of a recipe over the steps of a training."""
     return Schedule(
         total_steps=total_steps,
         warmup_steps=round(train.warmup * total_steps),
@@ -67,12 +67,12 @@ def make_schedule(train: TrainConfig, total_steps: int) -> Schedule:
 
 
 def outline(recipe: Recipe, learner: Learner, schedule: Schedule, per_step: int, rows: Rows) -> dict[str, Any]:
-    """Return what is to be done, for the first line of the log.
+    """Return the first line of the log: the size of the training and what it runs on.
 
     Args:
         recipe: The recipe.
-        learner: What learns.
-        schedule: Its steps.
+        learner: The model and its optimiser.
+        schedule: Its learning-rate schedule.
         per_step: Slices a step, over all processes.
         rows: The fold's slices.
     """

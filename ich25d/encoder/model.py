@@ -45,7 +45,7 @@ class GemPool(nn.Module):
 
 
 class SlabEncoder(nn.Module):
-    """A timm backbone between its own normalisation and a new last layer.
+    """A timm backbone, with its normalisation before it and a new last layer behind it.
 
     Args:
         backbone: timm model without classifier, built for C channels.
@@ -88,10 +88,10 @@ class SlabEncoder(nn.Module):
             return embedding_BE, self.head(self.dropout(embedding_BE))
 
     def train(self, mode: bool = True) -> "SlabEncoder":
-        """Switch between training and evaluation.
+        """Switch between training and evaluation, where activations work in place.
 
-        Their backward pass needs the input of these activations, of which working in place makes a copy first:
-        an eighth of a training step of EfficientNet-Lite0 on a CPU. Without gradients in place is the faster.
+        In training the backward pass needs their input, and in-place ones would copy it first: an eighth of a training
+        step of EfficientNet-Lite0 on a CPU.
         """
         super().train(mode)
         for part in self.backbone.modules():
@@ -101,7 +101,7 @@ class SlabEncoder(nn.Module):
 
     @torch.no_grad()
     def set_odds(self, logit: torch.Tensor) -> None:
-        """Begin the last layer at the labels' log odds, shape (6,), so that no step is spent on them."""
+        """Set the last layer's bias to the labels' log odds, shape (6,), so that no step is spent on learning them."""
         self.head.bias.copy_(logit)
 
     def freeze(self, frozen: bool) -> None:
@@ -113,7 +113,7 @@ class SlabEncoder(nn.Module):
     def layer_depth(self) -> tuple[dict[str, int], int]:
         """Return each parameter's layer group by name, 0 at the stem, and that of the new last layer.
 
-        Groups are those that timm's own recipes decay the learning rate over. A model without any is one group.
+        The groups are timm's own for decaying the learning rate; a model without any is one group.
         """
         matcher = getattr(self.backbone, "group_matcher", None)
         if matcher is None:
@@ -158,7 +158,7 @@ def build_backbone(config: EncoderConfig, *, channels: int, size: int, **options
 
 
 def channel_colours(slab: SlabConfig) -> list[int]:
-    """Return which of the three colours of a pretrained stem each channel of a slab stands for.
+    """Return the colour, of the three of a pretrained stem, of each channel of a slab.
 
     Channels are neighbours x windows. Several windows are the colours of every neighbour alike (brain,
     subdural, soft as red, green, blue); with one window the neighbours are the colours.
@@ -182,7 +182,14 @@ def normalisation(config: EncoderConfig, slab: SlabConfig) -> tuple[list[float],
 def assemble(
     backbone: nn.Module, config: EncoderConfig, slab: SlabConfig, mean: Sequence[float], std: Sequence[float]
 ) -> SlabEncoder:
-    """Put normalisation and last layer around a backbone; one small forward pass tells E.
+    """Put normalisation and last layer around a backbone; a forward pass of one slab gives E.
+
+    Args:
+        backbone: timm model without classifier.
+        config: [encoder].
+        slab: [slab].
+        mean: Mean of every channel, of grey values 0 to 1; length C.
+        std: Standard deviation likewise.
 
     Raises:
         ConfigError: The backbone can't take the slab's size.

@@ -1,4 +1,4 @@
-"""Whose a folder is, and what a run is held to: a training replaces nobody's files, has one store and one recipe."""
+"""The owner of an output folder, and the checks that a model directory has one recipe and one study store."""
 
 import contextlib
 import dataclasses
@@ -20,26 +20,25 @@ from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, r
 from ich25d.training.runlog import LOG_FILE, read_log
 
 Owner = Literal["nobody", "encoder", "sequence", "begun", "other"]
-"""Whose a folder is: nobody's (absent or empty), a CNN's run, a sequence model's, a training's that hadn't learned
-anything yet, or somebody else's."""
+"""Owner of a folder: nobody (absent or empty), a CNN's training, a sequence model's, one of either that stopped before
+its first step, or another program or person."""
 
 _FEATURES, _ANATOMIES, _BOARD = "features", ".anatomies", "tensorboard"
 
 
 def owner_of(folder: Path) -> Owner:
-    """Say whose a folder is, so that a training replaces nobody's `config.toml`, `report.html` or `MODEL_CARD.md`.
+    """Return the owner of a folder, so that a training never replaces files of others.
 
-    A finished run has a `model.json` that says its kind, one under way has its folds' logs and checkpoints beside a
-    recipe. One that was stopped before has the recipe as we spell it, and nothing else that we wouldn't have made
-    until then.
+    A finished run has a `model.json` of its kind, an unfinished one logs and checkpoints of folds beside a recipe. One
+    that stopped before its first step has a recipe in the form of `write_recipe`, and only files made until then.
 
     Args:
-        folder: What `--out` names.
+        folder: The folder of --out.
     """
     if folder.exists() and not folder.is_dir():
         return "other"
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    # A desktop's or a network disk's own files say nothing, nor does what a kill cut off.
+    # Hidden files are a desktop's, a network disk's, or left by a kill.
     there = {name for name in names if name == _ANATOMIES or not name.startswith(".")}
     if not there:
         return "nobody"
@@ -75,12 +74,12 @@ def _kind_of(folder: Path) -> Owner:
 
 
 def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> None:
-    """Hold a run to the recipe that it was begun with.
+    """Check that a run goes on with the recipe that it was begun with.
 
     Args:
         out: The model directory.
-        recipe: The recipe now.
-        sections: What of it decides what a model becomes.
+        recipe: The recipe of this call.
+        sections: Its sections that decide what the model becomes.
 
     Raises:
         UsageError: A setting of these sections differs.
@@ -105,14 +104,14 @@ def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> N
 
 
 def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
-    """Hold a run to the study store that it was begun with: its finished folds, and those under way.
+    """Check that a run goes on with the study store that its finished and unfinished folds are of.
 
-    With folds dealt otherwise a fold's network would be judged on what another one was trained on, and a series would
-    count twice; with other labels, calibration and thresholds would be fitted on what the networks never learned.
+    With other folds, networks would be tested on series that they were trained on, and a series could count twice; with
+    other labels, calibration and thresholds would be fitted to labels that the networks never saw.
 
     Args:
         out: The model directory.
-        store: What is to be trained on now.
+        store: The store of this call.
         digest: Its hash (`data_digest`).
 
     Raises:
@@ -121,14 +120,14 @@ def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
     run = read_run(out) if (out / MODEL_FILE).exists() else None
     if run is not None:
         is_other = run.content.get("data", {}).get("digest", "") not in ("", digest)
-        # A run into which an older version put two stores says in its tables alone what the first one was.
+        # Older versions let two stores into one run: only the folds' tables name the first one.
         if is_other or any(_holds_others(out, store, number) for number in run.folds):
             raise _other_store(out, store, _difference(out, run, store))
     finished = set() if run is None else {f"fold{number}" for number in run.folds}
     for path in sorted(out.glob("fold*/last.pt")):
         if path.parent.name in finished:
             continue
-        with contextlib.suppress(TrainingError):  # unreadable: whoever goes on with that fold is told
+        with contextlib.suppress(TrainingError):  # unreadable: an error when that fold is resumed
             if load_state(path).get("data", digest) != digest:
                 raise _other_store(out, store, f"other series, images, labels or folds than {path.parent.name}'s")
 
@@ -141,7 +140,7 @@ def _other_store(out: Path, store: StudyStore, difference: str) -> UsageError:
 
 
 def _difference(out: Path, run: Run, store: StudyStore) -> str:
-    """Name what differs between a run's store and this one, as far as `model.json` and the folds' tables tell."""
+    """Name the differences of a run's store and this one that `model.json` and the folds' tables show."""
     before, now = run.content.get("data", {}), counts_of(store)
     found = [
         f"{now[f'n_{name}']} {name} for {before[f'n_{name}']}"
@@ -159,7 +158,7 @@ def _difference(out: Path, run: Run, store: StudyStore) -> str:
 
 
 def _holds_others(out: Path, store: StudyStore, fold: int) -> bool:
-    """Say whether a fold's table is of other series than the store has in that fold."""
+    """Return whether a fold's table is of other series than the store has in that fold."""
     path = out / f"fold{fold}" / "oof.parquet"
     if not path.is_file():
         return False

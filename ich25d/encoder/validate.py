@@ -163,7 +163,14 @@ def without_nan(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_logits(path: Path, slices: pd.DataFrame, rows: npt.NDArray[np.int64], logit: npt.NDArray[np.float64]) -> None:
-    """Write `oof.parquet`: image_id, series_id and the six logits by label."""
+    """Write `oof.parquet`: image_id, series_id and the six logits by label.
+
+    Args:
+        path: The file.
+        slices: The store's table.
+        rows: Its rows, shape (N,).
+        logit: Shape (N, 6).
+    """
     table = slices[["image_id", "series_id"]].iloc[rows].reset_index(drop=True)
     for column, label in enumerate(LABELS):
         table[label] = logit[:, column].astype(np.float32)

@@ -1,7 +1,6 @@
 """Pretrained weights: fetched, mapped by name, and fitted to a slab's channels.
 
-Whatever can't be had is an error that says how to go on. A random start happens only where the recipe
-says `none`.
+Weights that can't be had are an error; only `encoder.weights = "none"` starts from random ones.
 """
 
 import importlib.util
@@ -166,6 +165,9 @@ def fit_stem(three: Weights, wanted: Weights, colours: Sequence[int]) -> Weights
 
     Returns:
         Weights of the wanted shapes. With three channels they are those given.
+
+    Raises:
+        WeightsError: A tensor other than the first layer has another shape.
     """
     fitted = dict(three)
     for name, target in wanted.items():

@@ -28,16 +28,19 @@ class Precision:
     """Half a sentence for people."""
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """Return the context in which the forward pass runs."""
+        """Return the context for the forward pass."""
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16 if self.name == "bf16" else torch.float16)
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there, and make the process ready for it.
+    """Return the device of a --device option, and set the process up for it.
 
-    `auto` is a CUDA device or the CPU: on `mps` this package hasn't been tested, so that it has to be asked for.
+    `auto` is CUDA or the CPU; `mps`, on which this package isn't tested, must be named.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
         UsageError: There is no such device.
@@ -63,7 +66,7 @@ def _prepared(device: torch.device) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda" and device.index is not None:
-        # What is asked of "the GPU" (its number formats, pinned memory, new streams) is asked of the current one.
+        # Number formats, pinned memory and streams are those of the current device.
         torch.cuda.set_device(device)
     return device
 
@@ -78,11 +81,11 @@ def to_device(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks for the next tensor of their size.
+    """Let glibc keep freed blocks for the next tensors of their size.
 
-    By default every activation above 128 kB is a mapping of its own, given back when it's freed: each step then
-    asks the kernel for the same gigabytes again, page by page. Keeping them makes a training step on a CPU 1.2 to 1.5
-    times as fast (measured with EfficientNet-Lite0 at 192 px). The process keeps the memory of its largest step.
+    By default it maps every activation above 128 kB anew and unmaps it when freed, page by page in each step. Without
+    that a training step on a CPU is 1.2 to 1.5 times as fast (EfficientNet-Lite0 at 192 px); the process keeps the
+    memory of its largest step.
 
     Returns:
         Whether this platform's allocator took the setting.
@@ -91,17 +94,16 @@ def keep_freed_memory() -> bool:
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # musl has no such file or function, and no such habit
+    except (OSError, AttributeError):  # musl has no such file or function
         return False
     settings = ((_M_MMAP_THRESHOLD, _MMAP_BYTES), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _PAD_BYTES))
     return all(mallopt(number, value) == 1 for number, value in settings)
 
 
 def leave_cores_to_torch() -> None:
-    """Keep NumPy's BLAS and OpenCV to one thread: their waiting threads would spin on the cores that torch computes on.
+    """Limit NumPy's BLAS and OpenCV to one thread: idle ones would spin on the cores that torch computes on.
 
-    The products and planes of a loader are small: painting takes half the processor time so, even where nothing
-    else runs.
+    A loader's arrays are small: even on an idle machine painting takes half the processor time with one thread.
     """
     import cv2
     from threadpoolctl import threadpool_limits
@@ -113,12 +115,12 @@ def leave_cores_to_torch() -> None:
 def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Precision:
     """Choose the number format of training.
 
-    The choice rests on what the device is, never on a timing, so that a resumed run goes on as it began.
+    The choice depends on the device, never on a timing: a resumed run makes the same one.
 
     Args:
         wanted: `auto`, `fp32`, `bf16` or `fp16`.
         device: Where the model will be.
-        model: Depthwise convolutions decide on a CPU.
+        model: On a CPU, depthwise convolutions decide.
 
     Raises:
         UsageError: fp16 was asked for on a CPU.
@@ -133,15 +135,15 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Pre
 
 
 def resumed_precision(begun: str | None, chosen: Precision, device: torch.device) -> Precision:
-    """Go on in the number format that a training was begun in, on a device that may be another one.
+    """Choose the number format of a resumed training: its own, where this device computes in it.
 
     Args:
-        begun: The format's name in the checkpoint; None where it names none.
-        chosen: What this device would begin in.
+        begun: Name of the format in the checkpoint; None where it names none.
+        chosen: The choice for a new training on this device.
         device: Where the model is.
 
     Returns:
-        The format begun in, where the device computes in it; else what it would begin in, and why.
+        The format and the reason for it.
     """
     there = {
         "fp32": True,
@@ -156,7 +158,7 @@ def resumed_precision(begun: str | None, chosen: Precision, device: torch.device
 
 
 def quick_inference(device: torch.device) -> Precision:
-    """Choose the number format of prediction: what the device does fastest without harm."""
+    """Choose the number format of prediction: the fastest of the device that leaves results as good."""
     if device.type == "cuda":
         return _of_gpu(device)
     return Precision("fp32", "reference precision of a CPU")

@@ -12,13 +12,17 @@ from ich25d.progress import remark
 class Interrupted(BaseException):
     """The training was asked to stop and has saved what it needs to go on.
 
-    A BaseException like KeyboardInterrupt, so that no handler of errors takes it for one.
+    A BaseException as KeyboardInterrupt is, so that no `except Exception` catches it.
     """
 
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether a signal asked to stop; signals are as before afterwards."""
+    """Yield a function that returns whether a signal asked to stop; restore the handlers afterwards.
+
+    Raises:
+        KeyboardInterrupt: A second signal came.
+    """
     asked = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -39,7 +43,11 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 def until_stopped(advance: Callable[[int], None], stop: Callable[[], bool]) -> Callable[[int], None]:
-    """Wrap what counts units of work that is done again when it's begun again: a wish to stop ends it there.
+    """Let a progress function end work that needs no checkpoint as soon as a signal asks to stop.
+
+    Args:
+        advance: Called with the number of units done.
+        stop: Returns whether a signal asked to stop.
 
     Raises:
         Interrupted: From the function that is returned, after a unit.

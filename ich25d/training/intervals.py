@@ -30,7 +30,7 @@ def patient_weights(
     """Draw patients with replacement and yield how often each row was drawn, some resamplings at a time.
 
     Args:
-        patient: Whose row it is, shape (N,), any kind of value.
+        patient: Patient of each row, shape (N,), any kind of value.
         replicates: Number of resamplings R.
         seed: Seed of the draws; the same patients in the same order get the same draws.
         elements: Largest size of what is yielded.
@@ -61,7 +61,7 @@ def bootstrap(
     Args:
         statistic: From weights of shape (r, N) to values of shape (r, ...), as
             `lambda weight: auc(target, probability, weight)`.
-        patient: Whose row it is, shape (N,).
+        patient: Patient of each row, shape (N,).
         replicates: Number of resamplings R.
         seed: Seed of the draws; two models compared with one seed are compared on the same patients.
     """

@@ -1,4 +1,4 @@
-"""What learns: a model, its average, its optimiser and loss scale, and how far they are."""
+"""A model in training: its moving average, optimiser and loss scale, and their checkpoints on disk."""
 
 import dataclasses
 from pathlib import Path
@@ -16,13 +16,13 @@ from ich25d.training.processes import Processes
 _CHECKPOINT_FORMAT = 1
 
 EMA_WARMUP_POWER = 0.75
-"""The average's decay is 1 - (1 + step) ** -0.75 until it reaches the recipe's: after 100 steps it spans
-about 30, after 600 about 120, so that a short run doesn't average its random beginning in."""
+"""The average's decay is 1 - (1 + step) ** -0.75 until it reaches the recipe's: after 100 steps it spans about 30,
+after 600 about 120, so that the random start has no part in a short run's average."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Learner:
-    """A model and all that its steps change."""
+    """A model and everything that its steps change."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -34,11 +34,11 @@ class Learner:
     step: int = 0
     skipped_in_row: int = 0
     reads_late: bool | None = None
-    """Whether a step's numbers are read during the next one, so that the device never waits to be given work; then the
-    optimiser itself leaves out a step that isn't finite. None does so on CUDA, where AdamW can."""
+    """Whether loss and norm of a step are read during the next one, so that a GPU's queue never runs empty; the fused
+    optimiser then leaves out steps that aren't finite. None: on CUDA."""
 
     def __post_init__(self) -> None:
-        """Begin the average and the loss scale."""
+        """Make the average and the loss scale."""
         if self.reads_late is None:
             self.reads_late = self.device.type == "cuda"
         self.scaler = self._scaler()
@@ -55,7 +55,7 @@ class Learner:
         return self.model if self.ema is None else self.ema.module
 
     def state(self) -> dict[str, Any]:
-        """Return all of it for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
@@ -67,7 +67,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint, in the number format that it was begun in where this device computes in it."""
+        """Go on from a checkpoint, in its number format where this device computes in it."""
         self.precision = resumed_precision(state.get("precision"), self.precision, self.device)
         self.scaler = self._scaler()
         self.model.load_state_dict(state["model"])
@@ -80,7 +80,7 @@ class Learner:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a state whole or not at all.
+    """Write a checkpoint whole or not at all.
 
     Args:
         path: `last.pt`.
@@ -91,9 +91,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a state back to the CPU; nothing in it is executed.
+    """Read a checkpoint to the CPU; nothing in it is executed.
 
-    From there model and optimiser copy it to wherever they are: some devices lack a number format that others save.
+    Not to the device that saved it: another one may lack its number formats.
 
     Raises:
         TrainingError: It isn't one, or of another format.

@@ -1,6 +1,6 @@
-"""The loop that both trainings share: accumulate, check, clip, step, average.
+"""The training loop of both networks: accumulate, check, clip, step, average.
 
-Functions on one `Learner`; what a batch is, and how it becomes a loss, is the caller's.
+The caller makes the batches and computes their loss.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from ich25d.training.optim import learning_rate, set_learning_rate
 B = TypeVar("B")
 
 MAX_SKIPPED = 5
-"""Steps in a row whose loss isn't finite before the training gives up."""
+"""Steps in a row that may be left out, as their loss isn't finite, before the training ends with an error."""
 
 _CURE = "lower train.lr, raise train.warmup or use train.precision=fp32, and go on with --resume"
 
@@ -70,22 +70,19 @@ def train_steps(
     wrapped: nn.Module | None = None,
     requests: Callable[[], tuple[bool, bool]] = lambda: (False, False),
 ) -> Iterator[StepReport[B]]:
-    """Do steps, yielding what each one did, in order.
+    """Do optimiser steps and yield a report of each, in order.
 
-    With a report that says stop or save, the learner is in the state after that step and worth saving. With others it
-    may be a step ahead.
-
-    Dropout and the like are seeded by (seed, step, batch, process) before every batch, so that a run
-    continued from a checkpoint draws what the uninterrupted one draws.
+    With a report that says stop or save, the learner is in the state after that step; with others it may be a step
+    ahead. Dropout is seeded by (seed, step, batch, process): a resumed run draws what an uninterrupted one draws.
 
     Args:
-        learner: What learns.
+        learner: The model and its optimiser.
         batches: At least `n_steps * accumulate` batches.
-        loss_of: Takes the model and a batch, gives a scalar.
+        loss_of: From the model and a batch to a scalar loss.
         schedule: Learning rate, accumulation, clipping.
         n_steps: Steps to do.
         wrapped: The model as wrapped for several processes; None is the model itself.
-        requests: Whether this process wants to stop, and whether to save, after the step.
+        requests: Returns whether this process asks to stop, and to save, after the step.
 
     Raises:
         TrainingError: More than `MAX_SKIPPED` steps in a row had a loss or gradient that isn't finite.
@@ -94,7 +91,7 @@ def train_steps(
     waiting: deque[_Done[B]] = deque()
     for _ in range(n_steps):
         try:
-            # All of them first: where a batch can't be had the step hasn't begun, and the state is worth saving.
+            # All batches first: where one fails the step hasn't begun, and the state can be saved.
             used = [next(batches) for _ in range(schedule.accumulate)]
         except Exception:
             yield from _reports(learner, waiting, keep=0)
@@ -135,7 +132,7 @@ class _Done(Generic[B]):
     lr: float
     batches: Sequence[B]
     numbers: PendingNumbers
-    """Loss, norm, whether running statistics are lost, and whether some process wants to stop or the first to save."""
+    """Loss, norm, whether running statistics are lost, whether some process asks to stop, and the first to save."""
     asked: bool
     """This process asks to stop or to save, and is the only one."""
 
@@ -181,7 +178,7 @@ def _do_step(
 
 
 def _step_or_undo(learner: Learner, loss: float, norm: float) -> None:
-    """Step, or leave the step out and undo what its forward pass did to running statistics."""
+    """Step, or leave the step out and restore the running statistics that its forward pass changed."""
     if not _is_skipped(learner, loss, norm):
         learner.skipped_in_row = 0
         learner.scaler.step(learner.optimizer)
@@ -195,7 +192,7 @@ def _step_or_undo(learner: Learner, loss: float, norm: float) -> None:
 
 
 def _reports(learner: Learner, waiting: deque[_Done[B]], *, keep: int) -> Iterator[StepReport[B]]:
-    """Read steps, oldest first, but for those kept waiting; a request to stop or save is granted after the last one."""
+    """Yield reports, oldest first, but for the last `keep` steps; stop and save are reported with the last one read."""
     stop = save = False
     if any(done.asked for done in waiting):
         keep = 0
@@ -222,7 +219,7 @@ def _reports(learner: Learner, waiting: deque[_Done[B]], *, keep: int) -> Iterat
 
 
 def _is_skipped(learner: Learner, loss: float, norm: float) -> bool:
-    # Loss scaling overflows on purpose to find its scale: then the scaler itself leaves the step out.
+    # A loss scale grows until it overflows: the scaler itself leaves such a step out.
     overflow = learner.scaler.is_enabled() and math.isfinite(loss)
     return not math.isfinite(loss) or (not math.isfinite(norm) and not overflow)
 
@@ -235,7 +232,7 @@ def _clip(model: nn.Module, limit: float) -> torch.Tensor:
 def _agreed(
     learner: Learner, loss: torch.Tensor, norm: torch.Tensor, lost: torch.Tensor, asked: tuple[bool, bool]
 ) -> PendingNumbers:
-    """Bring a step's numbers to the CPU in one go, the same on every process."""
+    """Copy a step's numbers to the CPU in one go, averaged over the processes."""
     processes = learner.processes
     requests = to_device(torch.tensor([float(asked[0]), float(asked[1] and processes.is_first)]), loss.device)
     own = torch.stack([loss.float(), norm.float(), lost.float()])

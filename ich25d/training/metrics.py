@@ -1,4 +1,4 @@
-"""How good probabilities are: log loss, ranking, decisions and calibration, each also under weights.
+"""Measures of probabilities: log loss, ranking, decisions and calibration, each also under weights.
 
 Every measure takes a target of 0, 1 or NaN (unknown: left out) and weights of shape (N,) or, for many resamplings
 at once, (R, N); it gives one number, or R of them. So an interval costs one sort and not a thousand (`intervals.py`).
@@ -46,6 +46,9 @@ def case_losses(target: Floats, probability: Floats) -> tuple[npt.NDArray[np.flo
     Returns:
         Weighted losses and weights, summed over the labels, shape (N,) each.
 
+    Raises:
+        ValueError: The shapes are others.
+
     References:
         RSNA Intracranial Hemorrhage Detection 2019: weighted multi-label logarithmic loss.
     """
@@ -92,27 +95,36 @@ def average_precision(target: Floats, score: Floats, weight: Floats | None = Non
 
 
 def brier(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
-    """Return the mean squared difference of probability and truth; shapes as in `auc`."""
+    """Return the mean squared difference of probability and truth.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        probability: Shape (N,), 0 to 1.
+        weight: Shape (N,) or (R, N), not negative.
+    """
     target, probability, weight = known_only(target, probability, weight)
     return plain(ratio(weight @ squared_error_each(target, probability), weight.sum(axis=-1)))
 
 
 def mean_log_loss(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
-    """Return the log loss of one label; shapes as in `auc`."""
+    """Return the log loss of one label.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        probability: Shape (N,), 0 to 1.
+        weight: Shape (N,) or (R, N), not negative.
+    """
     target, probability, weight = known_only(target, probability, weight)
     return plain(ratio(weight @ log_loss_each(target, probability), weight.sum(axis=-1)))
 
 
-def calibration_error(
-    target: Floats, probability: Floats, weight: Floats | None = None, *, bins: int = CALIBRATION_BINS
-) -> Any:  # noqa: ANN401
+def calibration_error(target: Floats, probability: Floats, weight: Floats | None = None) -> Any:  # noqa: ANN401
     """Return the expected calibration error: the mean gap of probability and frequency, over bins of equal width.
 
     Args:
         target: Shape (N,), NaN where unknown.
         probability: Shape (N,), 0 to 1.
         weight: Shape (N,) or (R, N), not negative.
-        bins: Number of bins; the lower edge belongs to a bin, and 1 to the last.
 
     Returns:
         A float, or shape (R,).
@@ -121,19 +133,20 @@ def calibration_error(
         Guo et al., On calibration of modern neural networks, 2017, eq. 3.
     """
     target, probability, weight = known_only(target, probability, weight)
-    return mean_gap(weight @ gap_by_bin(target, probability, bins=bins), weight.sum(axis=-1))
+    return mean_gap(weight @ gap_by_bin(target, probability), weight.sum(axis=-1))
 
 
-def gap_by_bin(target: Floats, probability: Floats, *, bins: int = CALIBRATION_BINS) -> npt.NDArray[np.float64]:
+def gap_by_bin(target: Floats, probability: Floats) -> npt.NDArray[np.float64]:
     """Return probability less truth of each element, in the column of its bin, shape (N, bins); 0 elsewhere.
+
+    The lower edge belongs to a bin, and 1 to the last.
 
     Args:
         target: 0 or 1, shape (N,).
         probability: Shape (N,), 0 to 1.
-        bins: Number of bins of equal width.
     """
-    gaps = np.zeros((len(target), bins))
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    gaps = np.zeros((len(target), CALIBRATION_BINS))
+    place = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps[np.arange(len(target)), place] = probability - target
     return gaps
 
@@ -185,13 +198,26 @@ class Confusion:
 
 
 def confusion(target: Floats, probability: Floats, threshold: float, weight: Floats | None = None) -> Confusion:
-    """Count decisions: what is at least the threshold is called positive; shapes as in `auc`."""
+    """Count decisions.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        probability: Shape (N,), 0 to 1.
+        threshold: The least probability that is called positive.
+        weight: Shape (N,) or (R, N), not negative.
+    """
     target, probability, weight = known_only(target, probability, weight)
     return Confusion(*(plain(weight @ part) for part in outcomes(target, probability, threshold)))
 
 
 def outcomes(target: Floats, probability: Floats, threshold: float) -> tuple[Floats, ...]:
-    """Return which elements are true positives, false positives, true and false negatives, as 0 or 1; (N,) each."""
+    """Return which elements are true positives, false positives, true and false negatives, as 0 or 1, shape (N,) each.
+
+    Args:
+        target: 0 or 1, shape (N,).
+        probability: Shape (N,), 0 to 1.
+        threshold: The least probability that is called positive.
+    """
     called = probability >= threshold
     return target * called, (1 - target) * called, (1 - target) * ~called, target * ~called
 

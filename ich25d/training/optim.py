@@ -13,11 +13,11 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Group parameters by weight decay and by learning rate.
 
-    Biases, norms and other vectors aren't decayed: shrinking them regularises nothing and moves the
-    calibration. The rate of a parameter is the peak times `layer_decay` ** (max_depth - its depth).
+    Biases, norms and other vectors aren't decayed, which would move the calibration and regularise nothing.
+    The rate of a parameter is the peak times `layer_decay` ** (max_depth - its depth).
 
     Args:
-        model: Whose parameters learn.
+        model: Its parameters are grouped.
         weight_decay: Decoupled decay of matrices and kernels.
         layer_decay: Factor from one layer group to the one below it; 1 treats all alike.
         depth: Group of each parameter by name, 0 at the input; absent names are new layers.

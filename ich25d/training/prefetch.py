@@ -1,4 +1,4 @@
-"""Work done in a thread, some items ahead of where they are used."""
+"""An iterator that runs in a thread, some items ahead of its use."""
 
 import queue
 import threading
@@ -9,9 +9,10 @@ Item = TypeVar("Item")
 
 
 def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
-    """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here.
+    """Run an iterator in a thread, at most `depth` items ahead; leaving the loop early stops the thread.
 
-    Leaving the loop early stops the thread.
+    Raises:
+        BaseException: Whatever the iterator raises, after the items before it.
     """
     ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -31,7 +32,7 @@ def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
                 if not put(item):
                     return
             put(None)
-        except BaseException as error:  # noqa: BLE001  # handed over whole to the thread that asked
+        except BaseException as error:  # noqa: BLE001  # raised again in the reading thread
             put(error)
 
     thread = threading.Thread(target=work, daemon=True, name="prefetch")

@@ -1,4 +1,4 @@
-"""One process or several under `torchrun`: the few things that they tell each other."""
+"""One process, or several that `torchrun` started: sums, waiting, and the device of each."""
 
 import dataclasses
 import os
@@ -14,44 +14,44 @@ from ich25d.errors import UsageError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among its like."""
+    """This process and the number of those that train with it."""
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
     local_count: int = 1
-    """How many of them share this machine's memory."""
+    """Processes on this machine."""
 
     @property
     def is_first(self) -> bool:
-        """Say whether this is the process that prints and writes."""
+        """Return whether this is the process that prints and writes."""
         return self.rank == 0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Add a tensor up over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
 
     def sum_of_all(self, values: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Add a tensor on the CPU up over all processes, by way of the device that they talk over."""
+        """Sum a tensor on the CPU over all processes, through the device of their backend."""
         return self.sum(values.to(device)).cpu() if self.count > 1 else values
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait for all processes."""
         if self.count > 1:
             distributed.barrier()
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every process the first one's buffers: each has its own running statistics."""
+        """Copy the first process's buffers to all: each has its own running statistics."""
         if self.count > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, 0)
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Let gradients be averaged over the processes; with one process, return the model itself.
+        """Return the model with gradients averaged over the processes; with one process, the model itself.
 
-        Parameters that don't learn now aren't waited for, so wrap again when that changes.
+        Wrap anew when parameters are frozen or freed.
         """
         if self.count == 1:
             return model
@@ -60,13 +60,13 @@ class Processes:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that `torchrun` started, if it did; give this one's place and device.
+    """Join the process group of `torchrun`, where there is one; yield this process and its device.
 
     Args:
-        device: The device asked for; of several GPUs each process takes the one of its local rank.
+        device: As chosen by --device; of several GPUs each process takes the one of its local rank.
 
     Raises:
-        UsageError: The device isn't one that several processes can share out among themselves.
+        UsageError: Several processes can't train on this device.
     """
     count = world_size()
     if count == 1:
@@ -86,12 +86,12 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
 
 
 def world_size() -> int:
-    """Return how many processes `torchrun` started, 1 without it."""
+    """Return the number of processes that `torchrun` started, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def refuse_torchrun(command: str) -> None:
-    """Refuse a command under `torchrun` whose processes would all do, and write, the same.
+    """Refuse to run under `torchrun`: every process would write the same files.
 
     Raises:
         UsageError: There are several processes.

@@ -1,4 +1,4 @@
-"""`report.html` of a training: drawn from the folds' `metrics.jsonl` alone, at any moment, by a run or after it."""
+"""`report.html` of a training, made from the folds' `metrics.jsonl` during the run or after it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FoldLog:
-    """What one fold's log says."""
+    """The log of one fold."""
 
     name: str
     begin: Entry
-    """What was to be done: total_steps, epochs, slices_per_step and so on; empty in old logs."""
+    """The first line: total_steps, epochs, slices_per_step and more; empty in old logs."""
     steps: tuple[Entry, ...]
     epochs: tuple[Entry, ...]
     skipped: tuple[Entry, ...]
@@ -51,7 +51,7 @@ class FoldLog:
         return float(max(known, key=lambda line: line["step"])["slices_per_s"]) if known else None
 
     def seconds_left(self) -> float | None:
-        """Return how long the steps that are left will take at the latest speed; None where it can't be told."""
+        """Return the time that the remaining steps take at the latest speed; None where it is unknown."""
         total, size, speed = self.begin.get("total_steps"), self.begin.get("slices_per_step"), self.slices_per_s
         if self.is_finished:
             return 0.0
@@ -90,7 +90,7 @@ def reporter(folder: Path, *, every_s: float = _EVERY_S, clock: Callable[[], flo
 
     Args:
         folder: The model directory.
-        every_s: Between epochs it is written at most this often.
+        every_s: Shortest time between two writings within an epoch.
         clock: Seconds.
     """
     written = [float("-inf")]
@@ -105,7 +105,7 @@ def reporter(folder: Path, *, every_s: float = _EVERY_S, clock: Callable[[], flo
 
 
 def report_page(folds: Sequence[FoldLog], name: str) -> Page:
-    """Put together the page.
+    """Return the page.
 
     Args:
         folds: The logs.

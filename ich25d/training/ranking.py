@@ -1,4 +1,4 @@
-"""How positives rank among all: one sort for every measure of rank, and for many weights at once."""
+"""Ranks of positives among all: one sort for every measure of rank and many weights at once."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -116,7 +116,16 @@ def _sums(weight: Floats, whose: npt.NDArray[np.int64]) -> npt.NDArray[np.float6
 def known_only(
     target: Floats, score: Floats, weight: Floats | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the known elements and their weights, all float64."""
+    """Return the known elements and their weights, all float64.
+
+    Args:
+        target: Shape (N,), NaN where unknown.
+        score: Shape (N,).
+        weight: Shape (N,) or (R, N); None is 1 each.
+
+    Raises:
+        ValueError: The shapes differ, or a known element has no score.
+    """
     truth: npt.NDArray[np.float64] = np.asarray(target, dtype=np.float64)
     value: npt.NDArray[np.float64] = np.asarray(score, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != value.shape:
@@ -129,7 +138,7 @@ def known_only(
 
 
 def ratio(above: Any, below: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401
-    """Divide, NaN where nothing is below the line."""
+    """Divide; NaN where the divisor isn't above 0."""
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     quotient = np.full(np.broadcast(above, below).shape, np.nan)
     np.divide(above, below, out=quotient, where=below > 0)

@@ -20,8 +20,8 @@ class RunLog:
 
     Args:
         path: The file; None logs nothing (processes other than the first).
-        keep: Which lines of an earlier run stay: a resumed run writes the others again. None starts afresh.
-        listeners: Told of every line after it is written.
+        keep: Returns whether a line of an earlier run stays; a resumed run writes the others again. None keeps none.
+        listeners: Called with every line after it is written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ def check_tensorboard() -> None:
 
 
 def tensorboard_listener(folder: Path) -> Listener:
-    """Return a listener of a run's log that writes every number as a scalar; texts and lists are left out.
+    """Return a listener that writes every number of a log's lines as a scalar, without texts and lists.
 
     Args:
         folder: Where the event files go; it is made with the first number.
@@ -100,7 +100,7 @@ def tensorboard_listener(folder: Path) -> Listener:
 
 
 def scalars(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers of a line by name, those inside by `outer/inner`; what isn't finite is left out."""
+    """Return the finite numbers of a line by name, nested ones as `outer/inner`."""
     found: dict[str, float] = {}
     for name, value in line.items():
         if not prefix and name in {"event", "step", "seed", "epoch"}:

@@ -1,4 +1,4 @@
-"""Which samples a pass shows and in which order, and the log odds of labels as shown and as they are.
+"""Which samples an epoch shows and in which order, and the log odds of labels as shown and as they are.
 
 Painted bleeds and balanced drawing show positives more often than they occur. For the same images of either class the
 logit under the true share is the learned one plus a constant for each label.
@@ -10,20 +10,20 @@ import torch
 
 
 def steps_in_epoch(n_samples: int, samples_per_step: int) -> int:
-    """Return the optimiser steps of one pass: whole steps only, at least one."""
+    """Return the optimiser steps of one epoch: whole steps only, at least one."""
     return max(1, n_samples // samples_per_step)
 
 
 def epoch_order(
     n_samples: int, n_shown: int, *, seed: int, epoch: int, positive: npt.NDArray[np.bool_] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Draw the order of one pass.
+    """Draw the order of one epoch.
 
     Args:
         n_samples: Samples there are.
         n_shown: Samples shown; fewer than there are leaves some out, more begins again.
         seed: Seed of the run.
-        epoch: Number of the pass.
+        epoch: Number of the epoch.
         positive: Draw samples where this is true and where it is false equally often; shape (n_samples,).
             None shows each once.
 
@@ -44,12 +44,19 @@ def epoch_order(
 
 
 def part_of_process(order: npt.NDArray[np.int64], *, batch_size: int, rank: int, count: int) -> npt.NDArray[np.int64]:
-    """Take one process's batches out of an order that holds whole rounds of `count` batches."""
+    """Return the samples of one process: every `count`-th batch of an order.
+
+    Args:
+        order: Indices of samples, shape (rounds * count * batch_size,).
+        batch_size: Samples a batch.
+        rank: Number of the process.
+        count: Number of processes.
+    """
     return order.reshape(-1, count, batch_size)[:, rank].reshape(-1)
 
 
 class LabelCount:
-    """Counts positives and known labels, as they were shown to the model.
+    """Counts of positive and known labels.
 
     Args:
         n_labels: Length of the label axis.
@@ -70,7 +77,7 @@ class LabelCount:
         Half a sample is added to either side, so that a label never seen has finite odds.
 
         Args:
-            n_samples: Take the shares as if counted over so many samples, shape (labels,); None is over all known.
+            n_samples: Samples to take the shares over, shape (labels,); None takes the known ones.
         """
         n_samples = self.known if n_samples is None else n_samples
         positive = n_samples * self.positive / self.known.clamp(min=1)
