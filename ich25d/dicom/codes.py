@@ -84,8 +84,10 @@ CODES: dict[str, ReasonCode] = {
     # Pixels.
     "MODALITY_LUT": _remark("a Modality LUT stands for slope and intercept; applied"),
     "WRAP12": _remark("12-bit values had wrapped round; unwrapped"),
+    "SIGN": _remark("the values are signed though the header says unsigned, or the other way round; read as they are"),
     "NO_NEG_HU": _remark("air was cut off at 0 HU"),
     "PAD_UNDECLARED": _remark("undeclared padding outside the field of view; set to air"),
+    "PAD_IN_HEAD": _remark("the value declared as padding is inside the image too; left as HU there"),
     "HU_ODD": _remark("the HU don't look like a head in air"),
     "BLANK": _refused("a constant image"),
     "LOCALIZER": _refused("a localizer"),

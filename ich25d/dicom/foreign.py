@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 
 from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, Elements, Meta
 from ich25d.dicom.header import WANTED, Header, NeedMore
+from ich25d.dicom.hounsfield import signed_as_coded
 from ich25d.errors import DicomError
 
 # RSNA's `ID_...` UIDs aren't valid UI values: pydicom would warn twice a file with text that never repeats.
@@ -50,6 +51,8 @@ _NUMBERS = {
 """Values of VR US: their bytes come the other way round in a big-endian file."""
 _STREAM_BYTES = 66_000
 """So far a stream is searched for the size that it declares."""
+_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
+_SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream; its image's size follows
 _SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)", re.DOTALL)
 
 
@@ -162,7 +165,8 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
     """Decode the stored values of one image: of a file of many, the header's frame.
 
     Returns:
-        Stored values, shape (rows, columns), of the integer type that the header declares.
+        Stored values, shape (rows, columns), of the integer type that the header declares; signed otherwise where a
+        JPEG 2000 stream says so and its values don't speak against it.
 
     Raises:
         DicomError: No decoder (`NO_DECODER`), another size in the stream than in the header (`SHAPE`), or
@@ -189,7 +193,11 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
     if stored.shape != (header.rows, header.columns):
         raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
-    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    if syntax.startswith(_JPEG_2000):
+        stream = content[header.pixel_offset : header.pixel_offset + _STREAM_BYTES] if frame is None else frame
+        stored = signed_as_coded(stored, header, is_coded_signed=stream[stream.find(_SIZ) + 42] >= 128)
+    return stored
 
 
 def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.NDArray[Any], str, int]:
@@ -242,8 +250,8 @@ def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:
     """Return rows and columns that a compressed stream itself declares, or None for RLE, which has none."""
     if transfer_syntax == "1.2.840.10008.1.2.5":
         return None
-    if transfer_syntax.startswith(("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")):
-        at = pixels.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if transfer_syntax.startswith(_JPEG_2000):
+        at = pixels.find(_SIZ, 0, 4096)
         if at < 0:
             raise DicomError("BAD_STREAM", "no JPEG 2000 codestream in the pixel data")
         right, bottom, left, top = (int.from_bytes(pixels[at + 8 + k : at + 12 + k]) for k in (0, 4, 8, 12))

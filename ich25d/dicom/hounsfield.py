@@ -1,12 +1,13 @@
-"""Stored values to HU: rescale, padding and the repair of 12-bit values that wrapped round."""
+"""Stored values to HU: rescale, padding, and the sign that the header has wrong."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.header import Header, Remark
+from ich25d.dicom.padding import declared_padding, pad_with_air
 from ich25d.errors import DicomError
 
 HU_MIN = -1024
@@ -18,6 +19,9 @@ _SAMPLE = 8
 _BRAIN_SHARE = 0.33
 """Of all between 500 and 2000, so much is at 1000 to 1100 where brain is at 1024 and more (three quarters of RSNA's
 slices, shifted); of HU without an offset, where those are bone, at most 0.27 (the same slices, air cut off)."""
+
+_LEAST_12_BIT_AIR = 2796
+"""Stored for -1300 HU, the least that air's noise reaches; below is padding, or metal."""
 
 
 def to_hu(
@@ -45,18 +49,18 @@ def to_hu(
     remarks: list[Remark] = []
     # What declares the padding of signed values is held against them later.
     values = _masked(stored, header, None if header.is_signed and header.padding is not None else out)
+    wrap = None
+    if not header.is_signed and header.bits_stored >= 12:
+        wrap = _find_wrap(values, header.bits_stored, header.slope or 1.0, header.intercept or 0.0)
+    if wrap is not None:
+        values = _unwrapped(values, header.bits_stored, wrap)
+        header = header._replace(is_signed=True, intercept=0.0 if wrap.is_offset else header.intercept)
+        remarks.append(_remark_of(wrap, header))
     slope, intercept = header.slope, header.intercept
     if slope is None or intercept is None:
         slope, intercept = _guess_rescale(values, header, remarks)
-    wrap_from = None
-    if not header.is_signed and header.bits_stored == 12 and intercept > -100 and slope == 1:
-        wrap_from = _wrap_start(values)
-    if wrap_from is not None:
-        values = values.astype(np.int16) - np.where(values >= wrap_from, np.int16(4096), np.int16(0))
-        remarks.append(Remark("WRAP12", f"stored values from {wrap_from} up had wrapped round at 4096; unwrapped"))
-        intercept = 0.0
     low, high = HU_MIN - intercept, HU_MAX - intercept
-    span = _span(header, is_unwrapped=wrap_from is not None)
+    span = _span(header, is_unwrapped=wrap is not None)
     is_plain = slope == 1 and intercept.is_integer() and values.itemsize == 2
     if is_plain and low >= -32768 and span[0] <= high <= 32767:
         hu = _shifted(values, int(intercept), int(low), int(high), span, out)
@@ -64,8 +68,13 @@ def to_hu(
         scaled = values * np.float64(slope) + intercept
         hu = np.empty(values.shape, dtype=np.int16) if out is None else out
         np.rint(np.clip(scaled, HU_MIN, HU_MAX, out=scaled), out=hu, casting="unsafe")
-    _apply_padding(hu, stored, values, header, slope, intercept, remarks)
-    may_be_cut = wrap_from is None and not header.is_signed and intercept > -100
+    # Clipping alone makes air of padding below it.
+    padding = declared_padding(stored, values, header, above=(HU_MIN - intercept) / slope)
+    if padding is not None:
+        remarks += pad_with_air(hu, padding, HU_MIN)
+    if slope == 1:
+        _pad_undeclared(hu, values, header, intercept, remarks)
+    may_be_cut = not header.is_signed and intercept > -100
     remarks += check_hu(hu, may_be_cut=may_be_cut)
     return hu, tuple(remarks)
 
@@ -106,9 +115,9 @@ def looked_up_hu(
     else:
         if is_hu:
             raise DicomError("NO_RESCALE", "the Modality LUT says HU, but the values look like HU with 1024 added")
-    padded = _padded(stored, indices, header)
-    if padded is not None:
-        hu[padded] = HU_MIN
+    padding = declared_padding(stored, indices, header)
+    if padding is not None:
+        remarks = (*remarks, *pad_with_air(hu, padding, HU_MIN))
     return hu, (Remark("MODALITY_LUT", f"a table of type {'HU' if kind == 'HU' else 'other than HU'}"), *remarks)
 
 
@@ -152,7 +161,7 @@ def _shifted(
 def _span(header: Header, *, is_unwrapped: bool) -> tuple[int, int]:
     """Return the lowest and highest value that the stored bits can hold."""
     if is_unwrapped:
-        return -2048, 4095
+        return -(1 << header.bits_stored - 1), (1 << header.bits_stored) - 1
     if header.is_signed:
         return -(1 << header.bits_stored - 1), (1 << header.bits_stored - 1) - 1
     return 0, (1 << header.bits_stored) - 1
@@ -168,19 +177,155 @@ def _mode(values: npt.NDArray[Any]) -> int:
     return int(found[counts.argmax()])
 
 
-def _wrap_start(values: npt.NDArray[Any]) -> int | None:
-    """Find from which stored value up 12-bit values had wrapped round; None when they hadn't.
+class _Wrap(NamedTuple):
+    """Which stored values of an image are negative though its header says that none are."""
 
-    RSNA holds files of 12 unsigned bits and intercept 0 whose air is stored as 3096 for -1000 HU. Kaggle's
-    known repair cuts at 3096 and leaves air of -1024, stored 3072, white; so the cut is the background's own
-    value where that is lower. Without a background up there, large values are metal, and stay.
+    cut: int
+    """From here up all are."""
+    doubtful: int
+    """From here to the cut, those connected to air are; the cut itself where none are in doubt."""
+    air_below: int
+    """Values below are air as well, which is above 0 where its noise alone had wrapped round."""
+    is_offset: bool
+    """The values are HU as they stand, whatever the intercept."""
+
+
+def _find_wrap(values: npt.NDArray[Any], bits: int, slope: float, intercept: float) -> _Wrap | None:
+    """Find out whether an image has negative values (two's complement of its bits) though its header says unsigned.
+
+    Evidence is either a border of air that is stored above the middle, or noise that crosses 0: many single pixels just
+    below the top beside others just above 0. Metal up to the top has neither: it is off the border, in one piece, and
+    its rim passes through all values in between.
+
+    Of 13 bits and more, all from the middle up is negative. Of 12 bits, metal may reach 3071 HU: values from 3072 are
+    negative, those below only in the noise of air. RSNA's scanners cut air off at -1000 HU; then, and only then,
+    values below 3096 are metal (Kaggle's known repair).
+
+    Args:
+        values: Stored values, shape (rows, columns), none below 0.
+        bits: How many are stored, 12 or more.
+        slope: HU a stored step.
+        intercept: HU of stored 0.
     """
-    if np.count_nonzero(values[::_SAMPLE, ::_SAMPLE] >= 3000) < 0.01 * values[::_SAMPLE, ::_SAMPLE].size:
+    top, middle = 1 << bits, 1 << bits - 1
+    plain = _Wrap(middle, middle, 0, is_offset=False)
+    border = _border(values)
+    high = border[border >= middle]
+    noise = max(8, round(300 / slope))
+    is_hu = abs(intercept) < 100
+    twelve = _Wrap(3072, 3072, 0, is_offset=False) if is_hu else _Wrap(top, top - noise, noise, is_offset=False)
+    if len(high) >= 0.3 * len(border) and not (high == top - 1).all():  # all: a ring of the highest value
+        if is_hu:
+            return _wrap_of_12_bits(high) if bits == 12 and slope == 1 else plain
+        if bits > 12 and _is_offset_in_vain(values, high, top, slope, intercept):
+            return plain._replace(is_offset=True)
+        is_ring = np.mean(high == _mode(high)) > 0.9
+        if not is_ring and (bits > 12 or np.mean(high >= top - noise) > 0.9):
+            return plain if bits > 12 else twelve
+    if not _noise_crosses_0(values[1::_SAMPLE], top - noise, noise):
         return None
-    mode = _mode(_border(values))
-    if mode < 2048:  # the sign bit of 12 bits
-        return None
-    return min(mode, 3096)
+    return plain if bits > 12 else twelve
+
+
+def _wrap_of_12_bits(high: npt.NDArray[Any]) -> _Wrap:
+    """Find where negative HU begin, from the border's values above the middle: air, and what the head lies on."""
+    mode = _mode(high)
+    if mode < _LEAST_12_BIT_AIR:  # padding: its scanner stores signed values
+        return _Wrap(2048, 2048, 0, is_offset=False)
+    cut = min(mode, 3096)
+    is_noisy = np.count_nonzero((high >= _LEAST_12_BIT_AIR) & (high < cut)) > 0.01 * len(high)
+    if is_noisy:
+        cut = 3072 if np.mean(high >= 3072) > 0.2 else min(mode, 3072)
+    return _Wrap(cut, cut - 300, 0, is_offset=False)
+
+
+def _is_offset_in_vain(
+    values: npt.NDArray[Any], high: npt.NDArray[Any], top: int, slope: float, intercept: float
+) -> bool:
+    """Say whether wrapped values are HU as they stand, whatever the intercept: air at -1000, tissue at 0 to 80."""
+    air = slope * (float(np.median(high)) - top)
+    if not -1150 <= air <= -850 or np.mean(np.abs(slope * (high.astype(np.float64) - top) - air) < 100) < 0.5:
+        return False
+    sample = slope * values[::_SAMPLE, ::_SAMPLE].astype(np.float64)
+    offset = sample + intercept
+    return bool(np.count_nonzero((sample >= 0) & (sample <= 80)) > np.count_nonzero((offset >= 0) & (offset <= 80)))
+
+
+def _noise_crosses_0(values: npt.NDArray[Any], top: int, low: int) -> bool:
+    """Say whether values from `top` up are single pixels whose left neighbours are mostly below `low`."""
+    if int(values.max()) < top:
+        return False
+    is_top = values >= top
+    n_top = np.count_nonzero(is_top)
+    if n_top < max(3, 0.0001 * values.size):
+        return False
+    left = values[:, :-1][is_top[:, 1:]]
+    n_others = np.count_nonzero(left < top)
+    return bool(n_others >= 0.4 * n_top and np.count_nonzero(left < low) >= 0.8 * n_others)
+
+
+def _unwrapped(values: npt.NDArray[Any], bits: int, wrap: _Wrap) -> npt.NDArray[Any]:
+    """Return the values with their sign, shape (rows, columns), signed."""
+    negative = values >= wrap.cut
+    is_low = values < wrap.air_below
+    is_doubtful = values >= wrap.doubtful
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        negative[edge] = is_doubtful[edge]
+    left = is_doubtful & ~negative
+    # Grown from the air that is certain: metal doesn't touch it, its rim passes through the values between.
+    while (grown := left & (_neighbours(negative | is_low) >= 2)).any():
+        negative |= grown
+        left &= ~grown
+    if values.itemsize > 2:
+        return values.astype(np.int64) - np.where(negative, 1 << bits, 0)
+    # Modulo 2**16 the difference is the same.
+    unwrapped: npt.NDArray[Any] = values.astype(np.uint16) - np.where(negative, 1 << bits & 0xFFFF, 0).astype(np.uint16)
+    return unwrapped.view(np.int16)
+
+
+def _neighbours(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+    """Count the pixels of a mask in the 3 x 3 pixels around each, shape of the mask."""
+    padded = np.pad(mask, 1, mode="edge").astype(np.int8)
+    sums = padded[:-2] + padded[1:-1] + padded[2:]
+    counts: npt.NDArray[np.int8] = sums[:, :-2] + sums[:, 1:-1] + sums[:, 2:]
+    return counts
+
+
+def _remark_of(wrap: _Wrap, header: Header) -> Remark:
+    bits = header.bits_stored
+    if bits == 12:
+        detail = f"stored values from {min(wrap.cut, wrap.doubtful) if wrap.air_below else wrap.cut} up"
+        return Remark("WRAP12", f"{detail} had wrapped round at 4096; unwrapped")
+    detail = f"stored values from {wrap.cut} up are negative though the header says unsigned ({bits} bits)"
+    return Remark("SIGN", f"{detail}; HU as they stand" if wrap.is_offset else detail)
+
+
+def signed_as_coded(stored: npt.NDArray[Any], header: Header, *, is_coded_signed: bool) -> npt.NDArray[Any]:
+    """Give decoded values the sign that their JPEG 2000 stream has, where it isn't the header's.
+
+    A signed stream is believed. An unsigned one under a header that says signed may hold bits that mean signed values;
+    then its border is stored above the middle, or nothing is where bone would be.
+
+    Args:
+        stored: Stored values as decoded, shape (rows, columns), of the header's integer type.
+        header: The image's header.
+        is_coded_signed: The stream holds signed values.
+
+    Returns:
+        The values, signed or unsigned as they are meant.
+    """
+    unused = header.bits_allocated - header.bits_stored
+    size = stored.itemsize
+    if is_coded_signed and not header.is_signed:
+        signed: npt.NDArray[Any] = np.left_shift(stored, unused).view(f"<i{size}")
+        return signed >> unused
+    if not is_coded_signed and header.is_signed and unused:
+        middle = 1 << header.bits_stored - 1
+        unsigned: npt.NDArray[Any] = stored.view(f"<u{size}") & np.array(2 * middle - 1, dtype=f"<u{size}")
+        is_bone = (unsigned >= middle) & (unsigned < 3 * middle // 2)
+        if is_bone.any() and np.mean(_border(unsigned) >= middle) < 0.3:
+            return unsigned
+    return stored
 
 
 def has_offset(values: npt.NDArray[Any]) -> bool:
@@ -205,48 +350,16 @@ def _guess_rescale(values: npt.NDArray[Any], header: Header, remarks: list[Remar
     raise DicomError("NO_RESCALE", "RescaleSlope and RescaleIntercept are absent and the values don't tell them")
 
 
-def _apply_padding(
-    hu: npt.NDArray[np.int16],
-    stored: npt.NDArray[Any],
-    values: npt.NDArray[Any],
-    header: Header,
-    slope: float,
-    intercept: float,
-    remarks: list[Remark],
+def _pad_undeclared(
+    hu: npt.NDArray[np.int16], values: npt.NDArray[Any], header: Header, intercept: float, remarks: list[Remark]
 ) -> None:
-    """Set padding to air, declared or not. Clipping alone does it where padding lies below air."""
-    padded = _padded(stored, values, header, above=(HU_MIN - intercept) / slope)
-    if padded is not None:
-        hu[padded] = HU_MIN
-    if not header.is_signed and header.bits_stored == 16 and slope == 1:
-        # -2000 written into unsigned pixels: 62,512 HU and more, in the corners outside the field of view.
-        absurd = 20_000 - intercept
-        if (_border(values) > absurd).any():
-            hu[values > absurd] = HU_MIN
-            remarks.append(
-                Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air")
-            )
-
-
-def _padded(
-    stored: npt.NDArray[Any], values: npt.NDArray[Any], header: Header, *, above: float = -np.inf
-) -> npt.NDArray[np.bool_] | None:
-    """Return where the declared padding is; None where none is declared, or none that lies above a stored value.
-
-    The declared value is compared modulo 2**16: implicit files and careless writers swap US and SS, and
-    63536 means -2000.
-    """
-    if header.padding is None or header.bits_allocated != 16:
-        return None
-    ends = [header.padding, header.padding if header.padding_limit is None else header.padding_limit]
-    if header.is_signed:
-        ends = [end - 65536 if end >= 32768 else end for end in ends]
-    first, last = min(ends), max(ends)
-    if last <= above:
-        return None
-    raw = values if header.is_signed else stored
-    mask: npt.NDArray[np.bool_] = (raw >= first) & (raw <= last) if first < last else raw == first
-    return mask
+    """Set -2000 written into unsigned pixels to air: 62,512 HU and more, in the corners outside the field of view."""
+    absurd = 20_000 - intercept
+    if not header.is_signed and header.bits_stored == 16 and (_border(values) > absurd).any():
+        hu[values > absurd] = HU_MIN
+        remarks.append(
+            Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air")
+        )
 
 
 def check_hu(hu: npt.NDArray[np.int16], *, may_be_cut: bool) -> tuple[Remark, ...]:

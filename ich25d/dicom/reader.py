@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ich25d.dicom import elements, foreign
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
 from ich25d.dicom.frames import split_frames
-from ich25d.dicom.header import Content, Header, NeedMore, Slice
+from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
 from ich25d.dicom.hounsfield import looked_up_hu, to_hu
 from ich25d.dicom.interpret import make_header
 from ich25d.errors import DicomError
@@ -154,13 +154,17 @@ def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None 
     """
     try:
         stored = _stored(content, header)
+        signs: tuple[Remark, ...] = ()
+        if (stored.dtype.kind == "i") != header.is_signed:
+            signs = (Remark("SIGN", f"the header says {'' if header.is_signed else 'un'}signed, the stream otherwise"),)
+            header = header._replace(is_signed=not header.is_signed)
         if header.has_modality_lut:
             hu, remarks = looked_up_hu(stored, header, partial(foreign.through_modality_lut, content=bytes(content)))
         else:
             hu, remarks = to_hu(stored, header, out if out is not None and out.shape == stored.shape else None)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=header.image_id, series_id=header.series_id) from None
-    return Slice(hu, remarks)
+    return Slice(hu, signs + remarks)
 
 
 def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
