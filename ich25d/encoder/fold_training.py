@@ -38,7 +38,7 @@ from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, part_of_process, steps_in_epoch
 
 SAVE_EVERY_S = 300.0
-"""Seconds of training that a power cut may cost."""
+"""Time between two checkpoints within an epoch."""
 
 _LOG_EVERY_STEPS = 50
 
@@ -121,9 +121,9 @@ class FoldTraining:
         fold: Number of the fold.
         device: Where to train.
         processes: This process among several.
-        painter: Paints bleeds into negative slabs; it may serve several folds, which share the anatomies that it keeps.
-        data_digest: What the store's labels and folds hash to; a checkpoint of other data is refused.
-        listeners: Told of every line of the log.
+        painter: Paints bleeds into negative slabs; several folds may share it, and its anatomies.
+        data_digest: Hash of the store's tables (`data_digest`); a checkpoint of another one is refused.
+        listeners: Called with every line of the log.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class FoldTraining:
         """Train to the end, or until a signal; then write weights and out-of-fold logits.
 
         Args:
-            stop: Says whether a signal asked to stop.
+            stop: Returns whether a signal asked to stop.
             resume: Go on from `last.pt` where there is one.
 
         Returns:
@@ -201,7 +201,7 @@ class FoldTraining:
             return self._finish(log, stop)
 
     def _epoch(self, log: RunLog, stop: Callable[[], bool]) -> None:
-        """Do what is left of this pass."""
+        """Do the steps of this epoch that are left."""
         progress, train = self._progress, self._recipe.train
         self._model.freeze(progress.epoch < train.freeze_epochs)
         wrapped = self._processes.wrap(self._model, self._device)
@@ -250,7 +250,7 @@ class FoldTraining:
         return self._progress.step_in_epoch * self._per_step / max(1e-9, self._progress.seconds)
 
     def _batches(self) -> Iterator[SlabBatch]:
-        """Read this process's batches of the pass, from the step that comes next."""
+        """Read this process's batches of the epoch, from the next step on."""
         progress, train = self._progress, self._recipe.train
         rows = self.rows.train
         known_positive = np.nansum(self._target[rows], axis=1) > 0
@@ -277,7 +277,7 @@ class FoldTraining:
         return score_loss(logit_BL, to_device(batch.target, self._device))
 
     def _shift(self) -> torch.Tensor:
-        """Return what turns the logits of labels as shown into those of labels as they are, shape (6,)."""
+        """Return what corrects the logits from the shares of positives as shown to those as they are, shape (6,)."""
         if not self._is_shifted:
             return torch.zeros(N_LABELS, dtype=torch.float64)
         shown = LabelCount(N_LABELS)
@@ -289,7 +289,7 @@ class FoldTraining:
         return positive, known
 
     def _validate(self, log: RunLog, stop: Callable[[], bool]) -> None:
-        """Score the averaged model on the held-out slices, and keep its weights if they are to be kept."""
+        """Score the averaged model on the held-out slices; write its weights if best, or if `keep` is `last`."""
         progress, train = self._progress, self._recipe.train
         self._processes.share_buffers(self._learner.averaged)
         shift = self._shift()

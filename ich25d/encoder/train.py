@@ -1,4 +1,4 @@
-"""`train-cnn`: an encoder a fold, each tested on the patients that it never saw."""
+"""`train-cnn`: one encoder per fold, tested on the patients held out."""
 
 import contextlib
 import dataclasses
@@ -38,10 +38,10 @@ from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensor
 from ich25d.training.sampling import LabelCount
 
 _SECTIONS = ("slab", "augment", "encoder", "train")
-"""Sections of a recipe that decide what a CNN becomes."""
+"""Sections of a recipe that decide the weights of a CNN."""
 
 ANATOMIES = ".anatomies"
-"""Folder of the model directory that holds, while it is trained, the anatomies found for painting."""
+"""Folder in the model directory that keeps, during training, the anatomies found for painting."""
 
 
 def train_cnn(
@@ -115,14 +115,14 @@ def train_cnn(
                 _remove_unbegun(out, chosen, with_folder=is_made_here)
             raise
     if processes.is_first and not interrupted:
-        # Another call may be training other folds here: it makes the folder again, and the last one removes it.
+        # A call that trains other folds here at the same time makes the folder again; the last one removes it.
         shutil.rmtree(out / ANATOMIES, ignore_errors=True)
         _conclude(out, studies, recipe)
     return dataclasses.replace(summarise(out, studies, interrupted), is_first=processes.is_first)
 
 
 def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes) -> Painter | None:
-    """Make what paints bleeds and decoys, where the recipe asks for any; all readers of a machine share the memory."""
+    """Make the painter, where the recipe asks for one; all readers of a machine share its memory."""
     painted, decoys = recipe.augment.painted, recipe.augment.decoys
     if painted + decoys == 0:
         return None
@@ -150,14 +150,13 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
 def _open(
     out: Path, recipe: Recipe, store: StudyStore, digest: str, folds: list[int], *, resume: bool, processes: Processes
 ) -> bool:
-    """Make the model directory, or check that it is of this recipe and store and may be gone on with.
+    """Make the model directory, or check that this call may go on with it.
 
     Returns:
         Whether no fold had been begun in it.
 
     Raises:
-        UsageError: It is somebody else's, holds a run of another recipe or study store, or one that only `--resume` may
-            touch.
+        UsageError: It holds other files, a run of another recipe or study store, or these folds and no `--resume`.
     """
     config, owner = out / CONFIG_FILE, owner_of(out)
     if owner in ("sequence", "other") or (owner == "encoder" and not config.exists()):
@@ -174,7 +173,7 @@ def _open(
             )
     processes.wait()
     if processes.is_first:
-        if not begun:  # a run that never began, for want of weights say, may be begun with another recipe
+        if not begun:  # a run that never began (for lack of weights, say) may take another recipe
             write_text(config, write_recipe(recipe))
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
@@ -185,7 +184,7 @@ def _open(
 
 
 def _remove_unbegun(out: Path, folds: list[int], *, with_folder: bool) -> None:
-    """Remove what a training left that failed before its first step: it would look like a run."""
+    """Remove the files of a training that failed before its first step, which would look like a run."""
     for number in folds:
         log = read_log(out / f"fold{number}" / LOG_FILE)
         if (out / f"fold{number}" / "last.pt").exists() or any(line.get("event") != "begin" for line in log):
@@ -227,7 +226,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
     """Return all of `model.json` but the folds; counts only, no identifiers.
 
     Args:
-        store: What was trained on.
+        store: The study store.
         recipe: The recipe.
         digest: Hash of the store's tables.
     """

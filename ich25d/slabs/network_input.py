@@ -27,7 +27,7 @@ def network_input(
         device: Where the network lives.
         augment: What training changes; None changes nothing.
         seed: Seed of the augmentation.
-        epoch: Number of the pass.
+        epoch: Number of the epoch.
         flip: Mirror left to right, as a second view.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Bleeds painted into negative slabs while they are read, each a new one in every pass."""
+"""Bleeds painted into negative slabs while they are read, a new one in every epoch."""
 
 import hashlib
 from collections.abc import Sequence

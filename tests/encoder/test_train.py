@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -362,3 +364,15 @@ def test_trains_on_a_gpu_and_answers_alike_on_a_cpu(
     rows = reader.rows_of(list(oof["series_id"].unique()))
     logit = torch.cat([loaded(batch)[1] for batch in SlabLoader(reader).batches(rows, 5)])
     np.testing.assert_allclose(logit.numpy(), oof[list(LABELS)].to_numpy(), atol=0.05)
+
+
+def test_two_calls_and_another_process_make_the_same_weights(toy_store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Neither memory, hash seeds nor threads may show in the file: results can be repeated bit for bit."""
+    train_cnn(toy_store, recipe, tmp_path / "one", fold=0, device="cpu")
+    train_cnn(toy_store, recipe, tmp_path / "two", fold=0, device="cpu")
+    command = ["train-cnn", str(toy_store), "--config", str(tmp_path / "one" / "config.toml"), "--fold", "0"]
+    command += ["--out", str(tmp_path / "three"), "--device", "cpu", "--quiet"]
+    subprocess.run([sys.executable, "-m", "ich25d", *command], check=True, capture_output=True)
+
+    weights = {(tmp_path / name / "fold0" / "weights.safetensors").read_bytes() for name in ("one", "two", "three")}
+    assert len(weights) == 1
