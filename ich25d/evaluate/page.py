@@ -11,16 +11,13 @@ from ich25d.evaluate.mistakes import Mistake, mistake_gallery
 from ich25d.evaluate.results import Flow, LevelResults, Results
 from ich25d.evaluate.scores import Measure, interval, short
 from ich25d.labels import LABELS
-from ich25d.pages.page import Page, facts, remarks
+from ich25d.pages.page import Page, facts, pair, remarks
 from ich25d.pages.table import table
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL
 from ich25d.training.operating_point import HOLDING_RULES, RULES
 
 _STYLE = """
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 1.5rem; }
-.pair > * { min-width: 0; }
-.pair .chart .scroll > svg { min-width: 22rem; }
 .iv { white-space: nowrap; }
 .gallery .picture { width: 24rem; max-width: 100%; }
 """
@@ -41,7 +38,7 @@ def evaluation_page(results: Results, *, store: StudyStore | None = None) -> Pag
     page.section("Cases and exclusions", *_flow(results.flow))
     for part in results.levels:
         name = part.level.name
-        page.section(f"Ranking and calibration of {name}", *_scores(part), *_overviews(part), note=_intervals(part))
+        page.section(f"Ranking and calibration of {name}", *_scores(part), note=_intervals(part))
         if part.curves:
             page.section(f"Curves of {name}, label by label", *_charts(part), note=(
                 "Bands are pointwise 95 % intervals. A reliability plot groups the cases into tenths by probability; "
@@ -111,6 +108,7 @@ def _intervals(part: LevelResults) -> str:
 
 
 def _scores(part: LevelResults) -> list[Markup]:
+    """Return tables of ranking and calibration, and the curves of all labels."""
     scores = part.level.scores
     lines = {curves.label: curves.reliability for curves in part.curves}
     ranking: list[list[object]] = []
@@ -127,10 +125,11 @@ def _scores(part: LevelResults) -> list[Markup]:
     name = part.level.name
     columns = ("label", "positive", "known", "AUC", "average precision", "log loss")
     more = ("label", "observed share", "mean probability", "slope", "intercept", "calibration error", "Brier score")
-    return [
+    tables = [
         table(columns, ranking, caption=f"{name}: ranking"),
         table(more, calibration, caption=f"{name}: calibration"),
     ]
+    return [*tables, pair(*(chart.to_svg() for chart in overviews(part.level, part.charts)))] if part.charts else tables
 
 
 def _iv(measure: Measure, digits: int = 3) -> Markup:
@@ -141,21 +140,13 @@ def _ends(ends: tuple[float, float], digits: int = 3) -> Markup:
     return Markup('<span class="iv">{}</span>').format(interval(ends, digits))
 
 
-def _overviews(part: LevelResults) -> list[Markup]:
-    return [_pair([chart.to_svg() for chart in overviews(part.level, part.charts)])] if part.charts else []
-
-
 def _charts(part: LevelResults) -> list[Markup]:
     found = []
     for label, charts in sorted(part.charts.items(), key=lambda item: item[0] != "any"):
         n, positive = part.level.scores.n_known[label], part.level.scores.n_positive[label]
-        grid = _pair([one.chart.to_svg() for one in charts.values()])
+        grid = pair(*(one.chart.to_svg() for one in charts.values()))
         found.append(_details(label, f"{label}: {positive:,} positive of {n:,}", grid))
     return found
-
-
-def _pair(charts: Sequence[Markup]) -> Markup:
-    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
 
 
 def share_text(share: Share) -> Markup:

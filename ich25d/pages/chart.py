@@ -129,25 +129,17 @@ class LineChart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """Counts in bins.
-
-    Raises:
-        ValueError: There isn't one edge more than counts.
-    """
+    """Counts in bins."""
 
     counts: Numbers
     edges: Numbers
+    """One more than counts."""
     _: KW_ONLY
     title: str
     x_label: str
     """Name and unit of what is counted."""
     y_label: str
     log_y: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.edges) != len(self.counts) + 1:
-            given = f"{len(self.edges)}, {len(self.counts)}"
-            raise ValueError(f"a histogram must have one edge more than counts (got {given})")
 
     def to_svg(self) -> Markup:
         """Draw it for a page."""
@@ -172,11 +164,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarChart:
-    """Horizontal bars, so that long names can be read; each with its number.
-
-    Raises:
-        ValueError: The values' shape isn't that of the names and groups.
-    """
+    """Horizontal bars, so that long names can be read; each with its number."""
 
     names: Sequence[str]
     """One a bar, or a set of bars."""
@@ -193,19 +181,15 @@ class BarChart:
     high: Numbers | npt.NDArray[Any] | None = None
     groups: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        if self.groups and len(self.groups) != len(self.value):
-            raise ValueError(f"groups must be named one by one (got {len(self.groups)} names for {len(self.value)})")
-
     @property
     def value(self) -> Floats:
         """The values, shape (n_groups, n_names)."""
-        return self._grid(self.values)
+        return _grid(self.values)
 
     @property
     def ends(self) -> tuple[Floats, Floats] | None:
         """Lower and upper ends of the intervals, shaped like `value`."""
-        return None if self.low is None or self.high is None else (self._grid(self.low), self._grid(self.high))
+        return None if self.low is None or self.high is None else (_grid(self.low), _grid(self.high))
 
     def to_svg(self) -> Markup:
         """Draw it for a page."""
@@ -224,20 +208,10 @@ class BarChart:
             ),
         )
 
-    def _grid(self, values: Numbers | npt.NDArray[Any]) -> Floats:
-        grid = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        if grid.ndim != 2 or grid.shape[1] != len(self.names):
-            raise ValueError(f"bars must have a value a name, {len(self.names)} (got shape {grid.shape})")
-        return grid
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
-    """A matrix whose cells hold their numbers, the darker the larger.
-
-    Raises:
-        ValueError: The values' shape isn't that of the names.
-    """
+    """A matrix whose cells hold their numbers, the darker the larger."""
 
     values: npt.NDArray[Any]
     """Shape (n_rows, n_columns)."""
@@ -245,10 +219,6 @@ class Matrix:
     columns: Sequence[str]
     _: KW_ONLY
     title: str
-
-    def __post_init__(self) -> None:
-        if np.shape(self.values) != (shape := (len(self.rows), len(self.columns))):
-            raise ValueError(f"a matrix must be {shape} as its names (got {np.shape(self.values)})")
 
     def to_svg(self) -> Markup:
         """Draw it for a page."""
@@ -289,6 +259,10 @@ def numbers(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
         rows: Cells.
     """
     return table(columns, rows, caption=f"{title}: the numbers", collapsed=True)
+
+
+def _grid(values: Numbers | npt.NDArray[Any]) -> Floats:
+    return np.atleast_2d(np.asarray(values, dtype=np.float64))
 
 
 def _is_count(values: Numbers | npt.NDArray[Any]) -> bool:

@@ -131,6 +131,11 @@ def facts(pairs: Mapping[str, object]) -> Markup:
     return Markup('<dl class="facts">{}</dl>').format(Markup("").join(rows))
 
 
+def pair(*charts: Markup) -> Markup:
+    """Return charts side by side where the window is wide enough."""
+    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
+
+
 def render(package: str, template: str, **values: object) -> Markup:
     """Fill a template of a package.
 

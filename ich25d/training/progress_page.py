@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ich25d.labels import LABELS
 from ich25d.pages.chart import Line, LineChart
-from ich25d.pages.page import Page, facts, remarks
+from ich25d.pages.page import Page, facts, pair, remarks
 from ich25d.pages.table import table
 from ich25d.training.card import duration
 from ich25d.training.runlog import LOG_FILE, Listener, read_log
@@ -18,11 +18,6 @@ from ich25d.training.runlog import LOG_FILE, Listener, read_log
 REPORT_FILE = "report.html"
 
 _EVERY_S = 60.0
-_STYLE = """
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 1.5rem; }
-.pair > * { min-width: 0; }
-.pair .chart .scroll > svg { min-width: 22rem; }
-"""
 
 Entry = dict[str, Any]
 
@@ -113,17 +108,16 @@ def report_page(folds: Sequence[FoldLog], name: str) -> Page:
     """
     lead = "Written anew after each epoch, and every minute in between; reload to see more."
     page = Page(f"Training: {name}", lead=lead)
-    page.style(_STYLE)
     skipped = sum(len(fold.skipped) for fold in folds)
     left_out = f"{skipped} step(s) were left out: their loss wasn't finite (metrics.jsonl names the images)"
     page.section("State", _state(folds), remarks([left_out] if skipped else []))
     has_validation = any(line.get("validation") for fold in folds for line in fold.epochs)
-    page.section("Loss", _pair(_loss_charts(folds, has_validation)))
+    page.section("Loss", pair(*_loss_charts(folds, has_validation)))
     if has_validation:
-        page.section("AUC by label, of held-out slices", _pair([_auc_chart(fold) for fold in folds if fold.epochs]))
+        page.section("AUC by label, of held-out slices", pair(*(_auc_chart(fold) for fold in folds if fold.epochs)))
     pace = _pace_charts(folds)
     if pace:
-        page.section("Learning rate and speed", _pair(pace))
+        page.section("Learning rate and speed", pair(*pace))
     if has_validation:
         page.section("Epochs", _epochs(folds))
         page.section("Worst cases of the last validation", *_worst(folds), note=(
@@ -225,10 +219,6 @@ def _epoch_of(line: Entry) -> float:
 
 def _chart(lines: Sequence[Line], title: str, x_label: str, y_label: str) -> Markup:
     return LineChart(lines, title=title, x_label=x_label, y_label=y_label, size=(440, 300)).to_svg()
-
-
-def _pair(charts: Sequence[Markup]) -> Markup:
-    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
 
 
 def _epochs(folds: Sequence[FoldLog]) -> Markup:

@@ -193,9 +193,6 @@ def test_pictures_keep_their_pixels() -> None:
     [
         (lambda: table(["a"], [(1, 2)], caption="t"), "a cell a column"),
         (lambda: picture(np.zeros((2, 2)), alt="a"), "uint8"),
-        (lambda: Histogram([1], [1], title="t", x_label="x", y_label="y"), "one edge more"),
-        (lambda: BarChart(["a"], [1, 2], title="t", x_label="x", y_label="y").to_svg(), "a value a name"),
-        (lambda: Matrix(np.zeros((1, 2)), ["a"], ["b"], title="t"), "as its names"),
         (lambda: Page("t").data("a b", 1), "an id must be"),
         (lambda: _with_script("</SCRIPT>"), "its own end tag"),
     ],

@@ -3,8 +3,8 @@
 import csv
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,12 @@ from ich25d.files import replacing
 from ich25d.pages.chart import Chart
 from ich25d.pages.page import Page
 from ich25d.pages.picture import picture
-from ich25d.pages.plot import plot, save
+from ich25d.pages.plot import can_plot, plot, save
 from ich25d.pages.table import table
 from ich25d.studies.qc import safe_cell
 
 _STYLE = """
-.pair {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem;
-  align-items: start;
-}
-.pair > * { min-width: 0; }
+.pair { grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); align-items: start; }
 .tile-head { margin: 1rem 0 .25rem; overflow-wrap: anywhere; }
 .tiles { display: grid; gap: .75rem; margin: .25rem 0 1rem; grid-template-columns: repeat(5, minmax(0, 1fr)); }
 .tiles.n4 { grid-template-columns: repeat(4, minmax(0, 1fr)); }
@@ -40,8 +36,7 @@ SHOWN_ROWS = 40
 """Rows of a table that the page shows; the CSV holds all."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tile:
+class Tile(NamedTuple):
     """One picture among others."""
 
     pixels: npt.NDArray[np.uint8]
@@ -52,8 +47,7 @@ class Tile:
     """What it shows, for those who don't see it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class Line(NamedTuple):
     """Pictures side by side."""
 
     tiles: Sequence[Tile]
@@ -61,34 +55,22 @@ class Line:
     """What stands over them."""
 
 
-@dataclass(slots=True)
-class Output:
-    """The page, and a folder for its tables and figures, each of which is written and returned for the page."""
+class Output(Page):
+    """The page, whose tables and figures are also written as CSV and, where matplotlib is installed, as PNG.
 
-    out: Path
-    """The folder; `tables/` and `figures/` are made in it."""
-    draws: bool
-    """Whether figures are also drawn as PNG, which needs matplotlib."""
-    page: Page = field(init=False)
-    tables: list[str] = field(default_factory=list)
-    """Names of the CSV files written."""
-    figures: list[str] = field(default_factory=list)
-    """Names of the PNG files written."""
+    Args:
+        out: The folder; `tables/` and `figures/` are made in it.
+        title: The page's heading.
+        subtitle: What the data are.
+        lead: What the page is for.
+    """
 
-    def begin(self, title: str, subtitle: str, lead: str) -> None:
-        """Begin the page.
-
-        Args:
-            title: The page's heading.
-            subtitle: What the data are.
-            lead: What the page is for.
-        """
-        self.page = Page(title, subtitle=subtitle, lead=lead)
-        self.page.style(_STYLE)
-
-    def section(self, heading: str, *parts: str | Markup, note: str = "") -> None:
-        """Add a section to the page, as `Page.section`."""
-        self.page.section(heading, *parts, note=note)
+    def __init__(self, out: Path, title: str, subtitle: str, lead: str) -> None:
+        super().__init__(title, subtitle=subtitle, lead=lead)
+        self.style(_STYLE)
+        self.out, self.draws = out, can_plot()
+        self.tables: list[str] = []
+        self.figures: list[str] = []
 
     def table(
         self,
@@ -145,11 +127,6 @@ class Output:
     def _figure(self, name: str) -> Path:
         self.figures.append(f"{name}.png")
         return self.out / "figures" / f"{name}.png"
-
-
-def pair(*charts: Markup) -> Markup:
-    """Return charts side by side where the window is wide enough."""
-    return Markup('<div class="pair">{}</div>').format(Markup("").join(charts))
 
 
 def _draw_tiles(path: Path, lines: Sequence[Line], title: str) -> None:

@@ -101,28 +101,27 @@ def explore(
         raise UsageError("--only picks files of --source (got no --source)")
     check_there(sources=sources, labels=labels)
     check_folder(out, "eda", (PAGE_FILE,))
-    output = Output(out, can_plot())
-    if not output.draws:
+    if not can_plot():
         remark(NO_PLOTS)
     if studies is not None:
-        return _explore_store(studies, output, labels, sources, only, workers)
+        return _explore_store(studies, out, labels, sources, only, workers)
     assert labels is not None
-    return _explore_labels(labels, output)
+    return _explore_labels(labels, out)
 
 
-def _explore_labels(path: Path, output: Output) -> EdaSummary:
+def _explore_labels(path: Path, out: Path) -> EdaSummary:
     table, oddities = read_labels(path)
     rows = rows_of_table(path, table)
     del table
-    claim_folder(output.out, "eda")
-    output.begin(f"Labels of {path.name}", "The labels alone", _LEAD)
+    claim_folder(out, "eda")
+    output = Output(out, f"Labels of {path.name}", "The labels alone", _LEAD)
     _add_overview(output, rows, oddities, {}, [])
     levels = _add_labels(output, rows, oddities, path.name)
     return _finish(output, rows, levels, oddities, [])
 
 
 def _explore_store(
-    studies: Path, output: Output, labels: Path | None, sources: Sequence[Path], only: Sequence[str], workers: int
+    studies: Path, out: Path, labels: Path | None, sources: Sequence[Path], only: Sequence[str], workers: int
 ) -> EdaSummary:
     # Torch comes with the pictures; labels alone don't need it.
     from ich25d.studies.store_dir.store import StudyStore
@@ -157,12 +156,13 @@ def _explore_store(
     gallery = Gallery(store, rows, sources, only)
     if sources:
         notes += gallery.check_sources()
-    claim_folder(output.out, "eda")
+    claim_folder(out, "eda")
     attributes = attribute_table(store.series, store.slices, headers)
     positive = positive_series(rows)
     units = store.series.set_index("series_id")["split_unit"]
     shortcut = find_shortcut(attributes, positive, labelled_slices(rows), units)
-    output.begin("Exploration of a study store", f"{len(store.series):,} series, {len(rows):,} slices", _LEAD)
+    subtitle = f"{len(store.series):,} series, {len(rows):,} slices"
+    output = Output(out, "Exploration of a study store", subtitle, _LEAD)
     stored = {"stored px": f"{store.size} x {store.size}", "crop": str(store.marker.get("crop"))}
     _add_overview(output, rows, oddities, stored, notes + shortcut.warnings)
     levels = _add_labels(output, rows, oddities, place)
@@ -214,7 +214,7 @@ def _finish(
         if names
     ]
     output.section("Files beside this page", *parts)
-    output.page.write(output.out / PAGE_FILE)
+    output.write(output.out / PAGE_FILE)
     return EdaSummary(
         page=output.out / PAGE_FILE,
         n_images=len(rows),

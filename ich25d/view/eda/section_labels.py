@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ich25d.dicom.codes import CODES
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.pages.chart import BarChart, Line, LineChart, Matrix
+from ich25d.pages.page import pair
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import (
     SCAN_BINS,
@@ -20,7 +21,7 @@ from ich25d.view.eda.counts import (
     find_runs,
     subtypes_a_slice,
 )
-from ich25d.view.eda.output import Output, pair
+from ich25d.view.eda.output import Output
 from ich25d.view.eda.rows import LabelRows
 
 SHOWN_IDS = 12

@@ -12,11 +12,11 @@ from ich25d.dicom.codes import CODES
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.labels import LABELS
 from ich25d.pages.chart import BarChart, Histogram, Line, LineChart
-from ich25d.pages.page import remarks
+from ich25d.pages.page import pair, remarks
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda import attributes
 from ich25d.view.eda.histogram import AIR_END, TISSUE, HuCounts, tissue_shares
-from ich25d.view.eda.output import Output, pair
+from ich25d.view.eda.output import Output
 from ich25d.view.eda.shortcut import Shortcut
 from ich25d.windows import NAMED_WINDOWS
 
