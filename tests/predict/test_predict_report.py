@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_with_whole_pages(walk: Walk, tmp_path: Path, monke
     whole = writer_module.study_page
 
     def killed(series: Any, **options: Any) -> Any:
-        made.append(series.series_id)
+        made.append(series.listed.series_id)
         if len(made) == 2:
             raise KeyboardInterrupt
         return whole(series, **options)

@@ -110,7 +110,7 @@ def _kaggle(image_id: str, *positive: str) -> list[str]:
 
 def test_a_label_table_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every oddity is named with its ids, nothing hostile gets through, and refusals give exit code 1."""
-    monkeypatch.setattr("ich25d.view.eda.run.can_plot", lambda: False)
+    monkeypatch.setattr("ich25d.view.eda.output.can_plot", lambda: False)
     hostile = "=1+1<script>alert(1)</script>"
     lines = ["ID,Label", *_kaggle("ID_1", "subdural"), *_kaggle("ID_2"), *_kaggle("ID_2")]
     lines += [*_kaggle("ID_3", "epidural"), "ID_3_epidural,0", "ID_4_any,1", *_kaggle(hostile, "any")]

@@ -82,7 +82,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def test_the_whole_page(studies: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every section is there with its tables, and the page fetches nothing."""
-    monkeypatch.setattr("ich25d.view.eda.run.can_plot", lambda: False)
+    monkeypatch.setattr("ich25d.view.eda.output.can_plot", lambda: False)
     out = tmp_path / "eda"
 
     summary = explore(studies, out, sources=(scans,), only=("*.dcm",))
@@ -161,7 +161,7 @@ def test_a_store_without_slices_is_refused(studies: Path, tmp_path: Path) -> Non
 
 def test_a_store_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No series has a DICOM header: each attribute of files says so."""
-    monkeypatch.setattr("ich25d.view.eda.run.can_plot", lambda: False)
+    monkeypatch.setattr("ich25d.view.eda.output.can_plot", lambda: False)
     lines = ["image_id,path,series,position,windows"]
     for index in range(4):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.clip(_head(index) + 10, 0, 255).astype(np.uint8))
@@ -186,7 +186,7 @@ def test_labels_of_other_images_are_refused(studies: Path, tmp_path: Path) -> No
 
 def test_a_store_without_labels(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attributes and pictures are there all the same, and nothing is said of labels."""
-    monkeypatch.setattr("ich25d.view.eda.run.can_plot", lambda: False)
+    monkeypatch.setattr("ich25d.view.eda.output.can_plot", lambda: False)
     build_studies((scans,), tmp_path / "store", only=("*00000.dcm", "*00001.dcm"), size=32, workers=1)
 
     summary = explore(tmp_path / "store", tmp_path / "eda")

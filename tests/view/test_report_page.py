@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ich25d.config import SlabConfig
 from ich25d.explain.finding import Finding
 from ich25d.labels import LABELS
+from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.series import SeriesPixels, StoredSeries
 from ich25d.studies.qc import QcRow
 from ich25d.training.operating_point import OperatingPoint, known_points
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
@@ -39,35 +42,31 @@ def _series(**changes: Any) -> ShownSeries:
     heat = np.zeros((N, 6, 8, 8), dtype=np.float16)
     heat[BLEED, [1, 5], 3:5, 2:4] = 0.9
     position = np.arange(N) * 5.0 - 20
-    own = np.arange(N)
     remark = QcRow("a.dcm", "ID_2", "ID_series", "slice", "WRAP12", "repaired")
     box, extent = (12, 9, 18, 14), (20.0, 24.0, 5.0)
     finding = Finding(
         "intraparenchymal", 0.9, "right", -5.0, -5.0, BLEED, BLEED, BLEED, extent, 2.4, 1.0, 4.0, box
     )  # fmt: skip
+    ids = tuple(f"ID_{index}" for index in range(N))
+    window = np.full((N, 2), np.nan, np.float32)
     series = ShownSeries(
-        series_id="ID_series",
-        study_id="ID_study",
-        patient_id="ID_patient",
-        image_ids=tuple(f"ID_{index}" for index in range(N)),
-        hu=hu,
-        slice_position_mm=position,
-        pixel_mm=4.0,
-        orientation="LP",
-        neighbours=np.stack([np.maximum(own - 1, 0), own, np.minimum(own + 1, N - 1)], axis=1),
-        offsets=(-1, 0, 1),
-        neighbour_mm=0.0,
-        encoder_probability=probability * 0.8,
-        probability=probability,
-        series_probability=probability.max(axis=0),
+        listed=StoredSeries(Path("studies"), "ID_series", "ID_study", "ID_patient", ids, ""),
+        pixels=SeriesPixels(hu, ids, position, window, (), pixel_mm=4.0, orientation="LP"),
+        finished=FinishedSeries(ids, position, probability * 0.8, probability, probability.max(axis=0), ()),
+        slab=SlabConfig(neighbours=(-1, 0, 1)),
         points=POINTS,
         remarks=(remark,),
-        facts={"Slices": N},
         heat=heat,
         masks={"intraparenchymal": mask},
         findings=(finding,),
     )
-    return replace(series, **changes)
+    own = {field.name for field in fields(ShownSeries)}
+    parts = {}
+    for name in ("listed", "pixels", "finished"):
+        part = getattr(series, name)
+        known = {field.name for field in fields(part)} - own
+        parts[name] = replace(part, **{key: value for key, value in changes.items() if key in known})
+    return replace(series, **parts, **{key: value for key, value in changes.items() if key in own})
 
 
 def _row(number: int, **changes: Any) -> Row:
@@ -271,7 +270,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path, visit: Any) -> None:
     remark = QcRow(HOSTILE, HOSTILE, HOSTILE, "series", "TILT", HOSTILE)
     series = _series(
         series_id=HOSTILE, study_id=HOSTILE, patient_id=HOSTILE, image_ids=(HOSTILE,) * N, remarks=(remark,),
-        facts={"Kernel": HOSTILE}, orientation="<b",
+        orientation="<b",
     )  # fmt: skip
     study_page(series, model=HOSTILE).write(tmp_path / "study.html")
     rows = [
@@ -393,7 +392,7 @@ def test_urgency() -> None:
     ]
 
     assert [row.series_id for row in by_urgency(rows)] == ["ID_0004", "ID_0003", "ID_0002", "ID_0001"]
-    assert Row.from_dict(rows[0].to_dict()) == rows[0]
+    assert Row(**asdict(rows[0])) == rows[0]
 
 
 def test_flags_are_those_of_the_default_point() -> None:

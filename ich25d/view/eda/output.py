@@ -16,6 +16,7 @@ from ich25d.pages.page import Page
 from ich25d.pages.picture import picture
 from ich25d.pages.plot import can_plot, plot, save
 from ich25d.pages.table import table
+from ich25d.progress import remark
 from ich25d.studies.qc import safe_cell
 
 _STYLE = """
@@ -31,6 +32,8 @@ _STYLE = """
 }
 """
 """Style rules of these pages, beside those that all pages share."""
+
+NO_PLOTS = "Figures as PNG need matplotlib (not installed); pip install 'ich25d[plots]'."
 
 SHOWN_ROWS = 40
 """Rows of a table that the page shows; the CSV holds all."""
@@ -69,6 +72,8 @@ class Output(Page):
         super().__init__(title, subtitle=subtitle, lead=lead)
         self.style(_STYLE)
         self.out, self.draws = out, can_plot()
+        if not self.draws:
+            remark(NO_PLOTS)
         self.tables: list[str] = []
         self.figures: list[str] = []
 

@@ -12,17 +12,14 @@ from ich25d.errors import UsageError
 from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import facts, remarks
-from ich25d.pages.plot import can_plot
-from ich25d.progress import remark
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
 from ich25d.view.eda.counts import LevelCounts, positive_series
-from ich25d.view.eda.output import Output
+from ich25d.view.eda.output import NO_PLOTS, Output
 from ich25d.view.eda.rows import LabelRows, labelled_slices, rows_of_store, rows_of_table
 from ich25d.view.eda.section_labels import add_along_scan, add_counts, add_oddities, add_together
 
 PAGE_FILE = "index.html"
-NO_PLOTS = "Figures as PNG need matplotlib (not installed); pip install 'ich25d[plots]'."
 
 _LEAD = (
     "What the data hold, before anything is trained on them. Look for labels that contradict themselves, for scans "
@@ -101,8 +98,6 @@ def explore(
         raise UsageError("--only picks files of --source (got no --source)")
     check_there(sources=sources, labels=labels)
     check_folder(out, "eda", (PAGE_FILE,))
-    if not can_plot():
-        remark(NO_PLOTS)
     if studies is not None:
         return _explore_store(studies, out, labels, sources, only, workers)
     assert labels is not None

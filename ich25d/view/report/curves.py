@@ -20,10 +20,10 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     """Return the drawing, and the px of its axes for the script that makes it clickable."""
     distance = series.distance_mm()
     x = np.arange(len(series), dtype=np.float64) if distance is None else distance
-    high = float(x.max()) if len(x) and x.max() > 0 else 1.0
+    high = float(x.max()) if x.max() > 0 else 1.0
     plane = Plane.make((0.0, high), (0.0, 1.0), size=_SIZE)
     inner = []
-    positive = series.point.slices_over(series.probability)
+    positive = series.point.slices_over(series.finished.probability)
     for number, label in enumerate(LABELS):
         # Every label has both paths, empty or not: a script redraws them at another operating point.
         threshold = series.point.of_slice.get(label)
@@ -32,7 +32,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
         places = (plane.across.at(float(x[index])) for index in np.flatnonzero(positive[:, number]))
         strokes = "".join(f"M{place:.1f} {plane.up.start:.1f}v{-STROKE}" for place in places)
         inner.append(_of(label, _drawn(level, number, "threshold") + _drawn(strokes, number, "positive")))
-        for values, css in ((series.encoder_probability, "encoder"), (series.probability, "final")):
+        for values, css in ((series.finished.encoder_probability, "encoder"), (series.finished.probability, "final")):
             points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
             if len(points) == 1:
                 points = [(points[0][0] - 4, points[0][1]), (points[0][0] + 4, points[0][1])]
@@ -40,7 +40,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     inner.append(path([(plane.across.start, plane.up.start), (plane.across.start, plane.up.end)], "cursor"))
     x_label = "slice" if distance is None else "mm from the lowest slice, foot to head"
     columns = [x_label, *(name for label in LABELS for name in (label, f"{label}, encoder alone"))]
-    both = np.stack([series.probability, series.encoder_probability], axis=2).reshape(len(series), -1)
+    both = np.stack([series.finished.probability, series.finished.encoder_probability], axis=2).reshape(len(series), -1)
     order = [ANY_INDEX, *range(ANY_INDEX)]
     drawing = figure(
         with_axes(plane, inner, x_label, "probability"),

@@ -37,7 +37,8 @@ def findings_note(series: ShownSeries) -> str:
 
 def findings_table(series: ShownSeries) -> Markup:
     """Return the findings of a series as a table, each with a button that shows its slice."""
-    lowest = float(np.nanmin(series.slice_position_mm)) if np.isfinite(series.slice_position_mm).any() else 0.0
+    position = series.finished.slice_position_mm
+    lowest = float(np.nanmin(position)) if np.isfinite(position).any() else 0.0
     rows = [
         (
             found.label,

@@ -27,7 +27,6 @@ class PackedSlices:
 
     data: str
     """Base64 of a zlib stream: the low bytes of all px, then their high bytes, of little-endian int16."""
-    n_slices: int
     side: int
     remark: str
     """What was changed to save space; empty where every px is as it was read."""
@@ -55,7 +54,7 @@ def pack_slices(hu: npt.NDArray[np.int16], most_bytes: int = MOST_BYTES) -> Pack
             f"the series is long: shown at {side} x {side} px instead of {hu.shape[1]}, so that the page stays small"
         )
         content = _deflate_planes(shown)
-    return PackedSlices(base64.b64encode(content).decode("ascii"), len(shown), shown.shape[1], remark)
+    return PackedSlices(base64.b64encode(content).decode("ascii"), shown.shape[1], remark)
 
 
 def pack_heat(heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8]) -> tuple[str, int]:

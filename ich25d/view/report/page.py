@@ -16,9 +16,10 @@ from ich25d.pages.svg import line_key
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
+from ich25d.slabs.slab import neighbour_indices
 from ich25d.view.report.curves import draw_curves
 from ich25d.view.report.findings import findings_note, findings_table
-from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
+from ich25d.view.report.packing import PackedSlices, pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
 from ich25d.windows import NAMED_WINDOWS
@@ -26,19 +27,18 @@ from ich25d.windows import NAMED_WINDOWS
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
-def study_page(series: ShownSeries, *, index: str = "../index.html", model: str = "") -> Page:
-    """Return the page of a series.
+def study_page(series: ShownSeries, *, model: str = "") -> Page:
+    """Return the page of a series; the worklist lies one folder up.
 
     Args:
         series: What it shows.
-        index: Where the worklist is, as the page links to it; empty for none.
         model: The model's name, for the facts.
     """
-    packed = pack_slices(series.hu)
+    packed = pack_slices(series.pixels.hu)
     drawing, axis = draw_curves(series)
-    page = Page(f"Study {series.study_id or series.series_id}", subtitle=_subtitle(series), wide=True)
+    page = Page(f"Study {series.listed.study_id or series.listed.series_id}", subtitle=_subtitle(series), wide=True)
     page.style(asset("viewer.css"))
-    back = Markup('<p class="back"><a href="{}">Back to the worklist</a></p>').format(index) if index else Markup("")
+    back = Markup('<p class="back"><a href="../index.html">Back to the worklist</a></p>')
     page.lead = back + _verdict(series)
     page.section("Slices and probabilities", _viewer(series, drawing))
     if series.findings:
@@ -49,9 +49,9 @@ def study_page(series: ShownSeries, *, index: str = "../index.html", model: str 
         "Key slice", _key_slice(series), note="The slice with the highest probability of any bleed, for paper."
     )
     page.section(
-        "About the scan", facts({**series.facts, "Model": model or None}), _thresholds(series), _slices(series)
+        "About the scan", facts({**series.facts(), "Model": model or None}), _thresholds(series), _slices(series)
     )
-    page.data("series", _data(series, packed.data, packed.n_slices, packed.side, axis))
+    page.data("series", _data(series, packed, axis))
     page.script(asset("viewer.js"))
     return page
 
@@ -63,7 +63,7 @@ def asset(name: str) -> str:
 
 
 def _subtitle(series: ShownSeries) -> str:
-    parts = [f"series {series.series_id}", many(len(series), "slice")]
+    parts = [f"series {series.listed.series_id}", many(len(series), "slice")]
     distance = series.distance_mm()
     if distance is not None and len(distance) > 1:
         parts.append(f"{distance.max():.0f} mm")
@@ -71,7 +71,7 @@ def _subtitle(series: ShownSeries) -> str:
 
 
 def _verdict(series: ShownSeries) -> Markup:
-    chance = number_text(float(series.series_probability[ANY_INDEX]), 2)
+    chance = number_text(float(series.finished.series_probability[ANY_INDEX]), 2)
     return Markup(
         '<div class="verdict {sign}" id="verdict"><span class="badge" id="badge">{word}</span>'
         '<p><span role="status" id="verdict-text">{text}</span> Probability of any bleed in the scan: <b>{chance}</b>.'
@@ -84,30 +84,30 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
     return render(
         "ich25d.view.report",
         "viewer.html",
-        sides=_sides(series.orientation),
-        last=max(len(series) - 1, 0),
+        sides=_sides(series.pixels.orientation),
+        last=len(series) - 1,
         best=_best(series),
         windows=[(name.capitalize(), f"{level:g}", f"{width:g}") for name, (level, width) in NAMED_WINDOWS.items()],
         has_heat=series.heat is not None,
         labels=[_label(series, number) for number in (ANY_INDEX, *range(ANY_INDEX))],
         drawing=drawing,
-        neighbours=[column for column, offset in enumerate(series.offsets) if offset],
-        neighbour_mm=f"{series.neighbour_mm:g}" if series.neighbour_mm else "",
+        neighbours=[column for column, offset in enumerate(series.slab.neighbours) if offset],
+        neighbour_mm=f"{series.slab.neighbour_mm:g}" if series.slab.neighbour_mm else "",
     )
 
 
 def _label(series: ShownSeries, number: int) -> dict[str, object]:
     """Return a label's row of the table of labels; its button highlights the label's curve and heat map."""
-    point, over = series.point, series.point.slices_over(series.probability)[:, number]
+    point, over = series.point, series.point.slices_over(series.finished.probability)[:, number]
     return {
         "number": number,
         "label": LABELS[number],
         "key": line_key(number),
-        "chance": float(series.series_probability[number]),
+        "chance": float(series.finished.series_probability[number]),
         "threshold": point.of_series.get(LABELS[number]),
         "is_over": LABELS[number] in series.over(),
         "n_over": int(over.sum()) if LABELS[number] in point.of_slice else None,
-        "peak": int(series.probability[:, number].argmax()) if len(series) else 0,
+        "peak": int(series.finished.probability[:, number].argmax()),
     }
 
 
@@ -129,30 +129,26 @@ def _slices(series: ShownSeries) -> Markup:
             index + 1,
             None if distance is None else float(distance[index]),
             image,
-            *map(float, series.probability[index]),
+            *map(float, series.finished.probability[index]),
             flag,
         )
-        for index, (image, flag) in enumerate(zip(series.image_ids, series.flags(), strict=True))
+        for index, (image, flag) in enumerate(zip(series.finished.image_ids, series.flags(), strict=True))
     ]
     return table(["Slice", "mm", "Image", *LABELS, "Remarks"], rows, caption="All slices", collapsed=True)
 
 
 def _key_slice(series: ShownSeries) -> Markup:
-    if not len(series):
-        return Markup("<p>No slice could be read.</p>")
     best = _best(series)
     pictures = []
     for name, (level, width) in NAMED_WINDOWS.items():
-        alt, caption = (
-            f"Slice {best + 1} in the {name} window",
-            f"{name.capitalize()}: level {level:g}, width {width:g}",
-        )
-        pictures.append(picture(grey(series.hu[best], (level, width)), alt=alt, caption=caption, width=256))
+        alt = f"Slice {best + 1} in the {name} window"
+        caption = f"{name.capitalize()}: level {level:g}, width {width:g}"
+        pictures.append(picture(grey(series.pixels.hu[best], (level, width)), alt=alt, caption=caption, width=256))
     return gallery(pictures)
 
 
 def _best(series: ShownSeries) -> int:
-    return int(series.probability[:, ANY_INDEX].argmax()) if len(series) else 0
+    return int(series.finished.probability[:, ANY_INDEX].argmax())
 
 
 def _sides(orientation: str) -> tuple[str, str] | None:
@@ -164,18 +160,19 @@ def _rounded(values: npt.NDArray[np.float64]) -> list[list[float]]:
     return [[float(f"{value:.4g}") for value in row] for row in values]
 
 
-def _data(series: ShownSeries, slices: str, n: int, side: int, axis: dict[str, Any]) -> dict[str, Any]:
+def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> dict[str, Any]:
+    pixel_mm, stored_side = series.pixels.pixel_mm, series.pixels.hu.shape[2]
     heat, heat_side = (None, 0) if series.heat is None else pack_heat(series.heat)
     distance = series.distance_mm()
     return {
-        "n": n,
-        "side": side,
-        "slices": slices,
+        "n": len(series),
+        "side": packed.side,
+        "slices": packed.data,
         "mm": None if distance is None else [round(float(value), 2) for value in distance],
-        "pixel_mm": None if series.pixel_mm is None else series.pixel_mm * series.hu.shape[2] / side,
+        "pixel_mm": None if pixel_mm is None else pixel_mm * stored_side / packed.side,
         "start": _best(series),
-        "neighbours": series.neighbours.tolist(),
-        "probability": _rounded(series.probability),
+        "neighbours": neighbour_indices(series.finished.slice_position_mm, series.slab).tolist(),
+        "probability": _rounded(series.finished.probability),
         "labels": list(LABELS),
         "selected": ANY_INDEX,
         "flags": series.flags(),
@@ -185,5 +182,5 @@ def _data(series: ShownSeries, slices: str, n: int, side: int, axis: dict[str, A
         "heat_side": heat_side,
         "masks": pack_masks(series.masks),
         "masked": list(series.masks),
-        "mask_side": series.hu.shape[2],
+        "mask_side": stored_side,
     }

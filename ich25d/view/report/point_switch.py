@@ -37,7 +37,7 @@ def chooser(points: Sequence[OperatingPoint]) -> str | Markup:
 
 def verdict(series: ShownSeries, point: OperatingPoint) -> dict[str, str]:
     """Return the verdict on a series at a point: its sign (`over`, `under`, `none`), a word, and a sentence."""
-    over = point.over(series.series_probability)
+    over = point.over(series.finished.series_probability)
     if not point.of_series:
         text = "This model holds no thresholds: see the probabilities."
         return {"sign": "none", "word": "No threshold", "text": text}
@@ -57,8 +57,8 @@ def point_data(series: ShownSeries) -> list[dict[str, Any]]:
             **verdict(series, point),
             "of_slice": [point.of_slice.get(label) for label in LABELS],
             "of_series": [point.of_series.get(label) for label in LABELS],
-            "series": bits_of(point.over(series.series_probability)),
-            "slices": (point.slices_over(series.probability) @ weight).tolist(),
+            "series": bits_of(point.over(series.finished.series_probability)),
+            "slices": (point.slices_over(series.finished.probability) @ weight).tolist(),
         }
         for point in series.points
     ]

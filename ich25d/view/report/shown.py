@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.config import SlabConfig
 from ich25d.dicom.codes import CODES
 from ich25d.explain.finding import Finding
 from ich25d.predict.finished_series import FinishedSeries
-from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
 from ich25d.predict.series import SeriesPixels, UnreadSeries
-from ich25d.slabs.slab import neighbour_indices
-from ich25d.studies.qc import QcRow, settled
+from ich25d.studies.qc import QcRow
 from ich25d.training.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
@@ -21,42 +20,27 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownSeries:
-    """A series of n slices."""
+    """A series of n slices, from its headers' facts to what was found in it."""
 
-    series_id: str
-    study_id: str
-    patient_id: str
-    """RSNA's id or a pseudonym, as the store keeps it."""
-    image_ids: tuple[str, ...]
-    hu: npt.NDArray[np.int16]
-    """Shape (n, side, side)."""
-    slice_position_mm: Floats
-    """Shape (n,), NaN where unknown."""
-    pixel_mm: float | None
-    orientation: str
-    neighbours: npt.NDArray[np.int64]
-    """Indices of each slice's slab, shape (n, S)."""
-    offsets: tuple[int, ...]
-    """Of the columns of `neighbours`, in slices or steps of `neighbour_mm`; 0 is the slice itself."""
-    neighbour_mm: float
-    """Distance of neighbours; 0 where they are counted in slices."""
-    encoder_probability: Floats
-    probability: Floats
-    series_probability: Floats
+    listed: UnreadSeries
+    """Its headers' facts."""
+    pixels: SeriesPixels
+    finished: FinishedSeries
+    slab: SlabConfig
+    """What the network gets of each slice."""
     points: tuple[OperatingPoint, ...]
     """The operating points that the reader can choose from, the default first."""
     remarks: tuple[QcRow, ...]
     """Of the series and its slices."""
-    facts: Mapping[str, object]
     heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8] | None = None
-    """Heat maps, shape (n, 6, h, w), over the same field as `hu`: 0 to 1, or 0 to 255."""
+    """Heat maps, shape (n, 6, h, w), over the same field as the pixels: 0 to 1, or 0 to 255."""
     findings: tuple[Finding, ...] = ()
     """Where bleeds are, as estimates."""
     masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """By label of a finding: what was drawn as the bleed, each of the shape of `hu`."""
+    """By label of a finding: what was drawn as the bleed, shape (n, h, w)."""
 
     def __len__(self) -> int:
-        return len(self.image_ids)
+        return len(self.finished.image_ids)
 
     @property
     def point(self) -> OperatingPoint:
@@ -65,73 +49,39 @@ class ShownSeries:
 
     def distance_mm(self) -> Floats | None:
         """Return the distance of each slice from the lowest, shape (n,); None where a position is unknown."""
-        if not len(self) or not np.isfinite(self.slice_position_mm).all():
+        position = self.finished.slice_position_mm
+        if not len(self) or not np.isfinite(position).all():
             return None
-        distance: Floats = self.slice_position_mm - self.slice_position_mm.min()
+        distance: Floats = position - position.min()
         return distance
 
     def over(self) -> tuple[str, ...]:
         """Return the labels at or over their threshold at the default operating point."""
-        return self.point.over(self.series_probability)
+        return self.point.over(self.finished.series_probability)
 
     def flags(self) -> list[str]:
         """Return the reason codes of each slice, joined by `;`."""
         found = flags_of(self.remarks)
-        return [found.get(image, "") for image in self.image_ids]
+        return [found.get(image, "") for image in self.finished.image_ids]
 
-
-def shown_series(
-    network: Network,
-    series: UnreadSeries,
-    pixels: SeriesPixels,
-    finished: FinishedSeries,
-    points: tuple[OperatingPoint, ...],
-    remarks: tuple[QcRow, ...],
-) -> ShownSeries:
-    """Put together what a page shows of a predicted series.
-
-    Args:
-        network: The model.
-        series: Its headers' facts.
-        pixels: Its slices.
-        finished: Its probabilities, and the remarks that its pixels gave rise to.
-        points: The operating points, the default first.
-        remarks: Those that its headers gave rise to.
-    """
-    slab = network.encoders[0].slab
-    gaps = np.diff(finished.slice_position_mm)
-    gaps = gaps[np.isfinite(gaps)]
-    tilt, thickness = getattr(series, "tilt_deg", None), getattr(series, "thickness_mm", None)
-    return ShownSeries(
-        series_id=series.series_id,
-        study_id=series.study_id,
-        patient_id=series.patient_id,
-        image_ids=finished.image_ids,
-        hu=pixels.hu,
-        slice_position_mm=finished.slice_position_mm,
-        pixel_mm=pixels.pixel_mm,
-        orientation=pixels.orientation,
-        neighbours=neighbour_indices(finished.slice_position_mm, slab),
-        offsets=tuple(slab.neighbours),
-        neighbour_mm=slab.neighbour_mm,
-        encoder_probability=finished.encoder_probability,
-        probability=finished.probability,
-        series_probability=finished.series_probability,
-        points=points,
-        remarks=tuple(settled([*remarks, *finished.qc])),
-        facts={
+    def facts(self) -> dict[str, object]:
+        """Return what is known of the scan, by name."""
+        series, pixels = self.listed, self.pixels
+        gaps = np.diff(self.finished.slice_position_mm)
+        gaps = gaps[np.isfinite(gaps)]
+        tilt = getattr(series, "tilt_deg", None)  # a stored series knows neither tilt nor thickness nor kernel
+        return {
             "Study": series.study_id or None,
             "Series": series.series_id,
             "Patient": series.patient_id or None,
-            "Slices": len(finished.image_ids),
+            "Slices": len(self),
             "Distance of slices, mm": round(float(np.median(gaps)), 2) if len(gaps) else None,
-            "Slice thickness, mm": thickness,
+            "Slice thickness, mm": getattr(series, "thickness_mm", None),
             "Gantry tilt, degrees": None if tilt is None else round(float(tilt), 1),
             "Convolution kernel": getattr(series, "kernel", "") or None,
             "Side of a pixel shown, mm": None if pixels.pixel_mm is None else round(pixels.pixel_mm, 3),
             "Rows and columns run to the patient's": pixels.orientation or None,
-        },
-    )
+        }
 
 
 def remark_texts(rows: tuple[QcRow, ...]) -> list[str]:

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -40,17 +39,17 @@ class Row:
     page: str = ""
     """Its page, relative to the index; empty for a refused one."""
     n_slices: int = 0
-    probability: tuple[float, ...] = ()
+    probability: Sequence[float] = ()
     """Six, of the whole scan; empty for a refused one."""
-    over: tuple[str, ...] = ()
+    over: Sequence[str] = ()
     """Labels at or over their threshold at the default operating point."""
-    over_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    over_at: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The same at each operating point, by rule."""
-    codes: tuple[str, ...] = ()
+    codes: Sequence[str] = ()
     """Reason codes of its remarks."""
     reason: str = ""
     """Why it was refused."""
-    found: tuple[tuple[str, str], ...] = ()
+    found: Sequence[tuple[str, str]] = ()
     """Labels with their side and volume, as estimates."""
 
     @property
@@ -61,18 +60,6 @@ class Row:
     def estimates(self) -> list[str]:
         """Return the estimates in words; that of `any` only where there is no other."""
         return [text for label, text in self.found if label != "any"] or [text for _, text in self.found]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Row":
-        """Read it back."""
-        lists = {name: tuple(content[name]) for name in ("probability", "over", "codes")}
-        pairs = tuple((label, text) for label, text in content["found"])
-        over_at = {rule: tuple(labels) for rule, labels in content["over_at"].items()}
-        return cls(**{**content, **lists, "found": pairs, "over_at": over_at})
 
 
 def by_urgency(rows: Sequence[Row]) -> list[Row]:

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ich25d.explain.explanation import explain_series
@@ -15,11 +15,11 @@ from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
-from ich25d.studies.qc import QcRow, is_refused, write_qc
+from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
 from ich25d.training.operating_point import read_points
 from ich25d.view.report.findings import findings_texts
 from ich25d.view.report.page import study_page
-from ich25d.view.report.shown import ShownSeries, shown_series
+from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
 INDEX_FILE, TABLE_FILE, QC_FILE, PAGES = "index.html", "worklist.csv", "qc.csv", "studies"
@@ -47,7 +47,7 @@ class ReportWriter:
         self.model = model.resolve().name
         self.heat = heat
         self.n_pages = self.n_flagged = self.n_refused = 0
-        self._remarks: dict[str, tuple[QcRow, ...]] = {}
+        self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
         self._rows: dict[UnreadSeries, Row] = {}
 
     @property
@@ -57,11 +57,8 @@ class ReportWriter:
 
     def start(self, qc: Sequence[QcRow]) -> None:
         """Take the remarks that the headers gave rise to."""
-        found: defaultdict[str, list[QcRow]] = defaultdict(list)
         for row in qc:
-            if row.series_id:
-                found[row.series_id].append(row)
-        self._remarks = {series: tuple(rows) for series, rows in found.items()}
+            self._remarks[row.series_id].append(row)
         claim_folder(self.out, "report")
         (self.out / PAGES).mkdir(exist_ok=True)
 
@@ -74,14 +71,15 @@ class ReportWriter:
             pixels: Its slices.
             finished: Its probabilities.
         """
-        shown = shown_series(network, series, pixels, finished, self.points, self._remarks.get(series.series_id, ()))
+        remarks = tuple(settled([*self._remarks[series.series_id], *finished.qc]))
+        shown = ShownSeries(series, pixels, finished, network.run.slab, self.points, remarks)
         if self.heat and shown.over():
             explained = explain_series(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
         page = f"{PAGES}/{file_key(series.series_id)}.html"
         study_page(shown, model=self.model).write(self.out / page)
         row = self._row(shown, page)
-        write_json(self._kept(network, series), row.to_dict())  # after its page, so that a row means a whole page
+        write_json(self._kept(network, series), asdict(row))  # after its page, so that a row means a whole page
         self._rows[series] = row
 
     def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
@@ -115,16 +113,16 @@ class ReportWriter:
         over = shown.over()
         return Row(
             state="none" if not shown.point.of_series else "flagged" if over else "clear",
-            series_id=shown.series_id,
-            study_id=shown.study_id,
-            patient_id=shown.patient_id,
+            series_id=shown.listed.series_id,
+            study_id=shown.listed.study_id,
+            patient_id=shown.listed.patient_id,
             page=page,
             n_slices=len(shown),
-            probability=tuple(float(f"{value:.6g}") for value in shown.series_probability),
+            probability=[float(f"{value:.6g}") for value in shown.finished.series_probability],
             over=over,
-            codes=tuple(sorted({row.code for row in shown.remarks})),
+            codes=sorted({row.code for row in shown.remarks}),
             found=findings_texts(shown.findings),
-            over_at={point.rule: point.over(shown.series_probability) for point in self.points},
+            over_at={point.rule: point.over(shown.finished.series_probability) for point in self.points},
         )
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
@@ -134,7 +132,7 @@ class ReportWriter:
     def _earlier(self, network: Network, series: UnreadSeries) -> Row | None:
         """Return the row that an unfinished run left, where its page is there too."""
         try:
-            row = Row.from_dict(json.loads(self._kept(network, series).read_text(encoding="utf-8")))
+            row = Row(**json.loads(self._kept(network, series).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         page = f"{PAGES}/{file_key(series.series_id)}.html"
@@ -156,7 +154,7 @@ def _refused(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow])
     rows = []
     for series_id in sorted({*reasons, *(name for name in known if name not in done)}):
         found = reasons[series_id]
-        codes = tuple(sorted({row.code for row in found}))
+        codes = sorted({row.code for row in found})
         details = list(dict.fromkeys(row.detail for row in found if row.detail))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         series = known.get(series_id)
