@@ -17,7 +17,8 @@ from ich25d.training.device import to_device
 from ich25d.windows import Window
 
 HOLE_FACTOR = 2.0
-"""A gap of more than this many median gaps, or steps of `neighbour_mm`, is a hole: no slab reaches beyond it."""
+"""A gap of more than this many median gaps is a hole: no slab reaches beyond it. Where neighbours are counted in mm, it is
+a gap that the next neighbour can't reach over."""
 
 
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
@@ -40,13 +41,14 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
     gaps = np.diff(position)
     known = gaps[np.isfinite(gaps) & (gaps > 0)]
     median_gap = float(np.median(known)) if len(known) else 0.0
-    # An unknown gap is a hole too. Steps of `neighbour_mm` may pass gaps that are small beside them.
-    is_hole = ~(gaps <= HOLE_FACTOR * max(median_gap, slab.neighbour_mm) + 1e-6)
-    stretch = np.concatenate([[0], np.cumsum(is_hole)])
+    # In mm: half a step away is still the better half; thick slices may be as far off as their own gaps make them.
+    tolerance_mm = max(slab.neighbour_mm / 2, 0.75 * median_gap) + 1e-6
+    widest = slab.neighbour_mm + tolerance_mm if slab.neighbour_mm > 0 else HOLE_FACTOR * median_gap + 1e-6
+    stretch = np.concatenate([[0], np.cumsum(~(gaps <= widest))])  # an unknown gap is a hole too
     columns = []
     for offset in slab.neighbours:
         if slab.neighbour_mm > 0:
-            other = _by_distance(position, offset, slab.neighbour_mm, median_gap)
+            other = _by_distance(position, offset * slab.neighbour_mm, tolerance_mm)
         else:
             other = _by_rank(position, offset)
         columns.append(np.where((stretch[other] == stretch) & (offset != 0), other, own))
@@ -62,19 +64,15 @@ def _by_rank(position: npt.NDArray[np.float64], offset: int) -> npt.NDArray[np.i
     return np.where(is_inside, first[np.clip(other, 0, place[-1])], np.arange(len(position)))
 
 
-def _by_distance(
-    position: npt.NDArray[np.float64], offset: int, step_mm: float, median_gap: float
-) -> npt.NDArray[np.int64]:
+def _by_distance(position: npt.NDArray[np.float64], offset_mm: float, tolerance_mm: float) -> npt.NDArray[np.int64]:
     own = np.arange(len(position))
     if not np.isfinite(position).all():
         return own
-    target = position + offset * step_mm
+    target = position + offset_mm
     right = np.clip(np.searchsorted(position, target), 0, len(position) - 1)
     left = np.clip(right - 1, 0, len(position) - 1)
     nearest = np.where(np.abs(position[left] - target) <= np.abs(position[right] - target), left, right)
-    # Half a step away is still the better half; thick slices may be as far off as their own gaps make them.
-    tolerance = max(step_mm / 2, 0.75 * median_gap) + 1e-6
-    return np.where(np.abs(position[nearest] - target) <= tolerance, nearest, own)
+    return np.where(np.abs(position[nearest] - target) <= tolerance_mm, nearest, own)
 
 
 def sized(hu: torch.Tensor, size: int) -> torch.Tensor:

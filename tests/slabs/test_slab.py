@@ -40,6 +40,12 @@ FIVE_IN_MM = SlabConfig(windows=("brain",), neighbours=(-2, -1, 0, 1, 2), neighb
             [[0, 0, 0, 1, 0], [1, 0, 1, 1, 1], [2, 2, 2, 3, 2], [3, 2, 3, 3, 3]],
             id="two beyond a hole in mm",
         ),
+        pytest.param(
+            [0, 1, 2, 11, 12],
+            SlabConfig(windows=("brain",), neighbours=(0, 2), neighbour_mm=5.0),
+            [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]],
+            id="thin slices don't reach over 9 mm either",
+        ),
         pytest.param([np.nan, np.nan], BY_5_MM, [[0, 0, 0], [1, 1, 1]], id="no positions in mm"),
     ],
 )
@@ -72,7 +78,8 @@ def test_turning_a_scan_over_turns_its_neighbours_over(gaps: list[float], slab: 
 @given(st.lists(st.floats(0.1, 30), min_size=1, max_size=30), st.sampled_from([FIVE, FIVE_IN_MM]))
 def test_no_slab_reaches_beyond_a_hole(gaps: list[float], slab: SlabConfig) -> None:
     """However far a neighbour is, none of the gaps on the way to it is a hole."""
-    limit_mm = 2 * max(float(np.median(gaps)), slab.neighbour_mm) + 1e-5
+    median = float(np.median(gaps))
+    limit_mm = (5 + max(2.5, 0.75 * median) if slab is FIVE_IN_MM else 2 * median) + 1e-5
     found = neighbour_indices(np.cumsum([0.0, *gaps]), slab)
 
     for own, neighbours in enumerate(found.tolist()):
