@@ -17,8 +17,8 @@ from ich25d.training.device import to_device
 from ich25d.windows import Window
 
 HOLE_FACTOR = 2.0
-"""A gap of more than this many median gaps is a hole: no slab reaches beyond it. Where neighbours are counted in mm, it is
-a gap that the next neighbour can't reach over."""
+"""A gap of more than this many median gaps is a hole: no slab reaches beyond it. Where neighbours are counted in mm,
+it is a gap that the next neighbour can't reach over."""
 
 
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:

@@ -42,8 +42,8 @@ FIVE_IN_MM = SlabConfig(windows=("brain",), neighbours=(-2, -1, 0, 1, 2), neighb
         ),
         pytest.param(
             [0, 1, 2, 11, 12],
-            SlabConfig(windows=("brain",), neighbours=(0, 2), neighbour_mm=5.0),
-            [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]],
+            SlabConfig(windows=("brain",), neighbours=(-2, 0, 2), neighbour_mm=5.0),
+            [[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]],
             id="thin slices don't reach over 9 mm either",
         ),
         pytest.param([np.nan, np.nan], BY_5_MM, [[0, 0, 0], [1, 1, 1]], id="no positions in mm"),
