@@ -205,6 +205,11 @@ def claim_folder(out: Path, command: str) -> None:
 def check_there(*, sources: Sequence[Path] = (), images: Sequence[Path] = (), labels: Path | None = None) -> None:
     """Check that what is to be read is there, and name what isn't by its part.
 
+    Args:
+        sources: Folders, files, archives and study stores.
+        images: Tables of images.
+        labels: A label table.
+
     Raises:
         UsageError: A path doesn't exist.
     """

@@ -80,7 +80,14 @@ def bar(title: str, total: int | None, unit: str = "it") -> Iterator[Advance]:
 
 
 def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yield the items, moving a bar by one for each; see `bar` for the other arguments."""
+    """Yield the items, moving a bar by one for each.
+
+    Args:
+        items: What to go through.
+        title: Name of the bar.
+        total: Number of items, where known.
+        unit: What an item is, in the plural.
+    """
     with bar(title, total, unit) as advance:
         for item in items:
             yield item

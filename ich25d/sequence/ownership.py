@@ -20,6 +20,11 @@ _SECTIONS = ("features", "sequence", "calibration")
 def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
     """Check that `out` is new, or holds a sequence run of this recipe and these encoders, which may go on.
 
+    Args:
+        out: The model directory.
+        recipe: The recipe now.
+        cnn: The CNN's model directory; None where features alone are given.
+
     Raises:
         UsageError: It is somebody else's, or the run is of other settings or weights.
     """
@@ -58,6 +63,11 @@ def features_digest(store: FeatureStore, *, with_content: bool) -> str:
 
 def refuse_other_features(out: Path, store: FeatureStore, digest: str) -> None:
     """Hold a finished run to the features that it was trained on.
+
+    Args:
+        out: The model directory.
+        store: The features now.
+        digest: Their hash (`features_digest`).
 
     Raises:
         UsageError: These are others: other labels, folds or series, or other embeddings.
