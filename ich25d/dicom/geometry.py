@@ -143,6 +143,8 @@ def main_directions(directions: Floats) -> Floats:
     Args:
         directions: Shape (n, 6).
     """
+    if (directions == directions[0]).all():
+        return np.asarray(directions[0])
     counts = Counter(map(tuple, directions.tolist()))
     most = max(counts.values())
     return np.array(min(row for row, count in counts.items() if count == most), dtype=np.float64)
@@ -174,14 +176,17 @@ def size_groups(fov_mm: Floats) -> Ints:
     """Number the fields of view; a new number where the next larger one is more than a tenth larger.
 
     Args:
-        fov_mm: Longer side in mm, shape (n,); NaN where unknown goes to the first group.
+        fov_mm: Longer side in mm, shape (n,); NaN where unknown goes with most of the others.
     """
     known = np.unique(fov_mm[np.isfinite(fov_mm)])
     if len(known) < 2:  # one size
         return np.zeros(len(fov_mm), dtype=np.int64)
     steps = np.concatenate(([0], np.cumsum(known[1:] > FOV_RATIO * known[:-1])))
-    where = np.clip(np.searchsorted(known, np.nan_to_num(fov_mm, nan=known[0])), 0, len(known) - 1)
-    return np.asarray(steps[where], dtype=np.int64)
+    is_known = np.isfinite(fov_mm)
+    numbers = np.empty(len(fov_mm), dtype=np.int64)
+    numbers[is_known] = steps[np.searchsorted(known, fov_mm[is_known])]
+    numbers[~is_known] = np.bincount(numbers[is_known]).argmax()
+    return numbers
 
 
 def place_numbers(position_mm: Floats) -> Ints:

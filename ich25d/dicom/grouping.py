@@ -1,26 +1,13 @@
-"""Which images make one volume: copies out, series by their UID, kinds that aren't volumes out, passes apart."""
+"""Which images make one volume: copies out, series by their UID, kinds that aren't volumes out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from ich25d.dicom.header import Header, Remark
 
 MAX_SCOUTS = 3
 """A scan has more slices than that, a set of scouts hasn't."""
-MAX_SLICES = 1000
-"""More images than that in one axial series are time points."""
-
-PASS_KEYS: tuple[tuple[str, Callable[[Header], Hashable]], ...] = (
-    ("SPLIT_ACQUISITION", lambda header: header.acquisition_number),
-    ("SPLIT_CONTRAST", lambda header: header.contrast),
-    ("SPLIT_KERNEL", lambda header: header.kernel),
-    ("SPLIT_KVP", lambda header: header.kvp),
-    ("SPLIT_IMAGETYPE", lambda header: header.image_type),
-    ("SPLIT_TIME", lambda header: header.acquisition_time),
-    ("SPLIT_TEMPORAL", lambda header: header.temporal_position),
-)
-"""What may tell passes apart: reason code and attribute, in the order in which they are tried."""
 
 
 class Refusal(NamedTuple):
@@ -131,12 +118,11 @@ def reason_of_kind(headers: Sequence[Header]) -> tuple[str, str] | None:
     Args:
         headers: The series' headers.
     """
-    flags = {flag for header in headers for flag in header.description_flags}
+    flags = _main_flags(headers)
     is_plain = "plain" in flags
-    if any("PERFUSION" in header.image_type for header in headers) or ("perfusion" in flags and not is_plain):
+    n_perfusion = sum("PERFUSION" in header.image_type for header in headers)
+    if 2 * n_perfusion >= len(headers) or ("perfusion" in flags and not is_plain):
         return "PERFUSION", "the description or ImageType speaks of perfusion or a dynamic scan"
-    if len(headers) > MAX_SLICES:
-        return "PERFUSION", f"a series must have at most {MAX_SLICES} slices (got {len(headers)})"
     if "localizer" in flags and len(headers) <= MAX_SCOUTS:
         return "LOCALIZER", "the description speaks of a localizer"
     if "angio" in flags and (not is_plain or "contrast" in flags):
@@ -146,9 +132,17 @@ def reason_of_kind(headers: Sequence[Header]) -> tuple[str, str] | None:
     return None
 
 
+def _main_flags(headers: Sequence[Header]) -> set[str]:
+    """Return what the descriptions of most images say: one odd image doesn't decide for all."""
+    counts: Counter[str] = Counter()
+    for flags, count in Counter(header.description_flags for header in headers).items():
+        counts.update(dict.fromkeys(flags, count))
+    return {flag for flag, count in counts.items() if 2 * count >= len(headers)}
+
+
 def contrast_remark(headers: Sequence[Header]) -> Remark | None:
     """Return the remark on contrast of a series that is used, where its agent or description speaks of some."""
-    flags = {flag for header in headers for flag in header.description_flags}
+    flags = _main_flags(headers)
     spoken = sorted(flags & {"angio", "contrast", "perfusion"})
     if spoken and "plain" in flags:
         return Remark("CONTRAST?", f"the description speaks of {' and '.join(spoken)} and denies contrast")
@@ -158,70 +152,3 @@ def contrast_remark(headers: Sequence[Header]) -> Remark | None:
         denied = ", which the description denies" if "plain" in flags else ""
         return Remark("CONTRAST_TAG", f"a contrast agent is named in the header{denied}")
     return None
-
-
-def split_passes(
-    headers: Sequence[Header], members: Sequence[int], places: Sequence[int]
-) -> tuple[list[list[int]], str] | None:
-    """Split images that share positions into passes that don't.
-
-    A key works when no pass has a position twice and the passes are few: step-and-shoot scanners count
-    AcquisitionNumber up with every slice, and splitting by it would leave nothing but single slices.
-
-    Args:
-        headers: All headers.
-        members: Indices of the series' images.
-        places: Number of the position of each member.
-
-    Returns:
-        The passes as lists of indices, and the reason code of the key; None when no key works.
-    """
-    counts = Counter(places)
-    most = 2 * max(counts.values())
-    for code, key in PASS_KEYS:
-        passes: defaultdict[Hashable, list[int]] = defaultdict(list)
-        seen: set[tuple[Hashable, int]] = set()
-        for member, place in zip(members, places, strict=True):
-            value = key(headers[member])
-            if (value, place) in seen:
-                break
-            seen.add((value, place))
-            passes[value].append(member)
-        else:
-            if 1 < len(passes) <= most:
-                return list(passes.values()), code
-    blocks = _instance_blocks(headers, members, places, counts)
-    return None if blocks is None else (blocks, "SPLIT_INSTANCE")
-
-
-def _instance_blocks(
-    headers: Sequence[Header], members: Sequence[int], places: Sequence[int], counts: Counter[int]
-) -> list[list[int]] | None:
-    """Cut the images in the order of their InstanceNumber: pass after pass, or all passes of a position together."""
-    numbered = []
-    for member, place in zip(members, places, strict=True):
-        number = headers[member].instance_number
-        if number is None:
-            return None
-        numbered.append((number, member, place))
-    if len({number for number, *_ in numbered}) < len(numbered):
-        return None
-    numbered.sort()
-    blocks: list[list[int]] = [[]]
-    seen: set[int] = set()
-    for _, member, place in numbered:
-        if place in seen:
-            blocks.append([])
-            seen.clear()
-        seen.add(place)
-        blocks[-1].append(member)
-    if len(blocks) <= max(counts.values()):
-        return blocks
-    if len(set(counts.values())) > 1:
-        return None
-    passes: list[list[int]] = [[] for _ in range(max(counts.values()))]
-    rank: Counter[int] = Counter()
-    for _, member, place in numbered:
-        passes[rank[place]].append(member)
-        rank[place] += 1
-    return passes

@@ -7,23 +7,21 @@ depends on the images alone, not on the order in which they come.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom import geometry
-from ich25d.dicom.grouping import Refusal, contrast_remark, group_by_series, reason_of_kind, remove_copies, split_passes
+from ich25d.dicom.grouping import Refusal, contrast_remark, group_by_series, reason_of_kind, remove_copies
 from ich25d.dicom.header import Header, Remark
+from ich25d.dicom.places import OrderKey, Places, find_places
+from ich25d.dicom.split import changing_fields, split_interleaved, split_scans, split_shared
 from ich25d.progress import many
-
-OrderKey = Literal["position", "slice_location", "instance", "none"]
 
 THIN_MM = 1.5
 DYNAMIC = 8
 """So many images a position are time points of a perfusion or bolus series, not passes."""
-NOMINAL_MM = 5.0
-"""Stands for the distance of slices where only their numbers are known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,14 +84,24 @@ def order_series(headers: Sequence[Header]) -> Ordering:
     series: list[OrderedSeries] = []
     for group in groups:
         volumes: list[_Volume] = []
-        for part, remarks in _parts(headers, group.members, refusals):
-            of_part = [headers[member] for member in part]
-            if (reason := reason_of_kind(of_part)) is not None:
+        changing = changing_fields(headers, group.members)
+        for part, remarks in _scans(headers, group.members, refusals, changing):
+            reason = reason_of_kind([headers[member] for member in part])
+            if reason is not None and reason[0] != "CONTRAST":  # some of its passes may be without
                 refusals += [Refusal(member, *reason) for member in part]
                 continue
-            if (of_contrast := contrast_remark(of_part)) is not None:
-                remarks.append(of_contrast)
-            volumes += _volumes(headers, part, [*group.remarks, *remarks], refusals)
+            maps = [member for member in part if "PERFUSION" in headers[member].image_type] if changing else []
+            if maps:  # a few among the slices of a scan
+                refusals += [Refusal(member, "PERFUSION", "ImageType says PERFUSION") for member in maps]
+                part = sorted(set(part) - set(maps))  # noqa: PLW2901
+            for volume in _volumes(headers, part, [*group.remarks, *remarks], refusals, changing):
+                of_pass = [headers[member] for member in volume.members]
+                if reason is not None and (of_kind := reason_of_kind(of_pass)) is not None:
+                    refusals += [Refusal(member, *of_kind) for member in volume.members]
+                    continue
+                if (of_contrast := contrast_remark(of_pass)) is not None:
+                    volume.remarks.append(of_contrast)
+                volumes.append(volume)
         volumes.sort(key=lambda volume: (-len(volume.members), headers[volume.members[0]].image_id))
         for number, volume in enumerate(volumes, 1):
             name = group.series_id if number == 1 else f"{group.series_id}#{number}"
@@ -103,6 +111,21 @@ def order_series(headers: Sequence[Header]) -> Ordering:
     return Ordering(series, refusals, copies)
 
 
+def _scans(
+    headers: Sequence[Header], members: list[int], refusals: list[Refusal], changing: frozenset[str]
+) -> list[tuple[list[int], list[Remark]]]:
+    """Split a series by frame of reference, orientation and field of view, and refuse planes that aren't axial."""
+    if not changing & {"frame_of_reference", "series_number"}:
+        return _parts(headers, members, refusals)
+    scans, codes = split_scans(headers, members)
+    detail = f"images of {len(scans)} scans in one series; each is a series of its own"
+    return [
+        (part, [*(Remark(code, detail) for code in codes), *remarks])
+        for scan in scans
+        for part, remarks in _parts(headers, scan, refusals)
+    ]
+
+
 def _parts(
     headers: Sequence[Header], members: list[int], refusals: list[Refusal]
 ) -> list[tuple[list[int], list[Remark]]]:
@@ -110,21 +133,36 @@ def _parts(
     oriented = [member for member in members if headers[member].directions is not None]
     if not oriented:
         return _split_sizes(headers, members, [])
+    # Images without an orientation go with most of the others, unless those are few: then they lie as slices do.
+    without = [member for member in members if headers[member].directions is None]
     by_group = _by_number(oriented, geometry.orientation_groups(_directions(headers, oriented)))
     ranked = sorted(by_group, key=lambda part: (-len(part), min(headers[member].image_id for member in part)))
-    # Images without an orientation go with most of the others.
-    ranked[0] += [member for member in members if headers[member].directions is None]
+    if len(without) > len(oriented) and not _is_axial(headers, ranked[0]):
+        ranked.insert(0, without)
+    else:
+        ranked[0] += without
     remarks = [Remark("SPLIT_ORIENTATION", f"{len(ranked)} orientations in one series")] if len(ranked) > 1 else []
     parts: list[tuple[list[int], list[Remark]]] = []
     for part in ranked:
-        normal = geometry.canonical_normal(geometry.main_directions(_directions(headers, part)))
-        if normal.argmax() == 2 and normal[2] >= geometry.AXIAL_COSINE:  # z
+        if _is_axial(headers, part):
             parts += _split_sizes(headers, part, remarks)
             continue
         is_scout = len(part) <= 2 and len(ranked) > 1  # a scout or two before the scan
-        detail = f"the normal must be within 45 degrees of the body's axis (its z component is {normal[2]:.2f})"
+        z = _normal(headers, part)[2]
+        detail = f"the normal must be within 45 degrees of the body's axis (its z component is {z:.2f})"
         refusals += [Refusal(member, "LOCALIZER" if is_scout else "NOT_AXIAL", detail) for member in part]
     return parts
+
+
+def _normal(headers: Sequence[Header], members: Sequence[int]) -> npt.NDArray[np.float64]:
+    return geometry.canonical_normal(geometry.main_directions(_directions(headers, members)))
+
+
+def _is_axial(headers: Sequence[Header], members: Sequence[int]) -> bool:
+    if all(headers[member].directions is None for member in members):
+        return True
+    normal = _normal(headers, members)
+    return bool(normal.argmax() == 2 and normal[2] >= geometry.AXIAL_COSINE)  # z
 
 
 def _directions(headers: Sequence[Header], members: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -156,84 +194,74 @@ def _split_sizes(
 
 
 def _volumes(
-    headers: Sequence[Header], members: list[int], remarks: list[Remark], refusals: list[Refusal]
+    headers: Sequence[Header],
+    members: list[int],
+    remarks: list[Remark],
+    refusals: list[Refusal],
+    changing: frozenset[str],
 ) -> list[_Volume]:
-    """Find positions, and split what shares them."""
-    position_mm, order_key, tilt, of_order = _positions(headers, members)
-    if of_order is not None:
-        remarks.append(of_order)
-    if order_key == "none":
-        return [_Volume([member], np.zeros(1), "none", None, remarks) for member in members]
-    places = geometry.place_numbers(position_mm).tolist()
-    n_places = max(places) + 1
-    if len(members) >= DYNAMIC * n_places:
-        detail = f"{len(members)} images at {n_places} positions: perfusion, 4D or bolus monitoring"
-        refusals += [Refusal(member, "PERFUSION", detail) for member in members]
-        return []
-    passes = [members]
-    if n_places < len(members):
-        split = split_passes(headers, members, places)
-        if split is None:
-            shared = many(sum(count > 1 for count in Counter(places).values()), "position")
-            detail = f"{shared} taken more than once, nothing tells the images apart; all are kept"
-            remarks.append(Remark("DUP_POSITION", detail))
-        else:
-            passes, code = split
-            detail = f"{len(members)} images at {many(n_places, 'position')}; split into {len(passes)} passes"
-            remarks.append(Remark(code, detail))
-    of_member = dict(zip(members, position_mm.tolist(), strict=True))
+    """Find positions, and split what interleaves or shares them."""
+    found = find_places(headers, members)
+    remarks += found.remarks
+    alone = [_Volume([member], np.zeros(1), "none", None, list(remarks)) for member in found.alone]
+    if not found.members:
+        return alone
+    n, places = len(found.members), geometry.place_numbers(found.position_mm)
+    n_places = int(places.max()) + 1
+    if n >= DYNAMIC * n_places:
+        detail = f"{n} images at {many(n_places, 'position')}: perfusion, 4D or bolus monitoring"
+        refusals += [Refusal(member, "PERFUSION", detail) for member in found.members]
+        return alone
+    parts, codes = split_interleaved(headers, found.members, found.position_mm, changing)
+    if len(parts) == 1 and n_places == n:
+        return [_volume(headers, found.members, found.position_mm, places, found, remarks), *alone]
+    detail = f"{n} images of {len(parts)} passes whose slices lie between each other; each pass is a series of its own"
+    remarks += [Remark(code, detail) for code in codes]
+    position_of = dict(zip(found.members, found.position_mm.tolist(), strict=True))
+    passes = []
+    for part in parts:
+        passes += _without_doubles(headers, part, np.array([position_of[member] for member in part]), remarks)
     volumes = []
     for part in passes:
-        along = np.array([of_member[member] for member in part])
-        ranks = geometry.place_numbers(along).tolist()
-        order = sorted(range(len(part)), key=lambda k: (ranks[k], headers[part[k]].image_id))
-        # Noise of less than 0.01 mm mustn't make positions fall where the UID decides.
-        rising = np.maximum.accumulate(along[order])
-        volumes.append(_Volume([part[k] for k in order], rising, order_key, tilt, remarks))
-    return volumes
+        along = np.array([position_of[member] for member in part])
+        volumes.append(_volume(headers, part, along, geometry.place_numbers(along), found, list(remarks)))
+    return volumes + alone
 
 
-def _positions(
-    headers: Sequence[Header], members: list[int]
-) -> tuple[npt.NDArray[np.float64], OrderKey, float | None, Remark | None]:
-    """Find a position for every image by the best attribute that all of them have."""
-    chosen = [headers[member] for member in members]
-    n = len(chosen)
-    origins = [header.origin_mm for header in chosen if header.origin_mm is not None]
-    directions = [header.directions for header in chosen if header.directions is not None]
-    normal = np.array([0.0, 0.0, 1.0])
-    if directions:
-        normal = geometry.canonical_normal(geometry.main_directions(np.array(directions)))
-    if len(origins) == n:
-        at = np.array(origins)
-        remark = None
-        if len(directions) < n:
-            taken = "that of the others is taken" if directions else "z is taken"
-            remark = Remark("ORDER_BY_Z", f"{n - len(directions)} of {n} images have no orientation; {taken}")
-        position_mm = at @ normal
-        return position_mm, "position", geometry.tilt_deg(at, position_mm, normal) if directions else None, remark
-    missing = f"{n - len(origins)} of {n} images have no position"
-    locations = np.array([np.nan if header.slice_location is None else header.slice_location for header in chosen])
-    if np.isfinite(locations).all() and 2 * len(np.unique(np.round(locations, 2))) > n:
-        locations = locations * _direction(locations, chosen, normal)
-        return locations, "slice_location", None, Remark("ORDER_BY_SLICELOC", f"{missing}; ordered by SliceLocation")
-    numbers = [header.instance_number for header in chosen]
-    if n > 1 and None not in numbers and len(set(numbers)) == n:
-        step_mm = chosen[0].thickness_mm or NOMINAL_MM
-        rank = np.argsort(np.argsort(np.array(numbers, dtype=np.int64))).astype(np.float64)
-        rank *= _direction(rank, chosen, normal)
-        return rank * step_mm, "instance", None, Remark("ORDER_BY_INSTANCE", f"{missing}; ordered by InstanceNumber")
-    return np.zeros(n), "none", None, Remark("NO_ORDER", f"{missing}, and nothing orders them; each stands alone")
+def _without_doubles(
+    headers: Sequence[Header], members: list[int], position_mm: npt.NDArray[np.float64], remarks: list[Remark]
+) -> list[list[int]]:
+    """Split images that share positions, where something tells them apart."""
+    places = geometry.place_numbers(position_mm).tolist()
+    n_places = max(places) + 1
+    if n_places == len(members):
+        return [members]
+    split = split_shared(headers, members, places)
+    if split is None:
+        shared = many(sum(count > 1 for count in Counter(places).values()), "position")
+        remarks.append(
+            Remark("DUP_POSITION", f"{shared} taken more than once, nothing tells the images apart; all are kept")
+        )
+        return [members]
+    detail = f"{len(members)} images at {many(n_places, 'position')}; split into {len(split.parts)} passes"
+    remarks += [Remark(code, detail) for code in split.codes]
+    return split.parts
 
 
-def _direction(values: npt.NDArray[np.float64], chosen: list[Header], normal: npt.NDArray[np.float64]) -> float:
-    """Return -1 where the values fall along the normal by the positions that some of the images do have."""
-    known = [(value, header.origin_mm) for value, header in zip(values, chosen, strict=True) if header.origin_mm]
-    pairs = [(value, float(np.dot(origin, normal))) for value, origin in known]
-    if len(pairs) < 2:  # one place has no direction
-        return 1.0
-    value, place = np.array(pairs).T
-    return -1.0 if float((value - value.mean()) @ (place - place.mean())) < 0 else 1.0
+def _volume(
+    headers: Sequence[Header],
+    members: list[int],
+    position_mm: npt.NDArray[np.float64],
+    places: npt.NDArray[np.int64],
+    found: Places,
+    remarks: list[Remark],
+) -> _Volume:
+    """Put the images of a pass in order."""
+    ranks = places.tolist()
+    order = sorted(range(len(members)), key=lambda k: (ranks[k], headers[members[k]].image_id))
+    # Noise of less than 0.01 mm mustn't make positions fall where the UID decides.
+    rising = np.maximum.accumulate(position_mm[order])
+    return _Volume([members[k] for k in order], rising, found.order_key, found.tilt_deg, remarks)
 
 
 def _finish(headers: Sequence[Header], volume: _Volume, series_id: str, study_id: str) -> OrderedSeries:
@@ -272,6 +300,9 @@ def _inversions(numbers: list[int]) -> int:
     if len(numbers) < 2:
         return 0
     column = np.array(numbers)
+    steps = np.diff(column)
+    if (steps >= 0).all() or (steps <= 0).all():
+        return 0
     falling = int(np.count_nonzero(np.triu(column[:, None] > column[None, :], 1)))
     rising = int(np.count_nonzero(np.triu(column[:, None] < column[None, :], 1)))
     return min(falling, rising)

@@ -16,7 +16,8 @@ from ich25d.dicom.geometry import (
 )
 from ich25d.dicom.header import Remark
 from ich25d.dicom.interpret import MAX_SIDE
-from ich25d.dicom.series import NOMINAL_MM, THIN_MM
+from ich25d.dicom.places import NOMINAL_MM
+from ich25d.dicom.series import THIN_MM
 from ich25d.errors import DicomError
 from ich25d.studies.nifti.header import NiftiHeader
 
