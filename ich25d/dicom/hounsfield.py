@@ -253,7 +253,7 @@ def _is_offset_in_vain(
 
 def _noise_crosses_0(values: npt.NDArray[Any], top: int, low: int) -> bool:
     """Say whether values from `top` up are single pixels whose left neighbours are mostly below `low`."""
-    if int(values.max()) < top:
+    if not values.size or int(values.max()) < top:
         return False
     is_top = values >= top
     n_top = np.count_nonzero(is_top)
