@@ -119,6 +119,8 @@ CODES: dict[str, ReasonCode] = {
     "SPLIT_DESCRIPTION": _remark("split by what SeriesDescription says: passes whose slices lie between each other"),
     "SPLIT_SIZE": _remark("split by field of view"),
     "DUP_SERIES_UID": _remark("several studies or patients use one SeriesInstanceUID; each is a series of its own"),
+    "TURNED": _remark("rows or columns ran another way than in the usual display; turned, not resampled"),
+    "MIRRORED": _remark("the slices are stored as mirror images of the usual display; turned by what they say of left"),
     "REGROUPED": _remark("each slice came as a series of its own; joined"),
     "SIZE_MIXED": _remark("Rows and Columns change within the series"),
     "ORDER_BY_Z": _remark("no orientation: ordered by z of the position"),

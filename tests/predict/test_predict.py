@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toy_walk import N_SLICES, Walk, write_sample, write_series
+from in_plane_forms import FORMS, stored_in
+from toy_walk import N_SLICES, Walk, toy_hu, write_sample, write_series
 
 from ich25d.errors import ModelError, StoreError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.phantom.dicom import dicom_bytes
 from ich25d.predict import answer as answer_module
 from ich25d.predict.answer import predict_series
 from ich25d.predict.run import predict
@@ -200,3 +202,21 @@ def test_the_real_sample_is_answered(walk: Walk, real_data: Path, tmp_path: Path
 
     assert (summary.exit_code, summary.n_series, summary.n_answered) == (0, 5, 190)
     assert csv[0].read_bytes() == csv[1].read_bytes()
+
+
+def test_a_scan_has_the_same_probabilities_however_the_patient_lay(walk: Walk, tmp_path: Path) -> None:
+    """Stored in each of the eight in-plane forms, a scan is brought to the one that the model knows."""
+    usual = np.array([1.0, 0, 0, 0, 1, 0])
+    tables = []
+    for number, form in enumerate(FORMS):
+        folder = tmp_path / f"in{number}"
+        folder.mkdir()
+        for index, hu in enumerate(toy_hu(21)):
+            hu[20:24, 16:20] = 90  # on the patient's right, in front
+            turned, geometry = stored_in(form, hu, np.array([-120.0, -120.0, 5.0 * index]), usual, (3.75, 3.75))
+            (folder / f"{index}.dcm").write_bytes(dicom_bytes(turned, image_id=f"ID_{index}", **geometry))
+        predict((folder,), walk.rnn, tmp_path / str(number) / "s.csv", device="cpu")
+        tables.append(_table(tmp_path / str(number) / "s.csv"))
+
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table[list(LABELS)], tables[0][list(LABELS)], check_exact=True)

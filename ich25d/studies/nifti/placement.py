@@ -44,6 +44,8 @@ class Placement(NamedTuple):
     """Distance of rows, then of columns, as displayed; None where absurd."""
     orientation: str
     """Where rows and columns run as displayed: `LP`."""
+    source_orientation: str
+    """Where they run in the file."""
     order_key: str
     remarks: tuple[Remark, ...]
 
@@ -90,6 +92,7 @@ def place_slices(header: NiftiHeader) -> Placement:
         tilt_deg=tilt,
         pixel_spacing_mm=spacing if all(0.1 <= side <= 2 for side in spacing) else None,
         orientation=patient_axes(display.turned_directions(directions).tolist()),
+        source_orientation=patient_axes(directions),
         order_key="position" if header.says_where and has_places else "instance",
         remarks=(
             *header.remarks,

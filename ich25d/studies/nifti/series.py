@@ -170,4 +170,5 @@ def _plan_of(name: str, images: NiftiImages, privacy: Privacy, labels: tuple[Lab
         images=images,
         labels=labels,
         orientation=placement.orientation,
+        source_orientation=placement.source_orientation,
     )

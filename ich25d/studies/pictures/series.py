@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.dicom.geometry import patient_axes
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.series import order_series
 from ich25d.errors import DicomError
@@ -20,7 +19,7 @@ from ich25d.studies.pictures.picture_hu import Picture, picture_shape, read_imag
 from ich25d.studies.pictures.table import ImageRow, read_image_rows
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.own_series import free_name
-from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.series.series_plan import SeriesPlan, turned
 from ich25d.windows import Window
 
 UNKNOWN_SHAPE = (0, 0)
@@ -148,7 +147,7 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                 QcRow("", "", name, "series", code, detail.replace("InstanceNumber", f"column {found.index_name}"))
                 for code, detail in ordered.remarks
             ]
-            series.append(
+            plan, remarks = turned(
                 SeriesPlan(
                     series_id=name,
                     study_id=ordered.study_id,
@@ -168,9 +167,11 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                     highest_hu=min(max(level + width / 2 for level, width in _windows(row)) for row in members),
                     images=TableImages(table.parent.absolute(), tuple(row.pictures for row in members)),
                     labels=tuple(labels.get(row.image_id) for row in members) if labels else (),
-                    orientation=patient_axes(members[0].directions),
-                )
+                ),
+                members[0].directions,
             )
+            series.append(plan)
+            qc += [QcRow("", "", name, "series", *remark) for remark in remarks]
     qc += [row for row in shared if row.series_id in given]
     return PlannedImages(series, qc, len(found.rows) + sum(row.level != "label" for row in found.qc), n_refused)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
-from ich25d.dicom.geometry import patient_axes
+from ich25d.dicom.geometry import main_directions
 from ich25d.dicom.header import Header, Remark, Slice
 from ich25d.dicom.reader import read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
@@ -17,7 +17,7 @@ from ich25d.studies.headers.packed import Indexed, Scan
 from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.own_series import own_series
-from ich25d.studies.series.series_plan import SeriesPlan
+from ich25d.studies.series.series_plan import SeriesPlan, turned
 from ich25d.studies.sources.opened import Sources
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED})
@@ -99,8 +99,9 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
         n_refused += len(ordering.refusals)
         copies = {kept: tuple(group[k] for k in others) for kept, *others in ordering.copies}
         for ordered in ordering.series:
-            plans.append(_plan_of(ordered, headers, group, copies, sources))
-            qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in ordered.remarks)
+            plan, remarks = _plan_of(ordered, headers, group, copies, sources)
+            plans.append(plan)
+            qc.extend(QcRow("", "", ordered.series_id, "series", *remark) for remark in (*ordered.remarks, *remarks))
     planned = {plan.series_id for plan in plans}
     qc += [row for row in own_remarks if row.series_id in planned]
     return plans, qc, n_refused
@@ -135,12 +136,13 @@ def _plan_of(
     group: Sequence[Indexed],
     copies: dict[int, tuple[Indexed, ...]],
     sources: Sources,
-) -> SeriesPlan:
+) -> tuple[SeriesPlan, list[Remark]]:
     members = [headers[member] for member in ordered.members]
     shape = Counter((header.rows, header.columns) for header in members).most_common(1)[0][0]
     main = next(header for header in members if (header.rows, header.columns) == shape)
     sign = "s" if main.is_signed else "u"
-    return SeriesPlan(
+    directions = [header.directions for header in members if header.directions is not None]
+    plan = SeriesPlan(
         series_id=ordered.series_id,
         study_id=ordered.study_id,
         patient_id=ordered.patient_id,
@@ -156,7 +158,6 @@ def _plan_of(
         kernel=main.kernel,
         thickness_mm=main.thickness_mm,
         windows=tuple(header.window[0] if header.window else None for header in members),
-        orientation=patient_axes(main.directions),
         traits=_traits(members),
         series_number=_common(header.series_number for header in members),
         images=DicomImages(
@@ -165,6 +166,7 @@ def _plan_of(
             {rank: copies[member] for rank, member in enumerate(ordered.members) if member in copies},
         ),
     )
+    return turned(plan, main_directions(np.array(directions)).tolist() if directions else None)
 
 
 def _traits(headers: Sequence[Header]) -> frozenset[str]:

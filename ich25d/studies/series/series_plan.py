@@ -6,13 +6,14 @@ Plans pickle and are small: at most 1 kB a slice.
 import dataclasses
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.dicom.geometry import Display, patient_axes, to_usual_display
 from ich25d.dicom.header import Remark
 
 
@@ -77,6 +78,47 @@ class SomeImages:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TurnedImages:
+    """A series' images in the usual display."""
+
+    images: Images
+    """As their files have them."""
+    display: Display
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(
+        self, index: int, out: npt.NDArray[np.int16] | None = None
+    ) -> tuple[npt.NDArray[np.int16], tuple[Remark, ...]]:
+        """Read one slice and turn it."""
+        hu, remarks = self.images.read(index)
+        turned = self.display.turned(hu)
+        if out is None or out.shape != turned.shape:
+            return np.ascontiguousarray(turned), remarks
+        out[:] = turned
+        return out, remarks
+
+    def source(self, index: int) -> str:
+        """Where one slice is from."""
+        return self.images.source(index)
+
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the turned slices."""
+        rows, columns = self.images.shape()
+        return (columns, rows) if self.display.transpose else (rows, columns)
+
+    def stamps(self) -> list[str]:
+        """What changes when a file of the series or its turn does."""
+        return [*self.images.stamps(), f"turned {tuple(map(int, self.display))}"]
+
+    @property
+    def is_native(self) -> bool:
+        """No codec takes part."""
+        return self.images.is_native
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SeriesPlan:
     """One series to read: the attributes of its headers, and where its slices are."""
 
@@ -108,6 +150,8 @@ class SeriesPlan:
     """Six labels a slice where the source itself brings them; empty where it doesn't."""
     orientation: str = ""
     """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
+    source_orientation: str = ""
+    """The same of the slices in their files, before they were turned."""
     traits: frozenset[str] = frozenset()
     """What the headers say of the series: `derived`, `contrast`, `angio`, `perfusion`, `bone`."""
     highest_hu: float = math.inf
@@ -122,6 +166,35 @@ class SeriesPlan:
         """Return a hash that changes when a file, its place in the scan or its ids do."""
         parts = [self.series_id, self.study_id, self.patient_id, *self.image_ids, *map(repr, self.slice_position_mm)]
         return hashlib.sha256("\n".join([*parts, *self.images.stamps()]).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def turned(plan: SeriesPlan, directions: Sequence[float] | None) -> tuple[SeriesPlan, list[Remark]]:
+    """Bring a series to the usual display: rows run to the patient's left, columns to the back. Nothing is resampled.
+
+    Args:
+        plan: The series as its files have it.
+        directions: Cosines of the row, then of the column; None where unknown, and nothing is turned.
+
+    Returns:
+        The plan with its orientations, and remarks where slices are turned.
+    """
+    if directions is None:
+        return plan, []
+    display = to_usual_display(directions)
+    stored, shown = patient_axes(directions), patient_axes(display.turned_directions(directions).tolist())
+    plan = dataclasses.replace(plan, orientation=shown, source_orientation=stored)
+    if display == Display():
+        return plan, []
+    remarks = [Remark("TURNED", f"rows and columns run to {stored} in the files; brought to {shown}")]
+    if display.is_mirrored:
+        remarks.append(Remark("MIRRORED", f"{stored} shows a head seen from above; left and right are as it says"))
+    spacing = plan.pixel_spacing_mm
+    return dataclasses.replace(
+        plan,
+        shape=plan.shape[::-1] if display.transpose else plan.shape,
+        pixel_spacing_mm=None if spacing is None else display.turned_spacing(spacing),
+        images=TurnedImages(plan.images, display),
+    ), remarks
 
 
 def without(plan: SeriesPlan, indices: Collection[int]) -> SeriesPlan:

@@ -97,6 +97,8 @@ def attribute_table(series: pd.DataFrame, slices: pd.DataFrame, headers: pd.Data
         and `n_slices`.
     """
     table = series.set_index("series_id").copy()
+    if "source_orientation" in table:  # older stores turn nothing
+        table["orientation"] = table.pop("source_orientation")
     table["matrix"] = [f"{rows} x {columns}" for rows, columns in zip(table["rows"], table["columns"], strict=True)]
     table["anisotropy"] = table["row_spacing_mm"] / table["pixel_spacing_mm"]
     table["field_mm"] = table["columns"] * table["pixel_spacing_mm"]

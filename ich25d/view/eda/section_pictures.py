@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ich25d.dicom.geometry import patient_axes, to_usual_display
 from ich25d.dicom.header import Header
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError, UsageError
@@ -181,6 +182,9 @@ class Gallery:
         found = self._file(str(self.source_of[middle]))
         if found is not None:
             hu = read_hu(*found).hu
+            directions = found[1].directions
+            if directions is not None and patient_axes(directions) != row["orientation"]:  # older stores turn nothing
+                hu = to_usual_display(directions).turned(hu)
             if hu.shape == shape:
                 return hu, True, box
         return pictures.in_field(self._hu(middle), box, shape), False, box

@@ -341,6 +341,22 @@ def test_tilt_is_seen_where_the_table_has_the_orientation(tmp_path: Path) -> Non
     assert series.tilt_deg == pytest.approx(20)
 
 
+def test_pictures_of_a_turned_patient_are_turned_back(tmp_path: Path) -> None:
+    """A table that says how slices lay is believed as DICOM is."""
+    (usual,) = plan_images(table(tmp_path, rsna_rows(tmp_path)), PRIVACY).series
+    expected, _ = usual.images.read(1)
+    rows = rsna_rows(tmp_path)
+    for row in rows:
+        row |= {f"ImageOrientationPatient_{index}": value for index, value in enumerate([-1, 0, 0, 0, -1, 0])}
+
+    planned = plan_images(table(tmp_path, rows), PRIVACY)
+
+    (series,) = planned.series
+    assert "TURNED" in [row.code for row in planned.qc]
+    assert (series.orientation, series.source_orientation) == ("LP", "RA")
+    np.testing.assert_array_equal(series.images.read(1)[0], expected[::-1, ::-1])
+
+
 def test_a_table_of_two_files_a_slice_with_labels(tmp_path: Path) -> None:
     """The form of CT-ICH: paths and windows by prefix, index for order, labels beside; the patient is hidden."""
     rows = []
