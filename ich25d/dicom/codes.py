@@ -24,6 +24,9 @@ CODES: dict[str, ReasonCode] = {
     # Files that can't be read or are no CT.
     "EMPTY": _refused("the file holds no bytes"),
     "NOT_DICOM": _refused("the file is no DICOM"),
+    "DICOMDIR": _refused("the directory of a CD: it lists files, which are read themselves"),
+    "ARCHIVE": _refused("an archive that isn't a zip, or a part of one; nothing in it was read"),
+    "OTHER_FORMAT": _refused("a volume or image in another form than DICOM or NIfTI"),
     "NOT_CT": _refused("DICOM, but no CT image"),
     "NOT_FILE": _refused("a device, socket, pipe or broken link"),
     "SAME_FILE": _remark("another name of a file that is listed already"),

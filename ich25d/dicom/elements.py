@@ -22,6 +22,9 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 """Transfer syntaxes with uncompressed pixels."""
 
+BARE_MARK = b"DICM\2\0"
+"""What a file without its preamble begins with: the mark, and group 0002."""
+
 UNDEFINED = 0xFFFFFFFF
 MAX_ELEMENTS = 20_000
 """More elements than that before the pixels is damage: a CT header has 20 to 400."""
@@ -91,7 +94,7 @@ def read_meta(head: bytes, total_size: int) -> Meta:
         raise DicomError("EMPTY", "a DICOM file must hold bytes (got 0)")
     if len(head) < min(total_size, 140):
         raise NeedMore(min(total_size, 4096))
-    position = 132 if head[128:132] == b"DICM" else 0
+    position = 132 if head[128:132] == b"DICM" else 4 if head[:6] == BARE_MARK else 0
     transfer_syntax = sop_class = b""
     start = position
     while head[position : position + 2] == b"\x02\x00":
@@ -103,7 +106,9 @@ def read_meta(head: bytes, total_size: int) -> Meta:
             (length,) = _U32(head, position)
             position += 4
         elif vr not in _SHORT_VRS:
-            raise DicomError("NOT_DICOM", "file meta information must be explicit little endian")
+            (length,) = _U32(head, position - 4)
+            if length >= 0x10000:  # pydicom reads what writers of implicit file meta information write, too
+                raise DicomError("NOT_DICOM", "file meta information must be little endian, with elements below 64 KB")
         if tag == _TRANSFER_SYNTAX:
             transfer_syntax = head[position : position + length]
         elif tag == _MEDIA_SOP_CLASS:

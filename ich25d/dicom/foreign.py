@@ -17,7 +17,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
-from ich25d.dicom.elements import BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, Elements, Meta
+from ich25d.dicom.elements import BARE_MARK, BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, Elements, Meta
 from ich25d.dicom.header import WANTED, Header, NeedMore
 from ich25d.dicom.hounsfield import signed_as_coded
 from ich25d.errors import DicomError
@@ -187,7 +187,7 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         shown = syntax if re.fullmatch(r"[0-9.]{5,64}", syntax) else "not a UID"
         raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown})")
     with failing_as("BAD_STREAM", "the pixel data can't be decoded"):
-        dataset = pydicom.dcmread(BytesIO(content), force=True) if frame is None else _one_image(frame, header)
+        dataset = _parsed(content) if frame is None else _one_image(frame, header)
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
         stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
@@ -198,6 +198,12 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         stream = content[header.pixel_offset : header.pixel_offset + _STREAM_BYTES] if frame is None else frame
         stored = signed_as_coded(stored, header, is_coded_signed=stream[stream.find(_SIZ) + 42] >= 128)
     return stored
+
+
+def _parsed(content: bytes, *, stop_before_pixels: bool = False) -> pydicom.Dataset:
+    if content.startswith(BARE_MARK):
+        content = bytes(128) + content
+    return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=stop_before_pixels)
 
 
 def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.NDArray[Any], str, int]:
@@ -214,7 +220,7 @@ def through_modality_lut(stored: npt.NDArray[Any], content: bytes) -> tuple[npt.
         DICOM PS3.3, C.11.1.1.1.
     """
     with failing_as("BAD_RESCALE", "the Modality LUT must be a table"):
-        dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+        dataset = _parsed(content, stop_before_pixels=True)
         item = dataset.ModalityLUTSequence[0]
         n_entries, first, _ = (int(number) for number in item.LUTDescriptor)
         whole = np.arange(first, first + (n_entries or 65_536))

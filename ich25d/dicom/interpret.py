@@ -99,7 +99,7 @@ def _check_kind(kind: str, modality: str, elements: Elements, *, has_own_kind: b
     elif kind.startswith(_SECONDARY) and kind[len(_SECONDARY) :][:1] in {"", "."}:
         raise DicomError("SECONDARY", "a Secondary Capture isn't a slice")
     elif kind == _DIRECTORY:
-        raise DicomError("NOT_CT", "a DICOMDIR lists files; the files themselves are read")
+        raise DicomError("DICOMDIR", "a DICOMDIR lists files; the files themselves are read")
     elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality != "CT" and (modality or not kind)):
         if not any(elements.values):
             raise DicomError("NOT_DICOM", "none of the elements of an image is in the file")

@@ -20,6 +20,8 @@ _CURES: dict[str, str] = {
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),
     **dict.fromkeys(("ZIP_ENCRYPTED", "ZIP_METHOD", "ZIP_NESTED"), "unpack the archive and name the folder"),
     **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct it"),
+    **dict.fromkeys(("ARCHIVE", "OTHER_FORMAT"), ""),  # their details say it
+    "DICOMDIR": "name the folder or archive that holds its files",
     "MULTIFRAME": "have it split into single images",
     "NO_ACCESS": "change its permissions",
     "NO_NIBABEL": "pip install 'ich25d[nifti]'",
@@ -69,7 +71,8 @@ def nothing_used(n_seen: int, qc: Sequence[QcRow], what: str = "head CT series")
         detail, _ = Counter(row.detail for row in rows_of[code]).most_common(1)[0]
         row = next(row for row in rows_of[code] if row.detail == detail)
         cure = _CURES.get(code, "name other sources")
-        lines.append(f"  {code}, as {_place(row)}: {safe_cell(detail) or CODES[code].meaning}; {cure}")
+        said = safe_cell(detail) or CODES[code].meaning
+        lines.append(f"  {code}, as {_place(row)}: {said}" + (f"; {cure}" if cure else ""))
     return NoUsableInputError("\n".join(lines), qc)
 
 

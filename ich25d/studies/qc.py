@@ -11,8 +11,8 @@ from ich25d.dicom.codes import CODES, ReasonCode, is_refusal
 from ich25d.errors import DicomError, UsageError, cause_of
 from ich25d.files import escaped, replacing, shown_name
 
-NO_DICOM = frozenset({"NOT_DICOM", "EMPTY"})
-"""Codes of files that are no DICOM at all: they are counted apart, not as refused."""
+NO_DICOM = frozenset({"NOT_DICOM", "EMPTY", "DICOMDIR"})
+"""Codes of files that are no image at all: they are counted apart, not as refused."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -288,3 +288,25 @@ def test_a_dicom_error_travels_between_processes() -> None:
 
     assert (error.code, error.detail, error.image_id, error.series_id) == ("SHAPE", "too large", "ID_1", "ID_s")
     assert str(error) == "SHAPE: too large"
+
+
+def _implicit_meta(content: bytes) -> bytes:
+    """Write the file meta information anew, as implicit elements."""
+    n_meta = int.from_bytes(content[140:144], "little")
+    start, meta = 144 + n_meta, b""
+    for element, value in ((0x02, b"1.2.840.10008.5.1.4.1.1.2\0"), (0x10, b"1.2.840.10008.1.2.1\0")):
+        meta += struct.pack("<HHI", 2, element, len(value)) + value
+    return content[:132] + meta + content[start:]
+
+
+@pytest.mark.parametrize("change", [_implicit_meta, lambda content: content[128:]])
+def test_reads_files_whose_meta_is_written_oddly(
+    ct_bytes: Callable[..., bytes], change: Callable[[bytes], bytes]
+) -> None:
+    """Implicit elements, as pydicom takes them, and the mark without its preamble."""
+    content = ct_bytes()
+    expected = read_hu(content, read_header(content, total_size=len(content))).hu
+    odd = change(content)
+    assert odd != content
+    header = read_header(odd, total_size=len(odd))
+    assert np.array_equal(read_hu(odd, header).hu, expected)

@@ -34,7 +34,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "SECONDARY"),
     ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, "SECONDARY"),
     ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "MULTIFRAME"),
-    ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "NOT_CT"),
+    ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "DICOMDIR"),
     ({"BurnedInAnnotation": "YES"}, "SECONDARY"),
     ({"SOPInstanceUID": None}, "BAD_UID"),
     ({"SOPInstanceUID": "../../x"}, "BAD_UID"),

@@ -14,6 +14,7 @@ from ich25d.studies.pool import map_series, n_workers, reason_of
 from ich25d.studies.qc import QcRow, refusal
 from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
+from ich25d.studies.sources.other_formats import FORM_BYTES, other_format
 
 CHUNK = 256
 """Files a task."""
@@ -104,9 +105,19 @@ def _index_entry(entry: Entry, sources: Sources, privacy: Privacy, known: Known)
                     for number, header in enumerate(headers, start=1)
                 ]
     except DicomError as error:
-        return [refusal(entry.source, error, level="file")]
+        return [refusal(entry.source, _named(error, entry, sources), level="file")]
     except RecursionError:
         return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
+
+
+def _named(error: DicomError, entry: Entry, sources: Sources) -> DicomError:
+    """Return the error, or for a file that is no DICOM one that names its form, where it is known."""
+    if error.code not in {"NOT_DICOM", "EMPTY", "TRUNCATED"}:
+        return error
+    try:
+        return other_format(entry.source, sources.head(entry, FORM_BYTES), error)
+    except DicomError:
+        return error
 
 
 def _with_name_checked(header: Header, source: str) -> Header:

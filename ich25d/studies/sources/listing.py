@@ -7,6 +7,7 @@ Sources(paths).head(entry) | .content(entry) -> bytes or bytearray, in any proce
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Sequence
 from fnmatch import translate
 from pathlib import Path
@@ -14,12 +15,18 @@ from typing import NamedTuple
 
 from ich25d.errors import DicomError, UsageError
 from ich25d.studies.qc import QcRow
+from ich25d.studies.sources.gunzip import GZIP
+from ich25d.studies.sources.other_formats import is_part
 from ich25d.studies.sources.zip_directory import list_members
 from ich25d.studies.sources.zip_member import Member
 
 MEMBER_MARK = "::"
 """Stands between an archive and its member in `Entry.source`."""
 
+GZIPPED = 1
+"""`Entry.method` of a loose file that gzip packed; a NIfTI's isn't marked so."""
+
+_NIFTI = re.compile(r".*\.(?:nii|hdr|img)\.gz", re.IGNORECASE | re.DOTALL).fullmatch
 _JUNK_NAMES = {".ds_store", "thumbs.db", "desktop.ini", ".directory"}
 _LONGEST_JUNK = 12
 
@@ -40,7 +47,7 @@ class Entry(NamedTuple):
     packed_size: int = 0
     """Bytes of the member in its archive."""
     method: int = 0
-    """How the member is compressed."""
+    """How the member is compressed; `GZIPPED` for a loose file that is packed by itself."""
 
 
 def list_entries(sources: Sequence[Path], only: Sequence[str] = ()) -> tuple[list[Entry], list[QcRow]]:
@@ -81,7 +88,7 @@ class _Listing:
     def __init__(self, only: Sequence[str]) -> None:
         self.entries: list[Entry] = []
         self.rows: list[QcRow] = []
-        self.patterns = [(re.compile(rf"(?s:.*/)?{translate(text)}"), MEMBER_MARK in text) for text in only]
+        self.patterns = [(re.compile(rf"(?s:.*/)?{translate(_composed(text))}"), MEMBER_MARK in text) for text in only]
         self.n_matched = [0] * len(self.patterns)
         self.n_seen = 0
         self.example = ""
@@ -98,7 +105,7 @@ class _Listing:
             self.example = source
         is_taken = not self.patterns
         for index, (pattern, has_mark) in enumerate(self.patterns):
-            if pattern.match(source if has_mark else inner):
+            if pattern.match(_composed(source if has_mark else inner)):
                 self.n_matched[index] += 1
                 is_taken = True
         return is_taken
@@ -115,7 +122,7 @@ class _Listing:
         elif _is_archive(path):
             self.add_archive(root, path, path.name, is_root=True)
         elif self.takes(path.name, path.name):
-            self.add_taken(root, path.name, status)
+            self.add_taken(root, path, path.name, status)
 
     def walk(self, root: int, top: Path) -> None:
         """Walk a folder. Names are sorted in each, so that of two links to one file the same one stays."""
@@ -139,7 +146,7 @@ class _Listing:
                     if self.is_new(source, status):
                         self.add_archive(root, top / source, source)
                 elif self.takes(source, source):
-                    self.add_taken(root, source, status, is_link=item.is_symlink())
+                    self.add_taken(root, top / source, source, status, is_link=item.is_symlink())
             waiting.extend(reversed(below))
 
     def read_folder(self, path: Path, source: str) -> list[tuple[str, os.DirEntry[str]]]:
@@ -150,7 +157,7 @@ class _Listing:
             self.refuse(source, "NO_ACCESS", "the folder can't be read")
             return []
 
-    def add_taken(self, root: int, source: str, status: os.stat_result, *, is_link: bool = False) -> None:
+    def add_taken(self, root: int, path: Path, source: str, status: os.stat_result, *, is_link: bool = False) -> None:
         if stat.S_ISDIR(status.st_mode):
             self.refuse(source, "NOT_FILE", "a link to a folder isn't followed; give the folder as a source")
         elif not stat.S_ISREG(status.st_mode):
@@ -160,7 +167,11 @@ class _Listing:
         elif status.st_size == 0:
             self.refuse(source, "EMPTY", "the file holds no bytes")
         elif self.is_new(source, status):
-            self.entries.append(Entry(root, source, status.st_size, str(status.st_mtime_ns)))
+            n_bytes, stamp = status.st_size, str(status.st_mtime_ns)
+            if source[-3:].lower() == ".gz" and not _NIFTI(source) and (n_inflated := inflated_size(path)):
+                self.entries.append(Entry(root, source, n_inflated, stamp, packed_size=n_bytes, method=GZIPPED))
+            else:
+                self.entries.append(Entry(root, source, n_bytes, stamp))
 
     def is_new(self, source: str, status: os.stat_result) -> bool:
         """Note a file's identity; one met before, under another name or source, gets a row and no entry."""
@@ -216,10 +227,29 @@ def _is_junk(source: str) -> bool:
     return "__MACOSX/" in source and "__MACOSX" in source.split("/")
 
 
+def _composed(name: str) -> str:
+    """Return a name with its accents composed, whichever way the file system or archive keeps them."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def inflated_size(path: Path) -> int:
+    """Return the size that a gzip file says its content has; 0 where it is none."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != GZIP:
+                return 0
+            file.seek(-4, os.SEEK_END)
+            return int.from_bytes(file.read(4), "little")
+    except OSError:
+        return 0
+
+
 def _is_archive(path: Path) -> bool:
     """Say whether a file that the user gave is a zip: by name, or by its first bytes."""
     if path.suffix.lower() == ".zip":
         return True
+    if is_part(path.name):
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(132)

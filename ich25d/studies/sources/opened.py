@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ich25d.dicom.header import Content
 from ich25d.errors import DicomError
-from ich25d.studies.sources.listing import MEMBER_MARK, Entry, open_file
+from ich25d.studies.sources.gunzip import gunzip, gunzip_first
+from ich25d.studies.sources.listing import GZIPPED, MEMBER_MARK, Entry, open_file
 from ich25d.studies.sources.zip_member import Member, read_at, read_member, read_member_head
 
 MAX_HELD_ARCHIVES = 64
@@ -104,7 +105,10 @@ class Sources:
         handle = open_file(prefix + entry.source if prefix else self.paths[entry.root])
         try:
             _check_unchanged(os.fstat(handle), entry)
-            content = read_at(handle, 0, entry.size if n_bytes is None else n_bytes)
+            if entry.method == GZIPPED:
+                content = _unpacked(handle, entry, n_bytes)
+            else:
+                content = read_at(handle, 0, entry.size if n_bytes is None else n_bytes)
             if n_bytes is None:
                 _check_unchanged(os.fstat(handle), entry)
             return content
@@ -155,8 +159,21 @@ class Sources:
             os.close(own)
 
 
+def _unpacked(handle: int, entry: Entry, n_bytes: int | None) -> Content:
+    """Inflate a gzip file, or its first bytes, of which the checksum stays unchecked."""
+    if n_bytes is None:
+        return gunzip(read_at(handle, 0, entry.packed_size), entry.size)
+    # Deflate hardly ever makes data longer; where it did, the whole file is read.
+    for n_packed in (min(entry.packed_size, n_bytes + n_bytes // 1024 + 1024), entry.packed_size):
+        head = gunzip_first(read_at(handle, 0, n_packed), n_bytes)
+        if len(head) == n_bytes:
+            break
+    return head
+
+
 def _check_unchanged(status: os.stat_result, entry: Entry) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise DicomError("NOT_FILE", "only regular files are read")
-    if (status.st_size, str(status.st_mtime_ns)) != (entry.size, entry.stamp):
+    n_bytes = entry.packed_size if entry.method == GZIPPED else entry.size
+    if (status.st_size, str(status.st_mtime_ns)) != (n_bytes, entry.stamp):
         raise DicomError("CHANGED", "the file changed after it was listed; run again")

@@ -6,12 +6,12 @@ References: PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16 and 4.5.3.
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ich25d.errors import DicomError
-from ich25d.studies.sources.zip_member import DEFLATED, LOCAL, STORED, Member, damaged, decode_name, read_at
+from ich25d.studies.sources.zip_member import DEFLATED, LOCAL, STORED, Member, damaged, decode_name, is_at, read_at
 
 MAX_MEMBER_BYTES = 256 * 2**20
 """A single CT image is at most 8 MB; what is larger than this is no CT image."""
@@ -21,6 +21,9 @@ _HARMLESS_BYTES = 2**20
 """Members up to this size may inflate as they like: a constant image does, and does no harm."""
 MAX_DIRECTORY_BYTES = 2**30
 """Eight million members; the competition's archive has 0.1 GB."""
+
+_TRAILING_BYTES = 2**20
+"""So many bytes may follow the archive, as of drives and uploads that pad."""
 
 _END = struct.Struct("<IHHHHIIH")
 _END_SIGNATURE = 0x06054B50
@@ -32,7 +35,10 @@ _CENTRAL = struct.Struct("<IHHHHHHIIIHHHHHII")
 _CENTRAL_SIGNATURE = 0x02014B50
 _EXTRA = struct.Struct("<HH")
 _MARK16, _MARK32 = 0xFFFF, 0xFFFFFFFF
+_WRAP = 2**32
+"""Finder and ditto write no zip64: offsets beyond 4 GB begin at 0 again."""
 
+_IN_PARTS = "an archive in several parts isn't read; join or unpack them (7z x), and name the folder"
 _ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000
 
 
@@ -51,17 +57,24 @@ def list_members(handle: int) -> list[Member]:
     n_bytes = os.fstat(handle).st_size
     start, end, shift = _find_directory(handle, n_bytes)
     if end - start > MAX_DIRECTORY_BYTES:
-        raise DicomError("ZIP_BIG", f"an archive's directory must be at most {MAX_DIRECTORY_BYTES} bytes")
+        raise DicomError(
+            "ZIP_BIG", f"an archive's directory must be at most {MAX_DIRECTORY_BYTES} bytes (got {end - start})"
+        )
     directory = read_at(handle, start, end - start)
     members = list(_parse_directory(directory, shift))
+    if shift and shift % _WRAP == 0:
+        members = _unwrapped(handle, members, shift)
     return _without_overlaps(members, start)
 
 
 def _find_directory(handle: int, n_bytes: int) -> tuple[int, int, int]:
     """Return start and end of the central directory, and by how much all offsets are shifted."""
-    tail_start = max(0, n_bytes - _END.size - 0xFFFF)
-    tail = read_at(handle, tail_start, n_bytes - tail_start)
-    at = tail.rfind(_END_SIGNATURE.to_bytes(4, "little"), 0, len(tail) - _END.size + 4)
+    for behind in (0xFFFF, _TRAILING_BYTES):
+        tail_start = max(0, n_bytes - _END.size - behind)
+        tail = read_at(handle, tail_start, n_bytes - tail_start)
+        at = tail.rfind(_END_SIGNATURE.to_bytes(4, "little"), 0, len(tail) - _END.size + 4)
+        if at >= 0:
+            break
     if at < 0:
         raise damaged("an archive must end with its directory; this one is cut off or no zip")
     _, disk, disk_of_start, _, n_members, size, offset, _ = _END.unpack_from(tail, at)
@@ -82,11 +95,11 @@ def _find_directory(handle: int, n_bytes: int) -> tuple[int, int, int]:
             _, _, _, _, disk, disk_of_start, _, _, size, offset = _END64.unpack(record)
             directory_end = end64_at
             if n_disks > 1:
-                raise damaged("an archive in several parts isn't read")
+                raise damaged(_IN_PARTS)
         elif is_64 and _MARK32 in (size, offset):
             raise damaged("the archive's zip64 directory record is absent")
     if disk not in (0, _MARK16) or disk_of_start != disk:
-        raise damaged("an archive in several parts isn't read")
+        raise damaged(_IN_PARTS)
     start = directory_end - size
     if start < 0 or start < offset:
         raise damaged("the archive's directory isn't where it must be; the archive is cut off")
@@ -119,6 +132,32 @@ def _parse_directory(directory: bytes, shift: int) -> Iterator[Member]:
         member = Member(name, size, offset + shift, packed_size, method, crc)
         code, detail = _refusal(member, flags, mode)
         yield member._replace(code=code, detail=detail) if code else member
+
+
+def _unwrapped(handle: int, members: Sequence[Member], shift: int) -> list[Member]:
+    """Find the members of an archive whose offsets have lost their multiples of 4 GB.
+
+    Members are written in the order of the directory, so that the multiples never fall; each is the least with the
+    member's own local header.
+
+    Args:
+        handle: File descriptor of the archive.
+        members: Its members, all shifted by `shift`.
+        shift: By how much the directory lies behind the offset that is said of it.
+    """
+    if members and is_at(handle, members[0].offset, members[0].name):
+        return list(members)  # bytes in front of the archive, of just this length
+    found = []
+    end = turns = 0
+    for member in members:
+        lost = member.offset - shift
+        turns = max(turns, -((lost - end) // _WRAP))  # the least that doesn't lie before the last one's end
+        at = [lost + k * _WRAP for k in range(turns, shift // _WRAP + 1)]
+        offset = next((one for one in at if is_at(handle, one, member.name)), lost + turns * _WRAP)
+        turns = offset // _WRAP
+        end = offset + LOCAL.size + member.packed_size
+        found.append(member._replace(offset=offset))
+    return found
 
 
 def _large_numbers(extra: bytes, size: int, packed_size: int, offset: int) -> tuple[int, int, int]:
@@ -163,9 +202,12 @@ def _refusal(member: Member, flags: int, mode: int) -> tuple[str, str]:  # noqa:
     if member.size > MAX_MEMBER_BYTES:
         return "ZIP_BIG", f"a member must be at most {MAX_MEMBER_BYTES} bytes (got {member.size})"
     if member.size > _HARMLESS_BYTES and member.size > MAX_RATIO * member.packed_size:
-        return "ZIP_RATIO", f"a member must inflate at most {MAX_RATIO}-fold (got {member.size} bytes)"
+        return (
+            "ZIP_RATIO",
+            f"a member must inflate at most {MAX_RATIO}-fold (got {member.packed_size} to {member.size} bytes)",
+        )
     if member.method == STORED and member.size != member.packed_size:
-        return "ZIP_DAMAGED", "a stored member's two sizes differ"
+        return "ZIP_DAMAGED", f"a stored member's two sizes must be one (got {member.size} and {member.packed_size})"
     return "", ""
 
 

@@ -72,11 +72,15 @@ def read_at(handle: int, offset: int, n_bytes: int) -> bytes:
 
 
 def decode_name(raw_name: bytes) -> str:
-    """Decode a member's name, so that two names never become one: UTF-8, else the code page of old zips."""
+    """Decode a member's name: UTF-8, else the code page of old zips, which loses none. Backslashes are slashes.
+
+    PowerShell's Compress-Archive and .NET before 4.6.1 write them.
+    """
     try:
-        return raw_name.decode("utf-8")
+        name = raw_name.decode("utf-8")
     except UnicodeDecodeError:
-        return raw_name.decode("cp437")
+        name = raw_name.decode("cp437")
+    return name.replace("\\", "/")
 
 
 def _data_start(local: bytes, offset: int, name: str) -> int:
@@ -89,6 +93,15 @@ def _data_start(local: bytes, offset: int, name: str) -> int:
     if decode_name(raw_name) != name:
         raise damaged("a member's local header names another file than the directory")
     return offset + LOCAL.size + n_name + n_extra
+
+
+def is_at(handle: int, offset: int, name: str) -> bool:
+    """Say whether the local header of the member of this name starts there."""
+    try:
+        _data_start(read_at(handle, offset, LOCAL.size + len(name.encode("utf-8", "surrogatepass"))), offset, name)
+    except DicomError:
+        return False
+    return True
 
 
 def _read_packed(handle: int, offset: int, name: str, n_bytes: int) -> memoryview:
