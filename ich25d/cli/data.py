@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Images, Only, Summary, Workers, command
+from ich25d.cli.options import Accept, Images, Only, Summary, Workers, command
 
 
 @command(
@@ -13,6 +13,7 @@ from ich25d.cli.options import Images, Only, Summary, Workers, command
     "ich25d build-studies /data/hospital/ --out studies --crop none",
     "ich25d build-studies --images metadata.csv --out studies --size 192",
     "ich25d build-studies ct_scans/ --masks masks=any --out studies",
+    "ich25d build-studies /data/cta/ --accept CONTRAST --out studies",
 )
 def build_studies(
     out: Annotated[Path, typer.Option(help="The study store to make or to go on with.")],
@@ -26,6 +27,7 @@ def build_studies(
         list[str] | None,
         typer.Option(help="NIfTI masks and what their values are: PATH=any or PATH=1:epidural,...; may be repeated."),
     ] = None,
+    accept: Accept = None,
     crop: Annotated[str, typer.Option(help="head: the box of the head; none: the full field.")] = "head",
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the stored slices in px.")] = 256,
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
@@ -37,7 +39,8 @@ def build_studies(
 
     return run(
         tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()),
-        masks=tuple(masks or ()), crop=crop, size=size, folds=folds, seed=seed, workers=workers,
+        masks=tuple(masks or ()), accept=tuple(accept or ()), crop=crop, size=size, folds=folds, seed=seed,
+        workers=workers,
     )  # fmt: skip
 
 

@@ -32,6 +32,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Only = Annotated[
     list[str] | None, typer.Option(help="Use only the files or archive members that match; may be repeated.")
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(help="Use DICOM series that this code would refuse: CONTRAST, LOCALIZER, NOT_AXIAL or PERFUSION."),
+]
 Images = Annotated[
     list[Path] | None,
     typer.Option(help="A table of images (csv, parquet, feather) as a further source; may be repeated."),

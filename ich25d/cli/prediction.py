@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Device, Images, Model, Only, Predicted, Summary, Workers, command
+from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, Summary, Workers, command
 
 
 @command(
@@ -21,6 +21,7 @@ def predict(
     only: Only = None,
     sample: Annotated[Path | None, typer.Option(help="Answer this sample submission, id for id.")] = None,
     images: Images = None,
+    accept: Accept = None,
     report: Annotated[Path | None, typer.Option(help="A folder for a page a study and a worklist.")] = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -39,7 +40,7 @@ def predict(
         watcher = ReportWriter(report, model)
     summary = run(
         tuple(sources or ()), model, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
-        device=device, workers=workers, watcher=watcher,
+        accept=tuple(accept or ()), device=device, workers=workers, watcher=watcher,
     )  # fmt: skip
     if watcher is not None:
         remark(f"{watcher.index}: {many(watcher.n_pages, 'study', 'studies')}, {watcher.n_flagged} flagged")
@@ -57,6 +58,7 @@ def report(
     sources: Predicted = None,
     only: Only = None,
     images: Images = None,
+    accept: Accept = None,
     device: Device = "auto",
     workers: Workers = 0,
     heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
@@ -65,8 +67,8 @@ def report(
     from ich25d.view.report.run import report as run
 
     return run(
-        tuple(sources or ()), model, out, only=tuple(only or ()), images=tuple(images or ()), device=device,
-        workers=workers, heat=heat,
+        tuple(sources or ()), model, out, only=tuple(only or ()), images=tuple(images or ()),
+        accept=tuple(accept or ()), device=device, workers=workers, heat=heat,
     )  # fmt: skip
 
 
@@ -80,6 +82,7 @@ def explain(
     sources: Predicted = None,
     only: Only = None,
     images: Images = None,
+    accept: Accept = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +105,8 @@ def explain(
 
     return run(
         tuple(sources or ()), model, out, only=tuple(only or ()), images=tuple(images or ()),
-        labels=tuple(labels) if labels else None, point=point, device=device, workers=workers,
+        accept=tuple(accept or ()), labels=tuple(labels) if labels else None, point=point, device=device,
+        workers=workers,
     )  # fmt: skip
 
 

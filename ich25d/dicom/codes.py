@@ -1,6 +1,9 @@
 """Every reason code of `qc.csv`, in one table: whether it refuses, and what it means."""
 
+from collections.abc import Collection
 from typing import NamedTuple
+
+from ich25d.errors import UsageError
 
 
 class ReasonCode(NamedTuple):
@@ -124,6 +127,7 @@ CODES: dict[str, ReasonCode] = {
     "DUP_SERIES_UID": _remark("several studies or patients use one SeriesInstanceUID; each is a series of its own"),
     "TURNED": _remark("rows or columns ran another way than in the usual display; turned, not resampled"),
     "MIRRORED": _remark("the slices are stored as mirror images of the usual display; turned by what they say of left"),
+    "ACCEPTED": _remark("the series would be refused; --accept has it used"),
     "REGROUPED": _remark("each slice came as a series of its own; joined"),
     "SIZE_MIXED": _remark("Rows and Columns change within the series"),
     "ORDER_BY_Z": _remark("no orientation: ordered by z of the position"),
@@ -158,6 +162,20 @@ CODES: dict[str, ReasonCode] = {
     "SUB_PRIOR": _remark("an id of the sample without an image; the prior is written"),
 }
 """Code -> what it means. Other rooms raise and write only what stands here."""
+
+
+ACCEPTABLE = ("CONTRAST", "LOCALIZER", "NOT_AXIAL", "PERFUSION")
+"""Refusals of DICOM series that can be lived with: `--accept` has such series used."""
+
+
+def check_accepted(codes: Collection[str]) -> None:
+    """Check codes given as `--accept`.
+
+    Raises:
+        UsageError: One of them can't be accepted.
+    """
+    if unknown := sorted(set(codes) - set(ACCEPTABLE)):
+        raise UsageError(f"--accept must be one of {', '.join(ACCEPTABLE)} (got {', '.join(unknown)})")
 
 
 def is_refusal(code: str) -> bool:

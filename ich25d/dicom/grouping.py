@@ -1,7 +1,7 @@
 """Which images make one volume: copies out, series by their UID, kinds that aren't volumes out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple
 
 from ich25d.dicom.header import Header, Remark
@@ -57,12 +57,15 @@ def remove_copies(headers: Sequence[Header]) -> tuple[list[int], list[Refusal], 
     return kept, refusals, copies
 
 
-def group_by_series(headers: Sequence[Header], kept: Sequence[int]) -> tuple[list[Group], list[Refusal]]:
+def group_by_series(
+    headers: Sequence[Header], kept: Sequence[int], accept: Collection[str] = ()
+) -> tuple[list[Group], list[Refusal]]:
     """Group images by study and series, and join scans whose slices are a series each.
 
     Args:
         headers: All headers.
         kept: Indices of the images to group.
+        accept: Reason codes that refuse nothing here.
 
     Returns:
         The groups by study and series, and the localizers.
@@ -71,7 +74,7 @@ def group_by_series(headers: Sequence[Header], kept: Sequence[int]) -> tuple[lis
     studies: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for member in kept:
         header = headers[member]
-        if "LOCALIZER" in header.image_type:
+        if "LOCALIZER" in header.image_type and "LOCALIZER" not in accept:
             refusals.append(Refusal(member, "LOCALIZER", "ImageType says LOCALIZER"))
         else:
             studies[header.study_id][header.series_id].append(member)

@@ -5,7 +5,7 @@ depends on the images alone, not on the order in which they come.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,35 +69,37 @@ class _Volume(NamedTuple):
     remarks: list[Remark]
 
 
-def order_series(headers: Sequence[Header]) -> Ordering:
+def order_series(headers: Sequence[Header], accept: Collection[str] = ()) -> Ordering:
     """Group images into series and put each in scan order.
 
     Args:
         headers: Headers of one study, or of many; in any order.
+        accept: Reason codes that refuse nothing here (of `codes.ACCEPTABLE`): a remark says what would have.
 
     Returns:
         The series, and the images that belong to none with the reason.
     """
     kept, refusals, copies = remove_copies(headers)
-    groups, localizers = group_by_series(headers, kept)
+    groups, localizers = group_by_series(headers, kept, accept)
     refusals += localizers
     series: list[OrderedSeries] = []
     for group in groups:
         volumes: list[_Volume] = []
         changing = changing_fields(headers, group.members)
-        for part, remarks in _scans(headers, group.members, refusals, changing):
+        for part, remarks in _scans(headers, group.members, refusals, changing, accept):
             reason = reason_of_kind([headers[member] for member in part])
             if reason is not None and reason[0] != "CONTRAST":  # some of its passes may be without
-                refusals += [Refusal(member, *reason) for member in part]
-                continue
+                if _are_refused(part, reason, refusals, remarks, accept):
+                    continue
+                reason = None
             maps = [member for member in part if "PERFUSION" in headers[member].image_type] if changing else []
-            if maps:  # a few among the slices of a scan
+            if maps and "PERFUSION" not in accept:  # a few among the slices of a scan
                 refusals += [Refusal(member, "PERFUSION", "ImageType says PERFUSION") for member in maps]
                 part = sorted(set(part) - set(maps))  # noqa: PLW2901
-            for volume in _volumes(headers, part, [*group.remarks, *remarks], refusals, changing):
+            for volume in _volumes(headers, part, [*group.remarks, *remarks], refusals, changing, accept):
                 of_pass = [headers[member] for member in volume.members]
-                if reason is not None and (of_kind := reason_of_kind(of_pass)) is not None:
-                    refusals += [Refusal(member, *of_kind) for member in volume.members]
+                of_kind = reason_of_kind(of_pass) if reason is not None else None
+                if of_kind is not None and _are_refused(volume.members, of_kind, refusals, volume.remarks, accept):
                     continue
                 if (of_contrast := contrast_remark(of_pass)) is not None:
                     volume.remarks.append(of_contrast)
@@ -111,23 +113,43 @@ def order_series(headers: Sequence[Header]) -> Ordering:
     return Ordering(series, refusals, copies)
 
 
+def _are_refused(
+    members: Sequence[int],
+    reason: tuple[str, str],
+    refusals: list[Refusal],
+    remarks: list[Remark],
+    accept: Collection[str],
+) -> bool:
+    """Refuse images, or remark on what would have refused them."""
+    code, detail = reason
+    if code in accept:
+        remarks.append(Remark("ACCEPTED", f"would be refused as {code}: {detail}"))
+        return False
+    refusals += [Refusal(member, code, detail) for member in members]
+    return True
+
+
 def _scans(
-    headers: Sequence[Header], members: list[int], refusals: list[Refusal], changing: frozenset[str]
+    headers: Sequence[Header],
+    members: list[int],
+    refusals: list[Refusal],
+    changing: frozenset[str],
+    accept: Collection[str],
 ) -> list[tuple[list[int], list[Remark]]]:
     """Split a series by frame of reference, orientation and field of view, and refuse planes that aren't axial."""
     if not changing & {"frame_of_reference", "series_number"}:
-        return _parts(headers, members, refusals)
+        return _parts(headers, members, refusals, accept)
     scans, codes = split_scans(headers, members)
     detail = f"images of {len(scans)} scans in one series; each is a series of its own"
     return [
         (part, [*(Remark(code, detail) for code in codes), *remarks])
         for scan in scans
-        for part, remarks in _parts(headers, scan, refusals)
+        for part, remarks in _parts(headers, scan, refusals, accept)
     ]
 
 
 def _parts(
-    headers: Sequence[Header], members: list[int], refusals: list[Refusal]
+    headers: Sequence[Header], members: list[int], refusals: list[Refusal], accept: Collection[str]
 ) -> list[tuple[list[int], list[Remark]]]:
     """Split a series by orientation, then by field of view, and refuse planes that aren't axial."""
     oriented = [member for member in members if headers[member].directions is not None]
@@ -150,7 +172,10 @@ def _parts(
         is_scout = len(part) <= 2 and len(ranked) > 1  # a scout or two before the scan
         z = _normal(headers, part)[2]
         detail = f"the normal must be within 45 degrees of the body's axis (its z component is {z:.2f})"
-        refusals += [Refusal(member, "LOCALIZER" if is_scout else "NOT_AXIAL", detail) for member in part]
+        reason = ("LOCALIZER" if is_scout else "NOT_AXIAL", detail)
+        of_part = list(remarks)
+        if not _are_refused(part, reason, refusals, of_part, accept):
+            parts += _split_sizes(headers, part, of_part)
     return parts
 
 
@@ -199,6 +224,7 @@ def _volumes(
     remarks: list[Remark],
     refusals: list[Refusal],
     changing: frozenset[str],
+    accept: Collection[str],
 ) -> list[_Volume]:
     """Find positions, and split what interleaves or shares them."""
     found = find_places(headers, members)
@@ -210,8 +236,8 @@ def _volumes(
     n_places = int(places.max()) + 1
     if n >= DYNAMIC * n_places:
         detail = f"{n} images at {many(n_places, 'position')}: perfusion, 4D or bolus monitoring"
-        refusals += [Refusal(member, "PERFUSION", detail) for member in found.members]
-        return alone
+        if _are_refused(found.members, ("PERFUSION", detail), refusals, remarks, accept):
+            return alone
     parts, codes = split_interleaved(headers, found.members, found.position_mm, changing)
     if len(parts) == 1 and n_places == n:
         return [_volume(headers, found.members, found.position_mm, places, found, remarks), *alone]

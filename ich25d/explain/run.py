@@ -80,6 +80,7 @@ def explain(
     *,
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
+    accept: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     point: str | None = None,
     device: str = "auto",
@@ -95,6 +96,7 @@ def explain(
         out: The folder to fill.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         labels: Labels that get heat and findings; None is those that reach the operating point in a series.
         point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -109,7 +111,7 @@ def explain(
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
     network = load_network(model, choose_device(device))
-    found = find_series(sources, network, only=only, images=images, workers=workers)
+    found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     chosen = choose_point(read_points(model), point)
     options = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
     made_from = {series: f"{network.stamp} {images_hash(series)} {options}" for series in found.series}

@@ -58,6 +58,7 @@ def find_series(
     *,
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
+    accept: Collection[str] = (),
     workers: int = 0,
 ) -> FoundSeries:
     """Find the series that a model is to predict, each once.
@@ -67,6 +68,7 @@ def find_series(
         network: The model; its size and crop are those that a study store must have.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         workers: Processes that read headers; 0 chooses.
 
     Raises:
@@ -74,7 +76,9 @@ def find_series(
         StoreError: A study store is of another size or crop than the model's.
     """
     return each_once(
-        list_series(sources, only=only, images=images, size=network.size, crop=network.crop, workers=workers)
+        list_series(
+            sources, only=only, images=images, accept=accept, size=network.size, crop=network.crop, workers=workers
+        )
     )
 
 

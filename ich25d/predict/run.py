@@ -64,6 +64,7 @@ def predict(
     only: Sequence[str] = (),
     sample: Path | None = None,
     images: Sequence[Path] = (),
+    accept: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
     watcher: Watcher | None = None,
@@ -81,6 +82,7 @@ def predict(
         sample: A sample submission: its ids are answered, all of them, in its order, and no other; series without one
             of them aren't read. Ids without a readable image get the shares of the training data.
         images: Tables of images, as further sources.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         watcher: Gets every series with its pixels, as the writer of a report does.
@@ -94,7 +96,7 @@ def predict(
     check_out(out, [*sources, *images, *([] if sample is None else [sample])])
     wanted = None if sample is None else read_sample(sample)
     network = load_network(model, choose_device(device))
-    every = find_series(sources, network, only=only, images=images, workers=workers)
+    every = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     found = every if wanted is None else with_images(every, set(wanted))
     with resumable_answer(
         found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None

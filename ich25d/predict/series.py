@@ -4,7 +4,7 @@ list_series(sources) -> FoundSeries of UnreadSeries;  read_pixels(series) -> Ser
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -177,6 +177,7 @@ def list_series(
     *,
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
+    accept: Collection[str] = (),
     size: int,
     crop: str,
     workers: int = 1,
@@ -187,6 +188,7 @@ def list_series(
         sources: Folders, files, zip archives and study stores, in any mix.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         size: Side of the slices that the model takes; a study store must be of it.
         crop: How those are cropped, likewise.
         workers: Processes that read headers; 0 is one a core.
@@ -212,10 +214,12 @@ def list_series(
         found.n_seen += len(store.slices)
     rest = [path for path in sources if path not in stores]
     if rest or images:
-        plan = make_plan(rest, only, images, workers=workers)
+        plan = make_plan(rest, only, images, accept=accept, workers=workers)
         found.series += plan.series
         found.qc += plan.qc
         found.n_seen += plan.n_seen
+    elif accept:
+        raise UsageError(f"--accept is for DICOM; a study store holds what it was built with (got {sorted(accept)})")
     elif only:
         raise UsageError(f"--only picks files and archive members; a study store has none (got {list(only)})")
     return found

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from ich25d.dicom.codes import is_refusal
+from ich25d.dicom.codes import check_accepted, is_refusal
 from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there, replacing, sha256_file, write_json
 from ich25d.progress import bar, remark
@@ -48,6 +48,7 @@ def build_studies(
     labels: Path | None = None,
     images: Sequence[Path] = (),
     masks: Sequence[str] = (),
+    accept: Sequence[str] = (),
     crop: str = "head",
     size: int = 256,
     folds: int = 5,
@@ -67,6 +68,7 @@ def build_studies(
         labels: Label table.
         images: Tables of images, as further sources.
         masks: Masks of NIfTI scans and the labels of their values, as `PATH=any` or `PATH=1:epidural,2:subdural`.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         crop: `head` or `none`.
         size: Side of the stored slices in px.
         folds: Number of folds, by patient.
@@ -82,18 +84,21 @@ def build_studies(
         raise UsageError("there must be something to read; name folders, files, archives or --images")
     if crop not in get_args(Crop):
         raise UsageError(f"--crop must be one of {', '.join(get_args(Crop))} (got {crop!r})")
+    check_accepted(accept)  # before a folder is made
     check_there(sources=sources, images=images, labels=labels)
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
     with claimed(out), opened_notebook(out, parameters) as notebook:
-        plan = make_plan(sources, only, images, masks=masks, workers=workers, notebook=notebook)
+        plan = make_plan(sources, only, images, masks=masks, accept=accept, workers=workers, notebook=notebook)
         if not plan.series:
             raise nothing_used(plan.n_seen, plan.qc)
         if table is not None:
             ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
             check_match(ids, table, labels.name if labels else "")
         try:
-            return _Build(out, plan, notebook, parameters, workers).run(table, label_qc, labels, folds, seed)
+            return _Build(out, plan, notebook, parameters, sorted(set(accept)), workers).run(
+                table, label_qc, labels, folds, seed
+            )
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreError(
                 f"the store must be writable (got {error}) in {out}; what is there stays, run again"
@@ -103,11 +108,20 @@ def build_studies(
 class _Build:
     """One call of `build_studies`, once the plan is made."""
 
-    def __init__(self, out: Path, plan: Plan, notebook: Notebook, parameters: Mapping[str, Any], workers: int) -> None:
+    def __init__(
+        self,
+        out: Path,
+        plan: Plan,
+        notebook: Notebook,
+        parameters: Mapping[str, Any],
+        accept: Sequence[str],
+        workers: int,
+    ) -> None:
         self.out = out
         self.plan = plan
         self.notebook = notebook
         self.parameters = parameters
+        self.accept = list(accept)
         self.workers = n_workers(workers)
         self.known = notebook.known()
         self.lost: dict[str, Done] = {}
@@ -128,7 +142,10 @@ class _Build:
         own = [series.labels for series in self.plan.series if series.labels]
         rows = sorted(map(astuple, (*self.plan.qc, *label_qc)))
         inputs = _digest(
-            [self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels), rows, own]
+            [
+                *(self.parameters, sorted(wanted.items()), folds, seed, labels and sha256_file(labels), rows, own),
+                *self.accept,
+            ]
         )
         marker = read_marker(self.out)
         is_unchanged = not todo and not gone and marker is not None and marker.get("inputs") == inputs
@@ -202,6 +219,7 @@ class _Build:
             "format": FORMAT,
             "version": VERSION,
             **self.parameters,
+            **({"accept": self.accept} if self.accept else {}),
             "n_series": len(tables.series),
             "n_slices": len(tables.slices),
             "n_bytes": int(tables.series["n_bytes"].sum()),

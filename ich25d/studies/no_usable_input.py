@@ -9,7 +9,7 @@ from ich25d.errors import UsageError
 from ich25d.studies.qc import NO_DICOM, QcRow, safe_cell
 
 _COPY = "copy it again from where it is whole"
-_PLAIN = "name the plain axial series"
+_PLAIN = "name the plain axial series, or use them with --accept"
 _IMAGES = "name the folder or archive that holds the DICOM, or a table of images by --images"
 _CURES: dict[str, str] = {
     **dict.fromkeys(

@@ -2,11 +2,11 @@
 
 import dataclasses
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ich25d.dicom.codes import is_refusal
+from ich25d.dicom.codes import check_accepted, is_refusal
 from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Indexed, Known, Privacy
 from ich25d.studies.headers.read_many import CHUNK, index_files
@@ -45,6 +45,7 @@ def make_plan(
     images: Sequence[Path] = (),
     *,
     masks: Sequence[str] = (),
+    accept: Collection[str] = (),
     workers: int = 1,
     notebook: Notebook | None = None,
 ) -> Plan:
@@ -55,12 +56,14 @@ def make_plan(
         only: Globs; when given, only files and members that match one of them.
         images: Tables of images.
         masks: Masks of NIfTI scans and the labels of their values, as `PATH=any`.
+        accept: Reason codes that refuse no DICOM series (of `codes.ACCEPTABLE`).
         workers: Processes that read headers; 0 is one a core.
         notebook: What an earlier call learned; files that haven't changed since aren't opened.
 
     Raises:
-        UsageError: A source isn't there, or can't be one; or `masks` name none.
+        UsageError: A source isn't there, or can't be one; `masks` name none; or a code can't be accepted.
     """
+    check_accepted(accept)
     entries, rows = list_entries(sources, only)
     opened = Sources(tuple(sources))
     nifti, entries = split_nifti(entries, opened)
@@ -77,7 +80,7 @@ def make_plan(
             plan.qc.append(found)
     plan.n_not_dicom = sum(row.code in NO_DICOM for row in plan.qc)
     plan.n_refused = len(plan.qc) - n_doubles - plan.n_not_dicom
-    plan.series, more, n_refused = plan_dicom(indexed, opened)
+    plan.series, more, n_refused = plan_dicom(indexed, opened, accept)
     plan.qc += more
     plan.n_refused += n_refused
     if nifti or masks:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ich25d.dicom.codes import ACCEPTABLE
 from ich25d.dicom.header import Header
 from ich25d.dicom.series import Ordering, order_series
 
@@ -139,3 +140,23 @@ def test_scouts_named_by_their_description_are_refused(make_header: Make) -> Non
 
     assert [refusal.code for refusal in order_series(few).refusals] == ["LOCALIZER"] * 2
     assert order_series(many).refusals == []
+
+
+def test_accepted_kinds_are_used_and_remarked(make_header: Make) -> None:
+    """Each code of `--accept`; scouts stay series of their own."""
+    across = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    of_code = {
+        "PERFUSION": [make_header(image_id=f"ID_{k:02d}", origin_mm=(0.0, 0.0, 5.0 * (k % 2))) for k in range(20)],
+        "CONTRAST": scan(make_header, [0.0, 5.0], description_flags=("angio",)),
+        "LOCALIZER": scan(make_header, [0.0, 5.0], description_flags=("localizer",)),
+        "NOT_AXIAL": [make_header(image_id=f"ID_{k}", origin_mm=(0, 5.0 * k, 0), directions=across) for k in range(4)],
+    }
+    assert sorted(of_code) == sorted(ACCEPTABLE)
+    for code, headers in of_code.items():
+        assert {refusal.code for refusal in order_series(headers).refusals} == {code}
+        ordering = order_series(headers, accept=(code,))
+        assert sum(len(one.members) for one in ordering.series) == len(headers)
+        assert all("ACCEPTED" in found for found in remark_codes(ordering))
+    scout = make_header(image_id="ID_x", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), directions=across)
+    headers = [*scan(make_header, [0.0, 5.0, 10.0]), scout]
+    assert [len(one.members) for one in order_series(headers, accept=("LOCALIZER",)).series] == [3, 1]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from ich25d.errors import LabelError, StoreError, UsageError
@@ -372,3 +373,23 @@ def test_real_odd_files_are_all_accounted_for(real_data, tmp_path):
     assert summary.n_seen == sum(path.is_file() for path in folder.rglob("*"))
     assert summary.n_seen == summary.n_used + summary.n_refused + summary.n_not_dicom
     assert summary.exit_code == 1
+
+
+def test_accepted_series_are_used_with_a_remark_and_asked_for_again(tmp_path, write_scan):
+    """A refused angiography joins the store with --accept, and leaves it without; the marker says which was given."""
+    source = tmp_path / "in"
+    write_scan(source, 1)
+    for path in write_scan(source, 2):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesDescription = "CTA HEAD"
+        dataset.save_as(path)
+    out = tmp_path / "studies"
+    assert build(source, out).n_series == 1
+    for accept, n_series in ((("CONTRAST", "PERFUSION"), 2), ((), 1)):
+        assert build(source, out, accept=accept).n_series == n_series
+        assert StudyStore.open(out).marker.get("accept", []) == list(accept)
+        remarks = [row.detail for row in StudyStore.open(out).qc() if row.code == "ACCEPTED"]
+        assert remarks == ["would be refused as CONTRAST: the description speaks of angiography"] * bool(accept)
+    with pytest.raises(UsageError, match="CONTRAST, LOCALIZER, NOT_AXIAL, PERFUSION"):
+        build(source, tmp_path / "other", accept=("BAD_UID",))
+    assert not (tmp_path / "other").exists()

@@ -1,7 +1,7 @@
 """DICOM as a source of series: indexed images in, plans of series in scan order out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,12 +76,15 @@ class DicomImages:
         return all(image.transfer_syntax in _NATIVE for image in self.images)
 
 
-def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[SeriesPlan], list[QcRow], int]:
+def plan_dicom(
+    images: Sequence[Indexed], sources: Sources, accept: Collection[str] = ()
+) -> tuple[list[SeriesPlan], list[QcRow], int]:
     """Group indexed images into series in scan order.
 
     Args:
         images: The index, in any order.
         sources: Where their files are.
+        accept: Reason codes that refuse no series.
 
     Returns:
         The plans, rows of refusals and remarks, and how many images were refused.
@@ -92,7 +95,7 @@ def plan_dicom(images: Sequence[Indexed], sources: Sources) -> tuple[list[Series
     names, own_remarks = own_series(images)
     for group in _studies(images):
         headers = [_named(image.header(), names) for image in group]
-        ordering = order_series(headers)
+        ordering = order_series(headers, accept)
         for refused in ordering.refusals:
             header, source = headers[refused.member], group[refused.member].source
             qc.append(QcRow(source, header.image_id, header.series_id, "slice", refused.code, refused.detail))

@@ -49,6 +49,7 @@ def report(
     *,
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
+    accept: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
     heat: bool = True,
@@ -64,6 +65,7 @@ def report(
         out: The folder to write.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
+        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         heat: Explain the series that are flagged: heat maps, places and sizes; it takes longer than predicting.
@@ -75,6 +77,6 @@ def report(
     """
     writer = ReportWriter(out, model, heat=heat)
     network = load_network(model, choose_device(device))
-    found = find_series(sources, network, only=only, images=images, workers=workers)
+    found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     with resumable_answer(found, network, writer.index, watcher=writer, workers=workers, may_be_empty=True) as answer:
         return ReportSummary(writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals)
