@@ -18,7 +18,9 @@ from ich25d.windows import Window
 
 HOLE_FACTOR = 2.0
 """A gap of more than this many median gaps is a hole: no slab reaches beyond it. Where neighbours are counted in mm,
-it is a gap that the next neighbour can't reach over."""
+it is a gap that the next neighbour can't reach over, and wider than usual."""
+USUAL_FACTOR = 1.25
+"""A gap of up to this many median gaps is usual."""
 
 
 def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConfig) -> npt.NDArray[np.int64]:
@@ -43,7 +45,11 @@ def neighbour_indices(slice_position_mm: npt.NDArray[np.float64], slab: SlabConf
     median_gap = float(np.median(known)) if len(known) else 0.0
     # In mm: half a step away is still the better half; thick slices may be as far off as their own gaps make them.
     tolerance_mm = max(slab.neighbour_mm / 2, 0.75 * median_gap) + 1e-6
-    widest = slab.neighbour_mm + tolerance_mm if slab.neighbour_mm > 0 else HOLE_FACTOR * median_gap + 1e-6
+    if slab.neighbour_mm > 0:
+        # A step of less than a quarter of the gaps reaches no slice; those of several steps do.
+        widest = max(slab.neighbour_mm + tolerance_mm, USUAL_FACTOR * median_gap)
+    else:
+        widest = HOLE_FACTOR * median_gap + 1e-6
     stretch = np.concatenate([[0], np.cumsum(~(gaps <= widest))])  # an unknown gap is a hole too
     columns = []
     for offset in slab.neighbours:

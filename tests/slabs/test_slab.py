@@ -79,12 +79,22 @@ def test_turning_a_scan_over_turns_its_neighbours_over(gaps: list[float], slab: 
 def test_no_slab_reaches_beyond_a_hole(gaps: list[float], slab: SlabConfig) -> None:
     """However far a neighbour is, none of the gaps on the way to it is a hole."""
     median = float(np.median(gaps))
-    limit_mm = (5 + max(2.5, 0.75 * median) if slab is FIVE_IN_MM else 2 * median) + 1e-5
+    in_mm = max(5 + max(2.5, 0.75 * median), 1.25 * median)
+    limit_mm = (in_mm if slab is FIVE_IN_MM else 2 * median) + 1e-5
     found = neighbour_indices(np.cumsum([0.0, *gaps]), slab)
 
     for own, neighbours in enumerate(found.tolist()):
         for other in neighbours:
             assert max(gaps[min(own, other) : max(own, other)], default=0.0) <= limit_mm
+
+
+def test_steps_much_finer_than_a_scan_still_reach_its_slices() -> None:
+    """Eleven neighbours at 1 mm, of a scan at 5 mm: the usual gap is no hole, whatever the headers' rounding."""
+    slab = SlabConfig(windows=("brain",), neighbours=(-5, -1, 0, 1, 5), neighbour_mm=1.0)
+    position = 5.0 * np.arange(5) + np.array([0, 0.02, -0.02, 0.01, 0.03])
+
+    expected = [[0, 0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [1, 2, 3, 4, 4]]
+    assert neighbour_indices(position, slab).T.tolist() == expected
 
 
 def test_channels_are_all_windows_of_the_first_slice_then_of_the_next() -> None:

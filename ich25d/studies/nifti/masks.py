@@ -1,6 +1,7 @@
 """Masks of bleeding beside NIfTI scans: which scan each belongs to, and the labels that it gives the slices."""
 
 import glob
+import math
 import os
 import re
 from collections import defaultdict
@@ -23,6 +24,8 @@ from ich25d.studies.table_file import column_key
 
 SAME_PLACE_MM = 0.1
 """Corners of scan and mask may lie so far apart: headers round."""
+ROUNDING = 1e-3
+"""So far may a value lie from a whole one: a mask that was saved as scaled integers is rounded."""
 _FORM = "--masks must be PATH=LABEL or PATH=VALUE:LABEL,..., as masks=any or 'masks/*.nii.gz=1:epidural,2:subdural'"
 _SCAN_ENDS = re.compile(r"(_0000|[_-]ct)$", re.IGNORECASE)
 
@@ -93,12 +96,17 @@ def _names_of(text: str) -> dict[int, str]:
 
 
 def labels_of_masks(
-    scans: Sequence[NiftiImages], masks: Sequence[Mask]
+    scans: Sequence[NiftiImages], masks: Sequence[Mask], refused: Sequence[tuple[Entry, Sources]] = ()
 ) -> tuple[dict[int, tuple[Labels, ...]], list[QcRow]]:
     """Give the slices of scans the labels of their masks.
 
     The masks of a scan together mark all of its bleeding. A slice without a mark is negative; in one with a mark `any`
     is 1, the subtypes marked are 1, and the others 0, but unknown where a mark is called `any`.
+
+    Args:
+        scans: The scans that are used.
+        masks: All masks.
+        refused: Scans that aren't used: a mask of theirs is no other scan's.
 
     Returns:
         Six labels a slice in scan order, by index of the scan; and rows of masks that can't be used. A scan of which
@@ -109,12 +117,14 @@ def labels_of_masks(
     """
     of_scan: defaultdict[int, list[Mask]] = defaultdict(list)
     rows: list[QcRow] = []
+    files = [*((scan.entry, scan.sources) for scan in scans), *refused]
     for mask in masks:
-        matches = _matches(mask, scans)
-        if len(matches) == 1:
+        matches = _matches(mask, files)
+        if len(matches) == 1 and matches[0] < len(scans):
             of_scan[matches[0]].append(mask)
         else:
-            detail = f"{len(matches)} scans are called as this mask" if matches else "no scan is called as this mask"
+            detail = f"{len(matches) or 'no'} scan{'s are' if len(matches) > 1 else ' is'} called as this mask"
+            detail = "the scan of this mask is refused" if len(matches) == 1 else detail
             rows.append(QcRow(mask.source, "", "", "label", "L_MASK_ALONE", detail))
     if scans and masks and not of_scan:
         theirs = ", ".join(sorted({stem_of(mask.source) for mask in masks})[:3])
@@ -137,16 +147,18 @@ def labels_of_masks(
     return labels, rows
 
 
-def _matches(mask: Mask, scans: Sequence[NiftiImages]) -> list[int]:
+def _matches(mask: Mask, scans: Sequence[tuple[Entry, Sources]]) -> list[int]:
     """Return the scans whose name the mask has or begins with: the longest names, of those the nearest in the tree."""
     stem = stem_of(mask.source)
     ranked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, scan in enumerate(scans):
-        own = stem_of(scan.entry.source)
+    for index, (entry, sources) in enumerate(scans):
+        own = stem_of(entry.source)
         for name in {own, _SCAN_ENDS.sub("", own)}:
             # `049_seg` belongs to `049`; `049_2` is another scan's.
             if stem == name or (stem.startswith(name) and re.match(r"[^0-9A-Za-z]+[A-Za-z]", stem[len(name) :])):
-                parts = zip(*(Path(path_of(one.entry, one.sources)).parts for one in (mask, scan)), strict=False)
+                parts = zip(
+                    Path(path_of(mask.entry, mask.sources)).parts, Path(path_of(entry, sources)).parts, strict=False
+                )
                 n_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
                 ranked[len(name), n_shared].append(index)
     return ranked[max(ranked)] if ranked else []
@@ -159,13 +171,23 @@ def _add_marks(marks: list[set[str]], mask: Mask, scan: NiftiImages) -> None:
     values = read_values(mask.sources, mask.entry, header)
     for rank, found in enumerate(marks):
         stored = scan.placement.slice_of(values, rank)
-        marked = stored[(stored != 0) & (stored == stored)] if stored.any() else stored[:0]  # noqa: PLR0124  # NaN
-        for value in (np.unique(marked) * header.slope + header.intercept).tolist():
-            label = mask.names.get(0) or (mask.names.get(int(value)) if value == int(value) else None)
+        if header.intercept == 0 and not stored.any():  # as most slices are
+            continue
+        present = np.unique(stored).astype(np.float64) * header.slope + header.intercept
+        for value in present[np.abs(present) >= ROUNDING].tolist():  # NaN marks nothing
+            label = _label_of(value, mask.names)
             if label is None:
                 named = ", ".join(map(str, mask.names))
                 raise DicomError("L_MASK_VALUE", f"a mask's values must be named by --masks ({named}; got {value:g})")
             found.add(label)
+
+
+def _label_of(value: float, names: Mapping[int, str]) -> str | None:
+    """Return the label of a mask's value; None where --masks names none."""
+    if value < 0 or math.isinf(value):
+        return None
+    whole = round(value)
+    return names.get(0) or (names.get(whole) if abs(value - whole) < ROUNDING else None)
 
 
 def _check_same_place(mask: NiftiHeader, scan: NiftiHeader) -> None:

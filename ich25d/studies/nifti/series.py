@@ -89,7 +89,8 @@ def plan_nifti(
             qc.append(QcRow(entry.source, "", "", "file", code, detail))
     n_refused = len(qc)
     images = [NiftiImages(sources, entry, *kept[entry]) for entry in scans if entry in kept]
-    labels, rows = labels_of_masks(images, named_masks)
+    refused = [(entry, sources) for entry in scans if entry not in kept]
+    labels, rows = labels_of_masks(images, named_masks, refused)
     qc += rows
     series = []
     for index, (name, one) in enumerate(

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from nifti_file import SIDE, marked_hu, usual_affine, write_nifti
+from nifti_file import SIDE, marked_hu, nifti_image, usual_affine, write_nifti
 
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
@@ -99,6 +100,40 @@ def test_a_mask_that_does_not_fit_gives_no_labels(tmp_path: Path, mask: np.ndarr
     write_nifti(tmp_path / "masks" / "scan.nii", mask, **{"dtype": np.uint8, **options})
 
     assert labels_of(tmp_path, f"{tmp_path}/masks={ALL_FIVE}") == ((), [code])
+
+
+@pytest.mark.parametrize("names", ["any", "1:any"])
+def test_a_mask_saved_as_scaled_integers_marks_what_it_did(tmp_path: Path, names: str) -> None:
+    """Nibabel writes zeros and ones of floats as int16 from -32768 to 32767: no stored value is 0."""
+    write_nifti(tmp_path / "scan.nii", HU)
+    image = nifti_image(mask_of((), (1,), (), ()), dtype=np.float64)
+    image.header.set_slope_inter(None, None)
+    image.set_data_dtype(np.int16)
+    (tmp_path / "masks").mkdir()
+    nibabel.save(image, tmp_path / "masks" / "scan.nii")
+
+    assert labels_of(tmp_path, f"{tmp_path}/masks={names}") == ((NEGATIVE, UNKNOWN, NEGATIVE, NEGATIVE), [])
+
+
+@pytest.mark.parametrize("value", [-1.0, np.inf])
+def test_only_values_above_0_are_marks(tmp_path: Path, value: float) -> None:
+    """Some masks have -1 where nobody looked: that is no bleeding, and no absence of it."""
+    write_nifti(tmp_path / "scan.nii", HU)
+    write_nifti(tmp_path / "masks" / "scan.nii", np.where(mask_of((1,)), value, 0), dtype=np.float32)
+
+    for names in ("any", "1:any"):
+        assert labels_of(tmp_path, f"{tmp_path}/masks={names}") == ((), ["L_MASK_VALUE"])
+
+
+def test_the_mask_of_a_refused_scan_is_no_other_scan_s(tmp_path: Path) -> None:
+    """The second session's scan isn't in HU; its mask begins with the name of the first session's too."""
+    write_nifti(tmp_path / "sub-01_ct.nii", HU)
+    write_nifti(tmp_path / "sub-01_ses-2_ct.nii", np.clip(HU, 0, 200))
+    write_nifti(tmp_path / "masks" / "sub-01_seg.nii", mask_of((1,)), dtype=np.uint8)
+    write_nifti(tmp_path / "masks" / "sub-01_ses-2_seg.nii", mask_of((), (1,)), dtype=np.uint8)
+
+    expected = ((UNKNOWN, NEGATIVE, NEGATIVE, NEGATIVE), ["GREY_VALUES", "L_MASK_ALONE"])
+    assert labels_of(tmp_path, f"{tmp_path}/masks=any") == expected
 
 
 def test_a_mask_without_its_scan_is_remarked(tmp_path: Path) -> None:
