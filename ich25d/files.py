@@ -1,7 +1,6 @@
 """Files written whole or not at all, hashed, and kept inside their folder."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -15,13 +14,25 @@ from typing import Any
 from ich25d.errors import Ich25dError, UsageError
 from ich25d.progress import remark
 
+try:
+    import fcntl
+
+    _HAS_FLOCK = True
+except ImportError:  # Windows
+    _HAS_FLOCK = False
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HELD = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+_NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _OWNER = ".ich25d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
+
+
+_TWICE = "one process at a time {} (got a second one); wait for the first"
+_UNLOCKED = "{} is on a file system without locks: make sure that no other process {}"
 
 
 @contextmanager
@@ -76,10 +87,16 @@ def _refused_by_disk(error: Exception, part: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renames inside a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Make the renames inside a folder durable, where the system lets a folder be opened and flushed."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
     finally:
         os.close(handle)
 
@@ -156,16 +173,38 @@ def locked(path: Path, does: str, error: type[Ich25dError] | None = None) -> Ite
         Ich25dError: `error`: another process holds the lock.
         OSError: The file can't be opened, or the disk fails.
     """
+    if not _HAS_FLOCK:
+        with _locked_beside(path, does, error):
+            yield
+        return
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if error is None else fcntl.LOCK_NB))
         except OSError as refused:
             if error is not None and refused.errno in _HELD:
-                raise error(f"one process at a time {does} (got a second one); wait for the first") from None
+                raise error(_TWICE.format(does)) from None
             if refused.errno not in _NO_LOCKS:
                 raise
-            remark(f"{path.parent} is on a file system without locks: make sure that no other process {does}")
+            remark(_UNLOCKED.format(path.parent, does))
         yield
+
+
+@contextmanager
+def _locked_beside(path: Path, does: str, error: type[Ich25dError] | None) -> Iterator[None]:
+    """Do as `locked` where the system has no `flock`: hold a lock of filelock on a file beside."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}.held", timeout=-1 if error is None else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise (error or Ich25dError)(_TWICE.format(does)) from None
+    except NotImplementedError:
+        remark(_UNLOCKED.format(path.parent, does))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_folder(out: Path, command: str, names: Sequence[str]) -> None:

@@ -173,6 +173,9 @@ def _set_up(_: int) -> None:
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
     """Block signals to stop while processes start, until these ignore them; here they arrive a little later."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: Ctrl-C may end such a process before the last step
+        yield
+        return
     resource_tracker.ensure_running()  # starting it would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:

@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence
 
 from ich25d.dicom import foreign, reader
 from ich25d.dicom.codes import CODES
+from ich25d.dicom.elements import read_meta
 from ich25d.dicom.header import Header, NeedMore, Slice
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
@@ -292,8 +293,7 @@ def test_a_dicom_error_travels_between_processes() -> None:
 
 def _implicit_meta(content: bytes) -> bytes:
     """Write the file meta information anew, as implicit elements."""
-    n_meta = int.from_bytes(content[140:144], "little")
-    start, meta = 144 + n_meta, b""
+    start, meta = read_meta(content, len(content)).start, b""
     for element, value in ((0x02, b"1.2.840.10008.5.1.4.1.1.2\0"), (0x10, b"1.2.840.10008.1.2.1\0")):
         meta += struct.pack("<HHI", 2, element, len(value)) + value
     return content[:132] + meta + content[start:]

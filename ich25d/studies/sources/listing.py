@@ -88,7 +88,10 @@ class _Listing:
     def __init__(self, only: Sequence[str]) -> None:
         self.entries: list[Entry] = []
         self.rows: list[QcRow] = []
-        self.patterns = [(re.compile(rf"(?s:.*/)?{translate(_composed(text))}"), MEMBER_MARK in text) for text in only]
+        self.patterns = [
+            (re.compile(rf"(?s:.*/)?{translate(_composed(text.replace(os.sep, '/')))}"), MEMBER_MARK in text)
+            for text in only
+        ]
         self.n_matched = [0] * len(self.patterns)
         self.n_seen = 0
         self.example = ""
@@ -143,7 +146,7 @@ class _Listing:
                         self.refuse(source, "NOT_FILE" if item.is_symlink() else "NO_ACCESS", "the file can't be read")
                     continue
                 if stat.S_ISREG(status.st_mode) and name.lower().endswith(".zip"):
-                    if self.is_new(source, status):
+                    if self.is_new(top / source, source, status):
                         self.add_archive(root, top / source, source)
                 elif self.takes(source, source):
                     self.add_taken(root, top / source, source, status, is_link=item.is_symlink())
@@ -166,17 +169,19 @@ class _Listing:
             self.refuse(source, "NOT_DICOM", "a system's own file")
         elif status.st_size == 0:
             self.refuse(source, "EMPTY", "the file holds no bytes")
-        elif self.is_new(source, status):
+        elif self.is_new(path, source, status):
             n_bytes, stamp = status.st_size, str(status.st_mtime_ns)
             if source[-3:].lower() == ".gz" and not _NIFTI(source) and (n_inflated := inflated_size(path)):
                 self.entries.append(Entry(root, source, n_inflated, stamp, packed_size=n_bytes, method=GZIPPED))
             else:
                 self.entries.append(Entry(root, source, n_bytes, stamp))
 
-    def is_new(self, source: str, status: os.stat_result) -> bool:
+    def is_new(self, path: Path, source: str, status: os.stat_result) -> bool:
         """Note a file's identity; one met before, under another name or source, gets a row and no entry."""
+        if not status.st_ino:  # Windows leaves it out of what a folder's list says
+            status = path.stat()
         identity = status.st_ino << 64 | status.st_dev
-        if identity in self.identities:
+        if status.st_ino and identity in self.identities:
             self.refuse(source, "SAME_FILE", "another name of a file that is listed already")
             return False
         self.identities.add(identity)
@@ -270,7 +275,13 @@ def _members_of(path: Path) -> list[Member]:
         raise DicomError("NO_ACCESS", "the archive can't be read") from error
 
 
+_FLAGS = os.O_RDONLY
+for _name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
+    # Without O_NONBLOCK a pipe that has taken the file's place would wait for a writer for ever; without O_BINARY
+    # Windows would read text. No system has all three.
+    _FLAGS |= getattr(os, _name, 0)
+
+
 def open_file(path: Path | str) -> int:
     """Open a file for reading; return its descriptor."""
-    # Without O_NONBLOCK a pipe that has taken the file's place would wait for a writer for ever.
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    return os.open(path, _FLAGS)

@@ -8,6 +8,7 @@ do. References: PKWARE APPNOTE 6.3.10.
 
 import os
 import struct
+import threading
 import zlib
 from typing import Any, NamedTuple
 
@@ -56,16 +57,27 @@ def damaged(what: str) -> DicomError:
     return DicomError("ZIP_DAMAGED", what)
 
 
+def _seek_and_read(handle: int, n_bytes: int, offset: int) -> bytes:
+    """Do as `os.pread` where there is none: on Windows."""
+    with _SEEKING:  # a descriptor has one position for all threads
+        os.lseek(handle, offset, os.SEEK_SET)
+        return os.read(handle, n_bytes)
+
+
+_SEEKING = threading.Lock()
+_read_once = getattr(os, "pread", _seek_and_read)
+
+
 def read_at(handle: int, offset: int, n_bytes: int) -> bytes:
     """Read so many bytes from an offset; fewer only at the end of the file. Any thread may."""
-    content = os.pread(handle, n_bytes, offset)
+    content = _read_once(handle, n_bytes, offset)
     if len(content) == n_bytes:
         return content
     parts = [content]
     missing = n_bytes - len(content)
     while content and missing:
         offset += len(content)
-        content = os.pread(handle, missing, offset)
+        content = _read_once(handle, missing, offset)
         parts.append(content)
         missing -= len(content)
     return b"".join(parts)
