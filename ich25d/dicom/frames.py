@@ -1,7 +1,8 @@
-"""Enhanced CT: a file of many frames becomes the elements that a file of each frame alone would have.
+"""A file of many frames becomes the elements that a file of each frame alone would have.
 
-What a single image has as attributes stands here in functional groups: an item a frame, and one item for what all
-frames share.
+What a single image has as attributes stands in functional groups in an enhanced CT: an item a frame, and one item for
+what all frames share. Other files of many frames are read where they say the place of each: by a position for every
+frame, a SliceLocationVector, or one position and SpacingBetweenSlices.
 
 References:
     DICOM PS3.3, A.38 (Enhanced CT), A.70 (Legacy Converted Enhanced CT), C.7.6.16 (functional groups).
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset, read_sequence
@@ -19,7 +21,7 @@ from pydicom.filereader import read_dataset, read_sequence
 from ich25d.dicom import values
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, Elements, Meta
 from ich25d.dicom.foreign import failing_as
-from ich25d.dicom.header import WANTED
+from ich25d.dicom.header import WANTED, Remark
 from ich25d.errors import DicomError
 
 MAX_FRAMES = 10_000
@@ -35,6 +37,7 @@ _CONTRAST, _CONTRAST_USE, _ADMINISTERED = 0x00180012, 0x00189341, 0x00189342
 _PRESENTATION = 0x00089205
 _CONTENT = 0x00209111
 _CONCATENATION_OFFSET = 0x00209228
+_LOCATIONS, _SPACING = 0x00182005, 0x00180088  # Slice Location Vector, Spacing Between Slices
 _UNASSIGNED = (0x00209170, 0x00209171)
 
 _PLACES: dict[str, tuple[int, int]] = {
@@ -70,7 +73,7 @@ _FILE_STEP = 100_000
 """What a file's instance number counts beside its frames' numbers."""
 
 
-def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
+def split_frames(whole: Elements, data: bytes, meta: Meta) -> tuple[list[Elements], tuple[Remark, ...]]:
     """Split a file into its frames.
 
     Args:
@@ -81,10 +84,11 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
     Returns:
         For every frame the elements that a file of its own would have. Its id is the file's, `#`, and the frame's
         number from 1. Uncompressed pixels are divided evenly; compressed frames share the place of the pixel data.
+        And a remark on each frame where the file has no functional groups.
 
     Raises:
-        DicomError: There isn't an item of functional groups for every frame (`MULTIFRAME`), the pixel data holds
-            more frames (`SHAPE`), or colours (`NOT_GRAY`).
+        DicomError: There isn't an item of functional groups for every frame, nor a place (`MULTIFRAME`), the pixel data
+            holds more frames (`SHAPE`), or colours (`NOT_GRAY`).
     """
     if meta.transfer_syntax == DEFLATED:  # each frame would inflate them all
         raise DicomError("MULTIFRAME", "frames of the deflated transfer syntax aren't read")
@@ -102,21 +106,27 @@ def split_frames(whole: Elements, data: bytes, meta: Meta) -> list[Elements]:
         raise DicomError("SHAPE", f"pixel data holds {held} frames (NumberOfFrames says {n_frames})")
     with failing_as("MULTIFRAME", "functional groups can't be parsed"):
         groups = _read_groups(head, meta)
-        found = _values_of_frames(whole.values, groups)
+        found, taken = _values_of_frames(whole.values, groups), ""
+        if not found:
+            found, taken = _placed_frames(whole.values, groups, n_frames)
         presentation = _text(groups, _PRESENTATION)
         offset = int(_text(groups, _CONCATENATION_OFFSET) or 0)
     if presentation not in {"", "MONOCHROME"}:
         raise DicomError("NOT_GRAY", "Pixel Presentation must be MONOCHROME: else stored values may be colours")
     if len(found) != n_frames:
-        raise DicomError("MULTIFRAME", f"every frame must have functional groups (got {len(found)} for {n_frames})")
+        rule = "every frame must have functional groups, or a place"
+        raise DicomError("MULTIFRAME", f"{rule} (got {len(found)}; NumberOfFrames is {n_frames})")
     file_number = (values.whole(whole.values[_SLOT["instance_number"]]) or 0) * _FILE_STEP + offset
-    return [_frame_of(whole, of_frame, number, n_bytes, file_number) for number, of_frame in enumerate(found, start=1)]
+    frames = [_frame_of(whole, values_of, k, n_bytes, file_number) for k, values_of in enumerate(found, start=1)]
+    if not taken:
+        return frames, ()
+    return frames, (Remark("FRAMES_PLACED", f"{n_frames} frames without functional groups, placed by {taken}"),)
 
 
 def _read_groups(head: bytes, meta: Meta) -> Dataset:
     file = BytesIO(head)
     file.seek(meta.start)
-    wanted: list[Any] = [_PRESENTATION, _CONTRAST, _CONCATENATION_OFFSET, _SHARED, _PER_FRAME]
+    wanted: list[Any] = [_PRESENTATION, _CONTRAST, _CONCATENATION_OFFSET, _SHARED, _PER_FRAME, _LOCATIONS, _SPACING]
     is_implicit, is_little = meta.transfer_syntax == IMPLICIT, meta.transfer_syntax != BIG_ENDIAN
     return read_dataset(
         file, is_implicit, is_little, stop_when=lambda tag, _vr, _length: tag >= 0x7FE00000, specific_tags=wanted
@@ -137,6 +147,41 @@ def _values_of_frames(of_file: Sequence[bytes | None], groups: Dataset) -> list[
         _overlay(of_frame, item)
         found.append(of_frame)
     return found
+
+
+def _placed_frames(
+    of_file: Sequence[bytes | None], groups: Dataset, n_frames: int
+) -> tuple[list[list[bytes | None]], str]:
+    """Return the file's own values with a place for each frame, and what gave it; none where nothing does."""
+    origin = values.floats(of_file[_SLOT["origin_mm"]])
+    directions, _ = values.orthonormal(of_file[_SLOT["directions"]])
+    if origin is None or directions is None or len(origin) not in {3, 3 * n_frames}:
+        return [], ""
+    locations, spacing = _numbers(groups, _LOCATIONS), _numbers(groups, _SPACING)
+    along, taken = np.zeros(1), "ImagePositionPatient"
+    if len(origin) < 3 * n_frames and len(locations) == n_frames:
+        along, taken = np.array(locations) - locations[0], "SliceLocationVector"
+    elif len(origin) < 3 * n_frames and len(spacing) == 1:
+        along, taken = spacing[0] * np.arange(n_frames, dtype=np.float64), "SpacingBetweenSlices"
+    # Along the normal, as in the volumes of nuclear medicine: frames have no other direction of their own.
+    places = np.array(origin).reshape(-1, 3) + along[:, None] * np.cross(directions[:3], directions[3:])
+    if len(np.unique(places, axis=0)) < n_frames:
+        return [], ""
+    found = []
+    for place in places.tolist():
+        of_frame = list(of_file)
+        of_frame[_SLOT["origin_mm"]] = "\\".join(map(repr, place)).encode()
+        of_frame[_SLOT["slice_location"]] = None
+        found.append(of_frame)
+    return found, taken
+
+
+def _numbers(dataset: Dataset, tag: int) -> list[float]:
+    """Return the numbers of a value; none where it holds anything else."""
+    try:
+        return [float(number) for number in _text(dataset, tag).strip("[]").replace("'", "").split(",")]
+    except ValueError:
+        return []
 
 
 def _overlay(found: list[bytes | None], item: Dataset) -> None:

@@ -50,11 +50,14 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         if elements.is_cut and kind in {"", CT_IMAGE, *_MULTIFRAME_CT}:
             raise DicomError("TRUNCATED", f"the file ends inside its header (at byte {total_size})")
         _check_kind(kind, text(modality), elements, has_own_kind=bool(sop_class))
+        if not elements.frame and (values.whole(n_frames) or 1) > 1:
+            raise DicomError("MULTIFRAME", "NumberOfFrames must be 1 in this call")
         if elements.pixel_offset < 0 and not elements.is_float:
             raise DicomError("NO_PIXELS", "the file holds no pixel data")
         image_uid, series_uid, study_uid = _check_ids(text(image_id), text(series_id), text(study_id), remarks)
-        n_declared = None if elements.frame else n_frames
-        height, breadth = _check_shape(rows, columns, samples_per_pixel, photometric_name, n_declared)
+        if not elements.frame and values.whole(n_frames) not in {1, None}:
+            raise DicomError("SHAPE", f"NumberOfFrames must be at least 1 (got {values.whole(n_frames)})")
+        height, breadth = _check_shape(rows, columns, samples_per_pixel, photometric_name)
         allocated, stored, high, is_signed = _check_bits(
             bits_allocated, bits_stored, high_bit, pixel_representation, elements
         )
@@ -121,9 +124,7 @@ def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remar
     return image_id, series_id, study_id
 
 
-def _check_shape(
-    rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str, n_frames: bytes | None
-) -> tuple[int, int]:
+def _check_shape(rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str) -> tuple[int, int]:
     if (samples is not None and values.u16(samples) != 1) or photometric not in {"", "MONOCHROME1", "MONOCHROME2"}:
         raise DicomError("NOT_GRAY", "a slice must have one grey sample a pixel")
     height, breadth = values.u16(rows), values.u16(columns)
@@ -131,8 +132,6 @@ def _check_shape(
         raise DicomError("BAD_TAG", "Rows and Columns must be one unsigned 16-bit number each, at least 1")
     if max(height, breadth) > MAX_SIDE:
         raise DicomError("SHAPE", f"Rows and Columns must be at most {MAX_SIDE} (got {height} x {breadth})")
-    if n_frames and values.whole(n_frames) not in {1, None}:
-        raise DicomError("SHAPE", "NumberOfFrames must be 1 in a CT Image")
     return height, breadth
 
 

@@ -106,9 +106,11 @@ def _frame_headers(walk: _Walk, whole: DicomError) -> list[Header | DicomError]:
     """Return a header or a reason for every frame; `whole` carries the file's ids."""
     headers: list[Header | DicomError] = []
     try:
-        for frame in split_frames(walk.found, walk.data, walk.meta):
+        frames, remarks = split_frames(walk.found, walk.data, walk.meta)
+        for frame in frames:
             try:
-                headers.append(make_header(frame, walk.meta, walk.size))
+                header = make_header(frame, walk.meta, walk.size)
+                headers.append(header._replace(remarks=(*header.remarks, *remarks)) if remarks else header)
             except DicomError as error:
                 headers.append(error)
         if isinstance(headers[0], DicomError) and all(isinstance(header, DicomError) for header in headers):

@@ -1,6 +1,7 @@
 """Frames of an enhanced CT are read as the single images that they could have been."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -315,3 +316,67 @@ def test_damage_is_a_reason_and_never_a_traceback(make_dataset, damage) -> None:
         assert CODES[error.code].is_refused  # noqa: PT017  # either outcome is right
         return
     assert len(found) >= 1
+
+
+@pytest.mark.parametrize("by", ["positions", "locations", "spacing", "spacing_down"])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, RLE])
+def test_frames_of_the_plain_class_are_read_where_their_places_are_told(
+    make_dataset: MakeDataset, by: str, syntax: str
+) -> None:
+    """CT Image Storage: a position for each, SliceLocationVector, or one position and a distance."""
+    images = images_of(make_dataset, 4, shape=(64, 70))
+    for image in images:  # what can't be said frame by frame
+        image.RescaleIntercept = -1024
+    whole = deepcopy(images[0])
+    whole.NumberOfFrames = 4
+    whole.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    whole.ImagePositionPatient = [-100, -100, 20]
+    whole.PixelData = b"".join(image.PixelData for image in images)
+    down = -1 if by == "spacing_down" else 1
+    if by == "positions":
+        whole.ImagePositionPatient = [c for k in range(4) for c in (-100, -100, 20 + 5 * k)]
+    elif by == "locations":
+        whole.add_new(0x00182005, "DS", [7, 12, 17, 22])
+    else:
+        whole.SpacingBetweenSlices = 5 * down
+    if syntax == RLE:
+        whole.compress(RLE, generate_instance_uid=False)
+    whole.file_meta.TransferSyntaxUID = syntax
+    content = to_bytes(whole)
+    frames = headers_of(content)
+    assert [frame.origin_mm for frame in frames] == [(-100, -100, 20 + 5 * k * down) for k in range(4)]
+    assert [frame.image_id for frame in frames] == [f"ID_000012eaf#{k}" for k in (1, 2, 3, 4)]
+    assert all("FRAMES_PLACED" in {remark.code for remark in frame.remarks} for frame in frames)
+    for frame, image in zip(frames, images, strict=True):
+        alone = to_bytes(image)
+        expected = read_hu(alone, read_header(alone, total_size=len(alone))).hu
+        np.testing.assert_array_equal(read_hu(content, frame).hu, expected)
+
+
+def test_frames_of_the_plain_class_without_places_are_refused_by_name(make_dataset: MakeDataset) -> None:
+    """One position and nothing else; a vector of another length, or with a place twice; one position too few."""
+    for change in ({}, {0x00182005: [1, 2, 3]}, {0x00182005: [1, 2, 2, 3]}, {0x00180088: 0}, {0x00200032: [0] * 9}):
+        whole = make_dataset(np.zeros((4 * 64, 70), np.int16), Rows=64, NumberOfFrames=4)
+        for tag, value in change.items():
+            whole.add_new(tag, "DS", value)
+        error = refusal(to_bytes(whole))
+        assert error.code == "MULTIFRAME"
+        assert "NumberOfFrames is 4" in error.detail
+
+
+def test_one_frame_of_an_enhanced_class_may_say_all_as_an_image_does(make_dataset: MakeDataset) -> None:
+    """NumberOfFrames 1, no functional groups."""
+    whole = make_dataset(SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1", NumberOfFrames=1)
+    (frame,) = headers_of(to_bytes(whole))
+    assert frame.origin_mm == (-125.0, -115.897, 77.970825)
+
+
+def test_frames_that_the_file_no_longer_holds_are_refused_alone(make_dataset: MakeDataset) -> None:
+    """Four frames declared, the pixels of two."""
+    whole = make_dataset(np.zeros((2 * 64, 70), np.int16), Rows=64, NumberOfFrames=4, SpacingBetweenSlices=5)
+    content = to_bytes(whole)
+    found = read_headers(content, total_size=len(content))
+    assert [getattr(one, "code", "") for one in found] == ["", "", "PIXEL_SHORT", "PIXEL_SHORT"]
+    content = content[:-1]
+    found = read_headers(content, total_size=len(content))
+    assert [getattr(one, "code", "") for one in found] == ["", "TRUNCATED", "PIXEL_SHORT", "PIXEL_SHORT"]

@@ -47,7 +47,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"Rows": [6, 6]}, "BAD_TAG"),
     ({"Rows": 2049}, "SHAPE"),
     ({"Columns": 65535}, "SHAPE"),
-    ({"NumberOfFrames": 2}, "SHAPE"),
+    ({"NumberOfFrames": 2}, "MULTIFRAME"),
     ({"Rows": 1}, "SHAPE"),
     ({"Rows": 7}, "PIXEL_SHORT"),
     ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "BITS"),
