@@ -1,10 +1,11 @@
 """The Python API: a model loaded once, used many times, with typed results.
 
-from ich25d import load_model
+Example:
+    from ich25d import load_model
 
-model = load_model("runs/rnn")
-for series in model.predict("study/"):
-print(series.series_id, dict(zip(series.labels, series.series_probability)))
+    model = load_model("runs/rnn")
+    for series in model.predict("study/"):
+        print(series.series_id, dict(zip(series.labels, series.series_probability)))
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.errors import DicomError
-from ich25d.studies.qc import QcRow, refusal
+from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS
 from ich25d.studies.volumes.area import resize_area
@@ -192,15 +192,11 @@ class _SeriesReading:
                 hu, remarks = self.plan.images.read(index, memory[index % len(memory)])
             except DicomError as error:
                 if not quiet:
-                    self.qc.append(
-                        refusal(
-                            self.plan.images.source(index), error, level="slice",
-                            image_id=self.plan.image_ids[index], series_id=self.plan.series_id,
-                        )
-                    )  # fmt: skip
+                    # The plan's name, not the file's: a split or renamed series has one of its own.
+                    self.qc.append(self._slice_row(index, error.code, error.detail))
                 continue
             if not quiet:
-                self.qc.extend(self._slice_remark(index, *remark) for remark in remarks)
+                self.qc.extend(self._slice_row(index, *remark) for remark in remarks)
             yield index, hu
 
     def _fit_of(self, hu: npt.NDArray[np.int16], box: Box, fits: dict[tuple[int, int], Fit]) -> Fit:
@@ -223,9 +219,9 @@ class _SeriesReading:
             is_same_place = abs(position[index] - position[before]) < SAME_POSITION_MM
             if is_same_place and self.hashes[rank] and self.hashes[rank] == self.hashes[rank - 1]:
                 detail = f"the same pixels and position as {ids[before]}"
-                self.qc.append(self._slice_remark(index, "DUP_PIXELS", detail))
+                self.qc.append(self._slice_row(index, "DUP_PIXELS", detail))
 
-    def _slice_remark(self, index: int, code: str, detail: str) -> QcRow:
+    def _slice_row(self, index: int, code: str, detail: str) -> QcRow:
         plan = self.plan
         return QcRow(plan.images.source(index), plan.image_ids[index], plan.series_id, "slice", code, detail)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.studies.plan import make_plan
+from ich25d.studies.qc import is_refused
 from ich25d.studies.volumes.area import resize_area
 from ich25d.studies.volumes.headbox import Box, full_field
 from ich25d.studies.volumes.volume import fit_box, fit_slice, read_series
@@ -120,6 +121,19 @@ def test_a_slice_that_became_unreadable_is_refused_by_name(tmp_path, write_scan)
     assert read.slices["slice_index"] == [0, 1, 2]
     assert [(row.image_id, row.source) for row in read.qc] == [(paths[1].stem, paths[1].name)]
     assert read.series["spacing_is_regular"] is False
+
+
+def test_a_refusal_names_the_series_as_it_is_planned(tmp_path, write_scan):
+    """Not as the file does: of two studies that share a SeriesInstanceUID, the first was charged with the second's."""
+    for number in (1, 2):
+        hu = np.random.default_rng(number).integers(-1010, 90, (4, 64, 64)).astype(np.int16)
+        hu[1] = 40  # a constant image is refused when its pixels are read
+        write_scan(tmp_path / str(number), number, hu=hu, series_id="ID_1")
+    plans = make_plan([tmp_path]).series
+    assert [plan.series_id for plan in plans] == ["ID_1", "ID_1@2"]
+    for plan in plans:
+        (row,) = filter(is_refused, read_series(plan, size=32).qc)
+        assert (row.level, row.image_id, row.series_id) == ("slice", plan.image_ids[1], plan.series_id)
 
 
 def test_nothing_readable_is_no_series(tmp_path, write_scan):
