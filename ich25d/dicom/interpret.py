@@ -106,7 +106,11 @@ def _check_kind(kind: str, modality: str, elements: Elements, *, has_own_kind: b
     elif (kind and kind != CT_IMAGE) or (not has_own_kind and modality != "CT" and (modality or not kind)):
         if not any(elements.values):
             raise DicomError("NOT_DICOM", "none of the elements of an image is in the file")
-        raise DicomError("NOT_CT", "the SOP class must be CT Image Storage, or the modality CT where there is none")
+        raise DicomError(
+            "NOT_CT",
+            f"the SOP class must be CT Image Storage, or the modality CT where there is none (got {_code(kind)}, "
+            f"{_code(modality)})",
+        )
 
 
 def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:
@@ -126,13 +130,34 @@ def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remar
 
 def _check_shape(rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str) -> tuple[int, int]:
     if (samples is not None and values.u16(samples) != 1) or photometric not in {"", "MONOCHROME1", "MONOCHROME2"}:
-        raise DicomError("NOT_GRAY", "a slice must have one grey sample a pixel")
+        raise DicomError(
+            "NOT_GRAY",
+            f"a slice must have one grey sample a pixel (got {_number(samples)}, {_code(photometric)})",
+        )
     height, breadth = values.u16(rows), values.u16(columns)
     if height is None or breadth is None or not (height >= 1 and breadth >= 1):
-        raise DicomError("BAD_TAG", "Rows and Columns must be one unsigned 16-bit number each, at least 1")
+        raise DicomError(
+            "BAD_TAG",
+            "Rows and Columns must be one unsigned 16-bit number each, at least 1 "
+            f"(got {_number(rows)} and {_number(columns)})",
+        )
     if max(height, breadth) > MAX_SIDE:
         raise DicomError("SHAPE", f"Rows and Columns must be at most {MAX_SIDE} (got {height} x {breadth})")
     return height, breadth
+
+
+_SHOWN = re.compile(r"[0-9.]{0,64}|[A-Z]{2}|A?RGB|HSV|CMYK|MONOCHROME[12]|PALETTE COLOR|YBR_[A-Z0-9_]{3,12}").fullmatch
+
+
+def _number(value: bytes | None) -> str:
+    """Show a US value in a sentence."""
+    number = values.u16(value)
+    return str(number) if number is not None else "none" if not value else f"{len(value)} bytes"
+
+
+def _code(text: str) -> str:
+    """Show a UID or a known code in a sentence: anything else may name somebody."""
+    return (text or "none") if _SHOWN(text) else "another"
 
 
 def _check_bits(
@@ -143,7 +168,11 @@ def _check_bits(
     u16 = values.u16
     n_allocated, n_stored, high_bit, representation = u16(allocated), u16(stored), u16(high), u16(sign)
     if n_allocated is None or n_stored is None or representation not in {0, 1}:
-        raise DicomError("BAD_TAG", "BitsAllocated, BitsStored and PixelRepresentation must be one number each")
+        raise DicomError(
+            "BAD_TAG",
+            "BitsAllocated, BitsStored and PixelRepresentation must be one number each, the last 0 or 1 "
+            f"(got {_number(allocated)}, {_number(stored)} and {_number(sign)})",
+        )
     if n_allocated not in {16, 32} or not 2 <= n_stored <= n_allocated:
         raise DicomError("BITS", f"a CT image must have 16 or 32 bits allocated (got {n_allocated}, stored {n_stored})")
     if high_bit is None:
@@ -165,7 +194,11 @@ def _check_rescale(
         factor = 1.0
         remarks.append(Remark("RESCALE_GUESS", "RescaleSlope is absent: 1 assumed"))
     if factor is None or offset is None or not 0 < factor <= 100 or abs(offset) > 1e5:
-        raise DicomError("BAD_RESCALE", "RescaleSlope must be one number in (0, 100], RescaleIntercept one number")
+        raise DicomError(
+            "BAD_RESCALE",
+            "RescaleSlope must be one number in (0, 100], RescaleIntercept one within 100,000 of 0 "
+            f"(got {'none' if factor is None else factor} and {'none' if offset is None else offset})",
+        )
     return factor, offset
 
 
@@ -174,7 +207,9 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
     offset, length = elements.pixel_offset, elements.pixel_length
     if meta.transfer_syntax not in NATIVE:
         if offset >= total_size:
-            raise DicomError("TRUNCATED", "the file ends where its pixel data begins")
+            raise DicomError(
+                "TRUNCATED", f"the file ends where its pixel data begins (at byte {offset} of {total_size})"
+            )
         return
     if length < 0:
         raise DicomError("BAD_TAG", "uncompressed pixel data must have a defined length")
@@ -185,7 +220,7 @@ def _check_length(elements: Elements, meta: Meta, needed: int, total_size: int, 
             "TRUNCATED", f"pixel data needs {needed} bytes (the file has {max(total_size - offset, 0)} left)"
         )
     if length >= 2 * needed:
-        raise DicomError("SHAPE", f"pixel data holds {length // needed} times what Rows x Columns say")
+        raise DicomError("SHAPE", f"pixel data must hold the {needed} bytes of Rows x Columns (got {length})")
     if length > needed + 1:
         remarks.append(Remark("PIXEL_LONG", f"pixel data is {length - needed} bytes longer than the image; cut"))
 

@@ -184,7 +184,8 @@ def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
     kind = f"{order}{'i' if header.is_signed else 'u'}{header.bits_allocated // 8}"
     n_pixels = header.rows * header.columns
     if header.pixel_offset + n_pixels * header.bits_allocated // 8 > len(content):
-        raise DicomError("CHANGED", "the file is shorter than when its header was read")
+        needed = header.pixel_offset + n_pixels * header.bits_allocated // 8
+        raise DicomError("CHANGED", f"the file must hold {needed} bytes, as when it was listed (got {len(content)})")
     stored = np.frombuffer(content, dtype=kind, count=n_pixels, offset=header.pixel_offset)
     return stored.reshape(header.rows, header.columns).astype(kind.replace(">", "="), copy=False)
 
@@ -197,5 +198,8 @@ def _inflate(deflated: bytes) -> bytes:
     except zlib.error:
         raise DicomError("UNREADABLE", "the deflated data set is damaged") from None
     if inflater.unconsumed_tail:
-        raise DicomError("DEFLATED_BIG", f"a deflated data set must inflate to at most {_MAX_INFLATED} bytes")
+        raise DicomError(
+            "DEFLATED_BIG",
+            f"a deflated data set must inflate to at most {_MAX_INFLATED} bytes (got more, from {len(deflated)} bytes)",
+        )
     return data

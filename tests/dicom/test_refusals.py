@@ -125,3 +125,29 @@ def test_pixel_data_shorter_than_the_image_is_refused(ct_bytes: Callable[..., by
     assert error.code == "PIXEL_SHORT"
     assert error.detail == "pixel data must hold 96 bytes (got 28)"
     assert error.image_id == "ID_000012eaf"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"Rows": 4096}, ("2048", "4096")),
+        ({"Rows": None}, ("Rows", "none")),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, ("got 3, RGB",)),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, ("1.2.840.10008.5.1.4.1.1.4",)),
+        ({"PhotometricInterpretation": "DOE^JOHN"}, ("another",)),
+        ({"BitsStored": 40}, ("got 16, stored 40",)),
+        ({"HighBit": 3}, ("got 3",)),
+        ({"RescaleSlope": "-2"}, ("(0, 100]", "-2.0")),
+        ({"PixelData": bytes(10)}, ("96", "10")),
+        ({"PixelData": bytes(400)}, ("96", "400")),
+    ],
+)
+def test_sentences_name_the_limit_and_the_value(
+    ct_bytes: Callable[..., bytes], changes: dict[str, Any], parts: tuple[str, ...]
+) -> None:
+    """Who reads qc.csv sees what to look for in the file; texts that may name somebody aren't shown."""
+    content = ct_bytes(**changes)
+    with pytest.raises(DicomError) as refused:
+        read_header(content, total_size=len(content))
+    assert all(part in refused.value.detail for part in parts), refused.value.detail
+    assert "DOE" not in refused.value.detail

@@ -38,7 +38,7 @@ _MARK16, _MARK32 = 0xFFFF, 0xFFFFFFFF
 _WRAP = 2**32
 """Finder and ditto write no zip64: offsets beyond 4 GB begin at 0 again."""
 
-_IN_PARTS = "an archive in several parts isn't read; join or unpack them (7z x), and name the folder"
+_IN_PARTS = "an archive in several parts isn't read; unpack all of them (7z x) and name the folder"
 _ENCRYPTED_FLAGS = 0x0001 | 0x0040 | 0x2000
 
 
@@ -52,7 +52,7 @@ def list_members(handle: int) -> list[Member]:
         handle: File descriptor of the archive; its position isn't used.
 
     Raises:
-        DicomError: `ZIP_DAMAGED` or `ZIP_BIG`: the directory can't be read.
+        DicomError: `ZIP_DAMAGED`, `ZIP_BIG` or `ARCHIVE`: the directory can't be read.
     """
     n_bytes = os.fstat(handle).st_size
     start, end, shift = _find_directory(handle, n_bytes)
@@ -76,7 +76,7 @@ def _find_directory(handle: int, n_bytes: int) -> tuple[int, int, int]:
         if at >= 0:
             break
     if at < 0:
-        raise damaged("an archive must end with its directory; this one is cut off or no zip")
+        raise damaged(f"an archive must end with its directory; this one, of {n_bytes} bytes, is cut off or no zip")
     _, disk, disk_of_start, _, n_members, size, offset, _ = _END.unpack_from(tail, at)
     directory_end = tail_start + at
     is_64 = _MARK16 in (disk, disk_of_start, n_members) or _MARK32 in (size, offset)
@@ -95,14 +95,16 @@ def _find_directory(handle: int, n_bytes: int) -> tuple[int, int, int]:
             _, _, _, _, disk, disk_of_start, _, _, size, offset = _END64.unpack(record)
             directory_end = end64_at
             if n_disks > 1:
-                raise damaged(_IN_PARTS)
+                raise DicomError("ARCHIVE", _IN_PARTS)
         elif is_64 and _MARK32 in (size, offset):
             raise damaged("the archive's zip64 directory record is absent")
     if disk not in (0, _MARK16) or disk_of_start != disk:
-        raise damaged(_IN_PARTS)
+        raise DicomError("ARCHIVE", _IN_PARTS)
     start = directory_end - size
     if start < 0 or start < offset:
-        raise damaged("the archive's directory isn't where it must be; the archive is cut off")
+        raise damaged(
+            f"the archive's directory must begin at byte {offset} or later (got {start} of {n_bytes}); it is cut off"
+        )
     return start, directory_end, start - offset
 
 

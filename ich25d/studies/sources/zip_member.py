@@ -125,7 +125,7 @@ def _read_packed(handle: int, offset: int, name: str, n_bytes: int) -> memoryvie
     if len(packed) < n_bytes:
         packed = memoryview(read_at(handle, offset + start, n_bytes))
     if len(packed) < n_bytes:
-        raise damaged("the archive ends inside the member")
+        raise damaged(f"the archive ends inside the member (after {len(packed)} of {n_bytes} packed bytes)")
     return packed
 
 
@@ -150,7 +150,7 @@ def read_member_head(handle: int, member: Member, n_bytes: int) -> bytes:
         head = _inflate(packed, wanted)[0]
         if len(head) == wanted:
             return head
-    raise damaged("the member inflates to less than the directory says")
+    raise damaged(f"the member must inflate to {member.size} bytes, as the directory says (got fewer)")
 
 
 def read_member(handle: int, member: Member) -> Content:
@@ -172,7 +172,8 @@ def read_member(handle: int, member: Member) -> Content:
     else:
         content, is_whole = _inflate(packed, member.size + 1)
     if len(content) != member.size or not is_whole:
-        raise damaged("the member's length isn't the one the directory says")
+        got = len(content) if len(content) <= member.size else "more"
+        raise damaged(f"the member must inflate to {member.size} bytes, as the directory says (got {got})")
     if int((inflaters.whole or inflaters.by_parts).crc32(content)) != member.crc:
         raise damaged("the member fails its checksum")
     return content

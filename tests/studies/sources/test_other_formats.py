@@ -61,6 +61,7 @@ def row_of(path: Path) -> QcRow:
         ("CT.zip.001", zipped()[:600], "ARCHIVE", "part of a split archive"),
         ("CT.zip.002", zipped()[600:], "ARCHIVE", "part of a split archive"),
         ("CT.z01", b"PK\7\x08" + zipped(), "ARCHIVE", "part of a split archive"),
+        ("CT.zip", zipped()[:-18] + b"\3\0" + zipped()[-16:], "ARCHIVE", "in several parts"),
         ("CT", zipped(), "ARCHIVE", "zip archive under another name"),
         ("cd.iso", bytes(0x8001) + b"CD001" + bytes(500), "ARCHIVE", "CD image"),
         ("1.dcm", gzip.compress(IMAGE), "ARCHIVE", "packed by gzip"),
