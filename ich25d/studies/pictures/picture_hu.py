@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ich25d.dicom.header import Remark, Slice
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.errors import DicomError
+from ich25d.studies.pictures.torn import check_tail, check_whole, without_damage
 from ich25d.studies.pictures.window_curve import Curve, curve_of
 from ich25d.windows import Window
 
@@ -137,8 +138,12 @@ def _decode(content: bytes, windows: tuple[Window, ...]) -> _Decoded:
     rows, columns = picture_shape(content)
     if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
         raise DicomError("SHAPE", f"a picture must have 1 to {MAX_SIDE} rows and columns (got {rows} x {columns})")
+    is_jpeg = content[:3] == _JPEG
+    if is_jpeg:
+        check_whole(content)
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = without_damage(lambda: cv2.imdecode(np.frombuffer(content, np.uint8), flags))
     except cv2.error as error:
         raise DicomError("BAD_STREAM", "the picture can't be decoded") from error
     if pixels is None:
@@ -147,7 +152,8 @@ def _decode(content: bytes, windows: tuple[Window, ...]) -> _Decoded:
         pixels = pixels / np.float32(257)  # one scale for both depths; 65,535 is 255 exactly
     elif pixels.dtype != np.uint8:
         raise DicomError("BAD_STREAM", f"grey values must have 8 or 16 bits (got {pixels.dtype})")
-    is_jpeg = content[:3] == _JPEG
+    if is_jpeg:
+        check_tail(pixels)
     is_subsampled = False
     if is_jpeg and pixels.ndim == 3:
         sampling = _jpeg_header(content)[7::3]  # horizontal and vertical factor of each component

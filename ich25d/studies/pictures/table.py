@@ -1,9 +1,7 @@
 """Tables of PNG and JPEG slices, as windowed distributions of head CT have them: a file in, a row a slice out."""
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +21,12 @@ from ich25d.studies.pictures.columns import (
     text_of,
     windows_of,
 )
+from ich25d.studies.pictures.names import SUFFIXES, PictureNames
 from ich25d.studies.pictures.picture_hu import Picture
 from ich25d.studies.qc import QcRow
 from ich25d.studies.table_file import DCM_SUFFIX, read_table
 from ich25d.windows import Window
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _ODD_LETTERS = re.compile(r"[^0-9A-Za-z._#-]+")
 """What a picture's name may hold and an image id may not."""
 
@@ -124,6 +122,7 @@ class _Reader:
         self.table = table
         self.columns = columns
         self.found = ImageColumns(table, columns)
+        self.names = PictureNames(table.parent)
         self.interned: dict[tuple[Window, ...], tuple[Window, ...]] = {}
 
     def rows(self) -> Iterator[ImageRow | DicomError]:
@@ -241,25 +240,10 @@ class _Reader:
         found = []
         for tag, of_channels in windows.items():
             path = text_of(cells.get(self.found.path_columns.get(tag, ""))).replace("\\", "/")
-            if not path.lower().endswith(_SUFFIXES) and tag == "":
-                path = self._by_name(image_id or Path(path).stem)
+            if path.lower().endswith(SUFFIXES):
+                path = self.names.found(path, is_only=len(windows) == 1)
+            elif tag == "":
+                path = self.names.called(image_id or Path(path).stem)
             found.append(Picture(path, of_channels))
         # One file of several may be missing; the reader says so.
         return tuple(sorted(found, key=lambda picture: not picture.path)) if any(path for path, _ in found) else ()
-
-    @cached_property
-    def stems(self) -> dict[str, list[str]]:
-        """Paths of all pictures below the table's folder, by name without suffix."""
-        found: dict[str, list[str]] = {}
-        for folder, _, names in os.walk(self.table.parent):
-            for name in names:
-                base, suffix = os.path.splitext(name)  # noqa: PTH122  # 752,803 of them
-                if suffix.lower() in _SUFFIXES:
-                    path = os.path.relpath(os.path.join(folder, name), self.table.parent)  # noqa: PTH118
-                    found.setdefault(base, []).append(path.replace(os.sep, "/"))
-        return found
-
-    def _by_name(self, stem: str) -> str:
-        """Return the only picture of a name, else "". That of `a.dcm` may be `a.dcm.png` or `a.png`."""
-        paths = self.stems.get(stem) or self.stems.get(re.sub(DCM_SUFFIX, "", stem), [])
-        return paths[0] if len(paths) == 1 else ""
