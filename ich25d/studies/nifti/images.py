@@ -96,10 +96,18 @@ def look(entry: Entry, sources: Sources) -> Looked:
     if len(content) - start < n_plane * header.dtype.itemsize:
         raise DicomError("TRUNCATED", f"the content must be {header.n_bytes} bytes long (got {len(content)})")
     stored = np.frombuffer(content, header.dtype, count=n_plane, offset=start)
-    if np.isnan(stored).all() or stored.min() == stored.max():  # an empty slice says nothing
-        stored = read_values(sources, entry, header).reshape(-1, order="F")
+    if _is_empty(stored):  # says nothing: the nearest one that isn't does, if there is any
+        volume = read_values(sources, entry, header)
+        for plane in sorted(range(n_planes), key=lambda plane: abs(plane - n_planes // 2)):
+            stored = volume[:, :, plane].reshape(-1, order="F")
+            if not _is_empty(stored):
+                break
         forget_values()
     return _judge(stored.reshape(-1, header.shape[0]), header)
+
+
+def _is_empty(stored: npt.NDArray[Any]) -> bool:
+    return bool(np.isnan(stored).all() or stored.min() == stored.max())
 
 
 def read_head(entry: Entry, sources: Sources) -> tuple[NiftiHeader, Callable[[int], Content]]:

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import re
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -224,6 +225,22 @@ def test_what_holds_no_ct_is_refused_by_name(tmp_path: Path, make, code: str, wo
 
     assert found == code
     assert re.search(words, detail)
+
+
+def test_a_volume_empty_in_the_middle_is_judged_by_a_slice(tmp_path: Path) -> None:
+    """A mask of 2 GB would take 14 as numbers of 64 bits, in each of the processes."""
+    mask = np.zeros((400, SIDE, SIDE), dtype=np.int16)
+    mask[390, 50:60, 50:60] = 1
+    write_nifti(tmp_path / "mask.nii", mask)
+    tracemalloc.start()
+    try:
+        code, _ = refusal(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert code == "MASK"
+    assert peak < 2 * mask.nbytes
 
 
 def test_a_fourth_axis_of_one_is_no_fourth_axis(tmp_path: Path) -> None:
