@@ -58,6 +58,7 @@ CODES: dict[str, ReasonCode] = {
     "TRUNCATED": _refused("the file ends before its image does"),
     "BAD_TAG": _refused("an attribute that must be one number isn't"),
     "BAD_UID": _refused("an identifier is absent or holds characters that no identifier has"),
+    "UID_RENAMED": _remark("a UID of letters or a length that no UID has, as hashes are; used under a name of its own"),
     "NO_SERIES_UID": _remark("series or study UID is absent; the next level stands in"),
     "MULTIFRAME": _refused("a file of many frames, and nothing says where each of them lies"),
     "FRAMES_PLACED": _remark("a file of many frames without functional groups; its header says where they lie"),

@@ -1,5 +1,6 @@
 """Raw element values in, a checked `Header` out, or the reason why this image can't be used."""
 
+import hashlib
 import re
 from operator import call
 
@@ -22,6 +23,19 @@ _ID_NAMES = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _N_CHECKED, _READERS = len(CHECKED), tuple(READERS.values())
 GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
 """Matches ids that are safe in paths, tables and submissions."""
+RENAMED = "UID_"
+"""Begins the names of identifiers that aren't good ones."""
+_NAMEABLE = re.compile(r"(?!.*\.\.)[0-9A-Za-z+/{][0-9A-Za-z+/=._:{}# -]{0,255}").fullmatch
+"""Matches what de-identification makes of UIDs: hashes in hex or base64, GUIDs, URNs, and words with numbers."""
+_SHOWABLE = re.compile(r"[0-9A-Za-z{][^ ]*").fullmatch
+"""Matches those of them that are no words of people, and no formula of a spreadsheet."""
+
+
+def own_name(identifier: str) -> str:
+    """Return the name that an identifier goes by: itself where it is a good one, else a hash of it."""
+    if GOOD_ID(identifier):
+        return identifier
+    return f"{RENAMED}{hashlib.sha256(identifier.encode('latin-1', 'replace')).hexdigest()[:40]}"
 
 
 def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
@@ -54,7 +68,9 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
             raise DicomError("MULTIFRAME", "NumberOfFrames must be 1 in this call")
         if elements.pixel_offset < 0 and not elements.is_float:
             raise DicomError("NO_PIXELS", "the file holds no pixel data")
-        image_uid, series_uid, study_uid = _check_ids(text(image_id), text(series_id), text(study_id), remarks)
+        image_uid, series_uid, study_uid = _check_ids(
+            text(image_id), text(series_id), text(study_id), remarks, is_frame=bool(elements.frame)
+        )
         if not elements.frame and values.whole(n_frames) not in {1, None}:
             raise DicomError("SHAPE", f"NumberOfFrames must be at least 1 (got {values.whole(n_frames)})")
         height, breadth = _check_shape(rows, columns, samples_per_pixel, photometric_name)
@@ -113,12 +129,22 @@ def _check_kind(kind: str, modality: str, elements: Elements, *, has_own_kind: b
         )
 
 
-def _check_ids(image_id: str, series_id: str, study_id: str, remarks: list[Remark]) -> tuple[str, str, str]:
+def _check_ids(
+    image_id: str, series_id: str, study_id: str, remarks: list[Remark], *, is_frame: bool
+) -> tuple[str, str, str]:
+    """Name what has no name that is safe everywhere, and let the next level stand in for what is absent."""
     if not image_id:
         raise DicomError("BAD_UID", "an image must have a SOPInstanceUID")
     for name, identifier in zip(_ID_NAMES, (image_id, series_id, study_id), strict=True):
         if identifier and not GOOD_ID(identifier):
-            raise DicomError("BAD_UID", f"{name} must be 1 to 80 letters, digits, dots, dashes or underscores")
+            if not _NAMEABLE(identifier):
+                rule = f"{name} must be of digits and dots, or a hash"
+                raise DicomError("BAD_UID", f"{rule} (got {len(identifier)} characters)")
+            shown = f" {identifier}" if _SHOWABLE(identifier) else ""
+            remarks.append(Remark("UID_RENAMED", f"{name}{shown} is no UID; it is called {own_name(identifier)}"))
+    file_id, mark, number = image_id.rpartition("#") if is_frame else (image_id, "", "")
+    image_id = f"{own_name(file_id)}{mark}{number}"
+    series_id, study_id = (name and own_name(name) for name in (series_id, study_id))
     if not series_id or not study_id:
         remarks.append(
             Remark("NO_SERIES_UID", "SeriesInstanceUID or StudyInstanceUID is absent; the next level stands in")

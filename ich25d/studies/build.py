@@ -15,6 +15,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from ich25d.dicom.codes import check_accepted, is_refusal
+from ich25d.dicom.interpret import RENAMED, own_name
 from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there, replacing, sha256_file, write_json
 from ich25d.progress import bar, remark
@@ -94,6 +95,8 @@ def build_studies(
             raise nothing_used(plan.n_seen, plan.qc)
         if table is not None:
             ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
+            if any(image_id.startswith(RENAMED) for image_id in ids):
+                table = table.rename(index=own_name)
             check_match(ids, table, labels.name if labels else "")
         try:
             return _Build(out, plan, notebook, parameters, sorted(set(accept)), workers).run(

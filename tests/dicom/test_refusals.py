@@ -8,6 +8,7 @@ import pytest
 
 from ich25d.dicom.codes import CODES
 from ich25d.dicom.header import Header, Slice
+from ich25d.dicom.interpret import GOOD_ID, own_name
 from ich25d.dicom.reader import read_header, read_hu
 from ich25d.errors import DicomError
 
@@ -151,3 +152,25 @@ def test_sentences_name_the_limit_and_the_value(
         read_header(content, total_size=len(content))
     assert all(part in refused.value.detail for part in parts), refused.value.detail
     assert "DOE" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("identifier", "is_shown"),
+    [
+        ("ab" * 64, True), ("q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=", True), ("+/3vEjRWeJCrze8SNFZ4kA==", False),
+        ("{0f8fad5b-d9cb-469f-a165-70867728950e}", True), ("urn:oid:1.2.3", True), ("anon 1 2 3", False),
+    ],
+)  # fmt: skip
+def test_uids_of_hashes_are_used_under_names_of_their_own(
+    ct_bytes: Callable[..., bytes], identifier: str, is_shown: bool
+) -> None:
+    """The same for all three, good in paths and tables; the original is told where it can't name a person."""
+    names = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+    content = ct_bytes(**dict.fromkeys(names, identifier))
+    header = read_header(content, total_size=len(content))
+    assert header.image_id == header.series_id == header.study_id == own_name(identifier)
+    assert GOOD_ID(header.image_id)
+    assert own_name(identifier) != own_name(identifier + "0")
+    details = [remark.detail for remark in header.remarks if remark.code == "UID_RENAMED"]
+    assert len(details) == 3
+    assert all((identifier in detail) == is_shown for detail in details)

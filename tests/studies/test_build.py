@@ -1,5 +1,6 @@
 """A build accounts for every file, hides patients, goes on after a kill, and does nothing twice."""
 
+import base64
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+from ich25d.dicom.interpret import own_name
 from ich25d.errors import LabelError, StoreError, UsageError
 from ich25d.labels import LABELS
 from ich25d.studies.build import build_studies
@@ -393,3 +395,21 @@ def test_accepted_series_are_used_with_a_remark_and_asked_for_again(tmp_path, wr
     with pytest.raises(UsageError, match="CONTRAST, LOCALIZER, NOT_AXIAL, PERFUSION"):
         build(source, tmp_path / "other", accept=("BAD_UID",))
     assert not (tmp_path / "other").exists()
+
+
+def test_ids_that_were_hashed_go_by_their_own_names(tmp_path, write_scan):
+    """Ids of base64 in all three UIDs: one series of good names, and labels by the original ids."""
+    source, labels = tmp_path / "in", {}
+    for path in write_scan(source, 1):
+        dataset = pydicom.dcmread(path)
+        for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            dataset[name].value = f"{base64.b64encode(str(dataset[name].value).encode()).decode()}+/=="
+        labels[str(dataset.SOPInstanceUID)] = path
+        dataset.save_as(path)
+    table = write_labels(tmp_path / "labels.csv", list(labels), positive=list(labels)[:1])
+    out = tmp_path / "studies"
+    summary = build(source, out, labels=table)
+    store = StudyStore.open(out)
+    assert (summary.n_series, summary.n_labelled, summary.n_refused) == (1, len(labels), 0)
+    assert set(store.slices["image_id"]) == {own_name(image_id) for image_id in labels}
+    assert all(any(image_id in row.detail for row in store.qc()) for image_id in labels)
