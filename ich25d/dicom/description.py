@@ -7,6 +7,7 @@ Words are whole ones, without case and accents. What the description denies (`si
 say: it says `plain`. A description may say both (`W/WO CONTRAST`).
 """
 
+import itertools
 import re
 import unicodedata
 from functools import lru_cache
@@ -36,26 +37,25 @@ _TOPICS = {
         "contrast* kontrast* kontrasci* kontraszt* kontras mdc km ce cect gadolin* injection injections injecte* "
         "injecao inyeccion inyectad* iniezione inj ivkm kmiv pdc pci apc omnipaque iohexol iopamid* iopromid* "
         "iomeprol iomeron ultravist visipaque isovue optiray xenetix enhanced enhancement varjoaine* srodka "
-        "srodkiem srodek контраст* σκιαγραφικ* 造影 增强 增強 조영 ניגוד צבע صبغ* الصبغة"
+        "srodkiem srodek контраст* ку σκιαγραφικ* 造影 增强 增強 조영 ניגוד צבע صبغ* الصبغة"
     ),
     "angio": _matcher(
         "angio angiogr* angioct angiotc angiotac angiotk angiotdm angioscan* angioscanner angiotom* angiobt "
-        "angiocat anjio* anjiyo* cta ctv ctangio* carotid* karoti* carotis willis ангио ангиогр* ангиокт кта "
-        "αγγειογραφ* 血管 혈관"
+        "angiocat anjio* anjiyo* cta ctv venogra* ctangio* carotid* karoti* carotis willis ангио ангиогр* "
+        "ангиокт кта αγγειογραφ* 血管 혈관"
     ),
     "perfusion": _matcher(
-        "perf perfus* perfuz* ctp vpct dynamic dynamics dynami* dinami* 4d rbf rbv rcbf rcbv cbf cbv mtt tmax "
-        "ttp перфуз* αιματωσης 灌注 灌流 관류"
+        "perf perfus* perfuz* ctp vpct dynamic dynamik* dynamisch* dynamique* dynamisk* dynamicz* dinami* 4d rbf "
+        "rbv rcbf rcbv cbf cbv mtt tmax ttp перфуз* αιματωσης 灌注 灌流 관류"
     ),
 }  # fmt: skip
 _PLAIN = _matcher(
-    "plain nativ native nativa nativo nativni nativna nativno nativny natif natywn* natiivi nc ncct nect ncc "
-    "ncon spc basal basale blanco simple simples diretta diretto натив* 平扫 平掃 単純 單純 비조영 opaksiz "
-    "ilacsiz"
+    "plain nativ native nativa nativo nativn* unenh nce smdc natif natywn* natiivi nc ncct nect ncc ncon spc "
+    "basal basale blanco simple simples diretta diretto натив* 平扫 平掃 単純 單純 비조영 opaksiz ilacsiz"
 )
 _LONG_NO = _matcher(
     "without sin sem senza sans ss zonder ohne utan uden uten ilman bez brez fara tanpa nelkul без χωρις before "
-    "avant vor antes prima prior przed pred poed voor fore for ennen до πριν بدون ללא"
+    "avant vor antes prima prior przed pred poed voor fore for ennen до πριν ανευ بدون ללא"
 )
 """Other words may stand between these and what they deny. `poed` is Czech for before, its charset lost."""
 _NO = _matcher(
@@ -63,20 +63,25 @@ _NO = _matcher(
     "sense be khong не нет 非 未 无 無 不 비 무"
 )
 _YES = _matcher(
-    "with w post after con com avec apres mit nach efter etter med met na po dopo despues tras apos после μετα"
+    "with w post pos after con com avec apres mit nach efter etter med met na po dopo despues tras apos после μετα"
 )
 _AND = _matcher("and und og och y et e ed en i ve a oraz и και , ; + & vs then")
 _FILLER = _matcher(
     "iv ev intra* endo* intraven* oral any the of de di del du des della d medio medios mezzo mezzi meio produit "
-    "agent media material hay se administration to in or oder of eller ou"
+    "agent media material hay se administration to in or oder of eller ou 注射 使用"
 )
 _LATER_NO = _matcher("olmadan verilmeden oncesi yok nelkul なし 無し 無 없이 없음 전 前 안함 미사용 안 -free")
 """Deny what stands a few words before them."""
-_NEXT_NO = _matcher("no none non not nil nein nei nej nee nao nie ne ei hayir нет οχι nessuno ninguno aucun n 0 -")
+_NEXT_NO = _matcher(
+    "no ohne sin sem senza sans zonder utan uden uten bez without без none non not nil nein nei nej nee nao nie "
+    "ne ei hayir нет οχι nessuno ninguno aucun n 0 -"
+)
 """Deny what stands right before them, where nothing follows that they could belong to."""
-_SHORT = _matcher("con cont contr kontr c k kl iv ev gd enh inyecc med")
+_SHORT = _matcher("con cont contr cte kontr c k kl iv ev gd enh enhance dye inyecc med")
 """Contrast where `without` or `after` stands right before; alone they are other words."""
-_SHORT_YES = _matcher("with w post after po nach mit avec apres dopo efter etter s m")
+_COLONS = frozenset({":", "=", "("})
+_DONE = frozenset({"given", "used", "administered", "injected"})
+_SHORT_YES = _matcher("with w post pos after po med nach mit avec apres dopo efter etter s m")
 
 _REWRITTEN = tuple(
     (re.compile(pattern), text)
@@ -84,16 +89,20 @@ _REWRITTEN = tuple(
         (r"\bi\. ?v\b\.?|\be\. ?v\b\.?|\bi/v\b", "iv"),
         (r"\bk\. ?l\b\.?|\bm\. ?d\. ?c\b\.?|\bk\. ?m\b\.?|\bc\. ?m\b\.|\bm\. ?c\b\.?", " kontrast "),
         (r"\bw ?[/&+] ?(?:wo|w/o)\b|\bwwo\b|\bw w/?o\b", " with and without "),
-        (r"\bw[/\\ .]?o(?:ut)?\b\.?|\bwith[ -]out\b", " without "),
+        (r"(?<=[\u1100-\uffff])(?=[a-z])|(?<=[a-z])(?=[\u1100-\uffff])", " "),
+        (r"\biv(?=con)", "iv "),
+        (r"\bc[./]c\b", " with contrast "),
+        (r"χ/σ", " without contrast "),
+        (r"\bw[/\\ .-]?o(?:ut)?\b\.?|\bwith[ -]out\b", " without "),
         (r"\bw/", " with "),
         (r"\bwith c\b|\bwc\b", " with contrast "),
         (
-            r"\bb[./ ]k\b\.?|\bu[./ ]k\b\.?|\bz[./]c\b\.?|\bn[./]c\b\.?|\bs[./]c\b\.?(?! *contrast)",
+            r"\bb[./ ]k\b\.?|\bu[./ ]k\b\.?|\bz[./]c\b\.?|\bn[./]c\b\.?|\bs[./ ]c\b\.?(?! *contrast)",
             " without contrast ",
         ),
         (r"\bs/c\b(?= *contrast)", " without and with "),
         (
-            r"\b[sz][./ ]+ ?(?=contrast|inj|mdc|iv|mc\b)|\bo[./ ]+(?=km|kontr)|\b[ub][./ ]+(?=(?:iv )?[ck]ontr)",
+            r"\b[sz][./ ]+ ?(?=contr|cte\b|inj|mdc|iv|mc\b)|\bo[./ ]+(?=km|kontr)|\b[ub][./ ]+(?=(?:iv )?[ck]ontr)",
             " without ",
         ),
         (r"\bc[./ ]+(?=contrast)", " with "),
@@ -102,7 +111,7 @@ _REWRITTEN = tuple(
             r"\b(?:km|mdc|[ck]ontrast[a-z]*?)[ -]?(?:s[iuy]z|freie?[sn]?|frie?|free|lose?|loos|less)\b",
             " without contrast ",
         ),
-        (r"\b(without|non?|wo|pre|post|with|un|bes)(?=[ck]ontrast|enhanc|con\b|inj)", r"\1 "),
+        (r"\b(without|non?|wo|pre|post?|with|un|bes)(?=[ck]ontrast|enhanc|con\b|inj)", r"\1 "),
         ("бесконтраст[а-я]*", " without contrast "),
         (r"\bct(?=angio|perf)", "ct "),
         (r"\b(?:c|km|mdc|mc|iv|kl|ce|gd|inj)[ /]?-(?=[ )\],]|$)|(?:^| )-(?:c|km|mdc|iv)$", " without contrast "),
@@ -115,8 +124,8 @@ _REWRITTEN = tuple(
 )
 """Signs and abbreviations as words, in this order."""
 _SCRIPTS = _matcher(
-    "造影 增强 增強 조영 血管 혈관 灌注 灌流 관류 平扫 平掃 単純 單純 비조영 なし 無し 없이 없음 안함 미사용 "
-    "前 전 非 未 无 無 不 비 무"
+    "造影 增强 增強 조영 血管 혈관 灌注 灌流 관류 平扫 平掃 単純 單純 비조영 なし 無し 없이 없음 안함 미사용 前 "
+    "전 非 未 无 無 不 비 무"
 )
 """Words of scripts without spaces, and so without ends."""
 _UNMISTAKABLE = _matcher(
@@ -235,11 +244,13 @@ def _is_denied(tokens: list[str], at: int, topic: str, denied: dict[int, str]) -
 
 
 def _is_denied_after(tokens: list[str], at: int) -> bool:
-    after = [token for token in tokens[at + 1 : at + 4] if token not in {":", "=", "("}]
-    if any(_LATER_NO.fullmatch(token) for token in after):
+    behind = tokens[at + 1 : at + 5]
+    after = [token for k, token in enumerate(behind) if token not in _COLONS and (token != "-" or k + 1 == len(behind))]
+    if any(_LATER_NO.fullmatch(token) for token in after[:3]):
         return True
-    ends = {")", ",", ";", "/", "given", "used"}
-    return bool(after and _NEXT_NO.fullmatch(after[0]) and (len(after) == 1 or after[1] in ends))
+    if any(_NEXT_NO.fullmatch(one) and other in _DONE for one, other in itertools.pairwise(after)):
+        return True
+    return bool(after and _NEXT_NO.fullmatch(after[0]) and (len(after) == 1 or after[1] in {")", ",", ";", "/"}))
 
 
 def _is_left_open(tokens: list[str], at: int) -> bool:

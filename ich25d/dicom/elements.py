@@ -17,6 +17,8 @@ from ich25d.errors import DicomError
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+PHILIPS_EXPLICIT = "1.3.46.670589.33.1.4.1"
+"""Philips' name for explicit little endian (`CT-private-ELE`)."""
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
@@ -119,6 +121,7 @@ def read_meta(head: bytes, total_size: int) -> Meta:
             raise DicomError("TRUNCATED" if start else "NOT_DICOM", "the file ends before its data set begins")
         raise NeedMore(min(total_size, position + 4096))
     uid = transfer_syntax.rstrip(b"\0 ").decode("latin-1")
+    uid = EXPLICIT if uid == PHILIPS_EXPLICIT else uid
     if uid in {EXPLICIT, IMPLICIT} or not uid:
         return Meta(_sniff(head, position, uid, has_preamble=start > 0), sop_class, position, not uid)
     return Meta(uid, sop_class, position, False)

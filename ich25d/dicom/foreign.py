@@ -185,7 +185,7 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
             raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
     elif syntax not in NATIVE:
         shown = syntax if re.fullmatch(r"[0-9.]{5,64}", syntax) else "not a UID"
-        raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown})")
+        raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown}); convert it, as by gdcmconv --raw")
     with failing_as("BAD_STREAM", "the pixel data can't be decoded"):
         dataset = _parsed(content) if frame is None else _one_image(frame, header)
         if "TransferSyntaxUID" not in dataset.file_meta:

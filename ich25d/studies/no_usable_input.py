@@ -20,13 +20,12 @@ _CURES: dict[str, str] = {
     **dict.fromkeys(("NOT_DICOM", "NOT_CT", "SECONDARY", "NOT_GRAY"), _IMAGES),
     **dict.fromkeys(("ZIP_ENCRYPTED", "ZIP_METHOD", "ZIP_NESTED"), "unpack the archive and name the folder"),
     **dict.fromkeys(("BAD_TABLE", "BAD_UID"), "correct it"),
-    **dict.fromkeys(("ARCHIVE", "OTHER_FORMAT"), ""),  # their details say it
+    **dict.fromkeys(("ARCHIVE", "OTHER_FORMAT", "NO_DECODER"), ""),  # their details say it
     "DICOMDIR": "name the folder or archive that holds its files",
     "MULTIFRAME": "have it split into single images",
     "NO_ACCESS": "change its permissions",
     "NO_NIBABEL": "pip install 'ich25d[nifti]'",
     **dict.fromkeys(("GREY_VALUES", "MASK"), "name the scan in HU"),
-    "NO_DECODER": "pip install 'ich25d[codecs]'",
 }
 
 _LONGEST = 80

@@ -310,3 +310,14 @@ def test_reads_files_whose_meta_is_written_oddly(
     assert odd != content
     header = read_header(odd, total_size=len(odd))
     assert np.array_equal(read_hu(odd, header).hu, expected)
+
+
+def test_reads_philips_name_of_explicit_little_endian(ct_bytes: Callable[..., bytes]) -> None:
+    """The data set is as usual, its transfer syntax a private one."""
+    content = ct_bytes()
+    expected = read(content)[1].hu
+    old = b"\x02\0\x10\0UI\x14\0" + EXPLICIT.encode() + b"\0"
+    private = b"1.3.46.670589.33.1.4.1"
+    odd = content.replace(old, b"\x02\0\x10\0UI" + struct.pack("<H", len(private)) + private)
+    assert odd != content
+    assert np.array_equal(read(odd)[1].hu, expected)
