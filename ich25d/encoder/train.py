@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
 from ich25d.errors import UsageError
-from ich25d.files import sha256_file, write_text
+from ich25d.files import locked, sha256_file, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark, set_quiet
 from ich25d.recipes import write_recipe
@@ -69,7 +70,8 @@ def train_cnn(
         tensorboard: Also write event files into `out/tensorboard/foldK`.
 
     Raises:
-        UsageError: No such fold or device, nothing to train on, or `out` holds another run or one of another store.
+        UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store, or
+            another call trains the fold.
         WeightsError: The pretrained weights can't be had.
         TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
     """
@@ -89,27 +91,28 @@ def train_cnn(
         try:
             painter = _painter(studies, recipe, out, processes)
             for number in chosen:
-                if _is_finished(out, number):
-                    remark(f"fold {number}: trained already")
-                    continue
-                listeners = [reporter(out)]
-                if tensorboard:
-                    listeners.append(tensorboard_listener(out / "tensorboard" / f"fold{number}"))
-                training = FoldTraining(
-                    studies, recipe, out / f"fold{number}", fold=number, device=place,
-                    processes=processes, painter=painter, data_digest=digest,
-                    listeners=listeners,
-                )  # fmt: skip
-                if processes.is_first:
-                    _announce(training, number, place, recipe)
-                try:
-                    entry = training.run(stop, resume=resume)
-                except Interrupted:
-                    interrupted = True
-                    break
-                if processes.is_first:
-                    add_fold(out, describe(studies, recipe, digest), number, entry)
-                processes.wait()
+                with _alone_with(out, number) if processes.is_first else contextlib.nullcontext():
+                    if _is_finished(out, number):
+                        remark(f"fold {number}: trained already")
+                        continue
+                    listeners = [reporter(out)]
+                    if tensorboard:
+                        listeners.append(tensorboard_listener(out / "tensorboard" / f"fold{number}"))
+                    training = FoldTraining(
+                        studies, recipe, out / f"fold{number}", fold=number, device=place,
+                        processes=processes, painter=painter, data_digest=digest,
+                        listeners=listeners,
+                    )  # fmt: skip
+                    if processes.is_first:
+                        _announce(training, number, place, recipe)
+                    try:
+                        entry = training.run(stop, resume=resume)
+                    except Interrupted:
+                        interrupted = True
+                        break
+                    if processes.is_first:
+                        add_fold(out, describe(studies, recipe, digest), number, entry)
+                    processes.wait()
         except BaseException:
             if is_new and processes.is_first:
                 _remove_unbegun(out, chosen, with_folder=is_made_here)
@@ -183,21 +186,47 @@ def _open(
     return not begun
 
 
+@contextlib.contextmanager
+def _alone_with(out: Path, fold: int) -> Iterator[None]:
+    """Hold the lock of a fold, so that one call at a time trains it: two would write one log and one checkpoint.
+
+    Raises:
+        UsageError: Another call holds it.
+    """
+    path = out / f".fold{fold}.lock"
+    with locked(path, f"trains fold {fold} in {out}", UsageError):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def _remove_unbegun(out: Path, folds: list[int], *, with_folder: bool) -> None:
     """Remove the files of a training that failed before its first step, which would look like a run."""
+    with contextlib.suppress(UsageError, OSError), contextlib.ExitStack() as held:
+        for number in folds:  # what another call trains by now is that call's
+            held.enter_context(_alone_with(out, number))
+        _remove_files(out, folds)
+    if with_folder:
+        with contextlib.suppress(OSError):  # not empty
+            out.rmdir()
+
+
+def _remove_files(out: Path, folds: list[int]) -> None:
+    """Remove what was made for folds of which none has begun."""
     for number in folds:
         log = read_log(out / f"fold{number}" / LOG_FILE)
         if (out / f"fold{number}" / "last.pt").exists() or any(line.get("event") != "begin" for line in log):
             return
-    for name in (*(f"{parent}fold{number}" for number in folds for parent in ("", "tensorboard/")), ANATOMIES):
+    for name in (f"{parent}fold{number}" for number in folds for parent in ("", "tensorboard/")):
         shutil.rmtree(out / name, ignore_errors=True)
     if any(out.glob("fold*")):  # another call trains other folds here
         return
+    shutil.rmtree(out / ANATOMIES, ignore_errors=True)
     for name in (CONFIG_FILE, REPORT_FILE):
         (out / name).unlink(missing_ok=True)
-    for folder in (out / "tensorboard", *([out] if with_folder else [])):
-        with contextlib.suppress(OSError):  # not empty, or never made
-            folder.rmdir()
+    with contextlib.suppress(OSError):  # not empty, or never made
+        (out / "tensorboard").rmdir()
 
 
 def _is_finished(out: Path, fold: int) -> bool:

@@ -1,5 +1,6 @@
 """The whole training on a toy store."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -24,6 +25,7 @@ from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.model_directory import load_encoder, read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
+from ich25d.files import locked
 from ich25d.labels import LABELS
 from ich25d.recipes import read_recipe, write_recipe
 from ich25d.slabs import painting
@@ -223,6 +225,30 @@ def test_a_failure_before_the_first_step_leaves_nothing(
 
     assert out.exists() == is_there
     assert not is_there or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fold_that_another_call_trains_is_left_alone(
+    toy_store: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """A command given twice: the second call neither trains the fold too, nor removes it when it fails."""
+    out, log = tmp_path / "run", tmp_path / "run" / "fold0" / "metrics.jsonl"
+    line = '{"event": "begin", "step": 0}\n'
+
+    with contextlib.ExitStack() as other_call:
+
+        def begin_elsewhere(*_: Any) -> None:
+            log.write_text(line)
+            other_call.enter_context(locked(out / ".fold0.lock", "trains"))
+            if fails:
+                raise TrainingError("no memory")
+
+        monkeypatch.setattr("ich25d.encoder.train._painter", begin_elsewhere)
+        with pytest.raises(TrainingError if fails else UsageError, match="no memory" if fails else "trains fold 0 in"):
+            train_cnn(toy_store, recipe, out, fold=0, device="cpu")
+
+    assert log.read_text() == line
+    assert read_recipe(out / "config.toml") == recipe
 
 
 def test_a_failure_in_a_later_fold_keeps_the_first(
