@@ -61,12 +61,18 @@ def main() -> None:
 def _all_rows(error: Ich25dError) -> str:
     """Write the rows that an error's text doesn't show to a temporary file, and return the line that names it."""
     rows = getattr(error, "qc", ())
-    if len(rows) <= str(error).count("\n"):  # each line after the first shows one
+    if not rows:
         return ""
+    from ich25d.dicom.codes import is_refusal
     from ich25d.studies.qc import write_qc
 
-    path = Path(tempfile.mkdtemp(prefix="ich25d-")) / "qc.csv"  # paths may hold names: for this user alone
-    write_qc(path, rows)
+    if sum(is_refusal(row.code) for row in rows) <= str(error).count("\n"):  # each line after the first shows one
+        return ""
+    try:
+        path = Path(tempfile.mkdtemp(prefix="ich25d-")) / "qc.csv"  # paths may hold names: for this user alone
+        write_qc(path, rows)
+    except OSError:  # no folder is writable, or the disk is full: the error itself is shown all the same
+        return ""
     return f"\nall {len(rows)} rows: {path}"
 
 

@@ -47,7 +47,7 @@ def _decision_table(scores: LevelScores) -> list[str]:
     """Lay out the decisions at each rule's thresholds."""
     lines: list[str] = []
     for rule, beta in F_RULES.items():
-        meaning = "recall and precision alike" if beta == 1 else f"recall {beta:g} times"
+        meaning = "recall and precision alike" if beta == 1 else f"recall counts {beta:g} times"
         measures = ("sensitivity", "specificity", "precision", "accuracy", rule)
         lines += ["", _row(f"{rule.upper()}: {meaning}", "threshold", *measures)]
         for label in LABELS:

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -98,3 +99,16 @@ def test_the_command_line_names_a_file_with_all_rows(broken: Path, tmp_path: Pat
     assert [row.code for row in read_qc(path)] == ["TRUNCATED", "TRUNCATED", "NOT_CT"]
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rows", [3, 1])
+def test_the_sentence_comes_without_such_a_file_too(rows: int, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Where no temporary folder is writable (it ended in a traceback), and where nothing was refused but remarked."""
+    code = "TRUNCATED" if rows == 3 else "GAP_HOLE"
+    error = nothing_used(rows, [QcRow(f"{n}.dcm", "", "", "file", code, "") for n in range(rows)])
+    monkeypatch.setattr("ich25d.cli.app.app", Mock(side_effect=error))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(SystemExit, match="2"):
+        main()
+
+    assert capsys.readouterr().err == f"{error}\n"
