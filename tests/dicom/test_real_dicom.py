@@ -115,7 +115,7 @@ def test_by_products_of_a_philips_study_are_refused(real_data: Path) -> None:
     assert sorted(len(one.members) for one in ordering.series) == [14, 28]
     assert [refusal.code for refusal in ordering.refusals] == ["LOCALIZER"]
     assert refused["SECONDARY"] == 6
-    assert set(refused) == {"SECONDARY", "NOT_CT"}
+    assert set(refused) == {"SECONDARY", "DICOMDIR"}
 
 
 @pytest.mark.parametrize("folder", ["odd", "compressed", "siemens_tilt_gap", "ge_gap", "monai_tiny"])
