@@ -54,12 +54,12 @@ _PLAIN = _matcher(
     "basal basale blanco simple simples diretta diretto натив* 平扫 平掃 単純 單純 비조영 opaksiz ilacsiz"
 )
 _LONG_NO = _matcher(
-    "without sin sem senza sans ss zonder ohne utan uden uten ilman bez brez fara tanpa nelkul без χωρις before "
+    "without sin sem senza sans zonder ohne utan uden uten ilman bez brez fara tanpa nelkul без χωρις before "
     "avant vor antes prima prior przed pred poed voor fore for ennen до πριν ανευ بدون ללא"
 )
 """Other words may stand between these and what they deny. `poed` is Czech for before, its charset lost."""
 _NO = _matcher(
-    "non not no nil minus un pre kein keine keinen geen ej ingen ingen inget brak aucun aucune nessun ninguno "
+    "non not no ss nil minus un pre kein keine keinen geen ej ingen ingen inget brak aucun aucune nessun ninguno "
     "sense be khong не нет 非 未 无 無 不 비 무"
 )
 _YES = _matcher(

@@ -61,14 +61,14 @@ no contrast material | without oral or IV contrast | tanpa kontras | بدون ص
 BRAIN NC 5mm | before contrast | Prior to contrast
 """
 CONTRAST = """
-CRANEO C/CONTRASTE | CON CONTRASTE IV | c/c | TAC CON CONTRASTE | poscontraste | post contraste | Postcontrast
-mit KM 5.0 | n. KM | nach i.v. KM | KM i.v. | avec IV | après injection IV | injection iodée | con mdc ev
-dopo mezzo di contrasto | com contraste ev | pós contraste | na i.v. contrast | met i.v. contrast
-z kontrastem iv | po kontrascie | KONTRASTLI | IV KONTRASTLI | med k | m/k | efter iv kontrast | с КУ
-контрастирование | с в/в контрастированием | με έγχυση σκιαγραφικού | 造影 動脈相 | 增强扫描 | 增强 动脉期
-조영후 | +C | C+ HEAD | HEAD (C+) | with contrast | WITH IV CON | W IV CONTRAST | W/CON | Post Contrast Thin
-POST-C | Contrast Enhanced Head | Enhanced | ENHANCED PHASE | Delayed contrast | CE CT | CECT 5MM
-arterial phase contrast | HEAD CONTRAST 5MM | Brain Contrast | CT HEAD W CONT | Post IV contrast
+2.5mm SS40 CONTRAST | CRANEO C/CONTRASTE | CON CONTRASTE IV | c/c | TAC CON CONTRASTE | poscontraste
+post contraste | Postcontrast | mit KM 5.0 | n. KM | nach i.v. KM | KM i.v. | avec IV | après injection IV
+injection iodée | con mdc ev | dopo mezzo di contrasto | com contraste ev | pós contraste | na i.v. contrast
+met i.v. contrast | z kontrastem iv | po kontrascie | KONTRASTLI | IV KONTRASTLI | med k | m/k
+efter iv kontrast | с КУ | контрастирование | с в/в контрастированием | με έγχυση σκιαγραφικού | 造影 動脈相
+增强扫描 | 增强 动脉期 | 조영후 | +C | C+ HEAD | HEAD (C+) | with contrast | WITH IV CON | W IV CONTRAST | W/CON
+Post Contrast Thin | POST-C | Contrast Enhanced Head | Enhanced | ENHANCED PHASE | Delayed contrast | CE CT
+CECT 5MM | arterial phase contrast | HEAD CONTRAST 5MM | Brain Contrast | CT HEAD W CONT | Post IV contrast
 After contrast | Omnipaque | post gadolinium | HEAD WITH CONTRAST | HEAD W/ CONTRAST | HEAD W CONTRAST
 HEAD W/C | CT HEAD WITH IV CONTRAST | POST CONTRAST | POSTCONTRAST | POST-CON 5mm | post gd | POST IV | post km
 CECT | CECT HEAD | C+ | HEAD C+ | HEAD +C | CE 5mm | CONTRAST | CONTRAST ENHANCED | ENHANCED HEAD
@@ -107,16 +107,16 @@ TTP | Tmax | VPCT | perfusie | perfuzja | perfuze | Perfusione | perfusão | per
 灌流画像 | 관류 | Perfüzyon | dynamisch
 """
 NEITHER = """
-SUPERFICIAL SOFT | imperfect | HEMANGIOMA FOLLOWUP | PERFORATION? | perforated | angiomatous | HAEMANGIOMATA
-lymphangioma | Angiolipoma | angiofibroma | cholangiogram | cholangio | PERFORMED BY | performance | perfect
-Perfil | dynamics lab | IMPERFECTA | Perforating vessel | Osteogenesis imperfecta | hyperfusion | super fast
-concern | Head congenital | precision | constant | contour | second | Contusion | postcentral | Preop
-Posterior | ICE | ACE | Nova | Kontrolle | control | contro | Kontrol | control post op | SUPERFICIAL
-SUPERFICIAL TISSUE | IMPERFECT | IMPERFECT POSITION | HEMANGIOMA | HAEMANGIOMA | Hemangioma orbit | PERFORATION
-PERFORATED EAR | CAVERNOUS ANGIOMA | cavernous angiomas | гемангиома | ангиома | 血管腫 | 血管瘤 | 혈관종
-HEAD 5mm | posterior fossa | POST OP | post trauma | Post-Surgical | HEAD H31s | AXIAL | Thin Head
-hemodynamically unstable | hemangiopericytoma | Lymphangioma | angiomyolipoma | perforator | imperforate
-Cranio | TESTA | head con 5mm | No comment | Portal
+2.5mm stnd Disc SS40 | SUPERFICIAL SOFT | imperfect | HEMANGIOMA FOLLOWUP | PERFORATION? | perforated
+angiomatous | HAEMANGIOMATA | lymphangioma | Angiolipoma | angiofibroma | cholangiogram | cholangio
+PERFORMED BY | performance | perfect | Perfil | dynamics lab | IMPERFECTA | Perforating vessel
+Osteogenesis imperfecta | hyperfusion | super fast | concern | Head congenital | precision | constant | contour
+second | Contusion | postcentral | Preop | Posterior | ICE | ACE | Nova | Kontrolle | control | contro | Kontrol
+control post op | SUPERFICIAL | SUPERFICIAL TISSUE | IMPERFECT | IMPERFECT POSITION | HEMANGIOMA | HAEMANGIOMA
+Hemangioma orbit | PERFORATION | PERFORATED EAR | CAVERNOUS ANGIOMA | cavernous angiomas | гемангиома | ангиома
+血管腫 | 血管瘤 | 혈관종 | HEAD 5mm | posterior fossa | POST OP | post trauma | Post-Surgical | HEAD H31s
+AXIAL | Thin Head | hemodynamically unstable | hemangiopericytoma | Lymphangioma | angiomyolipoma | perforator
+imperforate | Cranio | TESTA | head con 5mm | No comment | Portal
 """
 PLAIN_ANGIO = "NON CON CTA HEAD | CTA nativ | NCCT CTA"
 PLAIN_PERFUSION = "NCCT PERFUSION PROTOCOL | plain CTP"
