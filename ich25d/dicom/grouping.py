@@ -4,10 +4,17 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from ich25d.dicom import geometry
 from ich25d.dicom.header import Header, Remark
 
 MAX_SCOUTS = 3
 """A scan has more slices than that, a set of scouts hasn't."""
+MAX_STEP_MM = 12.0
+"""Slices of a head scan are closer than that."""
+ON_LINE_MM = 1.0
+"""How far the corners of a scan's slices lie off their line at most."""
 
 
 class Refusal(NamedTuple):
@@ -96,20 +103,53 @@ def _join_singles(headers: Sequence[Header], by_series: dict[str, list[int]]) ->
     singles = [series_id for series_id, members in by_series.items() if len(members) == 1]
     if len(singles) < 3 or 2 * len(singles) <= len(by_series):
         return {}
+    of_single = {series_id: headers[by_series[series_id][0]] for series_id in singles}
+    # One frame of reference a file was made anew with the series' UID, and tells nothing.
+    references = Counter(header.frame_of_reference for header in of_single.values())
+    is_told = 2 * len(references) <= len(singles)
     alike: defaultdict[Hashable, list[str]] = defaultdict(list)
-    for series_id in singles:
-        header = headers[by_series[series_id][0]]
-        if header.series_number is not None or header.frame_of_reference:
-            alike[header.series_number, header.frame_of_reference, header.rows, header.columns].append(series_id)
+    for series_id, header in of_single.items():
+        reference = header.frame_of_reference if is_told else ""
+        alike[header.series_number, reference, header.rows, header.columns].append(series_id)
     remarks: dict[str, tuple[Remark, ...]] = {}
     for names in alike.values():
-        if len(names) >= 3:
+        header = of_single[names[0]]
+        is_named = header.series_number is not None or (is_told and header.frame_of_reference)
+        if len(names) >= 3 and (is_named or is_stack([of_single[name] for name in names])):
             first, *others = sorted(names)
             for other in others:
                 by_series[first] += by_series[other]
                 by_series[other] = []
             remarks[first] = (Remark("REGROUPED", f"{len(names)} series of one image each were joined"),)
     return remarks
+
+
+def is_stack(headers: Sequence[Header]) -> bool:
+    """Say whether images lie above each other as the slices of one scan: parallel, on one line, in steps of a scan.
+
+    Where they share neither a frame of reference nor a series, each must have a place and an InstanceNumber of its own.
+
+    Args:
+        headers: Headers of three images or more.
+    """
+    if any(header.origin_mm is None or header.directions is None for header in headers):
+        return False
+    at = np.array([header.origin_mm for header in headers], dtype=np.float64)
+    directions = np.array([header.directions for header in headers], dtype=np.float64)
+    if geometry.orientation_groups(directions).any():
+        return False
+    position_mm = at @ geometry.canonical_normal(geometry.main_directions(directions))
+    centred = position_mm - position_mm.mean()
+    gaps = np.diff(np.sort(position_mm))
+    if np.median(gaps) > MAX_STEP_MM or not centred.any():
+        return False
+    way = centred @ at / float(centred @ centred)
+    if np.abs(at - at.mean(axis=0) - centred[:, None] * way).max() > ON_LINE_MM:
+        return False
+    numbers = {header.instance_number for header in headers} - {None}
+    is_shared = len({header.frame_of_reference for header in headers}) == 1 and headers[0].frame_of_reference != ""
+    is_shared |= len({header.series_id for header in headers}) == 1
+    return is_shared or (len(numbers) == len(headers) and float(gaps.min()) >= geometry.SAME_POSITION_MM)
 
 
 def reason_of_kind(headers: Sequence[Header]) -> tuple[str, str] | None:

@@ -75,6 +75,10 @@ class Indexed(NamedTuple):
         """Return the ids of its series, study and patient."""
         return Scan(self.shared[_SERIES], self.shared[_STUDY], self.shared[_PATIENT])
 
+    def in_study(self, study_id: str) -> "Indexed":
+        """Return it with another study."""
+        return self._replace(shared=(*self.shared[:_STUDY], study_id, *self.shared[_STUDY + 1 :]))
+
     @property
     def source(self) -> str:
         """The file's name, and `#` and the number of the frame where the file has many."""

@@ -16,6 +16,7 @@ from ich25d.errors import DicomError
 from ich25d.studies.headers.packed import Indexed, Scan
 from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
+from ich25d.studies.series.lost_studies import rejoined
 from ich25d.studies.series.own_series import own_series
 from ich25d.studies.series.series_plan import SeriesPlan, turned
 from ich25d.studies.sources.opened import Sources
@@ -92,7 +93,9 @@ def plan_dicom(
     plans: list[SeriesPlan] = []
     n_refused = 0
     qc: list[QcRow] = []
+    images, joined = rejoined(images)
     names, own_remarks = own_series(images)
+    own_remarks += joined
     for group in _studies(images):
         headers = [_named(image.header(), names) for image in group]
         ordering = order_series(headers, accept)
