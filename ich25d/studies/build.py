@@ -135,9 +135,9 @@ class _Build:
         """Read what is new, write the tables and return the counts; `table` and `label_qc` are those of `labels`."""
         wanted = {series.series_id: series.source_hash() for series in self.plan.series}
         gone = sorted(set(self.known) - set(wanted))
-        if len(gone) > MOSTLY * len(self.known):
+        if len(gone) > MOSTLY * len(self.known) and (lost := self._lost(gone)) > MOSTLY * len(self.known):
             raise UsageError(
-                f"a store holds what one call names; this one would drop {len(gone)} of its {len(self.known)} series "
+                f"a store holds what one call names; this one would drop {lost} of its {len(self.known)} series "
                 f"in {self.out}; name all sources in one call, or choose another --out"
             )
         todo = [series for series in self.plan.series if not self._is_current(series, wanted[series.series_id])]
@@ -174,6 +174,17 @@ class _Build:
         if not is_unchanged:
             self._write(tables, qc, inputs, folds, seed)
         return self._summary(tables, qc, {series.series_id for series in todo})
+
+    def _lost(self, gone: Sequence[str]) -> int:
+        """Count the series that are gone; those whose files now have another name aren't.
+
+        A NIfTI file is called otherwise once there are others of its name.
+        """
+        new = [series for series in self.plan.series if series.series_id not in self.known]
+        sources = {series.images.source(index) for series in new for index in range(len(series))}
+        done = (self.notebook.done(series_id) for series_id in gone)
+        n_kept = sum(one is not None and not sources.isdisjoint(one.slices.get("source", ())) for one in done)
+        return len(gone) - min(n_kept, len(new))
 
     def _is_current(self, series: SeriesPlan, source_hash: str) -> bool:
         """Say whether a series was done from the same files and still has its volume."""

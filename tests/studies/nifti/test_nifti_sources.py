@@ -431,3 +431,16 @@ def test_the_same_scan_as_dicom_gives_the_same_volume(tmp_path: Path, write_scan
         volumes.append(store.hu(store.series["series_id"][0]))
         assert store.slices["slice_position_mm"].tolist() == [10, 15, 20, 25, 30]
     assert (volumes[0] == volumes[1]).all()
+
+
+def test_a_second_site_of_the_same_names_adds_to_a_store(tmp_path: Path) -> None:
+    """Beside `b/001.nii`, series `001` is called `a.001`: a new name, and no loss."""
+    for number, site in enumerate("ab"):
+        for scan in range(3):
+            write_nifti(tmp_path / site / f"{scan:03}.nii", HU + 3 * number + scan)
+    build_studies((tmp_path / "a",), tmp_path / "store", size=64, workers=1)
+
+    assert build_studies((tmp_path / "a", tmp_path / "b"), tmp_path / "store", size=64, workers=1).n_series == 6
+    assert len(list((tmp_path / "store/hu").rglob("*.b2nd"))) == 6
+    with pytest.raises(UsageError, match="would drop 4 of its 6 series"):
+        build_studies((tmp_path / "a" / "000.nii", tmp_path / "b" / "001.nii"), tmp_path / "store", size=64, workers=1)
