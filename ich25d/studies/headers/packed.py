@@ -75,6 +75,11 @@ class Indexed(NamedTuple):
         """Return the ids of its series, study and patient."""
         return Scan(self.shared[_SERIES], self.shared[_STUDY], self.shared[_PATIENT])
 
+    @property
+    def study_id(self) -> str:
+        """StudyInstanceUID."""
+        return str(self.shared[_STUDY])
+
     def in_study(self, study_id: str) -> "Indexed":
         """Return it with another study."""
         return self._replace(shared=(*self.shared[:_STUDY], study_id, *self.shared[_STUDY + 1 :]))

@@ -27,13 +27,13 @@ def rejoined(images: Sequence[Indexed]) -> tuple[Sequence[Indexed], list[QcRow]]
         The index, the images of a rejoined scan in the first of their studies by name; and a remark for each series
         whose images were so far apart only by their studies (where each has a series too, ordering it remarks).
     """
-    counts = Counter(image.scan().study_id for image in images)
+    counts = Counter(image.study_id for image in images)
     alone = {study_id for study_id, count in counts.items() if count == 1}
     if len(alone) < MIN_IMAGES:
         return images, []
     by_patient: defaultdict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
-        if image.scan().study_id in alone:
+        if image.study_id in alone:
             by_patient[image.scan().patient_id].append(index)
     joined = list(images)
     known: Known = {}
