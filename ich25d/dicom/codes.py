@@ -62,7 +62,7 @@ CODES: dict[str, ReasonCode] = {
     "NO_SERIES_UID": _remark("series or study UID is absent; the next level stands in"),
     "MULTIFRAME": _refused("a file of many frames, and nothing says where each of them lies"),
     "FRAMES_PLACED": _remark("a file of many frames without functional groups; its header says where they lie"),
-    "SECONDARY": _refused("a secondary capture, screen save or burned-in image"),
+    "SECONDARY": _refused("a secondary capture, screen save, burned-in image or page of text"),
     "NOT_GRAY": _refused("a colour image"),
     "SHAPE": _refused("Rows, Columns or frames don't fit the pixel data or are out of range"),
     "BITS": _refused("pixels of a type that no CT has"),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.padding import declared_padding, pad_with_air
+from ich25d.dicom.text_page import is_text_page
 from ich25d.errors import DicomError
 
 HU_MIN = -1024
@@ -41,7 +42,8 @@ def to_hu(
         HU, shape (rows, columns), int16, and what was odd. The HU are `out` where that was given.
 
     Raises:
-        DicomError: No rescale and no way to guess it (`NO_RESCALE`), or a constant image (`BLANK`).
+        DicomError: No rescale and no way to guess it (`NO_RESCALE`), a constant image (`BLANK`), or a page of
+            text (`SECONDARY`).
 
     References:
         DICOM PS3.3, C.11.1.1.2 (rescale) and C.7.5.1.1.2 (padding).
@@ -363,20 +365,22 @@ def _pad_undeclared(
 
 
 def check_hu(hu: npt.NDArray[np.int16], *, may_be_cut: bool) -> tuple[Remark, ...]:
-    """Refuse constant images, and remark on HU that don't look like a head in air.
+    """Refuse constant images and pages of text, and remark on HU that don't look like a head in air.
 
     Args:
         hu: One slice, shape (rows, columns), HU.
         may_be_cut: Its file can't hold values below 0 HU.
 
     Raises:
-        DicomError: `BLANK`.
+        DicomError: `BLANK`, or `SECONDARY` for a page.
     """
     sample = hu[::_SAMPLE, ::_SAMPLE]
     if sample[0, 0] == sample[len(sample) // 2, sample.shape[1] // 2] and int(hu.min()) == int(hu.max()):
         raise DicomError("BLANK", f"an image must not be constant (all pixels {int(sample[0, 0])} HU)")
+    edge = np.sort(_border(hu)[::4])
+    if edge[0] == edge[-1] and is_text_page(hu):
+        raise DicomError("SECONDARY", "an image of text on a plain ground isn't a slice")
     if may_be_cut and int(sample.min()) >= 0:
         return (Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"),)
-    edge = np.sort(_border(hu)[::4])
     air = int(edge[len(edge) // 2])
     return (Remark("HU_ODD", f"the border should be air (median {air} HU)"),) if air > -850 else ()

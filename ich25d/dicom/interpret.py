@@ -7,6 +7,7 @@ from operator import call
 from ich25d.dicom import values
 from ich25d.dicom.elements import NATIVE, Elements, Meta
 from ich25d.dicom.header import CHECKED, READERS, Header, Remark
+from ich25d.dicom.text_page import IMAGE_TYPES
 from ich25d.errors import DicomError
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -98,13 +99,17 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     instance = values.whole(instance_number)
     if instance is None and instance_number and text(instance_number):
         remarks.append(Remark("BAD_NUMBER", "InstanceNumber must be a whole number; it is ignored"))
-    return Header(
+    header = Header(
         image_uid, series_uid, study_uid, height, breadth, allocated, stored, high, is_signed, photometric_name,
         factor, offset, has_lut, place, cosines, _spacing(pixel_spacing, remarks), instance,
         (values.whole(n_frames) if elements.frame else None) or 1, is_lossy, values.windows(level, width),
         meta.transfer_syntax, elements.pixel_offset, elements.pixel_length, elements.frame, tuple(remarks),
         *map(call, _READERS, raw[_N_CHECKED:]),
     )  # fmt: skip
+    if not IMAGE_TYPES.isdisjoint(header.image_type):
+        detail = "the ImageType is that of a page or a screen save"
+        raise DicomError("SECONDARY", detail, image_id=image_uid, series_id=series_uid)
+    return header
 
 
 def _check_kind(kind: str, modality: str, elements: Elements, *, has_own_kind: bool) -> None:

@@ -174,3 +174,11 @@ def test_uids_of_hashes_are_used_under_names_of_their_own(
     details = [remark.detail for remark in header.remarks if remark.code == "UID_RENAMED"]
     assert len(details) == 3
     assert all((identifier in detail) == is_shown for detail in details)
+
+
+@pytest.mark.parametrize("kind", ["SCREEN SAVE", "CT_SOM5 PROT", "DOSE_INFO"])
+def test_pages_are_known_by_their_image_type(ct_bytes: Callable[..., bytes], kind: str) -> None:
+    """Scanners say so of some of them."""
+    error = refusal(ct_bytes(ImageType=["DERIVED", "SECONDARY", kind]))
+
+    assert (error.code, error.image_id) == ("SECONDARY", "ID_000012eaf")
