@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from ich25d.evaluate.level import Cases, Level, make_level
 from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_results
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.results import Flow, Results, Section, measure_level
-from ich25d.evaluate.scores import Measure, interval, short
-from ich25d.files import check_folder, claim_folder, write_json, write_text
+from ich25d.evaluate.scores import interval, short
+from ich25d.files import as_json, check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.studies.qc import reasons_of
 from ich25d.training.device import choose_device
-from ich25d.training.intervals import LEVEL, REPLICATES
+from ich25d.training.intervals import LEVEL, REPLICATES, Measure
 from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
 
 _ORDER = ("any", "intraparenchymal", "intraventricular", "subdural", "epidural", "subarachnoid")
@@ -100,13 +100,9 @@ class Cq500Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        labels = [
-            {key: value if not isinstance(value, float) or np.isfinite(value) else None for key, value in row.items()}
-            for row in self.rows()
-        ]
         return {
-            "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": labels,
-            "cases": [asdict(case) for case in self.cases if case.outcome != JUDGED or case.detail],
+            "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": self.rows(),
+            "cases": [case for case in self.cases if case.outcome != JUDGED or case.detail],
             "refusals": self.refusals, "remarks": self.remarks, **self.results.to_dict(),
         }  # fmt: skip
 
@@ -188,7 +184,7 @@ def evaluate_cq500(
     claim_folder(out, "cq500")
     results.remarks += write_results(results, out, more=more, figures=figures)
     summary.remarks = results.remarks
-    write_json(out / SCORES_FILE, summary.to_dict())
+    write_json(out / SCORES_FILE, as_json(summary))
     write_text(out / TEXT_FILE, "\n".join(summary.lines()) + "\n")
     return summary
 

@@ -15,15 +15,16 @@ from scipy.stats import rankdata
 
 from ich25d.errors import UsageError
 from ich25d.evaluate.level import Cases
-from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
-from ich25d.training.intervals import LEVEL, bootstrap, percentiles, replicates_for
+from ich25d.training.intervals import LEVEL, Measure, bootstrap, percentiles, replicates_for
 from ich25d.training.metrics import auc, mean_log_loss
 
 CLUSTERED = (
     "DeLong's test takes cases as independent. Slices of one patient aren't: for slices its interval is too narrow and "
     "its p too small; the intervals of resampled patients hold"
 )
+
+_HALF_WIDTH = float(ndtri(0.5 + LEVEL / 2))  # of an interval, in standard deviations
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,22 +38,19 @@ class Areas:
     covariance: Floats
     """Shape (K, K); NaN where a class has fewer than two cases."""
 
-    def interval(self, number: int = 0, *, level: float = LEVEL) -> tuple[float, float]:
-        """Return the normal interval of one area, cut to 0 and 1."""
-        half = float(ndtri(0.5 + level / 2)) * math.sqrt(max(0.0, float(self.covariance[number, number])))
-        area = float(self.auc[number])
-        if math.isnan(float(self.covariance[number, number])):
+    def interval(self) -> tuple[float, float]:
+        """Return the normal interval of the first area, cut to 0 and 1."""
+        area, variance = float(self.auc[0]), float(self.covariance[0, 0])
+        if math.isnan(variance):
             return float("nan"), float("nan")
+        half = _HALF_WIDTH * math.sqrt(max(0.0, variance))
         return max(0.0, area - half), min(1.0, area + half)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Measure):
     """The second area minus the first."""
 
-    value: float
-    low: float
-    high: float
     z: float
     """0 where both rank all cases alike; NaN where it isn't defined."""
     p: float
@@ -197,7 +195,7 @@ def delong(target: npt.NDArray[np.floating[Any]], score: npt.NDArray[np.floating
     return Areas(beats.mean(axis=1), covariance)
 
 
-def difference(areas: Areas, *, level: float = LEVEL) -> Difference:
+def difference(areas: Areas) -> Difference:
     """Compare two areas of `delong`: the second minus the first."""
     value = float(areas.auc[1] - areas.auc[0])
     variance = float(areas.covariance[0, 0] + areas.covariance[1, 1] - 2 * areas.covariance[0, 1])
@@ -207,5 +205,5 @@ def difference(areas: Areas, *, level: float = LEVEL) -> Difference:
         same = abs(value) < 1e-12
         return Difference(value, value, value, 0.0 if same else math.copysign(math.inf, value), 1.0 if same else 0.0)
     deviation = math.sqrt(variance)
-    half, z = float(ndtri(0.5 + level / 2)) * deviation, value / deviation
+    half, z = _HALF_WIDTH * deviation, value / deviation
     return Difference(value, value - half, value + half, z, float(erfc(abs(z) / math.sqrt(2))))

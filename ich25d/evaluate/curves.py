@@ -11,9 +11,8 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from ich25d.evaluate.level import LabelCases, Level
-from ich25d.evaluate.scores import Measure
 from ich25d.labels import LABELS
-from ich25d.training.intervals import percentiles
+from ich25d.training.intervals import Measure, percentiles
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.evaluate.level import LabelCases, Level
-from ich25d.evaluate.scores import Measure, or_none
 from ich25d.labels import LABELS
-from ich25d.training.intervals import percentiles, wilson_interval
+from ich25d.training.intervals import Measure, percentiles, wilson_interval
 from ich25d.training.metrics import confusion
 from ich25d.training.operating_point import HOLDING_RULES
 from ich25d.training.ranking import ratio
@@ -32,16 +31,6 @@ class Share:
     resampled: tuple[float, float]
     """Wider than Wilson's where cases of one patient are alike."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        ends = {"wilson": self.wilson, "resampled": self.resampled}
-        return {
-            "n_hit": self.n_hit,
-            "n": self.n,
-            "value": or_none(self.value),
-            **{name: [or_none(end) for end in pair] for name, pair in ends.items()},
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class PointResult:
@@ -59,13 +48,13 @@ class PointResult:
     negative_predictive: dict[float, Measure]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return it as `evaluation.json` has it."""
         values = {"ppv": self.positive_predictive, "npv": self.negative_predictive}
         return {
             "threshold": self.threshold,
-            "sensitivity": self.sensitivity.to_dict(),
-            "specificity": self.specificity.to_dict(),
-            **{name: {f"{at:g}": found.to_dict() for at, found in part.items()} for name, part in values.items()},
+            "sensitivity": self.sensitivity,
+            "specificity": self.specificity,
+            **{name: {f"{at:g}": found for at, found in part.items()} for name, part in values.items()},
         }
 
 

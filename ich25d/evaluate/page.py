@@ -9,12 +9,12 @@ from ich25d.evaluate.comparison import CLUSTERED, LabelComparison
 from ich25d.evaluate.decisions import PointResult, Share
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
 from ich25d.evaluate.results import Flow, LevelResults, Results
-from ich25d.evaluate.scores import Measure, interval, short
+from ich25d.evaluate.scores import interval, short
 from ich25d.labels import LABELS
 from ich25d.pages.page import Page, facts, pair, remarks
 from ich25d.pages.table import table
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.intervals import LEVEL
+from ich25d.training.intervals import LEVEL, Measure
 from ich25d.training.operating_point import HOLDING_RULES, RULES
 
 _STYLE = """
@@ -215,10 +215,9 @@ def _comparison(results: Results) -> list[Markup | str]:
 
 
 def _comparison_row(found: LabelComparison) -> list[object]:
-    test = found.delong
     return [
         found.level, found.label, found.n, found.n_positive, found.auc, found.other_auc,
-        _iv(Measure(test.value, test.low, test.high), 4), test.p, _ends((found.resampled.low, found.resampled.high), 4),
+        _iv(found.delong, 4), found.delong.p, _ends((found.resampled.low, found.resampled.high), 4),
         _iv(found.log_loss, 4),
     ]  # fmt: skip
 

@@ -107,7 +107,7 @@ class Results:
         return {
             "operating_points": {
                 part.level.name: {
-                    point: {found.label: found.to_dict() for found in part.points if found.point == point}
+                    point: {found.label: found for found in part.points if found.point == point}
                     for point in dict.fromkeys(found.point for found in part.points)
                 }
                 for part in self.levels
@@ -115,10 +115,8 @@ class Results:
             "calibration": {
                 part.level.name: {
                     curves.label: {
-                        "slope": curves.reliability.slope.to_dict(),
-                        "intercept": curves.reliability.intercept.to_dict(),
-                        "observed": curves.reliability.observed,
-                        "expected": curves.reliability.expected,
+                        name: getattr(curves.reliability, name)
+                        for name in ("slope", "intercept", "observed", "expected")
                     }
                     for curves in part.curves
                 }

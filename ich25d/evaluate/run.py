@@ -18,7 +18,7 @@ from ich25d.evaluate.results import Flow, LevelResults, Results, measure_level
 from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, level_table, point_table
-from ich25d.files import check_folder, claim_folder, write_json, write_text
+from ich25d.files import as_json, check_folder, claim_folder, write_json, write_text
 from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.intervals import LEVEL, REPLICATES
@@ -73,8 +73,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return what `evaluation.json` holds."""
         return {
-            "predictions": str(self.predictions),
-            "labels": str(self.labels),
+            "predictions": self.predictions,
+            "labels": self.labels,
             "intervals": {
                 "level": LEVEL, "replicates": self._replicates(), "resampled": self.joined.resampled,
             },
@@ -82,8 +82,8 @@ class Evaluation:
             "n_not_predicted": self.joined.n_not_predicted,
             "refusals": self.refusals,
             "remarks": self.results.remarks,
-            "slice": self.slices.to_dict(),
-            "series": None if self.series is None else self.series.to_dict(),
+            "slice": self.slices,
+            "series": self.series,
             **self.results.to_dict(),
         }  # fmt: skip
 
@@ -168,7 +168,7 @@ def evaluate(
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     evaluation = Evaluation(predictions, labels, out, joined, results, rule)
     write_qc(out / QC_FILE, joined.label_rows)
-    write_json(out / SCORES_FILE, evaluation.to_dict())
+    write_json(out / SCORES_FILE, as_json(evaluation))
     write_text(out / TEXT_FILE, "\n".join(evaluation.lines()) + "\n")
     return evaluation
 

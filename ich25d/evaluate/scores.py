@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ich25d.labels import LABELS
 from ich25d.pages.number import NONE
-from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
+from ich25d.training.intervals import REPLICATES, Measure, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import (
     Confusion,
     case_losses,
@@ -40,19 +40,6 @@ RESAMPLED_AT_ONCE = 4_000_000
 """Cases times resamplings that are ranked at once: some 32 MB an array."""
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A number and the ends of its interval; NaN where it isn't defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return it for JSON, undefined numbers as null."""
-        return {name: or_none(getattr(self, name)) for name in ("value", "low", "high")}
 
 
 def short(measure: Measure, digits: int = 3) -> str:
@@ -95,22 +82,19 @@ class LevelScores:
     """By rule, label and measure."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return it as `evaluation.json` has it."""
         return {
             "n": self.n,
             "n_patients": self.n_patients,
             "replicates": self.replicates,
-            **{name: measure.to_dict() for name, measure in self.overall.items()},
+            **self.overall,
             "labels": {
                 label: {
                     "n": self.n_known[label],
                     "n_positive": self.n_positive[label],
-                    **{name: measure.to_dict() for name, measure in self.label[label].items()},
+                    **self.label[label],
                     **{
-                        f"at_{rule}_threshold": {
-                            "threshold": self.threshold[rule][label],
-                            **{name: measure.to_dict() for name, measure in self.at[rule][label].items()},
-                        }
+                        f"at_{rule}_threshold": {"threshold": self.threshold[rule][label], **self.at[rule][label]}
                         for rule in F_RULES
                     },
                 }
@@ -154,9 +138,7 @@ def score_level(
     at = {rule: {name: {measure: next(numbers) for measure in DECIDED} for name in LABELS} for rule in F_RULES}
     n_known = dict(zip(LABELS, (~np.isnan(target)).sum(axis=0).tolist(), strict=True))
     n_positive = dict(zip(LABELS, (target == 1).sum(axis=0).tolist(), strict=True))
-    return LevelScores(
-        len(target), cases.n_patients, n_known, n_positive, replicates, used, overall, label, at
-    )  # fmt: skip
+    return LevelScores(len(target), cases.n_patients, n_known, n_positive, replicates, used, overall, label, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +219,3 @@ def _mean_defined(values: Floats) -> Floats:
     total = np.where(defined, values, 0).sum(axis=1)
     mean: Floats = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
     return mean
-
-
-def or_none(value: float) -> float | None:
-    """Return a number for JSON, null where it isn't defined."""
-    return value if math.isfinite(value) else None

@@ -3,8 +3,9 @@
 import math
 
 from ich25d.evaluate.results import LevelResults, Results
-from ich25d.evaluate.scores import LevelScores, Measure
+from ich25d.evaluate.scores import LevelScores
 from ich25d.labels import LABELS
+from ich25d.training.intervals import Measure
 from ich25d.training.operating_point import F_RULES
 
 _WIDTH = 21
@@ -80,8 +81,7 @@ def comparison_table(results: Results) -> list[str]:
         lines += ["", _row(title, "p (DeLong)", "AUC, difference", "with patients", "log loss, difference")]
         for found in results.comparison:
             if found.level == level:
-                test = Measure(found.delong.value, found.delong.low, found.delong.high)
-                cells = [_cell(test, 4), _cell(found.resampled, 4), _cell(found.log_loss, 4)]
+                cells = [_cell(found.delong, 4), _cell(found.resampled, 4), _cell(found.log_loss, 4)]
                 lines.append(_row(found.label, "-" if math.isnan(found.delong.p) else f"{found.delong.p:.3g}", *cells))
     return lines
 

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ich25d.errors import UsageError
 from ich25d.explain.explanation import explain_series
@@ -67,10 +66,6 @@ class ExplainSummary:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.out / QC_FILE} says which")
         return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {**asdict(self), "out": str(self.out)}
 
 
 def explain(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,6 @@ class SynthSummary:
             f"labels  {self.train_labels}",
             f"sample  {self.sample}",
         ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same for machines."""
-        return {**asdict(self), "out": str(self.out)}
 
 
 def synthesise(

@@ -1,9 +1,8 @@
 """`ich25d predict`: sources and a model in, the competition's CSV and its tables out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ich25d.predict.answer import Watcher, find_series, resumable_answer, with_images
 from ich25d.predict.network import load_network
@@ -50,10 +49,6 @@ class PredictSummary:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.out.with_name('qc.csv')} says which")
         return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {**asdict(self), "out": str(self.out)}
 
 
 def predict(

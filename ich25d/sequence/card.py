@@ -80,5 +80,5 @@ def _scope(name: str, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _of(measured: Any) -> str:  # noqa: ANN401  # sequence.comparison.Measured
+def _of(measured: Any) -> str:  # noqa: ANN401  # Measure
     return with_interval(measured.value, measured.low, measured.high)

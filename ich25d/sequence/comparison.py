@@ -19,7 +19,8 @@ from ich25d.sequence.aggregate import SeriesRule
 from ich25d.sequence.blend import LabelBlend
 from ich25d.sequence.refinement import HeldOutSeries, Refinement, fit_refinement, matching
 from ich25d.training.calibration import enforce_any
-from ich25d.training.intervals import REPLICATES, patient_weights, percentiles, replicates_for
+from ich25d.training.card import with_interval
+from ich25d.training.intervals import REPLICATES, Measure, patient_weights, percentiles, replicates_for
 from ich25d.training.metrics import auc, average_precision, case_losses
 from ich25d.training.ranking import ratio
 from ich25d.training.series_target import series_target
@@ -40,19 +41,6 @@ _IDENTITY = Refinement(
 
 _CONSTANT = "constant"
 """Beside the systems: the same answer for every slice, the shares of positives among these very slices."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Measured:
-    """A number and its 95 % interval over resampled patients; NaN where it isn't defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return it for JSON, undefined numbers as null."""
-        return {name: value if math.isfinite(value) else None for name, value in dataclasses.asdict(self).items()}
 
 
 class Probabilities(NamedTuple):
@@ -112,7 +100,7 @@ def compare(
         by system: `log_loss` (the competition's), `of_prior` (it as a share of the log loss of the best constant
         answer, the shares of positives among these very slices), `against_alone` (its difference to the CNN alone),
         `auc` and `average_precision` by label, `series_log_loss`, `series_of_prior`, `series_auc` by label. Every
-        measure is a `Measured`.
+        measure is a `Measure`, its interval over resampled patients.
     """
     target = np.concatenate([item.target for item in series]).astype(np.float64)
     whole_target = np.stack([series_target(item.target) for item in series])
@@ -194,23 +182,14 @@ def _ranking(
     return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
-def _measured(values: Floats) -> Measured:
+def _measured(values: Floats) -> Measure:
     """Take the first value as it is and the others as its resamplings, shape (1 + R,)."""
     low, high = percentiles(values[1:])
-    return Measured(float(values[0]), float(low), float(high))
+    return Measure(float(values[0]), float(low), float(high))
 
 
-def _by_label(values: Floats) -> dict[str, Measured]:
+def _by_label(values: Floats) -> dict[str, Measure]:
     return {name: _measured(values[:, column]) for column, name in enumerate(LABELS)}
-
-
-def comparison_json(content: Any) -> Any:  # noqa: ANN401  # a tree of dicts with numbers in its leaves
-    """Return a comparison as JSON takes it."""
-    if isinstance(content, Measured):
-        return content.to_dict()
-    if isinstance(content, dict):
-        return {str(name): comparison_json(item) for name, item in content.items()}
-    return content
 
 
 def comparison_lines(scope: str, content: dict[str, Any]) -> list[str]:
@@ -227,7 +206,7 @@ def comparison_lines(scope: str, content: dict[str, Any]) -> list[str]:
     for name, system in systems.items():
         by_label = system["auc"], system["average_precision"], system["series_auc"]
         measures = [system["log_loss"], system["of_prior"], *(values["any"] for values in by_label)]
-        overall.append([name, *(_with_interval(measure) for measure in measures)])
+        overall.append([name, *(with_interval(one.value, one.low, one.high) for one in measures)])
         pairs = [(system["auc"][label], system["average_precision"][label]) for label in LABELS]
         slices.append([name, *(f"{_plain(area)} / {_plain(precision)}" for area, precision in pairs)])
         series.append([name, *(_plain(system["series_auc"][label]) for label in LABELS)])
@@ -251,12 +230,7 @@ def comparison_lines(scope: str, content: dict[str, Any]) -> list[str]:
     ]
 
 
-def _with_interval(measure: Measured) -> str:
-    text = _plain(measure)
-    return text if math.isnan(measure.value) else f"{text} [{measure.low:.3f}, {measure.high:.3f}]"
-
-
-def _plain(measure: Measured) -> str:
+def _plain(measure: Measure) -> str:
     return "-" if math.isnan(measure.value) else f"{measure.value:.3f}"
 
 

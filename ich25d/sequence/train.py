@@ -17,12 +17,12 @@ from ich25d.encoder.model_directory import read_run
 from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
-from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
+from ich25d.files import as_json, inside, replacing, sha256_file, write_bytes, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.card import write_rnn_card
-from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_json, comparison_lines, cross_fitted
+from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_lines, cross_fitted
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.division import Division, divide
 from ich25d.sequence.fold_training import fingerprint_of, read_held_out_series, train_fold
@@ -58,7 +58,7 @@ class RnnSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for machines."""
-        return {"out": str(self.out), "comparison": comparison_json(self.scopes)}
+        return {"out": self.out, "comparison": self.scopes}
 
 
 def train_rnn(
@@ -129,7 +129,7 @@ def train_rnn(
     chosen = matching(series, recipe.calibration.fit_on)
     if len(chosen) < len(series):
         scopes[f"held-out series that match {', '.join(recipe.calibration.fit_on)}"] = compare(chosen, predicted)
-    write_json(out / "comparison.json", comparison_json(scopes))
+    write_json(out / "comparison.json", as_json(scopes))
     summary = RnnSummary(out, scopes)
     write_text(out / "comparison.txt", "\n".join(summary.lines()) + "\n")
     reader.standardisation.save(out / STATISTICS_FILE)

@@ -1,6 +1,7 @@
 """Intervals by resampling patients: the slices of a scan aren't independent, patients are. Wilson's for shares."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,15 @@ MANY_CASES, FEW_REPLICATES = 50_000, 200
 """Above so many cases intervals are narrow anyway, and fewer resamplings do."""
 
 _ELEMENTS_AT_ONCE = 4_000_000  # weights in memory at a time: 32 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number and the ends of its interval; NaN where it isn't defined."""
+
+    value: float
+    low: float
+    high: float
 
 
 def replicates_for(n_cases: int, replicates: int = REPLICATES) -> int:

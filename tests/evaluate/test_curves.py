@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ich25d.evaluate.curves import FALSE_ALARMS, RECALLS, THRESHOLDS, net_benefit, reliability, roc_and_precision
 from ich25d.evaluate.level import LabelCases
+from ich25d.files import as_json
 from ich25d.training.metrics import auc
 
 
@@ -133,7 +134,7 @@ def test_what_has_no_finite_fit_has_no_slope(positive: list[int], probability: l
     found = reliability(_cases(positive, probability))
 
     for measure in (found.slope, found.intercept):
-        assert measure.to_dict() == {"value": None, "low": None, "high": None}
+        assert as_json(measure) == {"value": None, "low": None, "high": None}
 
 
 def test_a_single_mistake_makes_the_slope_finite() -> None:

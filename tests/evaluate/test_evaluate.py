@@ -11,6 +11,7 @@ from sklearn import metrics as reference
 from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.inputs import join, read_predictions
 from ich25d.evaluate.run import evaluate
+from ich25d.files import as_json
 from ich25d.labels import LABELS, row_ids
 
 N_SERIES, N_SLICES = 12, 8
@@ -155,7 +156,7 @@ def test_what_is_written_can_be_read(files: tuple[Path, Path, Path], tmp_path: P
     content = json.loads((tmp_path / "eval" / "evaluation.json").read_text())
     text = (tmp_path / "eval" / "evaluation.txt").read_text()
 
-    assert content == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert content == json.loads(json.dumps(as_json(found), allow_nan=False))
     assert content["slice"]["labels"]["epidural"]["auc"]["value"] is None
     assert content["series"]["labels"]["any"]["at_f2_threshold"]["threshold"] == 0.2
     assert all(label in text for label in LABELS)

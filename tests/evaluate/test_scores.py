@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ich25d.evaluate.scores import DECIDED, OVERALL, RANKED, score_level
+from ich25d.files import as_json
 from ich25d.labels import LABELS
 from ich25d.training.intervals import FEW_REPLICATES, MANY_CASES, patient_weights, percentiles
 from ich25d.training.operating_point import F_RULES
@@ -56,7 +57,7 @@ def test_nothing_is_a_share_of_a_constant_that_never_errs(value: float) -> None:
     _, probability, patient = some_cases(60, 9)
     found = score_level(np.full((60, 6), value), probability, patient, {}, replicates=20)
 
-    assert found.to_dict()["of_constant"] == {"value": None, "low": None, "high": None}
+    assert as_json(found)["of_constant"] == {"value": None, "low": None, "high": None}
     assert found.overall["score"].value > 0
 
 

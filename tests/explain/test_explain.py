@@ -138,7 +138,7 @@ def test_the_command_writes_and_goes_on(run: Path, tmp_path: Path) -> None:
     assert (out / "pictures" / "ID_series_any.png").is_file()
     assert "Estimated: any" in (out / "index.html").read_text()
     assert (rows[0]["operating_point"], rows[0]["threshold"]) == ("f1", "0.4")
-    assert (first.to_dict()["by_label"], first.operating_point) == ({"any": 1}, "f1")
+    assert (first.by_label, first.operating_point) == ({"any": 1}, "f1")
 
 
 def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from toy_walk import Walk, write_series
 
 from ich25d.errors import UsageError
+from ich25d.files import as_json
 from ich25d.predict.network import Network
 from ich25d.predict.run import predict
 from ich25d.view.report import writer as writer_module
@@ -160,5 +161,5 @@ def test_the_summary_says_what_was_refused(walk: Walk, tmp_path: Path) -> None:
     """For people and for machines."""
     summary = report((walk.test,), walk.rnn, tmp_path / "report", device="cpu", heat=False)
 
-    assert json.loads(json.dumps(summary.to_dict()))["n_pages"] == 3
+    assert json.loads(json.dumps(as_json(summary)))["n_pages"] == 3
     assert "3 studies" in summary.lines()[0]

@@ -13,6 +13,7 @@ from synthetic_features import DIM, VIEWS, make_store
 from ich25d.config import CalibrationConfig, SequenceConfig
 from ich25d.errors import ConfigError, ModelError, UsageError
 from ich25d.features.store import FeatureStore
+from ich25d.files import as_json
 from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Probabilities, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
@@ -55,14 +56,13 @@ def test_the_comparison_is_saved_and_shown(trained: tuple[Path, Path, RnnSummary
     lines = "\n".join(summary.lines())
 
     assert saved["n_series"] == 20
-    assert (
-        saved["systems"][FULL]["log_loss"]
-        == summary.scopes["all held-out series"]["systems"][FULL]["log_loss"].to_dict()
+    assert saved["systems"][FULL]["log_loss"] == as_json(
+        summary.scopes["all held-out series"]["systems"][FULL]["log_loss"]
     )
     assert lines in (run / "comparison.txt").read_text()
     assert "CNN + smoothing" in lines
     assert summary.exit_code == 0
-    assert json.loads(json.dumps(summary.to_dict(), allow_nan=False))["out"] == str(run)
+    assert json.loads(json.dumps(as_json(summary), allow_nan=False))["out"] == str(run)
 
 
 def test_predicts_a_series_from_its_run_alone(trained: tuple[Path, Path, RnnSummary], tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_second_call_trains_nothing(trained: tuple[Path, Path, RnnSummary], mo
     monkeypatch.setattr("ich25d.sequence.fold_training.train_sequence_model", never)
     again = train_rnn(None, None, run, features=features, overrides=QUICK, device="cpu")
 
-    assert again.to_dict() == summary.to_dict()
+    assert as_json(again) == as_json(summary)
 
 
 @pytest.mark.parametrize(

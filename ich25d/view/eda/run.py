@@ -1,9 +1,8 @@
 """`ich25d eda`: a study store or a label table in; one page, its figures as PNG and its tables as CSV out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -60,10 +59,6 @@ class EdaSummary:
         lines.append(f"page    {self.page}")
         lines.append(f"beside it {self.n_tables} tables (CSV) and {self.n_figures} figures (PNG)")
         return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the command's report for `--json`."""
-        return {**asdict(self), "page": str(self.page)}
 
 
 def explore(

@@ -1,9 +1,8 @@
 """`ich25d report`: sources and a model in, a page a study and a worklist out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import load_network
@@ -36,10 +35,6 @@ class ReportSummary:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.n_refused} series have no page; the index says why")
         return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {**asdict(self), "index": str(self.index)}
 
 
 def report(
