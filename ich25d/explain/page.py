@@ -11,7 +11,6 @@ from markupsafe import Markup
 from ich25d.explain.explanation import HEAT_RULE, Explanation
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.output import Found
-from ich25d.explain.overlay import montage, shown_slices
 from ich25d.files import file_key, write_bytes
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
@@ -19,9 +18,19 @@ from ich25d.pages.page import Page
 from ich25d.pages.picture import gallery, picture
 from ich25d.pages.table import table
 from ich25d.progress import many
+from ich25d.slabs.grey_values import grey
 from ich25d.training.operating_point import RULES, OperatingPoint
+from ich25d.windows import NAMED_WINDOWS
 
 PICTURES_FOLDER = "pictures"
+
+WINDOW = NAMED_WINDOWS["brain"]
+OPACITY = 0.65
+EDGE = (80, 230, 255)
+"""Colour of the line around what was drawn as the bleed; no heat has it."""
+
+MONTAGE = 5
+"""Slices of a finding that are shown, at most."""
 
 SHOWN = 60
 """Findings whose slices the page shows, as it is one file; the others' are in the folder."""
@@ -36,6 +45,8 @@ NOTE = (
     "as it is (level 40, width 80 HU), below with heat; the line is around what was drawn as the bleed."
 )
 
+Rgb = npt.NDArray[np.uint8]
+
 _STYLE = """
 #findings td { white-space: nowrap; }
 #findings td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9.5rem; }
@@ -43,14 +54,7 @@ _STYLE = """
 """
 
 
-def picture_path(folder: Path, series_id: str, label: str) -> Path:
-    """Return the PNG of a finding's slices.
-
-    Args:
-        folder: The folder of pictures.
-        series_id: The finding's series.
-        label: Its label.
-    """
+def _picture_path(folder: Path, series_id: str, label: str) -> Path:
     return folder / f"{file_key(series_id)}_{label}.png"
 
 
@@ -68,7 +72,56 @@ def write_pictures(folder: Path, hu: npt.NDArray[np.int16], explanation: Explana
         pixels = montage(hu, heat, explanation.masks[finding.label], finding)
         ok, content = cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))
         assert ok, "PNG holds any RGB picture"
-        write_bytes(picture_path(folder, found.series_id, finding.label), content.tobytes())
+        write_bytes(_picture_path(folder, found.series_id, finding.label), content.tobytes())
+
+
+def overlay(hu: npt.NDArray[np.int16], heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Rgb:
+    """Lay heat over a slice: opaque where it is hot, invisible where it is cold; a line around the mask.
+
+    Args:
+        hu: Shape (h, w).
+        heat: Shape (h, w), 0 to 1.
+        mask: Shape (h, w).
+
+    Returns:
+        RGB, shape (h, w, 3).
+    """
+    warm = np.clip(heat.astype(np.float32), 0, 1)
+    colour = cv2.applyColorMap(np.rint(warm * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    share = np.clip(1.5 * warm, 0, OPACITY)[:, :, None]
+    result: Rgb = np.ascontiguousarray(
+        np.rint(grey(hu, WINDOW)[:, :, None] * (1 - share) + colour * share).astype(np.uint8)
+    )
+    result[mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)] = EDGE
+    return result
+
+
+def montage(
+    hu: npt.NDArray[np.int16],
+    heat: npt.NDArray[np.floating],
+    mask: npt.NDArray[np.bool_],
+    finding: Finding,
+) -> Rgb:
+    """Return the slices of a finding side by side: as they are above, with their heat below.
+
+    Args:
+        hu: Shape (slices, h, w).
+        heat: Of the finding's label, the same shape.
+        mask: What was drawn as the bleed, the same shape.
+        finding: Says which slices.
+    """
+    chosen = shown_slices(finding)
+    above = [np.repeat(grey(hu[index], WINDOW)[:, :, None], 3, axis=2) for index in chosen]
+    below = [overlay(hu[index], heat[index], mask[index]) for index in chosen]
+    return np.vstack([np.hstack(above), np.hstack(below)])
+
+
+def shown_slices(finding: Finding) -> Sequence[int]:
+    """Return at most `MONTAGE` slices of a finding, evenly spread, the peak among them."""
+    spread = np.linspace(finding.first_slice, finding.last_slice, MONTAGE).round().astype(int).tolist()
+    nearest = min(range(len(spread)), key=lambda place: abs(spread[place] - finding.peak_slice))
+    spread[nearest] = finding.peak_slice
+    return sorted(set(spread))
 
 
 def write_page(
@@ -96,9 +149,9 @@ def write_page(
     page.style(_STYLE)
     rows = [_row(found, finding, point) for found, finding in pairs]
     page.section("Findings", table(COLUMNS, rows, caption="Findings, the most probable first"))
-    shown = [pair for pair in pairs if picture_path(pictures, pair[0].series_id, pair[1].label).is_file()][:SHOWN]
+    shown = [pair for pair in pairs if _picture_path(pictures, pair[0].series_id, pair[1].label).is_file()][:SHOWN]
     for found, finding in shown:
-        content = cv2.imread(str(picture_path(pictures, found.series_id, finding.label)))
+        content = cv2.imread(str(_picture_path(pictures, found.series_id, finding.label)))
         if content is not None:
             columns = _columns(np.ascontiguousarray(content[:, :, ::-1]).astype(np.uint8), finding)
             page.section(f"{found.series_id}: {finding.label}", sentence(finding), columns)

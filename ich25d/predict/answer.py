@@ -264,13 +264,9 @@ def predict_pixels(network: Network, pixels: SeriesPixels) -> FinishedSeries:
     """Predict a series that was read and has slices."""
     predicted = network.predict(pixels.hu, pixels.slice_position_mm, pixels.window)
     return FinishedSeries(
-        image_ids=pixels.image_ids,
-        slice_position_mm=pixels.slice_position_mm,
-        encoder_probability=predicted.encoder_probability,
-        probability=predicted.probability,
-        series_probability=predicted.series_probability,
-        qc=pixels.qc,
-    )
+        predicted.encoder_probability, predicted.probability, predicted.series_probability, pixels.slice_position_mm,
+        pixels.image_ids, pixels.qc,
+    )  # fmt: skip
 
 
 def _read(

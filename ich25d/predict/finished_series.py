@@ -16,24 +16,22 @@ import numpy.typing as npt
 from ich25d.errors import UsageError
 from ich25d.files import locked, replacing
 from ich25d.predict.series import UnreadSeries, images_hash
+from ich25d.sequence.model_directory import SequencePrediction
 from ich25d.studies.qc import QcRow
 
 Floats = npt.NDArray[np.float64]
 
 
+_ARRAYS = ("encoder_probability", "probability", "series_probability", "slice_position_mm")
+
+
 @dataclass(frozen=True, slots=True)
-class FinishedSeries:
+class FinishedSeries(SequencePrediction):
     """A predicted series of n slices, in scan order."""
 
-    image_ids: tuple[str, ...]
     slice_position_mm: Floats
     """Shape (n,), mm; NaN where unknown."""
-    encoder_probability: Floats
-    """Shape (n, 6): the encoders alone, uncalibrated."""
-    probability: Floats
-    """Shape (n, 6), calibrated."""
-    series_probability: Floats
-    """Shape (6,), calibrated."""
+    image_ids: tuple[str, ...]
     qc: tuple[QcRow, ...]
     """Refusals and remarks that reading its pixels gave rise to."""
 
@@ -55,11 +53,8 @@ class FinishedFolder:
             with np.load(self._path(series), allow_pickle=False) as arrays:
                 text = json.loads(arrays["text"].tobytes())
                 finished = FinishedSeries(
+                    **{name: arrays[name] for name in _ARRAYS},
                     image_ids=tuple(text["image_ids"]),
-                    slice_position_mm=arrays["slice_position_mm"],
-                    encoder_probability=arrays["encoder_probability"],
-                    probability=arrays["probability"],
-                    series_probability=arrays["series_probability"],
                     qc=tuple(QcRow(**row) for row in text["qc"]),
                 )
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
@@ -73,10 +68,7 @@ class FinishedFolder:
             np.savez(
                 file,
                 text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
-                slice_position_mm=finished.slice_position_mm,
-                encoder_probability=finished.encoder_probability,
-                probability=finished.probability,
-                series_probability=finished.series_probability,
+                **{name: getattr(finished, name) for name in _ARRAYS},
             )
 
 

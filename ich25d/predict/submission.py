@@ -103,19 +103,39 @@ def check_submission(file: Path, sample: Path | None = None) -> CheckReport:
     Raises:
         SubmissionError: A file isn't there, isn't text, or the sample itself can't be read as one.
     """
+    report, seen = _read(file)
+    if sample is not None:
+        _compare(report, seen, read_sample(sample))
+    return report
+
+
+_BIT = {label: 1 << number for number, label in enumerate(LABELS)}
+_ALL = (1 << N_LABELS) - 1
+
+
+def _read(file: Path, columns: int = 2) -> tuple[CheckReport, dict[str, int]]:
+    """Read a CSV; return what is wrong with it, and the labels of each image as bits, in the order of the file.
+
+    Args:
+        file: The CSV.
+        columns: 1 reads the ids alone.
+
+    Raises:
+        SubmissionError: It isn't there, or isn't text.
+    """
     report = CheckReport(file)
-    seen: dict[str, int] = {}  # bits of the labels seen, by image
+    seen: dict[str, int] = {}
     for line, row in _rows(file):
         if line == 1:
-            if tuple(row) != HEADER:
+            if (row if columns > 1 else row[:1]) != list(HEADER[:columns]):
                 report.add("the first line must be ID,Label", _shown(",".join(row)))
             continue
         report.n_rows += 1
-        if len(row) != 2:
+        if columns > 1 and len(row) != columns:
             report.add("a row must be an id and a probability", f"line {line}: {_shown(','.join(row))}")
             continue
         _note_id(report, seen, line, row[0])
-        if problem := _wrong_probability(row[1]):
+        if columns > 1 and (problem := _wrong_probability(row[1])):
             report.add(problem, f"line {line}: {_shown(row[1])}")
     report.n_images = len(seen)
     if report.n_rows == 0:
@@ -124,13 +144,7 @@ def check_submission(file: Path, sample: Path | None = None) -> CheckReport:
         if bits != _ALL:
             absent = [label for number, label in enumerate(LABELS) if not bits >> number & 1]
             report.add("every image must have its six rows", f"{_shown(image)} lacks {', '.join(absent)}", len(absent))
-    if sample is not None:
-        _compare(report, seen, read_sample(sample))
-    return report
-
-
-_BIT = {label: 1 << number for number, label in enumerate(LABELS)}
-_ALL = (1 << N_LABELS) - 1
+    return report, seen
 
 
 def _note_id(report: CheckReport, seen: dict[str, int], line: int, row_id: str) -> None:
@@ -173,28 +187,10 @@ def read_sample(sample: Path) -> list[str]:
     Raises:
         SubmissionError: It isn't a table of six rows an image under ID,Label.
     """
-    seen: dict[str, int] = {}
-    for line, row in _rows(sample):
-        if line == 1:
-            if not row or row[0] != HEADER[0]:
-                raise SubmissionError(
-                    f"a sample submission must begin with ID,Label (got {_shown(','.join(row))}) in {sample}"
-                )
-            continue
-        image, _, label = row[0].rpartition("_")
-        bit = _BIT.get(label)
-        if bit is None or not image or seen.get(image, 0) & bit:
-            raise SubmissionError(
-                f"ids of a sample submission must be IMAGE_LABEL, each once (got {_shown(row[0])}) "
-                f"in {sample}, line {line}"
-            )
-        seen[image] = seen.get(image, 0) | bit
-    incomplete = [image for image, bits in seen.items() if bits != _ALL]
-    if incomplete or not seen:
-        raise SubmissionError(
-            f"a sample submission must have six rows an image (got {len(seen)} images, {len(incomplete)} incomplete: "
-            f"{', '.join(_shown(image) for image in incomplete[:_EXAMPLES])}) in {sample}"
-        )
+    report, seen = _read(sample, columns=1)
+    if report.counts:
+        wrong = "\n".join(report.lines()[1:])
+        raise SubmissionError(f"a sample submission must be six rows an image under ID,Label (got {sample})\n{wrong}")
     return list(seen)
 
 
@@ -217,20 +213,19 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def write_submission(path: Path, image_ids: Sequence[str], probability: Floats, sample: Path | None = None) -> None:
+def write_submission(path: Path, image_ids: Sequence[str], probability: Floats) -> None:
     """Write a submission; it takes the place of an old one only when it is sound.
 
     Args:
         path: The CSV.
         image_ids: N images.
         probability: Shape (N, 6), in the order of `LABELS`.
-        sample: The sample submission that it must match.
 
     Raises:
         SubmissionError: A probability isn't a number, or what was written doesn't pass `check_submission`.
     """
     with replacing(path) as part:
-        fill_submission(part, image_ids, probability, sample, path)
+        fill_submission(part, image_ids, probability, None, path)
 
 
 def fill_submission(

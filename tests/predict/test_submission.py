@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ich25d.errors import SubmissionError
+from ich25d.files import replacing
 from ich25d.labels import LABELS, row_ids
-from ich25d.predict.submission import check_submission, read_sample, write_submission
+from ich25d.predict.submission import check_submission, fill_submission, read_sample, write_submission
 
 
 def _write(path, rows, header="ID,Label"):
@@ -89,11 +90,11 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"ID,Label\n\xff\xfe,1\n")
     with pytest.raises(SubmissionError, match="UTF-8"):
         check_submission(tmp_path / "b.csv")
-    with pytest.raises(SubmissionError, match="six rows"):
+    with pytest.raises(SubmissionError, match="its six rows: 'ID_a'"):
         read_sample(_write(tmp_path / "c.csv", _sound()[1:]))
-    with pytest.raises(SubmissionError, match="each once"):
+    with pytest.raises(SubmissionError, match="come once"):
         read_sample(_write(tmp_path / "d.csv", [*_sound(), "ID_a_any,0.5"]))
-    with pytest.raises(SubmissionError, match="begin with"):
+    with pytest.raises(SubmissionError, match="first line must be ID,Label"):
         read_sample(_write(tmp_path / "e.csv", _sound(), header="image,p"))
 
 
@@ -114,8 +115,8 @@ def test_an_old_file_stays_when_the_new_one_is_unsound(tmp_path):
     path, sample = tmp_path / "s.csv", _write(tmp_path / "sample.csv", _sound())
     path.write_text("old")
 
-    with pytest.raises(SubmissionError, match="nothing was replaced"):
-        write_submission(path, ["ID_a"], np.full((1, 6), 0.5), sample)
+    with pytest.raises(SubmissionError, match="nothing was replaced"), replacing(path) as part:
+        fill_submission(part, ["ID_a"], np.full((1, 6), 0.5), sample, path)
     with pytest.raises(SubmissionError, match="must be numbers"):
         write_submission(path, ["ID_a"], np.full((1, 6), np.nan))
     assert path.read_text() == "old"

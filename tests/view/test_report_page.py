@@ -52,7 +52,7 @@ def _series(**changes: Any) -> ShownSeries:
     series = ShownSeries(
         listed=StoredSeries(Path("studies"), "ID_series", "ID_study", "ID_patient", ids, ""),
         pixels=SeriesPixels(hu, ids, position, window, (), pixel_mm=4.0, orientation="LP"),
-        finished=FinishedSeries(ids, position, probability * 0.8, probability, probability.max(axis=0), ()),
+        finished=FinishedSeries(probability * 0.8, probability, probability.max(axis=0), position, ids, ()),
         slab=SlabConfig(neighbours=(-1, 0, 1)),
         points=POINTS,
         remarks=(remark,),
