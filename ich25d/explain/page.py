@@ -97,10 +97,7 @@ def overlay(hu: npt.NDArray[np.int16], heat: npt.NDArray[np.floating], mask: npt
 
 
 def montage(
-    hu: npt.NDArray[np.int16],
-    heat: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
-    finding: Finding,
+    hu: npt.NDArray[np.int16], heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], finding: Finding
 ) -> Rgb:
     """Return the slices of a finding side by side: as they are above, with their heat below.
 

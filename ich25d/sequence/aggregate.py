@@ -92,10 +92,7 @@ def _calibrate(name: str, logit: Floats, truth: Floats) -> tuple[SeriesRule, flo
         residual = expit(slope * logit + bias) - truth
         value = len(truth) * cross_entropy(slope * logit + bias, truth)
         value += free[0] ** 2 / (2 * _SLOPE_SPREAD**2) + bias**2 / (2 * _BIAS_SPREAD**2)
-        gradient = [
-            slope * (residual @ logit) + free[0] / _SLOPE_SPREAD**2,
-            residual.sum() + bias / _BIAS_SPREAD**2,
-        ]
+        gradient = [slope * (residual @ logit) + free[0] / _SLOPE_SPREAD**2, residual.sum() + bias / _BIAS_SPREAD**2]
         return value, np.array(gradient)
 
     found = minimize(objective, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-3.0, 1.5), (-8.0, 8.0)])

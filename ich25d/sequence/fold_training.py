@@ -142,11 +142,7 @@ def fingerprint_of(reader: SequenceReader, config: SequenceConfig, fold_of: dict
 
 
 def _write_held_out(
-    reader: SequenceReader,
-    models: Sequence[SequenceModel],
-    held_out: Sequence[str],
-    folder: Path,
-    device: torch.device,
+    reader: SequenceReader, models: Sequence[SequenceModel], held_out: Sequence[str], folder: Path, device: torch.device
 ) -> None:
     image_ids = {
         str(name): part.to_numpy()
