@@ -22,8 +22,7 @@ from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.paint import paint, truth_masks
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.explain.explanation import Explanation, explain_series
-from ich25d.explain.finding import side_of, slice_thickness_mm
-from ich25d.explain.lesion import density
+from ich25d.explain.finding import density, side_of, slice_thickness_mm
 from ich25d.labels import ANY_INDEX, LABELS, SUBTYPES
 from ich25d.phantom.head import make_head
 from ich25d.predict.answer import predict_pixels

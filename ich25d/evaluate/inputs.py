@@ -1,19 +1,21 @@
-"""Predictions and labels, joined slice by slice and series by series."""
+"""Predictions and labels, joined slice by slice and series by series; whose each slice is, from the tables beside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import SubmissionError, UsageError, cause_of
-from ich25d.evaluate.groups import GROUPS, first_wrong, grouped, is_own, resampled_as, series_probabilities
 from ich25d.evaluate.level import Cases
 from ich25d.labels import LABELS
+from ich25d.predict.submission import DIGITS
 from ich25d.progress import many
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
+from ich25d.studies.split_unit import split_units
 from ich25d.training.series_target import series_targets
 
 _LEAST_MATCH = 0.1
@@ -177,3 +179,182 @@ def _wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _some(table: pd.DataFrame) -> str:
     return f"{many(len(table), 'image')}, as {', '.join(map(repr, table.index[:3]))}"
+
+
+GROUPS = ("series_id", "study_id", "patient_id")
+
+_TOLERANCE = 2 * 10.0**-DIGITS
+"""A CSV holds so many significant digits, the table beside it all of them."""
+
+
+def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
+    """Return whether the tables beside predictions are their own: predictions.parquet there holds the same numbers.
+
+    Args:
+        predictions: The file of predictions.
+        predicted: Its content, index image_id.
+    """
+    beside = predictions.with_name("predictions.parquet")
+    if not beside.is_file():
+        return False
+    if beside.samefile(predictions):
+        return True
+    try:
+        other = pd.read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
+        other = other.reindex(predicted.index)  # raises where an id occurs twice
+        wanted = predicted[list(LABELS)].to_numpy(dtype=np.float64)
+        return bool(np.allclose(other.to_numpy(dtype=np.float64), wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """Fill in series_id, study_id and patient_id, "" where unknown.
+
+    Each column comes from the one table that knows it for most images: `studies`, the predictions' own columns, or a
+    predictions.parquet beside them (even another prediction's: an image's patient doesn't depend on the prediction).
+    Tables aren't mixed, as each may have its own pseudonyms; of two that know as many, the first is taken.
+
+    Args:
+        table: Index image_id, perhaps with those columns.
+        predictions: The file it was read from.
+        studies: A study store, or a CSV or parquet table with image_id and those columns.
+
+    Returns:
+        The table with those columns and `named`, the series' id in the predictions' own tables; and remarks.
+
+    Raises:
+        UsageError: `studies` is no such table.
+    """
+    own = table[[name for name in GROUPS if name in table]]
+    tables = [own] if studies is None else [_read(studies), own]
+    remarks = []
+    beside = predictions.with_name("predictions.parquet")
+    if beside.is_file() and not beside.samefile(predictions):
+        try:
+            tables.append(_read(beside))
+        except UsageError as error:  # the user didn't name it
+            remarks.append(f"not used: {error}")
+    found = pd.DataFrame("", index=table.index, columns=list(GROUPS), dtype=object)
+    of_studies: dict[str, int] = {}
+    for one in tables:
+        for name, column in one.reindex(table.index).items():
+            known = column.fillna("").astype(str)
+            before, now = int((found[name] != "").sum()), int((known != "").sum())
+            if studies is not None and one is tables[0]:
+                of_studies[str(name)] = now
+            if now > before:
+                found[name] = known
+                if before and before == of_studies.get(str(name)):
+                    remarks.append(
+                        f"--studies names the {name} of {before} images, the predictions of {now}: theirs are taken"
+                    )
+    named = next((one["series_id"] for one in tables[::-1] if "series_id" in one), None)
+    found["named"] = "" if named is None else named.reindex(table.index).fillna("").astype(str)
+    return table.drop(columns=[name for name in GROUPS if name in table]).join(found), remarks
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table of slices; of an image that occurs twice, the first row counts."""
+    path = path / "slices.parquet" if path.is_dir() else path
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"a table of slices must be a readable CSV or parquet, or a study store (got {cause_of(error)}) in {path}"
+        ) from error
+    if "image_id" not in table or not {"series_id", "patient_id"} & set(table):
+        raise UsageError(
+            f"a table of slices must hold image_id, and series_id or patient_id (got the columns "
+            f"{', '.join(map(str, table.columns[:8]))}) in {path}"
+        )
+    table = table.assign(image_id=table["image_id"].astype(str)).drop_duplicates("image_id").set_index("image_id")
+    return table[[name for name in GROUPS if name in table]]
+
+
+def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], list[str]]:
+    """Choose what is drawn together in the intervals: the patient, else what stands in.
+
+    Args:
+        table: Index image_id, with series_id, study_id and patient_id, "" where unknown.
+
+    Returns:
+        What that is (patient, series or image), its name for each row, and remarks.
+    """
+    unit = split_units(table)
+    patient = unit.where(unit != "", "image " + table.index.to_series().astype(str)).to_numpy(dtype=object)
+    is_patient = (unit == table["patient_id"]) & (unit != "")
+    kind = np.select([is_patient, table["study_id"] != "", table["series_id"] != ""], [0, 1, 2], 3)
+    n = np.bincount(kind, minlength=4).tolist()
+    if n[0] or n[1]:
+        remarks = []
+        if n[1]:
+            remarks.append(f"{many(n[1], 'image')} without a patient: the study stands in for the intervals")
+        if n[2] or n[3]:
+            remarks.append(
+                f"{many(n[2] + n[3], 'image')} with neither patient nor study: each is drawn by itself or its series"
+            )
+        return "patient", patient, remarks
+    what = "series" if n[2] else "image"
+    return what, patient, [
+        f"no table says whose slices these are: intervals resample {what if what == 'series' else 'images'}, too "
+        "narrowly; give a table of image_id, series_id, patient_id with --studies"
+    ]  # fmt: skip
+
+
+def series_probabilities(
+    largest: pd.DataFrame, named: pd.Series, predictions: Path, *, own: bool
+) -> tuple[pd.DataFrame, str]:
+    """Return six probabilities a series: those of studies.csv beside its predictions, else the largest of its slices.
+
+    Args:
+        largest: The largest probability of its slices, index series_id, columns the labels.
+        named: What the predictions' own tables call each of these series; "" where they don't make one of it: another
+            table may call another series so.
+        predictions: The file of predictions.
+        own: Whether the tables beside it are its own.
+
+    Returns:
+        The same table, filled, and what it holds, for a remark.
+
+    Raises:
+        SubmissionError: studies.csv is theirs, but not a table of probabilities.
+    """
+    beside = predictions.with_name("studies.csv")
+    if not beside.is_file():
+        return largest, "the largest probability of their slices"
+    if not own:
+        return largest, (
+            "the largest probability of their slices: no predictions.parquet with these numbers says that studies.csv "
+            f"belongs to {predictions.name}"
+        )
+    table = _read_series(beside)
+    found = table.reindex(named.reindex(largest.index)).set_axis(largest.index)
+    absent = int(found.isna().any(axis=1).sum())
+    more = f"; for {absent} that it doesn't hold, the largest of their slices" if absent else ""
+    return found.fillna(largest), f"the probabilities of studies.csv{more}"
+
+
+def _read_series(path: Path) -> pd.DataFrame:
+    """Read studies.csv: index series_id, six probabilities."""
+    try:
+        table = pd.read_csv(path, dtype={"series_id": str}, encoding="utf-8-sig")
+        table = table.drop_duplicates("series_id").set_index("series_id")[list(LABELS)].astype(np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        raise SubmissionError(
+            f"studies.csv must hold series_id and the six labels as numbers (got others) in {path}"
+        ) from error
+    if wrong := first_wrong(table.index.tolist(), table.to_numpy(dtype=np.float64)):
+        raise SubmissionError(f"probabilities must lie in 0 to 1 (got {wrong}) in {path}")
+    return table
+
+
+def first_wrong(ids: Sequence[object], probability: npt.NDArray[np.float64]) -> str:
+    """Name the first probability that isn't one, with its place and how many there are; "" where all are."""
+    wrong = ~((probability >= 0) & (probability <= 1))
+    if not wrong.any():
+        return ""
+    row, column = (int(place[0]) for place in np.nonzero(wrong))
+    n = int(wrong.sum())
+    more = f", and {n - 1} more" if n > 1 else ""
+    return f"{probability[row, column]:g} for {ids[row]!r}, {LABELS[column]}{more}"

@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import find_anatomy
 from ich25d.errors import UsageError
-from ich25d.explain.finding import SURE, Finding, describe
+from ich25d.explain.finding import SURE, Finding, density, describe, find_lesion
 from ich25d.explain.heat import series_heat, slice_weight
-from ich25d.explain.lesion import density, find_lesion
 from ich25d.labels import LABELS
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network

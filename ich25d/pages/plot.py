@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ich25d.files import replacing
-from ich25d.pages.bars import BAR_STYLES
-from ich25d.pages.chart import BarChart, Chart, Histogram, LineChart, Matrix
+from ich25d.pages.chart import BAR_STYLES, BarChart, Chart, Histogram, LineChart, Matrix
 from ich25d.pages.number import number_text
 
 STYLES: tuple[tuple[str, Any], ...] = (

@@ -5,8 +5,20 @@ import pytest
 from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
-from ich25d.explain.finding import SPREAD, VOLUME_FACTOR, box_of, describe, extent_of, side_of, slice_thickness_mm
-from ich25d.explain.lesion import Lesion, density, find_lesion, main_parts, without_spots
+from ich25d.explain.finding import (
+    SPREAD,
+    VOLUME_FACTOR,
+    Lesion,
+    box_of,
+    density,
+    describe,
+    extent_of,
+    find_lesion,
+    main_parts,
+    side_of,
+    slice_thickness_mm,
+    without_spots,
+)
 
 MIDDLE = SIZE // 2
 

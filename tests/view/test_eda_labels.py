@@ -13,12 +13,13 @@ from ich25d.view.eda.counts import (
     along_scan,
     co_occurrence,
     count_levels,
+    examples_of,
+    examples_without,
     find_runs,
     positive_series,
     relative_position,
     subtypes_a_slice,
 )
-from ich25d.view.eda.examples import examples_of, examples_without
 from ich25d.view.eda.rows import LabelRows, rows_of_table
 from ich25d.view.eda.run import explore
 

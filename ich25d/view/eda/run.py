@@ -117,9 +117,8 @@ def _explore_store(
     from ich25d.studies.store_dir.store import StudyStore
     from ich25d.view.eda.attributes import attribute_table
     from ich25d.view.eda.header_table import kept_headers, read_headers
-    from ich25d.view.eda.histogram import count_hu
     from ich25d.view.eda.section_pictures import Gallery
-    from ich25d.view.eda.section_series import add_attributes, add_hu, add_remarks, add_shortcut
+    from ich25d.view.eda.section_series import add_attributes, add_hu, add_remarks, add_shortcut, count_hu
     from ich25d.view.eda.shortcut import find_shortcut
 
     store = StudyStore.open(studies)

@@ -19,7 +19,7 @@ from ich25d.studies.sources.opened import Sources
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import MARGIN_MM, Box
 from ich25d.view.eda import pictures
-from ich25d.view.eda.examples import examples_of, examples_without
+from ich25d.view.eda.counts import examples_of, examples_without
 from ich25d.view.eda.output import Line, Output, Tile
 from ich25d.view.eda.rows import LabelRows
 

@@ -1,5 +1,6 @@
 """The page of one series: viewer, probabilities, estimates, remarks and facts."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ich25d.explain.explanation import HEAT_RULE
+from ich25d.explain.finding import SIDES, Finding
 from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.pages.chart import numbers
 from ich25d.pages.number import number_text
 from ich25d.pages.page import Page, facts, remarks, render
 from ich25d.pages.picture import gallery, picture
-from ich25d.pages.svg import line_key
+from ich25d.pages.svg import Plane, figure, line_key, path, with_axes
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
 from ich25d.slabs.slab import neighbour_indices
-from ich25d.view.report.curves import draw_curves
-from ich25d.view.report.findings import findings_note, findings_table
+from ich25d.training.operating_point import RULES
 from ich25d.view.report.packing import PackedSlices, pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
@@ -184,3 +187,126 @@ def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> di
         "masked": list(series.masks),
         "mask_side": stored_side,
     }
+
+
+STROKE = 9
+"""Height in px of the strokes under slices that count as positive."""
+
+_SIZE = 640, 320
+
+
+def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
+    """Return the drawing, and the px of its axes for the script that makes it clickable."""
+    distance = series.distance_mm()
+    x = np.arange(len(series), dtype=np.float64) if distance is None else distance
+    high = float(x.max()) if x.max() > 0 else 1.0
+    plane = Plane.make((0.0, high), (0.0, 1.0), size=_SIZE)
+    inner = []
+    positive = series.point.slices_over(series.finished.probability)
+    for number, label in enumerate(LABELS):
+        # Every label has both paths, empty or not: a script redraws them at another operating point.
+        threshold = series.point.of_slice.get(label)
+        y = None if threshold is None else plane.up.at(threshold)
+        level = "" if y is None else f"M{plane.across.start:.1f} {y:.1f}H{plane.across.end:.1f}"
+        places = (plane.across.at(float(x[index])) for index in np.flatnonzero(positive[:, number]))
+        strokes = "".join(f"M{place:.1f} {plane.up.start:.1f}v{-STROKE}" for place in places)
+        inner.append(_of(label, _drawn(level, number, "threshold") + _drawn(strokes, number, "positive")))
+        for values, css in ((series.finished.encoder_probability, "encoder"), (series.finished.probability, "final")):
+            points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
+            if len(points) == 1:
+                points = [(points[0][0] - 4, points[0][1]), (points[0][0] + 4, points[0][1])]
+            inner.append(_of(label, path(points, f"line s{number} {css}")))
+    inner.append(path([(plane.across.start, plane.up.start), (plane.across.start, plane.up.end)], "cursor"))
+    x_label = "slice" if distance is None else "mm from the lowest slice, foot to head"
+    columns = [x_label, *(name for label in LABELS for name in (label, f"{label}, encoder alone"))]
+    both = np.stack([series.finished.probability, series.finished.encoder_probability], axis=2).reshape(len(series), -1)
+    order = [ANY_INDEX, *range(ANY_INDEX)]
+    drawing = figure(
+        with_axes(plane, inner, x_label, "probability"),
+        title="Probability along the scan",
+        description="Six labels. Strong: encoder and sequence model; thin: the encoder alone; strokes at the "
+        "foot: slices at or over the threshold of the chosen label. A click shows the slice.",
+        size=_SIZE,
+        legend=[(line_key(number), LABELS[number]) for number in order],
+        data=numbers(
+            "Probability along the scan",
+            columns,
+            [(float(place), *row) for place, row in zip(x, both.tolist(), strict=True)],
+        ),
+    )
+    shares = [round(float(value) / high, 5) for value in x]
+    where = {
+        "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": shares,
+        "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
+    }  # fmt: skip
+    return drawing, where
+
+
+def _drawn(steps: str, number: int, css: str) -> Markup:
+    return Markup('<path class="line s{} {}" data-label="{}" d="{}"/>').format(number, css, number, steps)
+
+
+def _of(label: str, content: Markup) -> Markup:
+    return Markup('<g class="of of-{}">{}</g>').format(label, content)
+
+
+SHORT = {
+    "epidural": "EDH",
+    "intraparenchymal": "IPH",
+    "intraventricular": "IVH",
+    "subarachnoid": "SAH",
+    "subdural": "SDH",
+}
+"""The usual abbreviations of the five kinds."""
+
+_NOTE = (
+    "Made for the labels over their threshold at the default operating point, {default}. Heat is scaled to the one of "
+    "{heat}: on a slice at that threshold it is half as strong as it can be. Each number is an estimate from the heat "
+    "map and the HU under it, made for finding the place again, not for measuring; the README says how far such "
+    "estimates were off on phantoms and painted scans."
+)
+
+
+def findings_note(series: ShownSeries) -> str:
+    """Return what the estimates are, and at which operating points they were made."""
+    return _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
+
+
+def findings_table(series: ShownSeries) -> Markup:
+    """Return the findings of a series as a table, each with a button that shows its slice."""
+    position = series.finished.slice_position_mm
+    lowest = float(np.nanmin(position)) if np.isfinite(position).any() else 0.0
+    rows = [
+        (
+            found.label,
+            SIDES[found.side],
+            Markup('<button type="button" class="jump" data-slice="{}" data-show="{}">{}</button> of {} to {}').format(
+                found.peak_slice, found.label, found.peak_slice + 1, found.first_slice + 1, found.last_slice + 1
+            ),
+            f"{found.first_mm - lowest:.0f} to {found.last_mm - lowest:.0f}",
+            " x ".join(f"{value:.0f}" for value in found.extent_mm),
+            f"{number_text(found.volume_ml, 2)} ({number_text(found.volume_low_ml, 2)} to "
+            f"{number_text(found.volume_high_ml, 2)})",
+            ", ".join(found.assumed) or "nothing",
+            Markup('<span class="at-point" data-label="{}">{}</span>').format(
+                LABELS.index(found.label), "over" if found.label in series.over() else "under"
+            ),
+        )
+        for found in series.findings
+    ]
+    columns = ["Label", "Patient's side", "Slice with most", "mm from the lowest slice"]
+    columns += ["Extent, mm: across, front to back, height", "Volume, ml (80 of 100 cases)", "Assumed", "Threshold"]
+    return table(columns, rows, caption="Estimates", sortable=False)
+
+
+def findings_texts(findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
+    """Return each finding with its label, in the words of the worklist: `SDH left ~24 ml`.
+
+    A side gets a question mark where the files don't say how the image lies.
+    """
+    return tuple((found.label, _short(found)) for found in findings)
+
+
+def _short(found: Finding) -> str:
+    side = SIDES[found.side] + ("?" if "orientation" in found.assumed else "")
+    return f"{SHORT.get(found.label, found.label)} {side} ~{number_text(found.volume_ml, 2)} ml"

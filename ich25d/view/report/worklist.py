@@ -16,8 +16,7 @@ from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.training.operating_point import OperatingPoint
-from ich25d.view.report.findings import SHORT
-from ich25d.view.report.page import asset
+from ich25d.view.report.page import SHORT, asset
 from ich25d.view.report.point_switch import bits_of, chooser
 
 STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": "Not flagged"}

@@ -17,8 +17,7 @@ from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, image
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
 from ich25d.training.operating_point import read_points
-from ich25d.view.report.findings import findings_texts
-from ich25d.view.report.page import study_page
+from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
