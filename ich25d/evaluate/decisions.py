@@ -72,68 +72,46 @@ def decide(level: Level, prevalences: Sequence[float] = PREVALENCES) -> list[Poi
         for column, label in enumerate(LABELS):
             threshold = level.thresholds.get(point, {}).get(label)
             if threshold is not None:
-                found.append(decide_label(level.of_label(column), point, label, threshold, prevalences))
+                found.append(_decide_label(level.of_label(column), point, label, threshold, prevalences))
     return found
 
 
-def decide_label(
+def _decide_label(
     cases: LabelCases, point: str, label: str, threshold: float, prevalences: Sequence[float]
 ) -> PointResult:
-    """Call positive what is at least a threshold, and count what is right.
-
-    Args:
-        cases: The cases of the label.
-        point: Name of the rule that chose the threshold.
-        label: The label.
-        threshold: Chosen on validation.
-        prevalences: Shares of positives at which predictive values are stated.
-    """
+    """Call positive what is at least a threshold, and count what is right."""
     counts = confusion(cases.positive.astype(np.float64), cases.probability, threshold)
     called_positive, called_negative = (part[:, 0] for part in cases.called_at(np.array([threshold])))
     positives, negatives = cases.totals()
     drawn = []
     for weight in cases.weights():
         m, n = weight @ positives, weight @ negatives
-        sensitivity = ratio(weight @ called_positive, m)
-        specificity = ratio(n - weight @ called_negative, n)
-        values = [sensitivity, specificity]
-        values += [positive_predictive(sensitivity, specificity, at) for at in prevalences]
-        values += [negative_predictive(sensitivity, specificity, at) for at in prevalences]
-        drawn.append(np.stack(values, axis=1))
+        shares = ratio(weight @ called_positive, m), ratio(n - weight @ called_negative, n)
+        values = zip(*(predictive_values(*shares, at) for at in prevalences), strict=True)
+        drawn.append(np.stack([*shares, *(value for of_kind in values for value in of_kind)], axis=1))
     everything = np.concatenate(drawn)
     low, high = percentiles(everything[1:])
     measures = [Measure(float(v), float(lo), float(hi)) for v, lo, hi in zip(everything[0], low, high, strict=True)]
     hits = ((counts.true_positive, counts.false_negative), (counts.true_negative, counts.false_positive))
-    shares = [
+    sensitivity, specificity = (
         Share(round(hit), round(hit + miss), one.value, wilson_interval(hit, hit + miss), (one.low, one.high))
-        for one, (hit, miss) in zip(measures, hits, strict=False)
-    ]
+        for one, (hit, miss) in zip(measures[:2], hits, strict=True)
+    )
     split = 2 + len(prevalences)
-    return PointResult(
-        point, label, threshold, shares[0], shares[1],
-        dict(zip(prevalences, measures[2:split], strict=True)), dict(zip(prevalences, measures[split:], strict=True)),
-    )  # fmt: skip
+    ppv, npv = (dict(zip(prevalences, part, strict=True)) for part in (measures[2:split], measures[split:]))
+    return PointResult(point, label, threshold, sensitivity, specificity, ppv, npv)
 
 
-def positive_predictive(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return the share of positive calls that are right; NaN where nothing is called.
+def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> tuple[Floats, Floats]:
+    """Return the share of positive calls that are right, and that of negative ones; NaN where nothing is called so.
 
     Args:
         sensitivity: Any shape.
         specificity: The same shape.
         prevalence: Share of positives.
     """
-    true = sensitivity * prevalence
-    return ratio(true, true + (1 - specificity) * (1 - prevalence))
-
-
-def negative_predictive(sensitivity: Floats, specificity: Floats, prevalence: float) -> Floats:
-    """Return the share of negative calls that are right; NaN where everything is called.
-
-    Args:
-        sensitivity: Any shape.
-        specificity: The same shape.
-        prevalence: Share of positives.
-    """
-    true = specificity * (1 - prevalence)
-    return ratio(true, true + (1 - sensitivity) * prevalence)
+    positive, negative = sensitivity * prevalence, specificity * (1 - prevalence)
+    return (
+        ratio(positive, positive + (1 - specificity) * (1 - prevalence)),
+        ratio(negative, negative + (1 - sensitivity) * prevalence),
+    )

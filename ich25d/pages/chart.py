@@ -24,6 +24,7 @@ from ich25d.pages.svg import (
     figure,
     fit,
     floats,
+    inner_svg,
     key,
     line_key,
     path,
@@ -42,81 +43,6 @@ _RIGHT = 70.0  # px kept for the longest bar's number
 _TOP = 14.0
 BAR_STYLES = (2, 0, 1, 3, 4, 6, 7, 5)
 """Colours of the groups, a quiet one first."""
-
-
-def draw_bars(
-    names: Sequence[str], value: Floats, ends: tuple[Floats, Floats] | None, y_label: str, *, is_count: bool = False
-) -> tuple[Markup, int]:
-    """Return the drawing and its height in px.
-
-    Args:
-        names: One a set of bars.
-        value: Shape (n_groups, n_names).
-        ends: Lower and upper ends of their intervals, each of that shape.
-        y_label: Name and unit of the values.
-        is_count: The values are whole numbers, and written so.
-    """
-    n_groups = len(value)
-    known = [number for part in (value, *(ends or ())) for number in part[np.isfinite(part)].tolist()]
-    left, thick = 16.0 + 7.4 * max(map(len, names), default=0), 18.0 if n_groups == 1 else 14.0
-    across = Axis(min([0.0, *known]), max([*known, 1e-12]) * 1.001, left, BAR_WIDTH - _RIGHT)
-    step = n_groups * thick + 10
-    bottom = _TOP + step * len(names)
-    parts: list[Markup] = []
-    for place, text in across.ticks():
-        x = across.at(place)
-        parts += [path([(x, 10), (x, bottom)], "grid"), word(x, bottom + 18, text)]
-    for column, name in enumerate(names):
-        top = _TOP + step * column
-        parts.append(word(left - 8, top + n_groups * thick / 2 + 3, name, "end"))
-        for group in range(n_groups):
-            interval = (float("nan"),) * 2 if ends is None else (ends[0][group, column], ends[1][group, column])
-            parts += _one(across, float(value[group, column]), interval, group, top + group * thick, thick, is_count)
-    base = across.at(0.0)
-    parts.append(path([(base, 10), (base, bottom)], "axis"))
-    parts.append(word((left + BAR_WIDTH - _RIGHT) / 2, bottom + 40, y_label, css="soft"))
-    return Markup("").join(parts), int(bottom + 52)
-
-
-def bar_key(group: int) -> Markup:
-    """Return a group's key in a legend."""
-    return key(bar(8, 1, 20, 12, _css(group)) + _hatch(group, 8, 1, 20, 12))
-
-
-def _one(
-    across: Axis, number: float, interval: tuple[float, float], group: int, y: float, thick: float, is_count: bool
-) -> list[Markup]:
-    base = across.at(0.0)
-    end = across.at(number) if math.isfinite(number) else base
-    box = (min(base, end), y, abs(end - base), thick - 3)
-    parts = [bar(*box, _css(group)), _hatch(group, *box)]
-    furthest = max(end, base)
-    if all(map(math.isfinite, interval)):
-        a, b = (across.at(float(value)) for value in interval)
-        middle = y + (thick - 3) / 2
-        parts.append(path([(a, middle), (b, middle)], "whisker"))
-        parts += [path([(x, middle - 4), (x, middle + 4)], "whisker") for x in (a, b)]
-        furthest = max(furthest, b)
-    return [*parts, word(furthest + 6, y + thick / 2 + 3, number_text(int(number) if is_count else number), "start")]
-
-
-def _css(group: int) -> str:
-    return f"fill s{BAR_STYLES[group % len(BAR_STYLES)]}"
-
-
-def _hatch(group: int, x: float, y: float, width: float, height: float) -> Markup:
-    """Return the lines over a group's bars: none, rising, falling, upright, then the same again wider."""
-    kind, wider = group % 4, group // 4
-    if kind == 0 or width <= 0 or height <= 0:
-        return Markup("")
-    gap, lean = 5.0 + 3 * wider, {1: height, 2: -height, 3: 0.0}[kind]
-    first = x - max(lean, 0.0)
-    starts = [first + gap * index for index in range(int((width + height) / gap) + 2)]
-    steps = "".join(f"M{start:.1f} {y + height:.1f}L{start + lean:.1f} {y:.1f}" for start in starts)
-    return Markup(
-        '<svg class="inner" x="{0:.1f}" y="{1:.1f}" width="{2:.1f}" height="{3:.1f}" '
-        'viewBox="{0:.1f} {1:.1f} {2:.1f} {3:.1f}"><path class="hatch" d="{4}"/></svg>'
-    ).format(x, y, width, height, steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,10 +91,10 @@ class LineChart:
     def to_svg(self) -> Markup:
         """Draw it for a page."""
         tall = [value for line in self.lines for part in (line.y, line.low, line.high) for value in floats(part)]
-        plane = Plane.make(
-            fit([value for line in self.lines for value in floats(line.x)], log=self.log_x, given=self.x_range),
-            fit(tall, log=self.log_y, given=self.y_range),
-            log_x=self.log_x, log_y=self.log_y, size=self.size,
+        wide = [value for line in self.lines for value in floats(line.x)]
+        plane = Plane(
+            fit(wide, log=self.log_x, given=self.x_range), fit(tall, log=self.log_y, given=self.y_range),
+            log=(self.log_x, self.log_y), size=self.size,
         )  # fmt: skip
         inner: list[Markup] = []
         if self.diagonal:
@@ -230,7 +156,7 @@ class Histogram:
         count, edge = floats(self.counts), floats(self.edges)
         bottom = 0.5 if self.log_y else 0.0
         top = max(max(count, default=0.0) * (1.3 if self.log_y else 1.04), bottom + 1e-9)
-        plane = Plane.make((edge[0], edge[-1]), (bottom, top), log_y=self.log_y)
+        plane = Plane((edge[0], edge[-1]), (bottom, top), log=(False, self.log_y))
         bins = list(zip(edge[:-1], edge[1:], count, strict=True))
         bars = []
         for left, right, value in bins:
@@ -277,16 +203,14 @@ class BarChart:
 
     def to_svg(self) -> Markup:
         """Draw it for a page."""
-        drawing, height = draw_bars(
-            self.names, self.value, self.ends, self.y_label, is_count=_is_count(self.values)
-        )  # fmt: skip
+        drawing, height = _draw_bars(self)
         by_name = zip(self.names, np.atleast_2d(self.values).T.tolist(), strict=True)
         return figure(
             drawing,
             title=self.title,
             description=f"{self.y_label} for each {self.x_label}.",
             size=(BAR_WIDTH, height),
-            legend=[(bar_key(number), name) for number, name in enumerate(self.groups)],
+            legend=[(key(_bar(group, 8, 1, 20, 12)), name) for group, name in enumerate(self.groups)],
             data=numbers(
                 self.title, [self.x_label, *(self.groups or [self.y_label])], [(name, *row) for name, row in by_name]
             ),
@@ -373,3 +297,59 @@ def _band(plane: Plane, line: Line, style: int) -> Markup:
     known = [(x, a, b) for x, a, b in edges if plane.shows(x, a) and plane.shows(x, b)]
     points = [plane.at(x, b) for x, _, b in known] + [plane.at(x, a) for x, a, _ in reversed(known)]
     return path(points, f"band fill s{style}", close=True) if points else Markup("")
+
+
+def _draw_bars(chart: BarChart) -> tuple[Markup, int]:
+    """Return the drawing and its height in px."""
+    names, value, ends = chart.names, chart.value, chart.ends
+    is_count = _is_count(chart.values)
+    n_groups = len(value)
+    known = [number for part in (value, *(ends or ())) for number in part[np.isfinite(part)].tolist()]
+    left, thick = 16.0 + 7.4 * max(map(len, names), default=0), 18.0 if n_groups == 1 else 14.0
+    across = Axis(min([0.0, *known]), max([*known, 1e-12]) * 1.001, left, BAR_WIDTH - _RIGHT)
+    step = n_groups * thick + 10
+    bottom = _TOP + step * len(names)
+    parts: list[Markup] = []
+    for place, text in across.ticks():
+        x = across.at(place)
+        parts += [path([(x, 10), (x, bottom)], "grid"), word(x, bottom + 18, text)]
+    for column, name in enumerate(names):
+        top = _TOP + step * column
+        parts.append(word(left - 8, top + n_groups * thick / 2 + 3, name, "end"))
+        for group in range(n_groups):
+            interval = (float("nan"),) * 2 if ends is None else (ends[0][group, column], ends[1][group, column])
+            parts += _one(across, float(value[group, column]), interval, group, top + group * thick, thick, is_count)
+    base = across.at(0.0)
+    parts.append(path([(base, 10), (base, bottom)], "axis"))
+    parts.append(word((left + BAR_WIDTH - _RIGHT) / 2, bottom + 40, chart.y_label, css="soft"))
+    return Markup("").join(parts), int(bottom + 52)
+
+
+def _one(
+    across: Axis, number: float, interval: tuple[float, float], group: int, y: float, thick: float, is_count: bool
+) -> list[Markup]:
+    base = across.at(0.0)
+    end = across.at(number) if math.isfinite(number) else base
+    parts = [_bar(group, min(base, end), y, abs(end - base), thick - 3)]
+    furthest = max(end, base)
+    if all(map(math.isfinite, interval)):
+        a, b = (across.at(float(value)) for value in interval)
+        middle = y + (thick - 3) / 2
+        parts.append(path([(a, middle), (b, middle)], "whisker"))
+        parts += [path([(x, middle - 4), (x, middle + 4)], "whisker") for x in (a, b)]
+        furthest = max(furthest, b)
+    return [*parts, word(furthest + 6, y + thick / 2 + 3, number_text(int(number) if is_count else number), "start")]
+
+
+def _bar(group: int, x: float, y: float, width: float, height: float) -> Markup:
+    """Return a group's bar with its hatch: none, rising, falling, upright, then the same again wider."""
+    plain = bar(x, y, width, height, f"fill s{BAR_STYLES[group % len(BAR_STYLES)]}")
+    kind, wider = group % 4, group // 4
+    if kind == 0 or width <= 0 or height <= 0:
+        return plain
+    gap, lean = 5.0 + 3 * wider, {1: height, 2: -height, 3: 0.0}[kind]
+    first = x - max(lean, 0.0)
+    starts = [first + gap * index for index in range(int((width + height) / gap) + 2)]
+    steps = "".join(f"M{start:.1f} {y + height:.1f}L{start + lean:.1f} {y:.1f}" for start in starts)
+    lines = Markup('<path class="hatch" d="{}"/>').format(steps)
+    return plain + inner_svg(x, y, width, height, lines)

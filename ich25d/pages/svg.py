@@ -87,35 +87,23 @@ _NARROW = 480  # px; a wider drawing scrolls in a narrow window before its words
 _MOST_ROWS = 200  # of a chart's table
 
 
-@dataclass(frozen=True, slots=True)
 class Plane:
-    """A drawing of `size` px, and its two axes."""
+    """A drawing, and its two axes inside the margins.
 
-    across: Axis
-    up: Axis
-    size: tuple[int, int]
+    Args:
+        x: Range of the horizontal axis.
+        y: Range of the vertical axis.
+        log: Whether the one and the other are logarithmic.
+        size: Width and height of the drawing, px.
+    """
 
-    @classmethod
-    def make(
-        cls,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        *,
-        log_x: bool = False,
-        log_y: bool = False,
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], *, log: tuple[bool, bool] = (False, False),
         size: tuple[int, int] = (640, 360),
-    ) -> "Plane":
-        """Lay out axes inside the margins.
-
-        Args:
-            x: Range of the horizontal axis.
-            y: Range of the vertical axis.
-            log_x: Whether it is logarithmic.
-            log_y: Whether that one is.
-            size: Width and height of the drawing, px.
-        """
-        width, height = size
-        return cls(Axis(*x, _LEFT, width - _RIGHT, log_x), Axis(*y, height - _BOTTOM, _TOP, log_y), size)
+    ) -> None:  # fmt: skip
+        self.across = Axis(*x, _LEFT, size[0] - _RIGHT, log[0])
+        self.up = Axis(*y, size[1] - _BOTTOM, _TOP, log[1])
+        self.size = size
 
     def shows(self, x: float, y: float) -> bool:
         """Say whether a point has a place: finite, and positive on a logarithmic axis."""
@@ -177,14 +165,10 @@ def word(x: float, y: float, text: str, anchor: str = "middle", css: str = "") -
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(x, y, anchor, css, text)
 
 
-def _cut(plane: Plane, inner: Sequence[Markup]) -> Markup:
-    """Return a drawing cut off at the axes, as an inner svg is."""
-    left, top = plane.across.start, plane.up.end - 2
-    wide, tall = plane.across.end - left + 1, plane.up.start - plane.up.end + 4
-    box = f"{left:.1f} {top:.1f} {wide:.1f} {tall:.1f}"
-    return Markup(
-        '<svg class="inner" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" viewBox="{}">{}</svg>'
-    ).format(left, top, wide, tall, box, Markup("").join(inner))
+def inner_svg(x: float, y: float, width: float, height: float, content: Markup) -> Markup:
+    """Return a part of a drawing that is cut off at its box; all in px of the whole."""
+    box = '<svg class="inner" x="{0:.1f}" y="{1:.1f}" width="{2:.1f}" height="{3:.1f}" '
+    return Markup(box + 'viewBox="{0:.1f} {1:.1f} {2:.1f} {3:.1f}">{4}</svg>').format(x, y, width, height, content)
 
 
 def with_axes(plane: Plane, inner: Sequence[Markup], x_label: str, y_label: str) -> Markup:
@@ -204,7 +188,9 @@ def with_axes(plane: Plane, inner: Sequence[Markup], x_label: str, y_label: str)
     for value, text in across.ticks():
         x = across.at(value)
         parts += [path([(x, up.start), (x, up.start + 5)], "axis"), word(x, up.start + 20, text)]
-    parts.append(_cut(plane, inner))
+    left, top = across.start, up.end - 2
+    # An inner svg cuts off what leaves it.
+    parts.append(inner_svg(left, top, across.end - left + 1, up.start - up.end + 4, Markup("").join(inner)))
     parts.append(path([(across.start, up.end), (across.start, up.start), (across.end, up.start)], "axis"))
     parts.append(word((across.start + across.end) / 2, plane.size[1] - 10, x_label, css="soft"))
     parts.append(

@@ -1,7 +1,7 @@
 """From the logits of slices to those of the series: the aggregates that are tried, and each label's choice."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -69,17 +69,16 @@ def candidates(slice_logit: Floats, head_logit: Floats) -> dict[str, Floats]:
     return {**{name: aggregate(slice_logit) for name, aggregate in AGGREGATES.items()}, HEAD: head_logit}
 
 
-def fit_rule(sources: dict[str, Floats], truth: Floats, order: Sequence[str] | None = None) -> SeriesRule:
+def fit_rule(sources: dict[str, Floats], truth: Floats) -> SeriesRule:
     """Choose and calibrate one label's source on held-out series.
 
     Args:
-        sources: By name, logits of all series, shape (N,).
+        sources: By name, the earlier preferred: logits of all series, shape (N,).
         truth: 0 or 1, shape (N,).
-        order: Names to choose from, the earlier preferred; default all.
     """
     best: tuple[float, SeriesRule] | None = None
-    for name in order or [*AGGREGATES, HEAD]:
-        rule, value = _calibrate(name, sources[name], truth)
+    for name, logit in sources.items():
+        rule, value = _calibrate(name, logit, truth)
         if best is None or value < best[0] - _MARGIN:
             best = (value, rule)
     assert best is not None

@@ -126,11 +126,6 @@ def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray
     return np.asarray(slice_position_mm - slice_position_mm[0])
 
 
-def drop_second(item: SeriesItem, first: int) -> SeriesItem:
-    """Keep every second slice, from slice `first` (0 or 1) on: the same head at twice the gap."""
-    return item.take(np.arange(first, len(item.position_mm), 2))
-
-
 def reverse(item: SeriesItem) -> SeriesItem:
     """Turn the order of the slices round."""
     return item.take(np.arange(len(item.position_mm))[::-1])
@@ -146,7 +141,7 @@ def augment(item: SeriesItem, config: SequenceConfig, rng: np.random.Generator) 
     """
     thin, first, turn = rng.random(), int(rng.integers(2)), rng.random()
     if len(item.position_mm) > DROP_ABOVE and thin < config.drop_second:
-        item = drop_second(item, first)
+        item = item.take(np.arange(first, len(item.position_mm), 2))  # the same head at twice the gap
     if turn < config.reverse:
         item = reverse(item)
     if config.feature_noise > 0:

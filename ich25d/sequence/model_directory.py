@@ -81,8 +81,6 @@ class LoadedSequence:
     thresholds: dict[str, Thresholds]
     """`slice` and `series`: thresholds by rule and label."""
     device: torch.device
-    content: dict[str, Any]
-    """All of `model.json`."""
 
     @property
     def prior(self) -> Floats:
@@ -229,7 +227,6 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         refinement=Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE)),
         thresholds=thresholds,
         device=target,
-        content=content,
     )
 
 

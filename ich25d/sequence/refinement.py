@@ -63,7 +63,11 @@ class Refinement:
             sequence_logit: Shape (n, 6).
             slice_position_mm: Shape (n,), mm; NaN where unknown.
         """
-        return _slice_logit(self.blends, encoder_logit, sequence_logit, slice_position_mm)
+        columns = []
+        for label, blend in enumerate(self.blends):
+            mixed = blend.mix(encoder_logit[:, label], sequence_logit[:, label])
+            columns.append(blend.calibrate(mixed, smooth(mixed, slice_position_mm, blend.sigma_mm)))
+        return at_least_subtypes(np.stack(columns, axis=1))
 
     def series_logit(self, slice_logit: Floats, head_logit: Floats) -> Floats:
         """Return calibrated logits of a whole series, shape (6,), from its calibrated slice logits and its head's."""
@@ -100,16 +104,6 @@ class Refinement:
             if not sound or rule.slope <= 0 or rule.source not in (*AGGREGATES, HEAD):
                 raise ModelError(f"a model's refinement must be within its ranges (got others for {label}) in {place}")
         return cls(blends, rules)
-
-
-def _slice_logit(
-    blends: Sequence[LabelBlend], encoder_logit: Floats, sequence_logit: Floats, slice_position_mm: Floats
-) -> Floats:
-    columns = []
-    for label, blend in enumerate(blends):
-        mixed = blend.mix(encoder_logit[:, label], sequence_logit[:, label])
-        columns.append(blend.calibrate(mixed, smooth(mixed, slice_position_mm, blend.sigma_mm)))
-    return at_least_subtypes(np.stack(columns, axis=1))
 
 
 def at_least_subtypes(logit: Floats) -> Floats:
@@ -153,7 +147,8 @@ def fit_refinement(
         if prevalence is not None:
             blend = towards_prevalence(blend, slices, prevalence, calibration.prevalence_weight)
         blends.append(blend)
-    return Refinement(tuple(blends), tuple(_fit_rules(chosen, blends, head=sequence)))
+    sliced = Refinement(tuple(blends), ())
+    return dataclasses.replace(sliced, series_rules=_fit_rules(chosen, sliced, head=sequence))
 
 
 def _labelled_slices(series: Sequence[HeldOutSeries]) -> list[LabelledSlices]:
@@ -182,21 +177,20 @@ def _labelled_slices(series: Sequence[HeldOutSeries]) -> list[LabelledSlices]:
     return by_label
 
 
-def _fit_rules(series: Sequence[HeldOutSeries], blends: Sequence[LabelBlend], *, head: bool) -> list[SeriesRule]:
+def _fit_rules(series: Sequence[HeldOutSeries], refinement: Refinement, *, head: bool) -> tuple[SeriesRule, ...]:
     sources: dict[str, list[Floats]] = {}
     for item in series:
-        logit = _slice_logit(blends, item.encoder_logit, item.sequence_logit, item.slice_position_mm)
+        logit = refinement.slice_logit(item.encoder_logit, item.sequence_logit, item.slice_position_mm)
         for name, value in candidates(logit, item.head_logit).items():
-            sources.setdefault(name, []).append(value)
+            if head or name != HEAD:
+                sources.setdefault(name, []).append(value)
     joined = {name: np.stack(values) for name, values in sources.items()}
     truth = np.stack([series_target(item.target) for item in series])
-    names = [*AGGREGATES, HEAD] if head else list(AGGREGATES)
     rules = []
     for label in range(N_LABELS):
         known = ~np.isnan(truth[:, label])
-        label_sources = {name: values[known, label] for name, values in joined.items()}
-        rules.append(fit_rule(label_sources, truth[known, label], names))
-    return rules
+        rules.append(fit_rule({name: values[known, label] for name, values in joined.items()}, truth[known, label]))
+    return tuple(rules)
 
 
 def _numbers(content: dict[str, Any]) -> dict[str, float]:

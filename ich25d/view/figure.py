@@ -23,8 +23,8 @@ def draw_study(
     probability: npt.NDArray[np.float64],
     *,
     title: str,
-    encoder_probability: npt.NDArray[np.float64] | None = None,
-    truth: npt.NDArray[np.float64] | None = None,
+    encoder_probability: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.float64],
 ) -> None:
     """Draw a study as a PNG.
 
@@ -45,8 +45,7 @@ def draw_study(
     except ImportError as error:
         raise UsageError("pictures need matplotlib (not installed); pip install 'ich25d[plots]'") from error
 
-    bleeds = np.zeros(len(hu), dtype=bool) if truth is None else truth[:, ANY_INDEX] == 1
-    shown = slices_to_show(probability[:, ANY_INDEX], bleeds)
+    shown = slices_to_show(probability[:, ANY_INDEX], truth[:, ANY_INDEX] == 1)
     figure = Figure(figsize=(14, 12.5), layout="constrained", facecolor="white")
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.0, 1.0))
     upper, lower = parts
@@ -59,9 +58,8 @@ def draw_study(
             ax.imshow(hu[index], cmap="gray", vmin=level - width / 2, vmax=level + width / 2, interpolation="bilinear")
             ax.set(xticks=[], yticks=[])
             if row == 0:
-                own_truth = None if truth is None else truth[index]
-                caption = _caption(slice_position_mm[index] - slice_position_mm[0], probability[index], own_truth)
-                ax.set_title(caption, fontsize=9)
+                position = slice_position_mm[index] - slice_position_mm[0]
+                ax.set_title(_caption(position, probability[index], truth[index]), fontsize=9)
             if column == 0:
                 ax.set_ylabel(f"{window}\nlevel {level:g}, width {width:g} HU", fontsize=9)
     _draw_curves(lower, slice_position_mm, probability, encoder_probability, truth, shown)
@@ -87,11 +85,9 @@ def slices_to_show(any_probability: npt.NDArray[np.float64], bleeds: npt.NDArray
     return sorted({int(index) for index in even})
 
 
-def _caption(position_mm: float, probability: npt.NDArray[np.float64], truth: npt.NDArray[np.float64] | None) -> str:
+def _caption(position_mm: float, probability: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> str:
     best = int(probability[:ANY_INDEX].argmax())
     caption = f"{position_mm:.0f} mm   any {probability[ANY_INDEX]:.2f}\n{LABELS[best]} {probability[best]:.2f}"
-    if truth is None:
-        return caption
     labelled = [label for label, value in zip(LABELS[:ANY_INDEX], truth[:ANY_INDEX], strict=True) if value == 1]
     return f"{caption}\nlabel: {', '.join(labelled) or 'none'}"
 
@@ -100,29 +96,22 @@ def _draw_curves(
     figure: Any,  # noqa: ANN401  # matplotlib's SubFigure; matplotlib is an extra
     slice_position_mm: npt.NDArray[np.float64],
     probability: npt.NDArray[np.float64],
-    encoder_probability: npt.NDArray[np.float64] | None,
-    truth: npt.NDArray[np.float64] | None,
+    encoder_probability: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.float64],
     shown: list[int],
 ) -> None:
     ax = figure.subplots()
     position = slice_position_mm - slice_position_mm[0]
     lines = [Line(position, probability[:, number], label, style=number) for number, label in enumerate(LABELS)]
-    if encoder_probability is not None:
-        lines.append(Line(position, encoder_probability[:, ANY_INDEX], "any, encoder alone", style=len(LABELS)))
-    y_range = (-0.04 if truth is None else -0.23, 1.02)
-    draw(
-        ax,
-        LineChart(
-            lines, title="", x_label="distance from the lowest slice, mm", y_label="probability", y_range=y_range
-        ),
-    )
+    lines.append(Line(position, encoder_probability[:, ANY_INDEX], "any, encoder alone", style=len(LABELS)))
+    x_label = "distance from the lowest slice, mm"
+    draw(ax, LineChart(lines, title="", x_label=x_label, y_label="probability", y_range=(-0.23, 1.02)))
     for index in shown:
         ax.axvline(position[index], color="0.85", linewidth=0.8, zorder=0)
-    if truth is not None:
-        for number, (colour, _) in enumerate(STYLES[: len(LABELS)]):
-            positive = position[truth[:, number] == 1]
-            ax.plot(positive, np.full(len(positive), -0.04 - 0.03 * number), "s", color=colour, markersize=4)
-        ax.text(position[-1], -0.02, "squares: labels", fontsize=8, va="top", ha="right", color="0.35")
+    for number, (colour, _) in enumerate(STYLES[: len(LABELS)]):
+        positive = position[truth[:, number] == 1]
+        ax.plot(positive, np.full(len(positive), -0.04 - 0.03 * number), "s", color=colour, markersize=4)
+    ax.text(position[-1], -0.02, "squares: labels", fontsize=8, va="top", ha="right", color="0.35")
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)

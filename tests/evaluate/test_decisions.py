@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich25d.evaluate.decisions import decide, negative_predictive, positive_predictive
+from ich25d.evaluate.decisions import decide, predictive_values
 from ich25d.evaluate.level import Cases, Level, make_level
 from ich25d.training.intervals import wilson_interval
 from ich25d.training.operating_point import Thresholds
@@ -65,8 +65,7 @@ def test_wilson_holds_the_share_and_mirrors(n: int, data: st.DataObject) -> None
 def test_predictive_values_are_bayes(sensitivity: float, specificity: float, share: float) -> None:
     """Counted in 1 case: true calls over all calls."""
     call = sensitivity * share + (1 - specificity) * (1 - share)
-    ppv = positive_predictive(np.array([sensitivity]), np.array([specificity]), share)[0]
-    npv = negative_predictive(np.array([sensitivity]), np.array([specificity]), share)[0]
+    (ppv,), (npv,) = predictive_values(np.array([sensitivity]), np.array([specificity]), share)
 
     assert ppv * call == pytest.approx(sensitivity * share)
     assert npv * (1 - call) == pytest.approx(specificity * (1 - share))

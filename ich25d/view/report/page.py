@@ -200,7 +200,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     distance = series.distance_mm()
     x = np.arange(len(series), dtype=np.float64) if distance is None else distance
     high = float(x.max()) if x.max() > 0 else 1.0
-    plane = Plane.make((0.0, high), (0.0, 1.0), size=_SIZE)
+    plane = Plane((0.0, high), (0.0, 1.0), size=_SIZE)
     inner = []
     positive = series.point.slices_over(series.finished.probability)
     for number, label in enumerate(LABELS):
