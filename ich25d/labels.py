@@ -8,8 +8,14 @@ LABELS: tuple[str, ...] = ("epidural", "intraparenchymal", "intraventricular", "
 SUBTYPES: tuple[str, ...] = LABELS[:-1]
 """The five kinds of bleed; `any` is true where one of them is."""
 
+SHORT = dict(zip(SUBTYPES, ("EDH", "IPH", "IVH", "SAH", "SDH"), strict=True))
+"""Their usual abbreviations."""
+
 ANY_INDEX = LABELS.index("any")
 """Position of `any` in `LABELS`."""
+
+ANY_FIRST = (ANY_INDEX, *range(ANY_INDEX))
+"""Positions of the labels as pages list them: `any` before the subtypes."""
 
 N_LABELS = len(LABELS)
 """Length of the label axis."""

@@ -9,18 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import Ich25dError, LabelError, SubmissionError, cause_of
-from ich25d.labels import LABELS
+from ich25d.labels import LABELS, SHORT
 
 READERS = ("R1", "R2", "R3")
 
-COLUMNS: dict[str, str] = {
-    "epidural": "EDH",
-    "intraparenchymal": "IPH",
-    "intraventricular": "IVH",
-    "subarachnoid": "SAH",
-    "subdural": "SDH",
-    "any": "ICH",
-}
+COLUMNS: dict[str, str] = {**SHORT, "any": "ICH"}
 """CQ500's names of our labels."""
 
 _NAME = re.compile(r"CQ500[-_ ]?CT[-_ ]?(\d{1,4})(?!\d)", re.IGNORECASE)

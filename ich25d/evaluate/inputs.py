@@ -73,15 +73,16 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
             f"{predictions} and {_some(known)} in {labels})"
         )
     remarks = []
+    n_not_predicted, n_not_labelled = len(known) - len(table), len(predicted) - len(table)
     if rows:
         remarks.append(f"{many(len(rows), 'remark')} on the labels, in qc.csv, as {rows[0].code}: {rows[0].detail}")
-    if len(table) < len(known):
-        remarks.append(f"{many(len(known) - len(table), 'labelled image')} without a prediction, left out")
-    if len(table) < len(predicted):
-        remarks.append(f"{many(len(predicted) - len(table), 'predicted image')} without a label, left out")
-    table, of_groups = grouped(table, predictions, studies)
-    resampled, patient, of_patients = resampled_as(table)
-    has_own_tables = is_own(predictions, predicted)
+    if n_not_predicted:
+        remarks.append(f"{many(n_not_predicted, 'labelled image')} without a prediction, left out")
+    if n_not_labelled:
+        remarks.append(f"{many(n_not_labelled, 'predicted image')} without a label, left out")
+    table, of_groups = _grouped(table, predictions, studies)
+    resampled, patient, of_patients = _resampled_as(table)
+    has_own_tables = _is_own(predictions, predicted)
     target = table[[f"{label}_truth" for label in LABELS]].to_numpy(dtype=np.float64, na_value=np.nan)
     series_id = table["series_id"].to_numpy(dtype=object)
     slices = Cases(
@@ -90,7 +91,7 @@ def join(predictions: Path, labels: Path, studies: Path | None = None) -> Joined
     )  # fmt: skip
     series, of_series = _series_of(slices, table, predictions, own=has_own_tables)
     return Joined(
-        slices, series, resampled, tuple(rows), has_own_tables, len(known) - len(table), len(predicted) - len(table),
+        slices, series, resampled, tuple(rows), has_own_tables, n_not_predicted, n_not_labelled,
         [*remarks, *of_groups, *of_patients, *of_series],
     )  # fmt: skip
 
@@ -107,7 +108,7 @@ def _series_of(slices: Cases, table: pd.DataFrame, predictions: Path, *, own: bo
     # The series' id in the predictions' own tables, where it has the same images there.
     named = by_series["named"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "")
     named = named.where(~named.duplicated(keep=False), "")
-    probability, source = series_probabilities(by_series[list(LABELS)].max(), named, predictions, own=own)
+    probability, source = _series_probabilities(by_series[list(LABELS)].max(), named, predictions, own=own)
     remarks.append(f"series: {source}")
     target = series_targets(slices.target[known], by_series.ngroup().to_numpy())
     patient = pd.Series(slices.patient[known]).groupby(slices.series_id[known], sort=True).first()
@@ -149,7 +150,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if kept.index.has_duplicates:
         twice = kept.index[kept.index.duplicated()]
         raise SubmissionError(f"an image must be predicted once (got {len(twice)} twice, as {twice[0]!r}) in {path}")
-    if wrong := first_wrong(kept.index.tolist(), values):
+    if wrong := _first_wrong(kept.index.tolist(), values):
         raise SubmissionError(f"probabilities must lie in 0 to 1, six an image (got {wrong}) in {path}")
     return kept
 
@@ -187,13 +188,8 @@ _TOLERANCE = 2 * 10.0**-DIGITS
 """A CSV holds so many significant digits, the table beside it all of them."""
 
 
-def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
-    """Return whether the tables beside predictions are their own: predictions.parquet there holds the same numbers.
-
-    Args:
-        predictions: The file of predictions.
-        predicted: Its content, index image_id.
-    """
+def _is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
+    """Return whether the tables beside predictions are their own: predictions.parquet there holds the same numbers."""
     beside = predictions.with_name("predictions.parquet")
     if not beside.is_file():
         return False
@@ -208,23 +204,15 @@ def is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
         return False
 
 
-def grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tuple[pd.DataFrame, list[str]]:
+def _grouped(table: pd.DataFrame, predictions: Path, studies: Path | None) -> tuple[pd.DataFrame, list[str]]:
     """Fill in series_id, study_id and patient_id, "" where unknown.
 
     Each column comes from the one table that knows it for most images: `studies`, the predictions' own columns, or a
     predictions.parquet beside them (even another prediction's: an image's patient doesn't depend on the prediction).
     Tables aren't mixed, as each may have its own pseudonyms; of two that know as many, the first is taken.
 
-    Args:
-        table: Index image_id, perhaps with those columns.
-        predictions: The file it was read from.
-        studies: A study store, or a CSV or parquet table with image_id and those columns.
-
     Returns:
         The table with those columns and `named`, the series' id in the predictions' own tables; and remarks.
-
-    Raises:
-        UsageError: `studies` is no such table.
     """
     own = table[[name for name in GROUPS if name in table]]
     tables = [own] if studies is None else [_read(studies), own]
@@ -272,11 +260,8 @@ def _read(path: Path) -> pd.DataFrame:
     return table[[name for name in GROUPS if name in table]]
 
 
-def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], list[str]]:
+def _resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], list[str]]:
     """Choose what is drawn together in the intervals: the patient, else what stands in.
-
-    Args:
-        table: Index image_id, with series_id, study_id and patient_id, "" where unknown.
 
     Returns:
         What that is (patient, series or image), its name for each row, and remarks.
@@ -287,14 +272,11 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
     kind = np.select([is_patient, table["study_id"] != "", table["series_id"] != ""], [0, 1, 2], 3)
     n = np.bincount(kind, minlength=4).tolist()
     if n[0] or n[1]:
-        remarks = []
-        if n[1]:
-            remarks.append(f"{many(n[1], 'image')} without a patient: the study stands in for the intervals")
-        if n[2] or n[3]:
-            remarks.append(
-                f"{many(n[2] + n[3], 'image')} with neither patient nor study: each is drawn by itself or its series"
-            )
-        return "patient", patient, remarks
+        remarks = {
+            "without a patient: the study stands in for the intervals": n[1],
+            "with neither patient nor study: each is drawn by itself or its series": n[2] + n[3],
+        }
+        return "patient", patient, [f"{many(count, 'image')} {text}" for text, count in remarks.items() if count]
     what = "series" if n[2] else "image"
     return what, patient, [
         f"no table says whose slices these are: intervals resample {what if what == 'series' else 'images'}, too "
@@ -302,7 +284,7 @@ def resampled_as(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.object_], lis
     ]  # fmt: skip
 
 
-def series_probabilities(
+def _series_probabilities(
     largest: pd.DataFrame, named: pd.Series, predictions: Path, *, own: bool
 ) -> tuple[pd.DataFrame, str]:
     """Return six probabilities a series: those of studies.csv beside its predictions, else the largest of its slices.
@@ -316,9 +298,6 @@ def series_probabilities(
 
     Returns:
         The same table, filled, and what it holds, for a remark.
-
-    Raises:
-        SubmissionError: studies.csv is theirs, but not a table of probabilities.
     """
     beside = predictions.with_name("studies.csv")
     if not beside.is_file():
@@ -344,12 +323,12 @@ def _read_series(path: Path) -> pd.DataFrame:
         raise SubmissionError(
             f"studies.csv must hold series_id and the six labels as numbers (got others) in {path}"
         ) from error
-    if wrong := first_wrong(table.index.tolist(), table.to_numpy(dtype=np.float64)):
+    if wrong := _first_wrong(table.index.tolist(), table.to_numpy(dtype=np.float64)):
         raise SubmissionError(f"probabilities must lie in 0 to 1 (got {wrong}) in {path}")
     return table
 
 
-def first_wrong(ids: Sequence[object], probability: npt.NDArray[np.float64]) -> str:
+def _first_wrong(ids: Sequence[object], probability: npt.NDArray[np.float64]) -> str:
     """Name the first probability that isn't one, with its place and how many there are; "" where all are."""
     wrong = ~((probability >= 0) & (probability <= 1))
     if not wrong.any():

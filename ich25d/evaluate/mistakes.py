@@ -8,7 +8,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from ich25d.evaluate.level import Level
-from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.labels import ANY_FIRST, LABELS
 from ich25d.pages.picture import gallery, picture
 from ich25d.slabs.grey_values import grey
 from ich25d.studies.store_dir.store import StudyStore
@@ -50,7 +50,7 @@ def find_mistakes(level: Level) -> list[Mistake]:
     if level.series_id is None:
         return []
     found = []
-    for column in (ANY_INDEX, *range(ANY_INDEX)):
+    for column in ANY_FIRST:
         label = LABELS[column]
         truth, probability = level.target[:, column], level.probability[:, column]
         false_alarm = level.thresholds.get(_RULE["specificity"], {}).get(label, 0.5)

@@ -10,7 +10,7 @@ from ich25d.evaluate.decisions import PointResult, Share
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
 from ich25d.evaluate.results import Flow, LevelResults, Results
 from ich25d.evaluate.scores import interval, short
-from ich25d.labels import LABELS
+from ich25d.labels import ANY_FIRST, LABELS
 from ich25d.pages.page import Page, facts, pair, remarks
 from ich25d.pages.table import table
 from ich25d.studies.store_dir.store import StudyStore
@@ -113,7 +113,7 @@ def _scores(part: LevelResults) -> list[Markup]:
     lines = {curves.label: curves.reliability for curves in part.curves}
     ranking: list[list[object]] = []
     calibration: list[list[object]] = []
-    for label in (LABELS[-1], *LABELS[:-1]):
+    for label in (LABELS[number] for number in ANY_FIRST):
         found, line = scores.label[label], lines.get(label)
         ranking.append([
             label, scores.n_positive[label], scores.n_known[label], _iv(found["auc"]), _iv(found["average_precision"]),
@@ -224,7 +224,7 @@ def _comparison_row(found: LabelComparison) -> list[object]:
 
 def _mistakes(mistakes: Sequence[Mistake], store: StudyStore) -> list[Markup | str]:
     parts: list[Markup | str] = []
-    for label in (LABELS[-1], *LABELS[:-1]):
+    for label in (LABELS[number] for number in ANY_FIRST):
         for kind in ("false negative", "false positive"):
             chosen = [one for one in mistakes if (one.label, one.kind) == (label, kind)]
             if chosen:

@@ -158,7 +158,6 @@ def _environment(package: str, folder: str) -> Environment:
     )
 
 
-@lru_cache(maxsize=8)
 def _own_file(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 

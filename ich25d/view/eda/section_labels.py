@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
-from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.labels import ANY_FIRST, ANY_INDEX, LABELS
 from ich25d.pages.chart import BarChart, Line, LineChart, Matrix
 from ich25d.pages.page import pair
 from ich25d.studies.qc import QcRow
@@ -29,8 +29,6 @@ SHOWN_IDS = 12
 
 PLURAL = {"slice": "slices", "series": "series", "patient": "patients"}
 _HOW_MANY = ("none", "one", "two", "three", "four", "five")
-_ORDER = (ANY_INDEX, *range(ANY_INDEX))
-"""`any` first, where curves are drawn."""
 
 _LEVELS_NOTE = (
     "A series or a patient is positive where one slice is. Intervals are Wilson's, 95 %, for series and patients; "
@@ -134,7 +132,7 @@ def _positions(output: Output, rows: LabelRows) -> Markup:
     title = "Positives along the scan"
     output.table("along_scan", ["from", "to", "slices", *LABELS], table_rows, caption=title)
     return output.chart("along_scan", LineChart(
-        [Line(place, rate[:, index], LABELS[index], style=index) for index in _ORDER], title=title,
+        [Line(place, rate[:, index], LABELS[index], style=index) for index in ANY_FIRST], title=title,
         x_label="relative position: 0 lowest slice, 1 highest", y_label="share of slices", x_range=(0.0, 1.0),
     ))  # fmt: skip
 
@@ -147,7 +145,7 @@ def _lengths(output: Output, runs: Sequence[Runs]) -> Markup:
     output.table("run_length_counts", ["slices in a row", *LABELS], table_rows, caption="Runs by length")
     lines = [
         Line(lengths, counted[index][::-1].cumsum()[::-1] / counted[index].sum(), LABELS[index], style=index)
-        for index in _ORDER
+        for index in ANY_FIRST
         if counted[index].sum()
     ]
     return output.chart("run_lengths", LineChart(

@@ -1,7 +1,6 @@
 """The page of one series: viewer, probabilities, estimates, remarks and facts."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from markupsafe import Markup
 
 from ich25d.explain.explanation import HEAT_RULE
 from ich25d.explain.finding import SIDES, Finding
-from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.labels import ANY_FIRST, ANY_INDEX, LABELS, SHORT
 from ich25d.pages.chart import numbers
 from ich25d.pages.number import number_text
 from ich25d.pages.page import Page, facts, remarks, render
@@ -27,6 +26,16 @@ from ich25d.view.report.point_switch import chooser, point_data, verdict
 from ich25d.view.report.shown import ShownSeries, remark_texts
 from ich25d.windows import NAMED_WINDOWS
 
+_STROKE = 9
+"""Height in px of the strokes under slices that count as positive."""
+
+_SIZE = 640, 320
+_NOTE = (
+    "Made for the labels over their threshold at the default operating point, {default}. Heat is scaled to the one of "
+    "{heat}: on a slice at that threshold it is half as strong as it can be. Each number is an estimate from the heat "
+    "map and the HU under it, made for finding the place again, not for measuring; the README says how far such "
+    "estimates were off on phantoms and painted scans."
+)
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
@@ -38,14 +47,15 @@ def study_page(series: ShownSeries, *, model: str = "") -> Page:
         model: The model's name, for the facts.
     """
     packed = pack_slices(series.pixels.hu)
-    drawing, axis = draw_curves(series)
+    drawing, axis = _curves(series)
     page = Page(f"Study {series.listed.study_id or series.listed.series_id}", subtitle=_subtitle(series), wide=True)
     page.style(asset("viewer.css"))
     back = Markup('<p class="back"><a href="../index.html">Back to the worklist</a></p>')
     page.lead = back + _verdict(series)
     page.section("Slices and probabilities", _viewer(series, drawing))
     if series.findings:
-        page.section("Where and how large", findings_table(series), note=findings_note(series))
+        note = _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
+        page.section("Where and how large", _findings(series), note=note)
     texts = remark_texts(series.remarks) + ([f"This page: {packed.remark}."] if packed.remark else [])
     page.section("Remarks", remarks(texts) if texts else "Nothing odd was found in the files of this series.")
     page.section(
@@ -59,7 +69,6 @@ def study_page(series: ShownSeries, *, model: str = "") -> Page:
     return page
 
 
-@lru_cache(maxsize=8)
 def asset(name: str) -> str:
     """Return one of the report's own scripts or styles."""
     return (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8")
@@ -92,7 +101,7 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
         best=_best(series),
         windows=[(name.capitalize(), f"{level:g}", f"{width:g}") for name, (level, width) in NAMED_WINDOWS.items()],
         has_heat=series.heat is not None,
-        labels=[_label(series, number) for number in (ANY_INDEX, *range(ANY_INDEX))],
+        labels=[_label(series, number) for number in ANY_FIRST],
         drawing=drawing,
         neighbours=[column for column, offset in enumerate(series.slab.neighbours) if offset],
         neighbour_mm=f"{series.slab.neighbour_mm:g}" if series.slab.neighbour_mm else "",
@@ -189,13 +198,7 @@ def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> di
     }
 
 
-STROKE = 9
-"""Height in px of the strokes under slices that count as positive."""
-
-_SIZE = 640, 320
-
-
-def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
+def _curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     """Return the drawing, and the px of its axes for the script that makes it clickable."""
     distance = series.distance_mm()
     x = np.arange(len(series), dtype=np.float64) if distance is None else distance
@@ -209,7 +212,7 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
         y = None if threshold is None else plane.up.at(threshold)
         level = "" if y is None else f"M{plane.across.start:.1f} {y:.1f}H{plane.across.end:.1f}"
         places = (plane.across.at(float(x[index])) for index in np.flatnonzero(positive[:, number]))
-        strokes = "".join(f"M{place:.1f} {plane.up.start:.1f}v{-STROKE}" for place in places)
+        strokes = "".join(f"M{place:.1f} {plane.up.start:.1f}v{-_STROKE}" for place in places)
         inner.append(_of(label, _drawn(level, number, "threshold") + _drawn(strokes, number, "positive")))
         for values, css in ((series.finished.encoder_probability, "encoder"), (series.finished.probability, "final")):
             points = [plane.at(float(a), float(b)) for a, b in zip(x, values[:, number], strict=True)]
@@ -220,24 +223,19 @@ def draw_curves(series: ShownSeries) -> tuple[Markup, dict[str, Any]]:
     x_label = "slice" if distance is None else "mm from the lowest slice, foot to head"
     columns = [x_label, *(name for label in LABELS for name in (label, f"{label}, encoder alone"))]
     both = np.stack([series.finished.probability, series.finished.encoder_probability], axis=2).reshape(len(series), -1)
-    order = [ANY_INDEX, *range(ANY_INDEX)]
     drawing = figure(
         with_axes(plane, inner, x_label, "probability"),
         title="Probability along the scan",
         description="Six labels. Strong: encoder and sequence model; thin: the encoder alone; strokes at the "
         "foot: slices at or over the threshold of the chosen label. A click shows the slice.",
         size=_SIZE,
-        legend=[(line_key(number), LABELS[number]) for number in order],
-        data=numbers(
-            "Probability along the scan",
-            columns,
-            [(float(place), *row) for place, row in zip(x, both.tolist(), strict=True)],
-        ),
+        legend=[(line_key(number), LABELS[number]) for number in ANY_FIRST],
+        data=numbers("Probability along the scan", columns, np.column_stack([x, both]).tolist()),
     )
     shares = [round(float(value) / high, 5) for value in x]
     where = {
         "start": plane.across.start, "end": plane.across.end, "width": _SIZE[0], "places": shares,
-        "foot": plane.up.start, "top": plane.up.end, "stroke": STROKE,
+        "foot": plane.up.start, "top": plane.up.end, "stroke": _STROKE,
     }  # fmt: skip
     return drawing, where
 
@@ -250,29 +248,7 @@ def _of(label: str, content: Markup) -> Markup:
     return Markup('<g class="of of-{}">{}</g>').format(label, content)
 
 
-SHORT = {
-    "epidural": "EDH",
-    "intraparenchymal": "IPH",
-    "intraventricular": "IVH",
-    "subarachnoid": "SAH",
-    "subdural": "SDH",
-}
-"""The usual abbreviations of the five kinds."""
-
-_NOTE = (
-    "Made for the labels over their threshold at the default operating point, {default}. Heat is scaled to the one of "
-    "{heat}: on a slice at that threshold it is half as strong as it can be. Each number is an estimate from the heat "
-    "map and the HU under it, made for finding the place again, not for measuring; the README says how far such "
-    "estimates were off on phantoms and painted scans."
-)
-
-
-def findings_note(series: ShownSeries) -> str:
-    """Return what the estimates are, and at which operating points they were made."""
-    return _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
-
-
-def findings_table(series: ShownSeries) -> Markup:
+def _findings(series: ShownSeries) -> Markup:
     """Return the findings of a series as a table, each with a button that shows its slice."""
     position = series.finished.slice_position_mm
     lowest = float(np.nanmin(position)) if np.isfinite(position).any() else 0.0
@@ -304,9 +280,9 @@ def findings_texts(findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
 
     A side gets a question mark where the files don't say how the image lies.
     """
-    return tuple((found.label, _short(found)) for found in findings)
-
-
-def _short(found: Finding) -> str:
-    side = SIDES[found.side] + ("?" if "orientation" in found.assumed else "")
-    return f"{SHORT.get(found.label, found.label)} {side} ~{number_text(found.volume_ml, 2)} ml"
+    texts = []
+    for found in findings:
+        side = SIDES[found.side] + ("?" if "orientation" in found.assumed else "")
+        text = f"{SHORT.get(found.label, found.label)} {side} ~{number_text(found.volume_ml, 2)} ml"
+        texts.append((found.label, text))
+    return tuple(texts)

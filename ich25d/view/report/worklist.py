@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from ich25d.dicom.codes import CODES
 from ich25d.files import replacing
-from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.labels import ANY_FIRST, ANY_INDEX, LABELS, SHORT
 from ich25d.pages.page import Page, facts, render
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.training.operating_point import OperatingPoint
-from ich25d.view.report.page import SHORT, asset
+from ich25d.view.report.page import asset
 from ich25d.view.report.point_switch import bits_of, chooser
 
 STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": "Not flagged"}
@@ -24,7 +24,6 @@ STATES = {"flagged": "Flagged", "refused": "Not read", "none": "Read", "clear": 
 
 _MOST_FILES = 500  # refused files that the page names; qc.csv has all
 _LONGEST = 28  # letters of an id
-_COLUMNS = (ANY_INDEX, *range(ANY_INDEX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
     codes = Counter(code for row in rows for code in set(row.codes))
     over = Counter(label for row in rows for label in row.over)
     ever = {*over, *(label for row in rows for labels in row.over_at.values() for label in labels)}
-    in_order = [LABELS[number] for number in _COLUMNS]
+    in_order = [LABELS[number] for number in ANY_FIRST]
     remarks = [(code, f"{code} ({count})") for code, count in sorted(codes.items())]
     choices = (
         ("state", "Show", [(name, f"{STATES[name]} ({count})") for name, count in _states(rows)]),
@@ -186,7 +185,7 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
         ],
         choices=choices,
         columns=[(SHORT.get(name, name), name) for name in in_order],
-        order=_COLUMNS,
+        order=ANY_FIRST,
         labels=LABELS,
         states=STATES,
         has_found=any(row.found for row in rows),
