@@ -98,11 +98,6 @@ class LabelCases:
         """Number of patients."""
         return int(self.code.max()) + 1 if len(self.code) else 0
 
-    @property
-    def has_both(self) -> bool:
-        """Whether there are positives and negatives."""
-        return bool(self.positive.any() and not self.positive.all())
-
     def weights(self) -> Iterator[Floats]:
         """Yield how often each patient is drawn, (r, P) at a time; first of all one row of ones."""
         yield np.ones((1, self.n_patients))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from ich25d.evaluate.charts import overviews
-from ich25d.evaluate.comparison import CLUSTERED, LabelComparison
-from ich25d.evaluate.decisions import PointResult, Share
+from ich25d.evaluate.comparison import CLUSTERED
+from ich25d.evaluate.decisions import Share
 from ich25d.evaluate.mistakes import Mistake, mistake_gallery
 from ich25d.evaluate.results import Flow, LevelResults, Results
 from ich25d.evaluate.scores import interval, short
@@ -163,27 +163,21 @@ def _points(part: LevelResults, results: Results) -> list[Markup | str]:
     for point in dict.fromkeys(found.point for found in part.points):
         chosen = sorted((one for one in part.points if one.point == point), key=lambda one: one.label != "any")
         caption = f"{part.level.name}: {RULES[point].meaning} on validation"
-        parts.append(table(_POINT_COLUMNS, [_point_row(one) for one in chosen], caption=caption))
+        decided: list[list[object]] = []
         rows = []
         for one in chosen:
+            shares = (one.sensitivity, one.specificity)
+            texts = [text for share in shares for text in (share_text(share), _ends(share.resampled))]
+            decided.append([one.label, one.threshold, *texts])
             pairs = zip(one.positive_predictive.values(), one.negative_predictive.values(), strict=True)
             rows.append([one.label, *(_iv(value) for pair in pairs for value in pair)])
+        kinds = [
+            f"{measure} [{kind}]" for measure in ("sensitivity", "specificity") for kind in ("Wilson", "resampled")
+        ]
+        parts.append(table(["label", "threshold", *kinds], decided, caption=caption))
         columns = ["label", *(f"{name} at {at:g}" for at in results.prevalences for name in ("PPV", "NPV"))]
         values.append(table(columns, rows, caption=f"{caption}: predictive values at stated shares of positives"))
     return parts + values
-
-
-_POINT_COLUMNS = (
-    "label", "threshold", "sensitivity [Wilson]", "sensitivity [resampled]", "specificity [Wilson]",
-    "specificity [resampled]",
-)  # fmt: skip
-
-
-def _point_row(found: PointResult) -> list[object]:
-    return [
-        found.label, found.threshold, share_text(found.sensitivity), _ends(found.sensitivity.resampled),
-        share_text(found.specificity), _ends(found.specificity.resampled),
-    ]  # fmt: skip
 
 
 def _subgroups(part: LevelResults) -> Markup:
@@ -203,7 +197,13 @@ def _subgroups(part: LevelResults) -> Markup:
 
 
 def _comparison(results: Results) -> list[Markup | str]:
-    rows = [_comparison_row(found) for found in results.comparison]
+    rows = [
+        [
+            found.level, found.label, found.n, found.n_positive, found.auc, found.other_auc, _iv(found.delong, 4),
+            found.delong.p, _ends((found.resampled.low, found.resampled.high), 4), _iv(found.log_loss, 4),
+        ]
+        for found in results.comparison
+    ]  # fmt: skip
     columns = [
         "level", "label", "cases", "positive", "AUC here", f"AUC of {results.other}", "difference [DeLong]",
         "p (DeLong)", "[resampled]", "log loss, difference [resampled]",
@@ -212,14 +212,6 @@ def _comparison(results: Results) -> list[Markup | str]:
         f"This file against {results.other}; a difference above 0 in AUC, or below 0 in log loss, speaks for this one"
     )
     return [table(columns, rows, caption=caption), f"{CLUSTERED}."]
-
-
-def _comparison_row(found: LabelComparison) -> list[object]:
-    return [
-        found.level, found.label, found.n, found.n_positive, found.auc, found.other_auc,
-        _iv(found.delong, 4), found.delong.p, _ends((found.resampled.low, found.resampled.high), 4),
-        _iv(found.log_loss, 4),
-    ]  # fmt: skip
 
 
 def _mistakes(mistakes: Sequence[Mistake], store: StudyStore) -> list[Markup | str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from ich25d.evaluate.charts import LabelChart, label_charts
@@ -139,7 +140,7 @@ def measure_level(
     curves, charts = [], {}
     with bar(f"curves of {level.name}", len(LABELS), "labels") as advance:
         for column, label in enumerate(LABELS):
-            if level.of_label(column).has_both:
+            if len(np.unique(level.of_label(column).positive)) == 2:
                 curves.append(LabelCurves(level, label))
                 charts[label] = label_charts(curves[-1])
             advance()

@@ -17,7 +17,7 @@ from ich25d.evaluate.output import FILES, QC_FILE, SCORES_FILE, TEXT_FILE, write
 from ich25d.evaluate.results import Flow, LevelResults, Results, measure_level
 from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
-from ich25d.evaluate.text import comparison_table, level_table, point_table
+from ich25d.evaluate.text import comparison_table, decision_table, point_table, score_table
 from ich25d.files import as_json, check_folder, claim_folder, write_json, write_text
 from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
@@ -61,7 +61,7 @@ class Evaluation:
         """Return the lines that the command prints."""
         lines: list[str] = []
         for part in self.results.levels:
-            lines += ["", *level_table(part.level.name, part.level.scores)]
+            lines += ["", *score_table(part.level.name, part.level.scores), *decision_table(part.level.scores)]
         for part in self.results.levels:
             lines += point_table(part)
         lines += comparison_table(self.results)

@@ -11,16 +11,6 @@ from ich25d.training.operating_point import F_RULES
 _WIDTH = 21
 
 
-def level_table(level: str, scores: LevelScores) -> list[str]:
-    """Lay out one level: the whole, each label's ranking and calibration, then decisions at each rule's thresholds.
-
-    Args:
-        level: `slices` or `series`.
-        scores: What was measured.
-    """
-    return [*score_table(level, scores), *_decision_table(scores)]
-
-
 def score_table(level: str, scores: LevelScores) -> list[str]:
     """Lay out a level's score, and each label's ranking and calibration.
 
@@ -44,7 +34,7 @@ def score_table(level: str, scores: LevelScores) -> list[str]:
     return lines
 
 
-def _decision_table(scores: LevelScores) -> list[str]:
+def decision_table(scores: LevelScores) -> list[str]:
     """Lay out the decisions at each rule's thresholds."""
     lines: list[str] = []
     for rule, beta in F_RULES.items():

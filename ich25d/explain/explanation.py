@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import find_anatomy
 from ich25d.errors import UsageError
-from ich25d.explain.finding import SURE, Finding, density, describe, find_lesion
+from ich25d.explain.finding import SURE, Finding, density, describe, find_lesion, usual_gap_mm
 from ich25d.explain.heat import series_heat, slice_weight
 from ich25d.labels import LABELS
 from ich25d.predict.finished_series import FinishedSeries
@@ -86,7 +86,7 @@ def explain_series(
     wanted = point.over(finished.series_probability) if labels is None else labels
     numbers = [number for number, label in enumerate(LABELS) if label in wanted]
     weight = slice_weight(finished.probability, heat_thresholds(network))
-    heat = series_heat(network, hu, position, pixels.window, weight, labels=numbers)
+    heat = series_heat(network, pixels, weight, labels=numbers)
     known = {
         "pixel size": pixel_mm is not None,
         "slice positions": bool(np.isfinite(position).all()),
@@ -94,7 +94,7 @@ def explain_series(
     }
     assumed = tuple(name for name, is_known in known.items() if not is_known)
     placed = position if known["slice positions"] else np.arange(len(position), dtype=np.float64) * 5.0
-    spacing = store_spacing_mm(hu, _gap(placed), float("nan") if pixel_mm is None else pixel_mm, 1.0)
+    spacing = store_spacing_mm(hu, usual_gap_mm(placed), float("nan") if pixel_mm is None else pixel_mm, 1.0)
     findings: list[Finding] = []
     masks: dict[str, npt.NDArray[np.bool_]] = {}
     if heat.any():
@@ -131,9 +131,3 @@ def heat_thresholds(network: Network) -> Floats:
     by_label = find_thresholds(network.folder).get("slice", {}).get(HEAT_RULE, {})
     spare = np.minimum(0.5, 10 * network.prior)
     return np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)])
-
-
-def _gap(position: Floats) -> float:
-    gaps = np.diff(position)
-    positive = gaps[gaps > 0]
-    return float(np.median(positive)) if len(positive) else 5.0

@@ -265,6 +265,12 @@ def side_of(
     return "left" if (to_image_right > to_image_left) == left_is_right else "right"
 
 
+def usual_gap_mm(slice_position_mm: npt.NDArray[np.float64]) -> float:
+    """Return the median distance of slices that lie apart, mm; 5 where none do."""
+    gaps = np.diff(slice_position_mm)
+    return float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 5.0
+
+
 def slice_thickness_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return how much of the normal each slice stands for: half the way to either neighbour.
 
@@ -275,10 +281,8 @@ def slice_thickness_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArra
         slice_position_mm: Shape (n,), mm, never falling.
     """
     n = len(slice_position_mm)
-    gaps = np.diff(slice_position_mm)
-    positive = gaps[gaps > 0]
-    usual = float(np.median(positive)) if len(positive) else 5.0
-    gaps = np.minimum(gaps, 2 * usual)
+    usual = usual_gap_mm(slice_position_mm)
+    gaps = np.minimum(np.diff(slice_position_mm), 2 * usual)
     if n == 1:
         return np.array([usual])
     before = np.concatenate(([gaps[0] if gaps[0] > 0 else usual], gaps))

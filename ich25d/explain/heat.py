@@ -25,6 +25,7 @@ from ich25d.encoder.model_directory import LoadedEncoder
 from ich25d.errors import UsageError
 from ich25d.labels import N_LABELS
 from ich25d.predict.network import Network
+from ich25d.predict.series import SeriesPixels
 from ich25d.slabs.dataset import SlabBatch, series_batches
 from ich25d.slabs.network_input import network_input
 
@@ -182,38 +183,31 @@ def slice_weight(probability: Floats, threshold: Floats) -> Floats:
 
 
 def series_heat(
-    network: Network,
-    hu: npt.NDArray[np.int16],
-    slice_position_mm: Floats,
-    window: npt.NDArray[np.float32] | None,
-    weight: Floats,
-    *,
-    labels: Sequence[int],
+    network: Network, pixels: SeriesPixels, weight: Floats, *, labels: Sequence[int]
 ) -> npt.NDArray[np.float16]:
     """Make the heat maps of a series.
 
     Args:
         network: The model.
-        hu: Shape (n, h, w), int16, in scan order.
-        slice_position_mm: Shape (n,), mm; NaN where unknown.
-        window: The files' own level and width, shape (n, 2), or None.
+        pixels: The series, n slices of h x w px.
         weight: What each slice's heat counts, shape (n, 6), 0 to 1.
         labels: Labels that get heat, as positions in `LABELS`; the others' is 0.
 
     Returns:
         Shape (n, 6, h, w), 0 to 1: at most a slice's weight.
     """
-    heat = np.zeros((len(hu), N_LABELS, *hu.shape[1:]), dtype=np.float16)
+    side = pixels.hu.shape[1:]
+    heat = np.zeros((len(pixels.hu), N_LABELS, *side), dtype=np.float16)
     rows = np.flatnonzero((weight[:, list(labels)] >= LEAST_WEIGHT).any(axis=1))
     if not len(rows):
         return heat
-    maps = [_evidence(network, batch, labels) for batch in _slabs(network, hu, slice_position_mm, window, rows)]
+    maps = [_evidence(network, batch, labels) for batch in _slabs(network, pixels, rows)]
     fine = combine([torch.cat(of_stage) for of_stage in zip(*maps, strict=True)]).numpy()
     for number, label in enumerate(labels):
         counted = np.where(weight[rows, label] >= LEAST_WEIGHT, weight[rows, label], 0.0)
         for row, share, plane in zip(rows, counted, scaled(fine[:, number], counted), strict=True):
             if share > 0:
-                full = functional.interpolate(torch.from_numpy(plane)[None, None], size=hu.shape[1:], mode="bilinear")
+                full = functional.interpolate(torch.from_numpy(plane)[None, None], size=side, mode="bilinear")
                 heat[row, label] = full[0, 0].numpy()
     return heat
 
@@ -256,16 +250,11 @@ def _evidence(network: Network, batch: SlabBatch, labels: Sequence[int]) -> list
     return [torch.stack(of_stage).mean(dim=0) for of_stage in zip(*maps, strict=True)]
 
 
-def _slabs(
-    network: Network,
-    hu: npt.NDArray[np.int16],
-    slice_position_mm: Floats,
-    window: npt.NDArray[np.float32] | None,
-    rows: npt.NDArray[np.int64],
-) -> Iterator[SlabBatch]:
+def _slabs(network: Network, pixels: SeriesPixels, rows: npt.NDArray[np.int64]) -> Iterator[SlabBatch]:
     """Yield the slabs of some slices of a series."""
     size = min(BATCH_SIZE, network.batch_size)
-    for batch in series_batches(hu, slice_position_mm, window, network.run.slab, size, device=network.device):
+    parts = pixels.hu, pixels.slice_position_mm, pixels.window
+    for batch in series_batches(*parts, network.run.slab, size, device=network.device):
         part = torch.from_numpy(np.isin(batch.row.numpy(), rows))
         if part.any():
             yield SlabBatch(*(getattr(batch, field.name)[part] for field in dataclasses.fields(batch)))

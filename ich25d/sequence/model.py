@@ -3,12 +3,17 @@
 Axes: B batch, T padded series length, E embedding, P projection, H hidden, L labels (6).
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ich25d.config import SequenceConfig
 from ich25d.labels import N_LABELS
+from ich25d.sequence.dataset import SeriesItem, collate, reverse
 
 _LOGIT_SCALE, _LOGIT_LIMIT = 4.0, 12.0
 _GAP_MM, _REACH_MM, _FAR = 5.0, 100.0, 3.0
@@ -117,3 +122,29 @@ def _positions(position_mm_BT: torch.Tensor, length_B: torch.Tensor) -> torch.Te
         (steps == last).float(),
     ]
     return torch.stack(columns, dim=2)
+
+
+def refine(
+    models: Sequence[SequenceModel], items: Sequence[SeriesItem], *, device: torch.device
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Average the logits of several models over the versions of one series, each read in both directions.
+
+    Args:
+        models: In evaluation mode.
+        items: Versions (views, encoders) of the same n slices.
+        device: Where the models are.
+
+    Returns:
+        Slice logits, shape (n, 6), and series logits, shape (6,).
+    """
+    n_versions = len(items)
+    batch = collate([*items, *(reverse(item) for item in items)])
+    slices, whole = np.zeros((batch.embedding.shape[1], N_LABELS)), np.zeros(N_LABELS)
+    with torch.inference_mode():
+        inputs = [part.to(device) for part in (batch.embedding, batch.logit, batch.position_mm, batch.length)]
+        for model in models:
+            logit_BTL, series_BL = (part.cpu().double().numpy() for part in model(*inputs))  # noqa: N806
+            forward, backward = logit_BTL[:n_versions], logit_BTL[n_versions:, ::-1]
+            slices += (forward.mean(axis=0) + backward.mean(axis=0)) / 2
+            whole += series_BL.mean(axis=0)
+    return slices / len(models), whole / len(models)

@@ -26,8 +26,7 @@ from ich25d.errors import ModelError
 from ich25d.files import inside, sha256_file
 from ich25d.labels import N_LABELS
 from ich25d.sequence.dataset import SeriesItem, known_position_mm
-from ich25d.sequence.fit import refine
-from ich25d.sequence.model import SequenceModel
+from ich25d.sequence.model import SequenceModel, refine
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any

@@ -17,8 +17,8 @@ from ich25d.files import as_json
 from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Probabilities, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
-from ich25d.sequence.fit import painted_shift, refine, train_sequence_model
-from ich25d.sequence.fold_training import finished_entry, read_held_out_series
+from ich25d.sequence.fold_training import finished_entry, painted_shift, read_held_out_series, train_sequence_model
+from ich25d.sequence.model import refine
 from ich25d.sequence.model_directory import load_sequence, thin_strides
 from ich25d.sequence.standardisation import Standardisation, fit_standardisation
 from ich25d.sequence.train import RnnSummary, train_rnn

@@ -1,7 +1,7 @@
 """The technical attributes of a store's images: as the builder's notebook keeps them, or read again from the files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +66,14 @@ def read_headers(
 
 
 def _by_series(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    rows = dict(_series_rows(slices, of_source))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[*ATTRIBUTES, "mixed"]).rename_axis("series_id")
-
-
-def _series_rows(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, object]]]:
+    rows: dict[str, dict[str, object]] = {}
     for series_id, part in slices.groupby("series_id", sort=False)["source"]:
         found = [of_source[source] for source in part if source in of_source]
         if not found:
             continue
         # Headers that are alike are one object: most series have one or two.
         distinct = list(Counter(map(id, found)).items())
-        headers = {number: header for header in found for number in (id(header),)}
+        headers = {id(header): header for header in found}
         row: dict[str, object] = {}
         mixed = []
         for name in ATTRIBUTES:
@@ -87,5 +83,5 @@ def _series_rows(slices: pd.DataFrame, of_source: dict[str, dict[str, Any]]) -> 
             row[name] = counts.most_common(1)[0][0]
             if len(counts) > 1:
                 mixed.append(name)
-        row["mixed"] = ", ".join(mixed)
-        yield str(series_id), row
+        rows[str(series_id)] = {**row, "mixed": ", ".join(mixed)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[*ATTRIBUTES, "mixed"]).rename_axis("series_id")

@@ -28,11 +28,6 @@ STACK = SlabConfig(windows=("brain", "subdural", "soft"), neighbours=(-1, 0, 1))
 _BOX = (255, 176, 0)
 
 
-def colour_stack(hu: Hu) -> Grey:
-    """Return brain, subdural and soft-tissue window as red, green and blue, shape (H, W, 3)."""
-    return np.stack([grey(hu, NAMED_WINDOWS[str(name)]) for name in STACK.windows], axis=2)
-
-
 def window_tiles(hu: Hu, name: str) -> list[Tile]:
     """Return a slice in brain, subdural, soft-tissue and bone windows and as colour stack.
 
@@ -44,10 +39,8 @@ def window_tiles(hu: Hu, name: str) -> list[Tile]:
         Tile(grey(hu, (level, width)), f"{window} {level:g}/{width:g}", f"{name}, {window} window")
         for window, (level, width) in NAMED_WINDOWS.items()
     ]
-    return [
-        *tiles,
-        Tile(colour_stack(hu), "colour stack", f"{name}, brain, subdural and soft window as red, green, blue"),
-    ]
+    stack = np.stack([grey(hu, NAMED_WINDOWS[str(window)]) for window in STACK.windows], axis=2)
+    return [*tiles, Tile(stack, "colour stack", f"{name}, brain, subdural and soft window as red, green, blue")]
 
 
 def before_and_after(hu: Hu) -> list[Tile]:

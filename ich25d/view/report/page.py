@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
 from ich25d.explain.explanation import HEAT_RULE
@@ -168,10 +167,6 @@ def _sides(orientation: str) -> tuple[str, str] | None:
     return (_OPPOSITE[orientation[0]], orientation[0]) if orientation[:1] in _OPPOSITE else None
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> list[list[float]]:
-    return [[float(f"{value:.4g}") for value in row] for row in values]
-
-
 def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> dict[str, Any]:
     pixel_mm, stored_side = series.pixels.pixel_mm, series.pixels.hu.shape[2]
     heat, heat_side = (None, 0) if series.heat is None else pack_heat(series.heat)
@@ -184,7 +179,7 @@ def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> di
         "pixel_mm": None if pixel_mm is None else pixel_mm * stored_side / packed.side,
         "start": _best(series),
         "neighbours": neighbour_indices(series.finished.slice_position_mm, series.slab).tolist(),
-        "probability": _rounded(series.finished.probability),
+        "probability": [[float(f"{value:.4g}") for value in row] for row in series.finished.probability],
         "labels": list(LABELS),
         "selected": ANY_INDEX,
         "flags": series.flags(),
