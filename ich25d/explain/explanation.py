@@ -110,17 +110,10 @@ def explain_series(
                     assumed=assumed,
                 ))  # fmt: skip
     return Explanation(
-        heat=heat,
-        findings=tuple(findings),
-        masks=masks,
-        probability=finished.probability,
-        encoder_probability=finished.encoder_probability,
-        series_probability=finished.series_probability,
-        pixel_mm=spacing[2],
-        slice_position_mm=position,
-        point=point,
-        image_ids=finished.image_ids,
-    )
+        heat=heat, findings=tuple(findings), masks=masks, probability=finished.probability,
+        encoder_probability=finished.encoder_probability, series_probability=finished.series_probability,
+        pixel_mm=spacing[2], slice_position_mm=position, point=point, image_ids=finished.image_ids,
+    )  # fmt: skip
 
 
 def heat_thresholds(network: Network) -> Floats:

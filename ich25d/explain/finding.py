@@ -218,21 +218,14 @@ def describe(
     extra = ASSUMED_PIXEL if "pixel size" in assumed else 1.0
     volume = volumes[1] * VOLUME_FACTOR
     return Finding(
-        label=label,
-        probability=probability,
+        label=label, probability=probability,
         side=side_of(mask, anatomy, left_is_right=left_is_right, weight=thickness),
-        first_mm=float(anatomy.slice_position_mm[slices[0]]),
-        last_mm=float(anatomy.slice_position_mm[slices[-1]]),
-        first_slice=int(slices[0]),
-        last_slice=int(slices[-1]),
-        peak_slice=peak,
-        extent_mm=extent_of(mask, anatomy, thickness),
-        volume_ml=volume,
+        first_mm=float(anatomy.slice_position_mm[slices[0]]), last_mm=float(anatomy.slice_position_mm[slices[-1]]),
+        first_slice=int(slices[0]), last_slice=int(slices[-1]), peak_slice=peak,
+        extent_mm=extent_of(mask, anatomy, thickness), volume_ml=volume,
         volume_low_ml=min(volume, volumes[0] * SPREAD[0] / extra) if is_sure else 0.0,
-        volume_high_ml=max(volume, volumes[2] * SPREAD[1] * extra),
-        box=box_of(mask[peak]),
-        assumed=assumed,
-    )
+        volume_high_ml=max(volume, volumes[2] * SPREAD[1] * extra), box=box_of(mask[peak]), assumed=assumed,
+    )  # fmt: skip
 
 
 def side_of(

@@ -15,8 +15,6 @@ from ich25d import __version__
 from ich25d.files import write_text
 from ich25d.pages.number import value_text
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-
 
 class Page:
     """A page that opens by double-click and fetches nothing.
@@ -65,14 +63,12 @@ class Page:
         """Add data for scripts: JSON in an element with this id, escaped so that no text in it ends the element.
 
         Args:
-            name: A letter, then letters, digits, `_` and `-`.
-            content: Whatever JSON takes; NaN and infinity are refused.
+            name: The element's id.
+            content: Whatever JSON takes.
 
         Raises:
-            ValueError: The name isn't one, or the content isn't JSON.
+            ValueError: The content holds NaN or infinity.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"an id must be letters, digits, _ and - (got {name!r})")
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         for letter in "<>&\u2028\u2029":
             text = text.replace(letter, f"\\u{ord(letter):04x}")

@@ -17,16 +17,10 @@ def picture(pixels: npt.NDArray[np.uint8], *, alt: str, caption: str = "", width
         alt: What it shows, for screen readers.
         caption: A line under it.
         width: Its width on the page in CSS px; default the picture's own. A narrow window shows it smaller.
-
-    Raises:
-        ValueError: The pixels have another dtype or shape.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise ValueError(f"a picture must be uint8 of shape (H, W) or (H, W, 3) (got {pixels.dtype} {pixels.shape})")
     ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])  # OpenCV writes BGR
     ok, content = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    if not ok:
-        raise ValueError(f"a picture must be one that PNG can hold (got {pixels.shape})")
+    assert ok, "PNG holds any such picture"
     height_px, width_px = pixels.shape[:2]
     shown = width_px if width is None else width
     image = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">').format(

@@ -93,17 +93,13 @@ def prediction_of(answer: Answer[FinishedSeries]) -> Prediction:
     return Prediction(
         tuple(
             SeriesPrediction(
-                series_id=series.series_id,
-                study_id=series.study_id,
-                image_ids=finished.image_ids,
-                slice_position_mm=finished.slice_position_mm,
-                encoder_probability=finished.encoder_probability,
-                probability=finished.probability,
-                series_probability=finished.series_probability,
+                series_id=series.series_id, study_id=series.study_id, image_ids=finished.image_ids,
+                slice_position_mm=finished.slice_position_mm, encoder_probability=finished.encoder_probability,
+                probability=finished.probability, series_probability=finished.series_probability,
                 flags=tuple(flags.get(image, "") for image in finished.image_ids),
                 remarks=tuple(rows_of[series.series_id]),
             )
             for series, finished in answer.series
         ),
         tuple(answer.qc),
-    )
+    )  # fmt: skip

@@ -218,16 +218,12 @@ def read_held_out_series(
             raise ModelError(f"held-out logits must be of the series trained on (not of {series_id}) in {folder}")
         series.append(
             HeldOutSeries(
-                series_id=series_id,
-                patient_id=str(reader.store.series.at[series_id, "patient_id"]),
-                fold=fold,
-                slice_position_mm=features.slice_position_mm,
+                series_id, str(reader.store.series.at[series_id, "patient_id"]), fold, features.slice_position_mm,
                 encoder_logit=encoder_logit.astype(np.float64).mean(axis=0),
-                sequence_logit=_logits(by_series[series_id]),
-                head_logit=_logits(whole.loc[[series_id]])[0],
+                sequence_logit=_logits(by_series[series_id]), head_logit=_logits(whole.loc[[series_id]])[0],
                 target=reader.target(series_id),
             )
-        )
+        )  # fmt: skip
     return series
 
 

@@ -213,20 +213,12 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         several = nn.ModuleList([SequenceModel(dim, config) for _ in range(n_seeds)])
         load_weights(several, file, sha256)
         models += [model for model in several.eval().to(target) if isinstance(model, SequenceModel)]
+    refinement = Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE))
     return LoadedSequence(
-        folder=run_dir,
-        encoder_folder=run_dir / ENCODER_FOLDER if has_encoder else None,
-        folds=folds,
-        views=views,
-        dim=dim,
-        models=tuple(models),
-        standardisation=standardisation,
-        base_logit=base_logit,
-        gap_mm=gap_mm,
-        refinement=Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE)),
-        thresholds=thresholds,
-        device=target,
-    )
+        folder=run_dir, encoder_folder=run_dir / ENCODER_FOLDER if has_encoder else None, folds=folds, views=views,
+        dim=dim, models=tuple(models), standardisation=standardisation, base_logit=base_logit, gap_mm=gap_mm,
+        refinement=refinement, thresholds=thresholds, device=target,
+    )  # fmt: skip
 
 
 def _sigmoid(logit: Floats) -> Floats:

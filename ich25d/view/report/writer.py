@@ -111,18 +111,14 @@ class ReportWriter:
     def _row(self, shown: ShownSeries, page: str) -> Row:
         over = shown.over()
         return Row(
-            state="none" if not shown.point.of_series else "flagged" if over else "clear",
-            series_id=shown.listed.series_id,
-            study_id=shown.listed.study_id,
-            patient_id=shown.listed.patient_id,
-            page=page,
-            n_slices=len(shown),
+            "none" if not shown.point.of_series else "flagged" if over else "clear",
+            shown.listed.series_id, shown.listed.study_id, shown.listed.patient_id, page, len(shown),
             probability=[float(f"{value:.6g}") for value in shown.finished.series_probability],
             over=over,
             codes=sorted({row.code for row in shown.remarks}),
             found=findings_texts(shown.findings),
             over_at={point.rule: point.over(shown.finished.series_probability) for point in self.points},
-        )
+        )  # fmt: skip
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
         key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
