@@ -120,7 +120,6 @@ def plan_array(
     *,
     image_ids: Sequence[str] | None = None,
     pixel_spacing_mm: tuple[float, float] | None = None,
-    series_id: str = "array",
 ) -> SeriesPlan:
     """Plan a series from an array of HU, in any order of slices.
 
@@ -129,7 +128,6 @@ def plan_array(
         slice_position_mm: Shape (n,), mm from caudal to cranial.
         image_ids: One a slice; default `slice_0000` and so on, in the array's order.
         pixel_spacing_mm: Distance of rows and of columns; None takes pixels for square.
-        series_id: Name of the series.
 
     Raises:
         UsageError: Shapes, numbers or ids that can't be a series.
@@ -153,7 +151,7 @@ def plan_array(
     clipped = np.clip(hu[order], -1024, 3071).astype(np.int16)
     gaps = np.diff(position[order])
     return SeriesPlan(
-        series_id=series_id, study_id="", patient_id="", image_ids=tuple(ids[index] for index in order),
+        series_id="array", study_id="", patient_id="", image_ids=tuple(ids[index] for index in order),
         slice_position_mm=tuple(position[order].tolist()), tilt_deg=None, order_key="position",
         slice_spacing_mm=float(np.median(gaps)) if len(gaps) else None,
         spacing_is_regular=bool(len(gaps) and np.allclose(gaps, gaps[0])),

@@ -13,9 +13,9 @@ from ich25d.studies.series.series_plan import SeriesPlan
 
 def _plan(name: str, *, n: int = 30, thickness: float | None = 5.0, kernel: str = "H31s", number: int | None = 2,
           traits: tuple[str, ...] = (), gap: float = 5.0) -> SeriesPlan:  # fmt: skip
-    plan = plan_array(np.zeros((n, 2, 2), dtype=np.int16), gap * np.arange(n), series_id=name)
+    plan = plan_array(np.zeros((n, 2, 2), dtype=np.int16), gap * np.arange(n))
     return dataclasses.replace(
-        plan, thickness_mm=thickness, kernel=kernel, series_number=number, traits=frozenset(traits)
+        plan, series_id=name, thickness_mm=thickness, kernel=kernel, series_number=number, traits=frozenset(traits)
     )
 
 

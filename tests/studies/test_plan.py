@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -150,7 +151,7 @@ def test_a_table_adds_the_images_that_are_new(tmp_path, write_scan, monkeypatch)
     paths = write_scan(tmp_path / "in", n=3)
     (known,) = make_plan([tmp_path / "in"]).series
     ids = [paths[1].stem, "b", "c"]
-    new = plan_array(np.zeros((3, 8, 8), int), [0.0, 5, 10], image_ids=ids, series_id=known.series_id)
+    new = replace(plan_array(np.zeros((3, 8, 8), int), [0.0, 5, 10], image_ids=ids), series_id=known.series_id)
     monkeypatch.setattr(plan_module, "plan_images", lambda *_: PlannedImages([new], [], 3, 0))
     plan = make_plan([tmp_path / "in"], images=[tmp_path / "images.csv"])
 

@@ -112,17 +112,15 @@ def relative_position(rows: LabelRows) -> Floats:
     return np.where(n[rows.series] < 2, np.nan, np.where(in_mm[rows.series], by_mm, by_rank))
 
 
-def along_scan(rows: LabelRows, n_bins: int = SCAN_BINS) -> tuple[Counts, Counts]:
-    """Count labelled and positive slices along the relative scan position.
-
-    Returns:
-        Two arrays of shape (n_bins, 6): labelled slices, and positive ones.
-    """
+def along_scan(rows: LabelRows) -> tuple[Counts, Counts]:
+    """Count labelled slices, and positive ones, along the relative scan position, shape (SCAN_BINS, 6) each."""
     place = relative_position(rows)
     known = ~np.isnan(place)
-    which = np.minimum((np.where(known, place, 0) * n_bins).astype(np.int64), n_bins - 1)
+    which = np.minimum((np.where(known, place, 0) * SCAN_BINS).astype(np.int64), SCAN_BINS - 1)
     labelled, positive = (
-        np.stack([np.bincount(which[known & column], minlength=n_bins) for column in flags.T], axis=1).astype(np.int64)
+        np.stack([np.bincount(which[known & column], minlength=SCAN_BINS) for column in flags.T], axis=1).astype(
+            np.int64
+        )
         for flags in (rows.target != UNKNOWN, rows.target == 1)
     )
     return labelled, positive

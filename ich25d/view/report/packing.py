@@ -32,22 +32,18 @@ class PackedSlices:
     """What was changed to save space; empty where every px is as it was read."""
 
 
-def pack_slices(hu: npt.NDArray[np.int16], most_bytes: int = MOST_BYTES) -> PackedSlices:
-    """Pack slices into at most so many deflated bytes.
+def pack_slices(hu: npt.NDArray[np.int16]) -> PackedSlices:
+    """Pack slices, shape (n, side, side), into at most `MOST_BYTES`.
 
     Exact where that fits; else without the noise of air; else at three quarters of the side, repeatedly.
-
-    Args:
-        hu: Shape (n, side, side), HU.
-        most_bytes: Most deflated bytes.
     """
     shown, remark = hu, ""
     content = _deflate_planes(shown)
-    if len(content) > most_bytes:
+    if len(content) > MOST_BYTES:
         shown = np.where(hu < AIR_HU, FLAT_HU, hu).astype(np.int16)
         remark = f"below {AIR_HU} HU all is shown as {FLAT_HU}, so that the page stays small"
         content = _deflate_planes(shown)
-    while len(content) > most_bytes and shown.shape[1] >= 32:
+    while len(content) > MOST_BYTES and shown.shape[1] >= 32:
         side = shown.shape[1] * 3 // 4
         shown = np.stack([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in shown])
         remark = (
