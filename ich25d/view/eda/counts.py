@@ -118,12 +118,10 @@ def along_scan(rows: LabelRows) -> tuple[Counts, Counts]:
     known = ~np.isnan(place)
     which = np.minimum((np.where(known, place, 0) * SCAN_BINS).astype(np.int64), SCAN_BINS - 1)
     labelled, positive = (
-        np.stack([np.bincount(which[known & column], minlength=SCAN_BINS) for column in flags.T], axis=1).astype(
-            np.int64
-        )
+        np.stack([np.bincount(which[known & column], minlength=SCAN_BINS) for column in flags.T], axis=1)
         for flags in (rows.target != UNKNOWN, rows.target == 1)
     )
-    return labelled, positive
+    return labelled.astype(np.int64), positive.astype(np.int64)
 
 
 class Runs(NamedTuple):
