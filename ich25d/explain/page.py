@@ -183,8 +183,8 @@ def _columns(pixels: npt.NDArray[np.uint8], finding: Finding) -> Markup:
 def sentence(finding: Finding) -> str:
     """Return a finding as one line, an estimate."""
     return (
-        f"Estimated: {finding.label}, {SIDES[finding.side]}, {_reach(finding)} mm, {_extent(finding)} mm, "
-        f"{_volume(finding, 'ml ')}" + (f"; assumed: {', '.join(finding.assumed)}" if finding.assumed else "")
+        f"Estimated: {finding.label}, {SIDES[finding.side]}, {_reach(finding)} mm, {extent_text(finding)} mm, "
+        f"{volume_text(finding, 'ml ')}" + (f"; assumed: {', '.join(finding.assumed)}" if finding.assumed else "")
     )
 
 
@@ -192,11 +192,13 @@ def _reach(finding: Finding) -> str:
     return f"{finding.first_mm:.0f} to {finding.last_mm:.0f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _extent(finding: Finding) -> str:
+def extent_text(finding: Finding) -> str:
+    """Write how far a finding reaches, mm: `20 x 24 x 5`."""
     return " x ".join(f"{value:.0f}" for value in finding.extent_mm)
 
 
-def _volume(finding: Finding, unit: str = "") -> str:
+def volume_text(finding: Finding, unit: str = "") -> str:
+    """Write a finding's volume with its interval: `2.4 (1.0 to 4.0)`."""
     volumes = (finding.volume_ml, finding.volume_low_ml, finding.volume_high_ml)
     volume, low, high = (number_text(value, 2) for value in volumes)
     return f"{volume} {unit}({low} to {high})"
@@ -206,5 +208,5 @@ def _row(found: Found, finding: Finding, point: OperatingPoint) -> list[object]:
     return [
         found.series_id, finding.label, finding.probability, point.of_series.get(finding.label),
         SIDES[finding.side], f"{finding.first_slice + 1} to {finding.last_slice + 1}", _reach(finding),
-        _extent(finding), _volume(finding), ", ".join(finding.assumed) or "nothing",
+        extent_text(finding), volume_text(finding), ", ".join(finding.assumed) or "nothing",
     ]  # fmt: skip

@@ -130,12 +130,7 @@ def explain(
     write_qc(out / QC_FILE, explained.qc)
     write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
+    by_label = {label: counts[label] for label in LABELS if counts[label]}
     return ExplainSummary(
-        out=out,
-        n_series=len(ordered),
-        n_resumed=explained.n_resumed,
-        n_findings=sum(counts.values()),
-        by_label={label: counts[label] for label in LABELS if counts[label]},
-        refusals=explained.refusals,
-        operating_point=chosen.rule,
+        out, len(ordered), explained.n_resumed, sum(counts.values()), by_label, explained.refusals, chosen.rule
     )

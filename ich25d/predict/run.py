@@ -97,13 +97,8 @@ def predict(
         found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None
     ) as answer:
         n_answered, n_by_prior = write_outputs(out, answer, network.prior, sample, wanted)
+    n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(
-        out=out,
-        n_series=len(answer.series),
-        n_slices=sum(len(finished.image_ids) for _, finished in answer.series),
-        n_answered=n_answered,
-        n_by_prior=n_by_prior,
-        n_resumed=answer.n_resumed,
-        n_not_wanted=len(every.series) - len(found.series),
-        refusals=answer.refusals,
-    )
+        out, len(answer.series), n_slices, n_answered, n_by_prior, answer.n_resumed,
+        n_not_wanted=len(every.series) - len(found.series), refusals=answer.refusals,
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from ich25d.explain.explanation import HEAT_RULE
 from ich25d.explain.finding import SIDES, Finding
+from ich25d.explain.page import extent_text, volume_text
 from ich25d.labels import ANY_FIRST, ANY_INDEX, LABELS, SHORT
 from ich25d.pages.chart import numbers
 from ich25d.pages.number import number_text
@@ -255,9 +256,8 @@ def _findings(series: ShownSeries) -> Markup:
                 found.peak_slice, found.label, found.peak_slice + 1, found.first_slice + 1, found.last_slice + 1
             ),
             f"{found.first_mm - lowest:.0f} to {found.last_mm - lowest:.0f}",
-            " x ".join(f"{value:.0f}" for value in found.extent_mm),
-            f"{number_text(found.volume_ml, 2)} ({number_text(found.volume_low_ml, 2)} to "
-            f"{number_text(found.volume_high_ml, 2)})",
+            extent_text(found),
+            volume_text(found),
             ", ".join(found.assumed) or "nothing",
             Markup('<span class="at-point" data-label="{}">{}</span>').format(
                 LABELS.index(found.label), "over" if found.label in series.over() else "under"

@@ -153,15 +153,8 @@ def _refused(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow])
         details = list(dict.fromkeys(row.detail for row in found if row.detail))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         series = known.get(series_id)
-        rows.append(
-            Row(
-                state="refused",
-                series_id=series_id,
-                study_id=series.study_id if series else "",
-                patient_id=series.patient_id if series else "",
-                n_slices=len(series) if series else len(found),
-                codes=codes,
-                reason=(details[0] + more) if details else "no slice of it could be read",
-            )
-        )
+        study_id, patient_id = (series.study_id, series.patient_id) if series else ("", "")
+        reason = (details[0] + more) if details else "no slice of it could be read"
+        n_slices = len(series) if series else len(found)
+        rows.append(Row("refused", series_id, study_id, patient_id, n_slices=n_slices, codes=codes, reason=reason))
     return rows, files
