@@ -3,13 +3,11 @@
 import errno
 import hashlib
 import json
-import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,24 +115,6 @@ def write_text(target: Path, content: str) -> None:
 def write_json(target: Path, content: Any) -> None:  # noqa: ANN401  # JSON takes whatever it takes
     """Write a JSON file, indented, whole or not at all. NaN and infinity are refused."""
     write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def as_json(content: Any) -> Any:  # noqa: ANN401  # whatever is kept or printed
-    """Return content as JSON takes it: dataclasses as their fields, numbers that aren't defined as null.
-
-    What has a `to_dict` decides its form by that.
-    """
-    if hasattr(content, "to_dict"):
-        content = content.to_dict()
-    elif is_dataclass(content):
-        content = {field.name: getattr(content, field.name) for field in fields(content)}
-    if isinstance(content, Mapping):
-        return {str(name): as_json(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [as_json(value) for value in content]
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    return str(content) if isinstance(content, Path) else content
 
 
 def shown_name(name: str) -> str:

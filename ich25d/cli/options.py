@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn, Protocol
+from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
 
 
 class Summary(Protocol):
-    """What every room's main function returns; `--json` prints it as `as_json` makes it."""
+    """What every room's main function returns."""
 
     @property
     def exit_code(self) -> int:
@@ -22,6 +22,9 @@ class Summary(Protocol):
 
     def lines(self) -> list[str]:
         """What is printed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
@@ -62,7 +65,6 @@ def command(*examples: str) -> Callable[[Callable[..., Summary]], Callable[..., 
     def decorated(function: Callable[..., Summary]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: object, quiet: bool = False, as_json: bool = False, **kwargs: object) -> None:
-            from ich25d.files import as_json as plain
             from ich25d.progress import set_quiet
 
             set_quiet(quiet)
@@ -73,7 +75,7 @@ def command(*examples: str) -> Callable[[Callable[..., Summary]], Callable[..., 
                 how = "with --resume" if function.__name__ == "train_cnn" else "again"
                 print(f"interrupted; run the same command {how} to go on", file=sys.stderr)
                 raise typer.Exit(130) from None
-            text = json.dumps(plain(summary), indent=2, allow_nan=False) if as_json else "\n".join(summary.lines())
+            text = json.dumps(summary.to_dict(), indent=2, allow_nan=False) if as_json else "\n".join(summary.lines())
             print(text)
             raise typer.Exit(summary.exit_code)
 

@@ -21,11 +21,12 @@ from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_results
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.results import Flow, Results, Section, measure_level
 from ich25d.evaluate.scores import interval, short
-from ich25d.files import as_json, check_folder, claim_folder, write_json, write_text
+from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.studies.qc import reasons_of
+from ich25d.summary import as_json
 from ich25d.training.device import choose_device
 from ich25d.training.intervals import LEVEL, REPLICATES, Measure
 from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
@@ -100,11 +101,12 @@ class Cq500Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {
+        plain: dict[str, Any] = as_json({
             "source": self.source, "n_read": self.n_read, "n_judged": self.n_judged, "labels": self.rows(),
             "cases": [case for case in self.cases if case.outcome != JUDGED or case.detail],
             "refusals": self.refusals, "remarks": self.remarks, **self.results.to_dict(),
-        }  # fmt: skip
+        })  # fmt: skip
+        return plain
 
 
 def evaluate_cq500(
@@ -184,7 +186,7 @@ def evaluate_cq500(
     claim_folder(out, "cq500")
     results.remarks += write_results(results, out, more=more, figures=figures)
     summary.remarks = results.remarks
-    write_json(out / SCORES_FILE, as_json(summary))
+    write_json(out / SCORES_FILE, summary.to_dict())
     write_text(out / TEXT_FILE, "\n".join(summary.lines()) + "\n")
     return summary
 

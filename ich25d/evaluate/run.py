@@ -18,9 +18,10 @@ from ich25d.evaluate.results import Flow, LevelResults, Results, measure_level
 from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, decision_table, point_table, score_table
-from ich25d.files import as_json, check_folder, claim_folder, write_json, write_text
+from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.summary import as_json
 from ich25d.training.intervals import LEVEL, REPLICATES
 from ich25d.training.operating_point import find_thresholds
 
@@ -72,7 +73,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `evaluation.json` holds."""
-        return {
+        plain: dict[str, Any] = as_json({
             "predictions": self.predictions,
             "labels": self.labels,
             "intervals": {
@@ -85,7 +86,8 @@ class Evaluation:
             "slice": self.slices,
             "series": self.series,
             **self.results.to_dict(),
-        }  # fmt: skip
+        })  # fmt: skip
+        return plain
 
     def _replicates(self) -> dict[str, int]:
         return {part.level.name: part.level.replicates for part in self.results.levels}
@@ -168,7 +170,7 @@ def evaluate(
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
     evaluation = Evaluation(predictions, labels, out, joined, results, rule)
     write_qc(out / QC_FILE, joined.label_rows)
-    write_json(out / SCORES_FILE, as_json(evaluation))
+    write_json(out / SCORES_FILE, evaluation.to_dict())
     write_text(out / TEXT_FILE, "\n".join(evaluation.lines()) + "\n")
     return evaluation
 

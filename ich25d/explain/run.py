@@ -27,12 +27,13 @@ from ich25d.predict.network import load_network
 from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many
 from ich25d.studies.qc import write_qc
+from ich25d.summary import Summary
 from ich25d.training.device import choose_device
 from ich25d.training.operating_point import choose_point, read_points
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainSummary:
+class ExplainSummary(Summary):
     """What was explained."""
 
     out: Path
@@ -44,11 +45,6 @@ class ExplainSummary:
     refusals: dict[str, int]
     operating_point: str = "none"
     """Rule of the thresholds that decide what is found; `none` where the model has no thresholds."""
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 when something was refused."""
-        return 1 if self.refusals else 0
 
     def lines(self) -> list[str]:
         """Return the lines that the command prints."""

@@ -22,6 +22,7 @@ from ich25d.phantom.roster import StudyOrder, plan_studies
 from ich25d.phantom.scanner import field_of_view
 from ich25d.phantom.traits import draw_traits
 from ich25d.progress import bar, many
+from ich25d.summary import Summary
 
 FORM = 1
 """Version of the heads: another one makes other heads from the same seed."""
@@ -40,7 +41,7 @@ HEAD_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class SynthSummary:
+class SynthSummary(Summary):
     """What was made.
 
     Args:

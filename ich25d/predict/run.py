@@ -9,11 +9,12 @@ from ich25d.predict.network import load_network
 from ich25d.predict.output import check_out, write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
+from ich25d.summary import Summary
 from ich25d.training.device import choose_device
 
 
 @dataclass(frozen=True, slots=True)
-class PredictSummary:
+class PredictSummary(Summary):
     """What was predicted."""
 
     out: Path

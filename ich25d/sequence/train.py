@@ -17,7 +17,7 @@ from ich25d.encoder.model_directory import read_run
 from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
-from ich25d.files import as_json, inside, replacing, sha256_file, write_bytes, write_json, write_text
+from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
@@ -31,6 +31,7 @@ from ich25d.sequence.ownership import check_run, features_digest, refuse_other_f
 from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.summary import as_json
 from ich25d.training.device import choose_device
 from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.operating_point import choose_thresholds
@@ -58,7 +59,7 @@ class RnnSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for machines."""
-        return {"out": self.out, "comparison": self.scopes}
+        return {"out": str(self.out), "comparison": as_json(self.scopes)}
 
 
 def train_rnn(

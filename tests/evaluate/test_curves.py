@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ich25d.evaluate.curves import FALSE_ALARMS, RECALLS, THRESHOLDS, net_benefit, reliability, roc_and_precision
 from ich25d.evaluate.level import LabelCases
-from ich25d.files import as_json
+from ich25d.summary import as_json
 from ich25d.training.metrics import auc
 
 

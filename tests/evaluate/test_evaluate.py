@@ -11,8 +11,8 @@ from sklearn import metrics as reference
 from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.inputs import join, read_predictions
 from ich25d.evaluate.run import evaluate
-from ich25d.files import as_json
 from ich25d.labels import LABELS, row_ids
+from ich25d.summary import as_json
 
 N_SERIES, N_SLICES = 12, 8
 

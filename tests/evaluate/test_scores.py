@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ich25d.evaluate.scores import DECIDED, OVERALL, RANKED, score_level
-from ich25d.files import as_json
 from ich25d.labels import LABELS
+from ich25d.summary import as_json
 from ich25d.training.intervals import FEW_REPLICATES, MANY_CASES, patient_weights, percentiles
 from ich25d.training.operating_point import F_RULES
 

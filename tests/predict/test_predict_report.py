@@ -10,9 +10,9 @@ import pytest
 from toy_walk import Walk, write_series
 
 from ich25d.errors import UsageError
-from ich25d.files import as_json
 from ich25d.predict.network import Network
 from ich25d.predict.run import predict
+from ich25d.summary import as_json
 from ich25d.view.report import writer as writer_module
 from ich25d.view.report.run import report
 from ich25d.view.report.writer import ReportWriter

@@ -13,7 +13,6 @@ from synthetic_features import DIM, VIEWS, make_store
 from ich25d.config import CalibrationConfig, SequenceConfig
 from ich25d.errors import ConfigError, ModelError, UsageError
 from ich25d.features.store import FeatureStore
-from ich25d.files import as_json
 from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Probabilities, compare, cross_fitted
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
@@ -22,6 +21,7 @@ from ich25d.sequence.model import refine
 from ich25d.sequence.model_directory import load_sequence, thin_strides
 from ich25d.sequence.standardisation import Standardisation, fit_standardisation
 from ich25d.sequence.train import RnnSummary, train_rnn
+from ich25d.summary import as_json
 from ich25d.training.metrics import auc, case_losses
 
 QUICK = (

@@ -13,6 +13,7 @@ from ich25d.labels import LABELS
 from ich25d.pages.page import facts, remarks
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.qc import QcRow
+from ich25d.summary import Summary
 from ich25d.view.eda.counts import LevelCounts, positive_series
 from ich25d.view.eda.output import NO_PLOTS, Output
 from ich25d.view.eda.rows import LabelRows, labelled_slices, rows_of_store, rows_of_table
@@ -27,7 +28,7 @@ _LEAD = (
 
 
 @dataclass(frozen=True, slots=True)
-class EdaSummary:
+class EdaSummary(Summary):
     """What was found, and where it is."""
 
     page: Path

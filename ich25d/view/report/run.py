@@ -7,12 +7,13 @@ from pathlib import Path
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import load_network
 from ich25d.progress import many
+from ich25d.summary import Summary
 from ich25d.training.device import choose_device
 from ich25d.view.report.writer import ReportWriter
 
 
 @dataclass(frozen=True, slots=True)
-class ReportSummary:
+class ReportSummary(Summary):
     """What was written."""
 
     index: Path
@@ -22,11 +23,6 @@ class ReportSummary:
     """Series without a page."""
     refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 when something was refused."""
-        return 1 if self.refusals else 0
 
     def lines(self) -> list[str]:
         """Return the lines that the command prints."""
