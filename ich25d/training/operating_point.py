@@ -153,13 +153,15 @@ def find_thresholds(model: Path | None) -> dict[str, Thresholds]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"thresholds must be in a readable file (got {error.strerror}) in {path}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"thresholds must be in JSON (got {error}) in {path}") from error
     if isinstance(content, dict) and "thresholds" in content:
         content = content["thresholds"]
     if not content:
         return {}
-    if isinstance(content, dict) and not set(LEVELS) & set(content):
+    if not isinstance(content, dict):
+        raise ModelError(f"thresholds must be given by level, rule and label (got {type(content).__name__}) in {path}")
+    if not set(LEVELS) & set(content):
         content = {"slice": content}
     return {level: read_thresholds(content.get(level, {})) for level in LEVELS}
 

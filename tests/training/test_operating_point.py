@@ -127,3 +127,11 @@ def test_thresholds_are_read_from_a_model_directory_or_a_file(tmp_path):
         find_thresholds(tmp_path)
     with pytest.raises(ModelError, match="readable file"):
         find_thresholds(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"thresholds": [1]}', "[" * 100_000], ids=["list", "inner", "nested"])
+def test_thresholds_of_another_form_are_refused(tmp_path, text):
+    """In a sentence: `evaluate --model labels.json` ended in a traceback."""
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ModelError, match="thresholds must be"):
+        find_thresholds(tmp_path)
