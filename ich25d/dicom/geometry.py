@@ -4,6 +4,7 @@ References:
     DICOM PS3.3, C.7.6.2.1.1 (Image Position and Orientation).
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -123,15 +124,16 @@ def to_usual_display(directions: Sequence[float]) -> Display:
     Returns:
         What to do; nothing for planes that aren't axial.
     """
-    row, column = np.asarray(directions, dtype=np.float64).reshape(2, 3)
-    normal = np.cross(row, column)
-    if abs(normal[2]) < AXIAL_COSINE * float(np.linalg.norm(normal)):
+    a, b, c, d, e, f = map(float, directions)  # a few numbers a series: NumPy's calls would take longer
+    row, column = (a, b, c), (d, e, f)
+    normal = b * f - c * e, c * d - a * f, a * e - b * d
+    if abs(normal[2]) < AXIAL_COSINE * math.hypot(*normal):
         return Display()
     # Half-way between the two, noise of 1e-6 in the cosines mustn't decide.
-    transpose = bool(abs(row[1]) + abs(column[0]) > abs(row[0]) + abs(column[1]) + 1e-6)
+    transpose = abs(row[1]) + abs(column[0]) > abs(row[0]) + abs(column[1]) + 1e-6
     if transpose:
         row, column = column, row
-    return Display(transpose, flip_rows=bool(column[1] < 0), flip_columns=bool(row[0] < 0))
+    return Display(transpose, flip_rows=column[1] < 0, flip_columns=row[0] < 0)
 
 
 def main_directions(directions: Floats) -> Floats:

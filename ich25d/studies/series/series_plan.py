@@ -181,16 +181,18 @@ def turned(plan: SeriesPlan, directions: Sequence[float] | None) -> tuple[Series
     if directions is None:
         return plan, []
     display = to_usual_display(directions)
-    stored, shown = patient_axes(directions), patient_axes(display.turned_directions(directions).tolist())
-    plan = dataclasses.replace(plan, orientation=shown, source_orientation=stored)
+    stored = patient_axes(directions)
     if display == Display():
-        return plan, []
+        return dataclasses.replace(plan, orientation=stored, source_orientation=stored), []
+    shown = patient_axes(display.turned_directions(directions).tolist())
     remarks = [Remark("TURNED", f"rows and columns run to {stored} in the files; brought to {shown}")]
     if display.is_mirrored:
         remarks.append(Remark("MIRRORED", f"{stored} shows a head seen from above; left and right are as it says"))
     spacing = plan.pixel_spacing_mm
     return dataclasses.replace(
         plan,
+        orientation=shown,
+        source_orientation=stored,
         shape=plan.shape[::-1] if display.transpose else plan.shape,
         pixel_spacing_mm=None if spacing is None else display.turned_spacing(spacing),
         images=TurnedImages(plan.images, display),
