@@ -140,6 +140,8 @@ def _check_ids(
     """Name what has no name that is safe everywhere, and let the next level stand in for what is absent."""
     if not image_id:
         raise DicomError("BAD_UID", "an image must have a SOPInstanceUID")
+    if not is_frame and GOOD_ID(image_id) and GOOD_ID(series_id) and GOOD_ID(study_id):  # nearly every header
+        return image_id, series_id, study_id
     for name, identifier in zip(_ID_NAMES, (image_id, series_id, study_id), strict=True):
         if identifier and not GOOD_ID(identifier):
             if not _NAMEABLE(identifier):

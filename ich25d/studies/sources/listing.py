@@ -125,7 +125,7 @@ class _Listing:
         elif _is_archive(path):
             self.add_archive(root, path, path.name, is_root=True)
         elif self.takes(path.name, path.name):
-            self.add_taken(root, path, path.name, status)
+            self.add_taken(root, str(path), path.name, status)
 
     def walk(self, root: int, top: Path) -> None:
         """Walk a folder. Names are sorted in each, so that of two links to one file the same one stays."""
@@ -146,10 +146,10 @@ class _Listing:
                         self.refuse(source, "NOT_FILE" if item.is_symlink() else "NO_ACCESS", "the file can't be read")
                     continue
                 if stat.S_ISREG(status.st_mode) and name.lower().endswith(".zip"):
-                    if self.is_new(top / source, source, status):
+                    if self.is_new(item.path, source, status):
                         self.add_archive(root, top / source, source)
                 elif self.takes(source, source):
-                    self.add_taken(root, top / source, source, status, is_link=item.is_symlink())
+                    self.add_taken(root, item.path, source, status)
             waiting.extend(reversed(below))
 
     def read_folder(self, path: Path, source: str) -> list[tuple[str, os.DirEntry[str]]]:
@@ -160,7 +160,7 @@ class _Listing:
             self.refuse(source, "NO_ACCESS", "the folder can't be read")
             return []
 
-    def add_taken(self, root: int, path: Path, source: str, status: os.stat_result, *, is_link: bool = False) -> None:
+    def add_taken(self, root: int, path: str, source: str, status: os.stat_result) -> None:
         if stat.S_ISDIR(status.st_mode):
             self.refuse(source, "NOT_FILE", "a link to a folder isn't followed; give the folder as a source")
         elif not stat.S_ISREG(status.st_mode):
@@ -171,15 +171,15 @@ class _Listing:
             self.refuse(source, "EMPTY", "the file holds no bytes")
         elif self.is_new(path, source, status):
             n_bytes, stamp = status.st_size, str(status.st_mtime_ns)
-            if source[-3:].lower() == ".gz" and not _NIFTI(source) and (n_inflated := inflated_size(path)):
+            if source[-3:].lower() == ".gz" and not _NIFTI(source) and (n_inflated := inflated_size(Path(path))):
                 self.entries.append(Entry(root, source, n_inflated, stamp, packed_size=n_bytes, method=GZIPPED))
             else:
                 self.entries.append(Entry(root, source, n_bytes, stamp))
 
-    def is_new(self, path: Path, source: str, status: os.stat_result) -> bool:
+    def is_new(self, path: str, source: str, status: os.stat_result) -> bool:
         """Note a file's identity; one met before, under another name or source, gets a row and no entry."""
         if not status.st_ino:  # Windows leaves it out of what a folder's list says
-            status = path.stat()
+            status = Path(path).stat()
         identity = status.st_ino << 64 | status.st_dev
         if status.st_ino and identity in self.identities:
             self.refuse(source, "SAME_FILE", "another name of a file that is listed already")
