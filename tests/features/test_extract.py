@@ -174,7 +174,7 @@ def test_walks_from_studies_to_a_run_that_predicts(studies: Path, cnn: Path, tmp
     assert prediction.probability.shape == (N_SLICES, 6)
     assert summary.scopes["all held-out series"]["n_series"] == N_SERIES
     assert not list((tmp_path / "run" / "encoder").rglob("last.pt"))
-    assert loaded.content["data"]["n_train_only"] == 2
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["data"]["n_train_only"] == 2
 
 
 def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None:
