@@ -19,6 +19,7 @@ from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
+from ich25d.studies.store_dir.store import is_store
 
 SLICES_FILE, SERIES_FILE, QC_FILE = "predictions.parquet", "studies.csv", "qc.csv"
 
@@ -45,7 +46,7 @@ def check_out(out: Path, inputs: Sequence[Path]) -> None:
             f"--out must name a CSV file (got the {kind} {out}); its tables stand beside it: name "
             f"{out / 'submission.csv'}"
         )
-    if any((out.parent / name).exists() for name in ("store.json", "build.sqlite")):
+    if is_store(out.parent):
         raise UsageError(f"--out mustn't lie in a study store: its qc.csv would be replaced (got {out}); name another")
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
         raise UsageError(f"--out mustn't be what is read (got {out}); name another")

@@ -20,7 +20,7 @@ from ich25d.files import check_there
 from ich25d.studies.plan import make_plan
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
-from ich25d.studies.store_dir.store import StudyStore
+from ich25d.studies.store_dir.store import StudyStore, is_store
 from ich25d.studies.volumes.volume import Crop, read_series
 
 
@@ -198,7 +198,7 @@ def list_series(
     if not sources and not images:
         raise UsageError("there must be something to read; name folders, files, archives, a study store or --images")
     check_there(sources=sources, images=images)
-    stores = [path for path in sources if (path / "store.json").is_file()]
+    stores = [path for path in sources if is_store(path)]
     found = FoundSeries()
     for root in stores:
         store = StudyStore.open(root)

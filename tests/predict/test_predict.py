@@ -181,6 +181,16 @@ def test_a_single_slice_is_predicted(walk: Walk, tmp_path: Path) -> None:
     assert _table(tmp_path / "s.csv").index.tolist() == ids
 
 
+def test_an_unfinished_store_is_named(walk: Walk, tmp_path: Path) -> None:
+    """A build that was stopped leaves no DICOM to look through, but a store to finish."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "build.sqlite").touch()
+
+    with pytest.raises(StoreError, match=r"must be a study store \(got an unfinished one\)"):
+        predict([store], walk.rnn, tmp_path / "out" / "submission.csv", device="cpu")
+
+
 def test_a_store_is_no_place_for_predictions(walk: Walk) -> None:
     """Its own qc.csv would be replaced: refused before anything is read or written."""
     before = (walk.store / "qc.csv").read_bytes()

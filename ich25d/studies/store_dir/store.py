@@ -39,6 +39,11 @@ OPEN_VOLUMES = 32
 """Volumes that a thread keeps open; opening one takes longer than reading a slice."""
 
 
+def is_store(folder: Path) -> bool:
+    """Say whether a folder is a study store, finished or not."""
+    return any((folder / name).is_file() for name in ("store.json", "build.sqlite"))
+
+
 def read_marker(root: Path) -> dict[str, Any] | None:
     """Return the content of `store.json`, or None without a finished store.
 
