@@ -318,7 +318,7 @@ def test_mutated_archives_end_in_a_refusal_or_the_truth(data: st.DataObject) -> 
             code = error.code
         else:
             code = "ZIP_"
-    assert code.startswith("ZIP_")
+    assert code.startswith("ZIP_") or code == "ARCHIVE"  # another number of disks is that of a split archive
 
 
 def test_names_of_old_archives_are_read_byte_by_byte() -> None:
