@@ -93,6 +93,7 @@ CODES: dict[str, ReasonCode] = {
     "MODALITY_LUT": _remark("a Modality LUT stands for slope and intercept; applied"),
     "WRAP12": _remark("12-bit values had wrapped round; unwrapped"),
     "SIGN": _remark("the values are signed though the header says unsigned, or the other way round; read as they are"),
+    "BITS_STORED": _remark("values beyond what BitsStored declares; all allocated bits are read"),
     "NO_NEG_HU": _remark("air was cut off at 0 HU"),
     "PAD_UNDECLARED": _remark("undeclared padding outside the field of view; set to air"),
     "PAD_IN_HEAD": _remark("the value declared as padding is inside the image too; left as HU there"),

@@ -19,14 +19,16 @@ from pydicom.tag import BaseTag
 
 from ich25d.dicom.elements import BARE_MARK, BIG_ENDIAN, IMPLICIT, MAX_ELEMENTS, NATIVE, UNDEFINED, Elements, Meta
 from ich25d.dicom.header import WANTED, Header, NeedMore
-from ich25d.dicom.hounsfield import signed_as_coded
+from ich25d.dicom.stored_bits import signed_as_coded
 from ich25d.errors import DicomError
 
 # RSNA's `ID_...` UIDs aren't valid UI values: pydicom would warn twice a file with text that never repeats.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
+RLE = "1.2.840.10008.1.2.5"
+
 DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "1.2.840.10008.1.2.5": ("RLE Lossless", ("pylibjpeg", "pydicom")),
+    RLE: ("RLE Lossless", ("pylibjpeg", "pydicom")),
     "1.2.840.10008.1.2.4.50": ("JPEG Baseline", ("gdcm",)),
     "1.2.840.10008.1.2.4.51": ("JPEG Extended", ("gdcm",)),
     "1.2.840.10008.1.2.4.57": ("JPEG Lossless", ("gdcm",)),
@@ -190,7 +192,9 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         dataset = _parsed(content) if frame is None else _one_image(frame, header)
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-        stored = pixel_array(dataset, raw=True, decoding_plugin=plugin)
+        # What stands above the stored bits may be a part of the value (`stored_bits.py`).
+        is_whole = syntax in NATIVE or syntax == RLE
+        stored = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=not is_whole)
     if stored.shape != (header.rows, header.columns):
         raise DicomError("SHAPE", f"decoded to {stored.shape}, the header says {(header.rows, header.columns)}")
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
@@ -254,7 +258,7 @@ def _one_image(frame: bytes, header: Header) -> pydicom.Dataset:
 
 def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:
     """Return rows and columns that a compressed stream itself declares, or None for RLE, which has none."""
-    if transfer_syntax == "1.2.840.10008.1.2.5":
+    if transfer_syntax == RLE:
         return None
     if transfer_syntax.startswith(_JPEG_2000):
         at = pixels.find(_SIZ, 0, 4096)

@@ -1,4 +1,4 @@
-"""Stored values to HU: rescale, padding, and the sign that the header has wrong."""
+"""Stored values to HU: rescale, padding, and negative values under an unsigned header."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ich25d.dicom.header import Header, Remark
 from ich25d.dicom.padding import declared_padding, pad_with_air
+from ich25d.dicom.stored_bits import border_of, meant_values
 from ich25d.dicom.text_page import is_text_page
 from ich25d.errors import DicomError
 
@@ -48,9 +49,8 @@ def to_hu(
     References:
         DICOM PS3.3, C.11.1.1.2 (rescale) and C.7.5.1.1.2 (padding).
     """
-    remarks: list[Remark] = []
-    # What declares the padding of signed values is held against them later.
-    values = _masked(stored, header, None if header.is_signed and header.padding is not None else out)
+    values, header, found = meant_values(stored, header)
+    remarks = list(found)
     wrap = None
     if not header.is_signed and header.bits_stored >= 12:
         wrap = _find_wrap(values, header.bits_stored, header.slope or 1.0, header.intercept or 0.0)
@@ -101,7 +101,7 @@ def looked_up_hu(
     Raises:
         DicomError: No table (`BAD_RESCALE`), or its values are neither HU nor tell their offset (`NO_RESCALE`).
     """
-    indices = _masked(stored, header, None)
+    indices, header, found = meant_values(stored, header)
     looked_up, kind, highest = look_up(indices)
     is_hu = kind == "HU" and highest <= HU_MAX
     values = looked_up.astype(np.uint16)
@@ -120,25 +120,11 @@ def looked_up_hu(
     padding = declared_padding(stored, indices, header)
     if padding is not None:
         remarks = (*remarks, *pad_with_air(hu, padding, HU_MIN))
-    return hu, (Remark("MODALITY_LUT", f"a table of type {'HU' if kind == 'HU' else 'other than HU'}"), *remarks)
-
-
-def _masked(stored: npt.NDArray[Any], header: Header, out: npt.NDArray[np.int16] | None) -> npt.NDArray[Any]:
-    """Drop what stands above the stored bits: overlays of old writers, or a sign that wasn't extended.
-
-    Returns:
-        `stored` itself where nothing stands above, else a new array or `out`; signed unless all bits are taken.
-    """
-    unused = header.bits_allocated - header.bits_stored
-    if unused == 0:
-        return stored
-    place = out.view(stored.dtype) if out is not None and stored.itemsize == out.itemsize else None
-    if header.is_signed:
-        values: npt.NDArray[Any] = np.left_shift(stored, unused, out=place)
-        values >>= unused
-        return values
-    values = np.bitwise_and(stored, (1 << header.bits_stored) - 1, out=place)
-    return values.view(f"<i{values.itemsize}")
+    return hu, (
+        Remark("MODALITY_LUT", f"a table of type {'HU' if kind == 'HU' else 'other than HU'}"),
+        *found,
+        *remarks,
+    )
 
 
 def _shifted(
@@ -167,11 +153,6 @@ def _span(header: Header, *, is_unwrapped: bool) -> tuple[int, int]:
     if header.is_signed:
         return -(1 << header.bits_stored - 1), (1 << header.bits_stored - 1) - 1
     return 0, (1 << header.bits_stored) - 1
-
-
-def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return every second pixel of the outermost rows and columns."""
-    return np.concatenate((values[0, ::2], values[-1, ::2], values[::2, 0], values[::2, -1]))
 
 
 def _mode(values: npt.NDArray[Any]) -> int:
@@ -211,7 +192,7 @@ def _find_wrap(values: npt.NDArray[Any], bits: int, slope: float, intercept: flo
     """
     top, middle = 1 << bits, 1 << bits - 1
     plain = _Wrap(middle, middle, 0, is_offset=False)
-    border = _border(values)
+    border = border_of(values)
     high = border[border >= middle]
     noise = max(8, round(300 / slope))
     is_hu = abs(intercept) < 100
@@ -302,37 +283,9 @@ def _remark_of(wrap: _Wrap, header: Header) -> Remark:
     return Remark("SIGN", f"{detail}; HU as they stand" if wrap.is_offset else detail)
 
 
-def signed_as_coded(stored: npt.NDArray[Any], header: Header, *, is_coded_signed: bool) -> npt.NDArray[Any]:
-    """Give decoded values the sign that their JPEG 2000 stream has, where it isn't the header's.
-
-    A signed stream is believed. An unsigned one under a header that says signed may hold bits that mean signed values;
-    then its border is stored above the middle, or nothing is where bone would be.
-
-    Args:
-        stored: Stored values as decoded, shape (rows, columns), of the header's integer type.
-        header: The image's header.
-        is_coded_signed: The stream holds signed values.
-
-    Returns:
-        The values, signed or unsigned as they are meant.
-    """
-    unused = header.bits_allocated - header.bits_stored
-    size = stored.itemsize
-    if is_coded_signed and not header.is_signed:
-        signed: npt.NDArray[Any] = np.left_shift(stored, unused).view(f"<i{size}")
-        return signed >> unused
-    if not is_coded_signed and header.is_signed and unused:
-        middle = 1 << header.bits_stored - 1
-        unsigned: npt.NDArray[Any] = stored.view(f"<u{size}") & np.array(2 * middle - 1, dtype=f"<u{size}")
-        is_bone = (unsigned >= middle) & (unsigned < 3 * middle // 2)
-        if is_bone.any() and np.mean(_border(unsigned) >= middle) < 0.3:
-            return unsigned
-    return stored
-
-
 def has_offset(values: npt.NDArray[Any]) -> bool:
     """Say whether a slice's values, shape (rows, columns), are HU with 1024 added: air at 0 and tissue at 1024."""
-    if _mode(_border(values)) > 100:
+    if _mode(border_of(values)) > 100:
         return False
     sample = values[::_SAMPLE, ::_SAMPLE]
     tissue = sample[(sample > 500) & (sample < 2000)]
@@ -357,7 +310,7 @@ def _pad_undeclared(
 ) -> None:
     """Set -2000 written into unsigned pixels to air: 62,512 HU and more, in the corners outside the field of view."""
     absurd = 20_000 - intercept
-    if not header.is_signed and header.bits_stored == 16 and (_border(values) > absurd).any():
+    if not header.is_signed and header.bits_stored == 16 and (border_of(values) > absurd).any():
         hu[values > absurd] = HU_MIN
         remarks.append(
             Remark("PAD_UNDECLARED", "values above 20000 HU at the border are undeclared padding; set to air")
@@ -377,7 +330,7 @@ def check_hu(hu: npt.NDArray[np.int16], *, may_be_cut: bool) -> tuple[Remark, ..
     sample = hu[::_SAMPLE, ::_SAMPLE]
     if sample[0, 0] == sample[len(sample) // 2, sample.shape[1] // 2] and int(hu.min()) == int(hu.max()):
         raise DicomError("BLANK", f"an image must not be constant (all pixels {int(sample[0, 0])} HU)")
-    edge = np.sort(_border(hu)[::4])
+    edge = np.sort(border_of(hu)[::4])
     if edge[0] == edge[-1] and is_text_page(hu):
         raise DicomError("SECONDARY", "an image of text on a plain ground isn't a slice")
     if may_be_cut and int(sample.min()) >= 0:

@@ -110,17 +110,6 @@ def test_lent_memory_changes_nothing(
     assert (memory[[0, 2]] == 7).all()
 
 
-def test_bits_above_the_stored_ones_are_dropped(make_header: Callable[..., Header]) -> None:
-    """0xF123 holds an overlay above 12 bits: 0x123 = 291; 0x0C18 is -1000 whose sign wasn't extended."""
-    header = make_header(**UNSIGNED_12)
-    hu, _ = to_hu(np.array([[0xF123, 1024], [0, 0]], dtype=np.uint16), header)
-    assert hu.tolist() == [[291 - 1024, 0], [-1024, -1024]]
-
-    header = make_header(bits_stored=12, high_bit=11, intercept=0.0)
-    hu, _ = to_hu(np.array([[0x0C18, 40], [0, 0]], dtype=np.int16), header)
-    assert hu.tolist() == [[-1000, 40], [0, 0]]
-
-
 def test_unwraps_twelve_bits_as_kagglers_do(make_header: Callable[..., Header]) -> None:
     """Air of -1000 HU stored as 3096: from there up values had wrapped; below, they are HU."""
     hu, remarks = to_hu(head(3096, 40), make_header(**UNSIGNED_12, intercept=0.0))

@@ -23,7 +23,7 @@ from ich25d.studies.sources.listing import Entry
 
 NAME = "build.sqlite"
 
-READER_VERSION = 9
+READER_VERSION = 10
 """Rises when headers or pixels are read differently: what older versions read is then read again."""
 
 READ_BY = [READER_VERSION, *Header._fields]
