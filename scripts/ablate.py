@@ -56,12 +56,12 @@ from ich25d.training.runlog import LOG_FILE, read_log
 HELD_OUT = "held out"
 RUNS = {"CNN": "", "CNN + GRU": "-sequence"}  # how a kind of network is called, and the end of its folder
 SHOWN = ("AUC any", "log loss")  # of the line of a variant
-MEANING = f"""AUC and AP (average precision) are of slices, `series AUC any` of whole series. Log loss: the competition's,
-as a share of the best constant answer's; less is better. At prevalence: the same with positives and negatives weighed
-to the shares of the baseline's `calibration.prevalence`; labels with one class alone don't count. Series specificity: at
-the highest threshold that finds at least {100 * SENSITIVITY:.0f} % of the positive series of this very set. Differences
-to the baseline have 95 % intervals of resampled patients, the same ones for both; bold: 0 is outside. `{HELD_OUT}` is
-calibrated on the other folds, of one fold alone not at all."""
+MEANING = f"""AUC and AP (average precision) are of slices, `series AUC any` of whole series. Log loss: the
+competition's, as a share of the best constant answer's; less is better. At prevalence: the same with positives and
+negatives weighed to the shares of the baseline's `calibration.prevalence`; labels with one class alone don't count.
+Series specificity: at the highest threshold that finds at least {100 * SENSITIVITY:.0f} % of the positive series of
+this very set. Differences to the baseline have 95 % intervals of resampled patients, the same ones for both; bold: 0 is
+outside. `{HELD_OUT}` is calibrated on the other folds, of one fold alone not at all."""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
