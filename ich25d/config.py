@@ -106,8 +106,9 @@ class AugmentConfig:
     painted: Share = 0.0
     """Share of negative slabs that get one or two painted bleeds."""
     decoys: Share = 0.0
-    """Share of negative slabs, with or without a painted bleed, that get something that only looks like one: infarct,
-    cyst, collection, calcification, mass."""
+    """Share of negative slabs, with or without a painted bleed, that get one to three things that only look like one:
+    calcified plexus, pineal gland, falx or basal ganglia, atrophy, beam hardening and streaks, dense sinuses, falx and
+    tentorium, contrast, motion, tumours, infarcts, cysts, old collections."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

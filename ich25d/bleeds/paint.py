@@ -136,7 +136,9 @@ def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: 
     free = np.clip((BONE_ONLY_HU - part) * np.float32(1 / (BONE_ONLY_HU - BONE_FROM_HU)), 0, 1)
     lift = np.float32(anatomy.tissue_hu[index] - anatomy.brain_hu)
     if layer.rim_hu is not None:
-        part += layer.rim_hu * free
+        part += layer.rim_hu * free * (part > TISSUE_FROM_HU)
+    if not layer.alpha.any():
+        return
     # Next to bone a pixel is brighter than its tissue; blood is added to it there, not put in its place,
     # or a dark line would stay between the lens and the skull.
     added = _noise(scanned, anatomy, index, layer.box, layer.alpha > 0)

@@ -68,6 +68,22 @@ def trimmed(layer: Layer) -> Layer:
     )
 
 
+def unlabelled(box: Box, *, alpha: Float | None = None, hu: float | Float = 0.0, rim_hu: Float | None = None) -> Layer:
+    """Return the layer of what is no bleed; no part of it counts as blood.
+
+    Args:
+        box: top, left, bottom, right.
+        alpha: Share of each pixel that it takes, float32 (h, w); None for a layer that only adds.
+        hu: Its HU where it does.
+        rim_hu: HU added, float32 (h, w), or None.
+    """
+    shape = (box[2] - box[0], box[3] - box[1])
+    alpha = np.zeros(shape, np.float32) if alpha is None else alpha.astype(np.float32, copy=False)
+    filled = np.broadcast_to(np.asarray(hu, np.float32), shape)
+    added = None if rim_hu is None else rim_hu.astype(np.float32, copy=False)
+    return Layer(box, alpha, filled, lambda: (np.zeros(shape, bool), float("inf")), in_fluid=False, rim_hu=added)
+
+
 class Shape(Protocol):
     """A bleed's form in space, fixed once; draws its layer on any slice."""
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import ich25d
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
-from ich25d.bleeds.decoys import plan_decoy
+from ich25d.bleeds.decoys import plan_decoys
 from ich25d.bleeds.paint import paint
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.bleeds.skull import estimate_pixel_mm
@@ -111,12 +111,12 @@ class Painter:
         if not anatomy.usable:
             return None
         rng = np.random.default_rng([self._seed, epoch, key])
-        planned_decoy = plan_decoy(anatomy, rng, around_slice=index) if decoy else None
+        decoys = plan_decoys(anatomy, rng, around_slice=index) if decoy else []
         bleeds = plan_bleeds(anatomy, rng, around_slice=index) if bleed else []
-        if planned_decoy is None and not bleeds:
+        if not decoys and not bleeds:
             return None
-        # The decoy first, the blood over it: a labelled bleed must be visible.
-        before = hu if planned_decoy is None else paint(hu, slices, [planned_decoy], labelled=())[0]
+        # The decoys first, the blood over it: a labelled bleed must be visible.
+        before = paint(hu, slices, decoys, labelled=())[0] if decoys else hu
         painted, labels = paint(before, slices, bleeds, labelled=(index,))
         return painted, labels[slices.index(index)].astype(np.float32)
 
