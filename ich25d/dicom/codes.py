@@ -104,6 +104,7 @@ CODES: dict[str, ReasonCode] = {
     "DUP_UID_DIFF": _refused("one SOPInstanceUID with different images"),
     "DUP_PIXELS": _remark("the same pixels at the same position as another image"),
     "DUP_CONTENT": _remark("the same pixels as an image of another series"),
+    "SATURATED": _remark("the pictures' widest window ends below bone; what is white and lies like skull is bone"),
     "NO_IMAGE_PARTNER": _remark("one of several windowed pictures of this slice is absent"),
     # Series.
     "TILT": _remark("the gantry was tilted; ordered along the normal, not resampled"),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ich25d.dicom.header import Remark, Slice
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.errors import DicomError
+from ich25d.studies.pictures.saturated_bone import ends_below_bone, saturated_bone
 from ich25d.studies.pictures.torn import check_tail, check_whole, without_damage
 from ich25d.studies.pictures.window_curve import Curve, curve_of
 from ich25d.windows import Window
@@ -67,6 +68,7 @@ def read_image_hu(root: Path, pictures: Sequence[Picture]) -> Slice:
     Each pixel comes from the narrowest window in which it isn't saturated; the saturation of narrower windows bounds
     it. JPEG blurs saturation: with two windows or more, a pixel gets the HU whose greys in all windows are nearest to
     its own. What is black in the widest window is air where that window reaches below fat, else around the head alone.
+    Where the widest window ends below bone, what is white in it and looks like skull is bone (`saturated_bone`).
 
     Args:
         root: The table's folder.
@@ -187,20 +189,26 @@ def _hu_of(decoded: Sequence[_Decoded]) -> Hu:
     rows, columns = max((grey.shape for grey in greys), key=lambda shape: shape[0] * shape[1])
     greys = [_resized(grey, rows, columns) for grey in greys]
     widest = max(range(len(windows)), key=lambda index: windows[index][1])
-    margin = JPEG_MARGIN if any(picture.is_jpeg for picture in decoded) else 0
+    limit = margin = JPEG_MARGIN if any(picture.is_jpeg for picture in decoded) else 0
     if margin and len(windows) > 1:
         kind: Curve = "grey"
         if len(decoded) == 1 and len(windows) == 3:
             kind = "subsampled" if decoded[0].is_subsampled else "colour"
         hu = curve_of(windows, kind).nearest(greys)
         # Colours at half resolution stray further; the HU found keeps the edge of bone from being taken for air.
-        limit = _SUBSAMPLED_MARGIN if kind == "subsampled" else margin
+        if kind == "subsampled":
+            limit = _SUBSAMPLED_MARGIN
         is_black = (greys[widest] <= limit) & (hu < _hu_at(_DARK, windows[widest]))
     else:
         hu = _narrowest(windows, greys, margin)
         is_black = np.max(greys, axis=0) <= margin + _HALF_STEP
-    bottom = windows[widest][0] - windows[widest][1] / 2
-    hu[is_black if bottom <= _AIR_BELOW_HU else _touching_border(is_black)] = HU_MIN
+    level, width = windows[widest]
+    is_air = is_black if level - width / 2 <= _AIR_BELOW_HU else _touching_border(is_black)
+    top = level + width / 2
+    if ends_below_bone(top):
+        bone, bone_hu = saturated_bone(greys[widest], limit + _HALF_STEP, is_air, top)
+        hu[bone] = bone_hu
+    hu[is_air] = HU_MIN
     return hu
 
 

@@ -16,6 +16,7 @@ from ich25d.errors import DicomError
 from ich25d.labels import LABELS
 from ich25d.studies.headers.packed import Privacy, Scan, pseudonym
 from ich25d.studies.pictures.picture_hu import Picture, picture_shape, read_image_hu
+from ich25d.studies.pictures.saturated_bone import ends_below_bone
 from ich25d.studies.pictures.table import ImageRow, read_image_rows
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.own_series import free_name
@@ -171,7 +172,7 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
                 members[0].directions,
             )
             series.append(plan)
-            qc += [QcRow("", "", name, "series", *remark) for remark in remarks]
+            qc += [QcRow("", "", name, "series", *remark) for remark in (*remarks, *_saturated(members))]
     qc += [row for row in shared if row.series_id in given]
     return PlannedImages(series, qc, len(found.rows) + sum(row.level != "label" for row in found.qc), n_refused)
 
@@ -249,6 +250,13 @@ def _only(names: set[str]) -> str:
 
 def _windows(row: ImageRow) -> list[Window]:
     return [window for picture in row.pictures for window in picture.windows]
+
+
+def _saturated(members: Sequence[ImageRow]) -> list[Remark]:
+    tops = [max(level + width / 2 for level, width in _windows(row)) for row in members]
+    low = [top for top in tops if ends_below_bone(top)]
+    detail = "{} of {} slices show nothing over {:g} HU: what is white and lies like skull is taken for bone"
+    return [Remark("SATURATED", detail.format(len(low), len(tops), max(low)))] if low else []
 
 
 def _spacing(row: ImageRow) -> tuple[float, float] | None:

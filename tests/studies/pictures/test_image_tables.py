@@ -378,7 +378,7 @@ def test_the_order_is_said_by_the_tables_own_column(tmp_path: Path) -> None:
     """A table has no InstanceNumber."""
     rows = [row | {"position": None, "slice_no": index} for index, row in enumerate(rows_of("a", series="1"))]
 
-    (remark,) = plan(tmp_path, rows).qc
+    (remark,) = [row for row in plan(tmp_path, rows).qc if row.code != "SATURATED"]
 
     assert remark.code == "ORDER_BY_INSTANCE"
     assert remark.detail.endswith("ordered by column slice_no")
@@ -393,3 +393,14 @@ def test_a_window_below_bone_does_not_say_that_there_is_no_head(tmp_path: Path, 
     (series,) = plan(tmp_path, rows).series
 
     assert ("NOT_HEAD?" in {row.code for row in read_series(series, size=32).qc}) is is_remarked
+
+
+@pytest.mark.parametrize(("window", "top"), [("40/80", "80"), ("40/120", "100"), ("80/200", ""), ("40/40", "")])
+def test_a_window_that_ends_below_bone_is_remarked(tmp_path: Path, window: str, top: str) -> None:
+    """Once a series, where white of the widest window may have become bone."""
+    found = [
+        row.detail for row in plan(tmp_path, rows_of("a", series="1", windows=window)).qc if row.code == "SATURATED"
+    ]
+
+    assert len(found) == bool(top)
+    assert all(f"nothing over {top} HU" in detail for detail in found)

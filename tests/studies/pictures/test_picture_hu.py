@@ -186,7 +186,7 @@ def test_files_of_two_sizes_and_a_missing_one(tmp_path: Path) -> None:
     assert both.remarks == ()
     assert (both.hu[hu > 1100] > 700).all()
     assert [remark.code for remark in alone.remarks] == ["NO_IMAGE_PARTNER"]
-    assert alone.hu.max() == 100
+    assert (alone.hu[hu > 1100] > 200).all()  # white that goes round the head
     assert alone.hu[51, 45] >= -20  # air inside the head is only known to be dark
 
 
@@ -464,3 +464,70 @@ def test_reads_ct_ich(shared_data: Path) -> None:
         assert hu[0, 128] == -1024
         assert 20 <= np.median(hu[112:144, 112:144]) <= 45
         assert (hu > 300).mean() > 0.02
+
+
+def one_window_head(side: int = 256) -> Hu:
+    """Make a slice with all that is white in a brain window: skull, clots in and at it, a petrous bone, a plaster."""
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    radius = np.hypot(x / 0.36, y / 0.44)
+    hu = np.where(radius < 0.9, 32.0, np.where(radius < 1, 1200.0, np.where(radius < 1.06, 45.0, -1000.0)))
+    hu[np.hypot(x - 0.1, y) < 0.06] = 110  # a dense clot
+    hu[(np.abs(x) < 0.12) & (np.abs(y - 0.2) < 0.02)] = 900  # a bone of the base, 58 mm long
+    return hu
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("window", [BRAIN, (40.0, 120.0)])
+def test_white_of_a_brain_window_is_bone_where_it_lies_like_skull(
+    tmp_path: Path, window: tuple[float, float], deep: bool
+) -> None:
+    """The ring and the base are bone; a clot stays at the window's top, and all else as it was."""
+    hu = one_window_head()
+    top = window[0] + window[1] / 2
+    write(tmp_path / "a.png", (shown_16 if deep else shown)(hu, *window))
+
+    found = read(tmp_path, "a.png", window)
+
+    is_bone = hu > 150
+    assert np.array_equal(found > top + 1, is_bone)
+    assert np.median(found[is_bone]) > 700
+    assert (found[(hu == 110)] == top).all()
+    assert np.abs(found[hu == 32] - 32).max() <= 1
+    assert (found[hu == -1000] == -1024).all()
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+def test_ringing_of_jpeg_makes_no_holes_in_bone(tmp_path: Path, quality: int) -> None:
+    """Nor does it move the inner table by more than a pixel."""
+    hu = cv2.GaussianBlur(one_window_head() + np.random.default_rng(0).normal(0, 4, (256, 256)), (0, 0), 0.7)
+    write(tmp_path / "a.jpg", shown(hu, *BRAIN), params=[cv2.IMWRITE_JPEG_QUALITY, quality])
+
+    bone = read(tmp_path, "a.jpg", BRAIN) > 150
+
+    three = np.ones((3, 3), np.uint8)
+    truth = (hu > 150).astype(np.uint8)
+    assert bone[cv2.erode(truth, three) > 0].all()
+    assert not bone[cv2.dilate(truth, three) == 0].any()
+
+
+@pytest.mark.parametrize("window", [(40.0, 40.0), (80.0, 200.0), (40.0, 380.0), BONE])
+def test_other_windows_keep_their_white(tmp_path: Path, window: tuple[float, float]) -> None:
+    """Where blood is white too, and where bone is told by its own values."""
+    top = window[0] + window[1] / 2
+    write(tmp_path / "a.png", shown(one_window_head(), *window))
+
+    assert read(tmp_path, "a.png", window).max() <= top
+
+
+def test_two_windows_that_both_end_below_bone(tmp_path: Path) -> None:
+    """The widest one's white is what may be bone."""
+    hu = one_window_head()
+    write(tmp_path / "brain.png", shown(hu, *BRAIN))
+    write(tmp_path / "stroke.jpg", shown(hu, 40, 40), params=[cv2.IMWRITE_JPEG_QUALITY, 95])
+    pictures = [Picture("stroke.jpg", ((40.0, 40.0),)), Picture("brain.png", (BRAIN,))]
+
+    found = read_image_hu(tmp_path, pictures).hu
+
+    inner = cv2.erode((hu > 150).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert (found[inner] > 150).all()
+    assert found[hu == 110].max() <= 80
