@@ -18,6 +18,7 @@ The same command goes on where it was stopped. Scores are means over the seeds.
 import argparse
 import dataclasses
 import re
+import shutil
 import sys
 import time
 import tomllib
@@ -32,7 +33,7 @@ from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.ownership import refuse_other_recipe
-from ich25d.encoder.train import train_cnn
+from ich25d.encoder.train import _SECTIONS, train_cnn
 from ich25d.errors import ConfigError, Ich25dError, StoreError, UsageError
 from ich25d.evaluate.paired import MEASURES, SENSITIVITY, Predicted, held_out, measures_of, resampled
 from ich25d.evaluate.scores import short
@@ -42,7 +43,7 @@ from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import Network, load_network
-from ich25d.recipes import find_recipe, read_recipe
+from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.model_directory import ENCODER_FOLDER
 from ich25d.sequence.train import train_rnn
 from ich25d.studies.store_dir.store import StudyStore
@@ -133,10 +134,10 @@ def _ablate(options: argparse.Namespace) -> None:
     found: dict[str, dict[str, dict[str, Judged]]] = {name: {} for name in (HELD_OUT, *judges)}
     options.out.mkdir(parents=True, exist_ok=True)
     with locked(options.out / ".ablate.lock", f"compares variants in {options.out}", UsageError):
-        for variant in variants:
+        for number, variant in enumerate(variants):
             folder = options.out / variant.name
             for seed in seeds:
-                _train(variant, folder, seed, folds, options)
+                _train(variant, variants[:number], seed, folds, options)
             described[variant.name] = _description(variant, variants[0]) | {
                 "training_seconds": float(np.mean([_seconds(folder / f"seed{seed}", folds) for seed in seeds]))
             }
@@ -227,19 +228,32 @@ def _refuse_other(folder: Path, variant: Variant, folds: list[int], seeds: list[
             raise UsageError(f"--folds must name all that are trained there (got {folds} without {others}) in {cnn}")
 
 
-def _train(variant: Variant, folder: Path, seed: int, folds: list[int], options: argparse.Namespace) -> None:
-    """Train what isn't trained yet.
+def _train(variant: Variant, earlier: list[Variant], seed: int, folds: list[int], options: argparse.Namespace) -> None:
+    """Train what isn't trained yet, here or as the same CNN of an earlier variant.
 
     Raises:
         Interrupted: A signal asked to stop.
     """
-    cnn, sequence = folder / f"seed{seed}", folder / f"seed{seed}-sequence"
-    for fold in folds:
-        recipe = variant.seeded(seed)
+    cnn, sequence = (options.out / variant.name / f"seed{seed}{end}" for end in RUNS.values())
+    recipe = variant.seeded(seed)
+    for one in earlier:
+        before = one.seeded(seed)
+        if not cnn.exists() and all(getattr(before, name) == getattr(recipe, name) for name in _SECTIONS):
+            _copy(options.out / one.name / cnn.name, cnn, recipe)
+    for fold in folds if options.folds != "all" else ("all",):
         if train_cnn(options.studies, recipe, cnn, fold=fold, device=options.device, resume=True).interrupted:
             raise Interrupted
     if options.sequence and not _is_made_of(sequence, cnn):
         train_rnn(options.studies, cnn, sequence, device=options.device)
+
+
+def _copy(finished: Path, cnn: Path, recipe: Recipe) -> None:
+    """Copy a CNN's run for a variant with other features or calibration; `train_cnn` calibrates it anew."""
+    part = cnn.with_name(f".{cnn.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(finished, part, ignore=shutil.ignore_patterns("last.pt", ".*"))
+    write_text(part / CONFIG_FILE, write_recipe(recipe))
+    part.rename(cnn)
 
 
 def _is_made_of(sequence: Path, cnn: Path) -> bool:

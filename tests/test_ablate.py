@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 
 from ich25d.encoder import train as train_module
+from ich25d.encoder.fold_training import FoldTraining
+from ich25d.encoder.model_directory import read_run
 from ich25d.phantom.synth import synthesise
 from ich25d.studies.build import build_studies
 
@@ -201,3 +203,30 @@ def test_refuses_another_recipe_under_a_name_and_fewer_folds(
     assert (fewer, other) == (2, 2)
     assert re.search(r"--folds must name all that are trained there \(got \[1\] without \[0\]\)", messages)
     assert re.search(r"holds one recipe \(got other values of augment.flip\) in .*wider", messages)
+
+
+def test_trains_a_cnn_once_for_variants_that_share_it(
+    bench: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variant of the calibration has the same weights, and a calibration of its own."""
+    (tmp_path / "vary.toml").write_text(
+        '[[variant]]\nname = "base"\n[[variant]]\nname = "rare"\nset = ["calibration.prevalence_weight=9000"]\n'
+    )
+    n_trained = itertools.count()
+    train = FoldTraining.run
+
+    def counted(self: FoldTraining, *words: object, **options: object) -> object:
+        next(n_trained)
+        return train(self, *words, **options)
+
+    monkeypatch.setattr(FoldTraining, "run", counted)
+    for _ in range(2):
+        assert bench(tmp_path / "out", "--folds", "0", vary=tmp_path / "vary.toml") == 0
+
+    runs = [read_run(tmp_path / "out" / name / "seed0") for name in ("base", "rare")]
+    content = json.loads((tmp_path / "out" / "results.json").read_text())["sets"]["other"]["networks"]["rare"]["CNN"]
+    assert next(n_trained) == 1
+    assert runs[0].folds[0]["sha256"] == runs[1].folds[0]["sha256"]
+    assert runs[0].content["calibration"] != runs[1].content["calibration"]
+    assert content["difference"]["log loss"]["value"] != 0
+    assert content["difference"]["series AUC any"]["value"] == pytest.approx(0)
