@@ -115,6 +115,7 @@ def _plan_tumour(anatomy: Anatomy, rng: np.random.Generator, near: int) -> list[
         planned.shape,
         texture_hu=float(rng.uniform(0.5, 2.5)),
         patchiness=0.0,
+        layered_hu=0.0,
         rim_mm=float(rng.uniform(5, 16)) * anatomy.scale,
         rim_hu=-float(rng.uniform(5, 13)),
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -13,9 +14,11 @@ from ich25d.bleeds.shape import (
     Sight,
     Vector,
     Waves,
+    draw_shift,
     needed_area_mm2,
     over_thickness,
     seen_in_tissue,
+    soft_edge,
 )  # fmt: skip
 from ich25d.bleeds.skull import Float
 
@@ -34,6 +37,10 @@ class Clot:
         rim_hu: Its HU relative to tissue, negative.
         push_mm: How far tissue at the surface gives way.
         depth_mm: How near to the inner table it may come.
+        need: From which share of the usual area on a slice counts; a small dense clot stands out.
+        clear_hu: HU above brain that a pixel needs to count; cortex is brighter than brain on the whole.
+        layered_hu: Difference between the lower (posterior) and the upper part; 0 without a level.
+        level_mm: y of the level, from the middle of the image.
     """
 
     parts: tuple[Ellipsoid, ...]
@@ -48,6 +55,10 @@ class Clot:
     rim_hu: float
     push_mm: float
     depth_mm: float
+    need: float = 0.9
+    clear_hu: float = 0.0
+    layered_hu: float = 0.0
+    level_mm: float = 0.0
 
     def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where the clot does not reach."""
@@ -84,6 +95,8 @@ class Clot:
         if alpha.max() < 0.05:
             return None
         blood = np.float32(self.hu) + np.float32(self.texture_hu) * tone
+        if self.layered_hu:
+            blood += np.float32(self.layered_hu) * (soft_edge(np.float32(self.level_mm) - y[:, None], 4.0) - 0.5)
         rim = None
         if self.rim_mm:
             fade = np.clip(1 - np.maximum(signed, 0) / np.float32(self.rim_mm), 0, 1)
@@ -96,7 +109,8 @@ class Clot:
 
         def look() -> Sight:
             contrast = self.hu - anatomy.brain_hu
-            return seen_in_tissue(alpha, contrast), 0.9 * needed_area_mm2(anatomy, contrast)
+            seen = seen_in_tissue(alpha, contrast) & (alpha * np.float32(contrast) >= self.clear_hu)
+            return seen, self.need * needed_area_mm2(anatomy, contrast)
 
         return Layer(box, alpha, blood, look, in_fluid=False, rim_hu=rim, push_mm=push, push_box=push_box)
 
@@ -148,6 +162,9 @@ def _site(anatomy: Anatomy, rng: np.random.Generator, index: int) -> tuple[npt.N
         sites.append(("contusion", 1.6, tissue & (depth < 13) & (front | temporal)))
     else:
         sites.append(("contusion", 0.5, tissue & (depth < 11)))
+    if level < 95:
+        beside = cv2.blur(anatomy.fluid_in(index, box), (9, 9)) > 0.08
+        sites.append(("cortical", 1.4, tissue & (depth < 15) & (beside | (depth < 8))))
     sites = [(name, chance, where) for name, chance, where in sites if where.sum() > 20]
     if not sites:
         return None
@@ -175,12 +192,12 @@ def plan_intraparenchymal(anatomy: Anatomy, rng: np.random.Generator, around_sli
     if drawn is None:
         return None
     point, site = drawn
-    biggest = {"deep": 24.0, "lobar": 30.0, "stem": 10.0, "cerebellar": 20.0, "contusion": 16.0}[site]
-    radius = float(np.exp(rng.normal(np.log(8.5), 0.55)))
-    radius = float(np.clip(radius, 2.6, biggest)) * s
+    biggest = {"deep": 24.0, "lobar": 30.0, "stem": 10.0, "cerebellar": 20.0, "contusion": 16.0, "cortical": 4.2}[site]
+    small = site == "cortical"
+    radius = float(rng.uniform(2.2, 4.2) if small else np.clip(np.exp(rng.normal(np.log(8.5), 0.55)), 2.6, biggest)) * s
     x, y, z = anatomy.image_mm(point)
-    middle = np.array([x, y, z + float(rng.uniform(-0.85, 0.85)) * radius])
-    count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.3, 0.2, 0.15]))
+    middle = np.array([x, y, z + draw_shift(rng, 0.8, 1.1) * radius])
+    count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.3, 0.2, 0.15])) if not small else 1
     scattered = site == "contusion" and rng.random() < 0.5
     parts = []
     for k in range(count + 2 * scattered):
@@ -188,19 +205,26 @@ def plan_intraparenchymal(anatomy: Anatomy, rng: np.random.Generator, around_sli
         shift = np.zeros(3) if k == 0 else rng.normal(size=3) * radius * (1.0 if scattered else 0.55)
         radii = size * np.exp(rng.normal(0, 0.22, 3))
         parts.append(Ellipsoid(middle + shift, _turned(rng), np.maximum(radii, 1.5)))
+    dense = (22, 40) if small else (16, 36) if rng.random() < 0.85 else (9, 17)
     rim = float(rng.uniform(2, 5) + 0.35 * radius) if rng.random() < 0.6 and radius > 4 else 0.0
     shape = Clot(
         parts=tuple(parts),
         shape_waves=Waves.draw(rng, 5 + 0.7 * radius, 12 + 2.5 * radius),
         unevenness_mm=float(rng.uniform(0.04, 0.2)) * radius,
-        edge_mm=float(rng.choice([2.0, 3.0, 4.0, 6.0], p=[0.25, 0.35, 0.25, 0.15])) * max(anatomy.spacing_mm[2], 0.5),
-        hu=min(anatomy.brain_hu + float(rng.uniform(16, 36) if rng.random() < 0.85 else rng.uniform(9, 17)), 77.0),
+        edge_mm=float(rng.choice([2.0, 3.0, 4.0, 6.0], p=[0.25, 0.35, 0.25, 0.15] if not small else [0.5, 0.5, 0, 0]))
+        * max(anatomy.spacing_mm[2], 0.5),
+        hu=min(anatomy.brain_hu + float(rng.uniform(*dense)), 77.0),
         texture=Waves.draw(rng, 4, 20, m=20),
         texture_hu=float(rng.uniform(1.5, 6.0)),
         patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,
         rim_mm=min(rim, 12.0),
         rim_hu=-float(rng.uniform(4, 11)),
         push_mm=float(rng.uniform(0.1, 0.35)) * radius if radius > 6 and rng.random() < 0.8 else 0.0,
-        depth_mm=float(rng.choice([-1.5, 0.3, 1.5])) if site == "contusion" else 2.0,
+        depth_mm=float(rng.choice([-1.5, 0.3, 1.5])) if site in ("contusion", "cortical") else 2.0,
+        need=0.6 if small else 0.9,
+        clear_hu=12.0 if small else 0.0,
+        # A level of settled cells, as under anticoagulants.
+        layered_hu=float(rng.uniform(10, 24)) if radius > 11 * s and rng.random() < 0.2 else 0.0,
+        level_mm=y + float(rng.uniform(-0.4, 0.5)) * radius,
     )
     return Bleed("intraparenchymal", anatomy, shape)

@@ -66,7 +66,7 @@ class VentricleBlood:
 
         def look() -> Sight:
             seen = seen_in_fluid(anatomy, alpha, anatomy.fluid_in(index, box), self.hu)
-            return seen, 0.8 * needed_area_mm2(anatomy, 20.0)
+            return seen, 0.6 * needed_area_mm2(anatomy, 20.0)
 
         return Layer(box, alpha, np.full(alpha.shape, self.hu, np.float32), look, in_fluid=True)
 
@@ -120,12 +120,12 @@ def plan_intraventricular(anatomy: Anatomy, rng: np.random.Generator, around_sli
     height, _ = anatomy.plane_shape
     level, level_edge, centre, radius = -1e4, 1.0, (0.0, 0.0, z), 1e4
     kind = rng.random()
-    if kind < 0.45 and own != 0:
+    if kind < 0.55 and own != 0:
         # A layer: measured from the back end of the blood's own ventricle.
         back = float((rows.max() - (height - 1) / 2) * anatomy.spacing_mm[1])
-        level = back - float(rng.uniform(3.5, 16.0)) * anatomy.scale
-        level_edge = float(rng.choice([1.5, 3.0, 6.0])) * max(anatomy.spacing_mm[1], 0.5)
-    elif kind < 0.65:
+        level = back - float(np.exp(rng.uniform(np.log(2.5), np.log(16)))) * anatomy.scale
+        level_edge = float(rng.choice([1.2, 2.0, 5.0])) * max(anatomy.spacing_mm[1], 0.5)
+    elif kind < 0.72:
         centre, radius = (lateral, along, z), float(rng.uniform(6, 22)) * anatomy.scale
     else:
         radius = float(rng.uniform(15, 60)) * anatomy.scale

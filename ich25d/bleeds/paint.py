@@ -18,6 +18,9 @@ from ich25d.labels import ANY_INDEX, N_LABELS, SUBTYPES
 TISSUE_FROM_HU = -40.0
 """Nothing in a skull is darker except air and fat."""
 
+AIR_BELOW_HU = -100.0
+"""Air in sinuses and after operations stays as it is."""
+
 BONE_FROM_HU = 130.0
 BONE_ONLY_HU = 230.0
 """Between these two the painting fades out: such a pixel is part bone."""
@@ -134,9 +137,10 @@ def _blend(plane: Float, scanned: Float, layer: Layer, anatomy: Anatomy, index: 
     top, left, bottom, right = layer.box
     part = plane[top:bottom, left:right]
     free = np.clip((BONE_ONLY_HU - part) * np.float32(1 / (BONE_ONLY_HU - BONE_FROM_HU)), 0, 1)
+    free *= part > AIR_BELOW_HU
     lift = np.float32(anatomy.tissue_hu[index] - anatomy.brain_hu)
     if layer.rim_hu is not None:
-        part += layer.rim_hu * free * (part > TISSUE_FROM_HU)
+        part += layer.rim_hu * free
     if not layer.alpha.any():
         return
     # Next to bone a pixel is brighter than its tissue; blood is added to it there, not put in its place,

@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.bleeds.anatomy import Anatomy, Box
-from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, box_where, inner, needed_area_mm2, seen_in_fluid
+from ich25d.bleeds.anatomy import DEPTH_STEPS, Anatomy, Box
+from ich25d.bleeds.shape import Bleed, Layer, Sight, Waves, box_where, draw_shift, inner, needed_area_mm2, seen_in_fluid
 from ich25d.bleeds.skull import Float
+
+CONVEXITY = 0.4
+"""Chance that blood is in sulci of the convexity alone, where the slice shows such, down to single ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class CisternBlood:
         spreads: The regions that it fills.
         patches: Unevenness of the share of blood, of `patchiness`.
         gain: How much wider blood makes the spaces; 1 keeps them.
+        deepest_mm: Distance to the inner table up to which blood reaches; large where it isn't bound to the convexity.
     """
 
     spreads: tuple[Spread, ...]
@@ -41,6 +45,7 @@ class CisternBlood:
     patchiness: float
     hu: float
     gain: float
+    deepest_mm: float = 1e3
 
     def layer(self, anatomy: Anatomy, index: int) -> Layer | None:
         """Return the layer on slice `index`, None where no blood is."""
@@ -67,6 +72,8 @@ class CisternBlood:
         weight, lateral, along = weight[reached], lateral[reached], along[reached]
         x, y = anatomy.grid_mm(box)
         weight *= np.clip(1 + np.float32(self.patchiness) * (self.patches.at(x, y, z) - np.float32(0.3)), 0, 1)
+        if self.deepest_mm < 100:
+            weight *= np.clip((np.float32(self.deepest_mm) - anatomy.depth_in(index, box)) / 4, 0, 1)
         fluid = anatomy.fluid_in(index, box)
         dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
         free = fluid * (1 - dry * np.float32(1 / 255))
@@ -80,7 +87,9 @@ class CisternBlood:
             return None
 
         def look() -> Sight:
-            return seen_in_fluid(anatomy, alpha, fluid, self.hu), needed_area_mm2(anatomy, 20.0)
+            # The blur of the bone hides what lies beside it.
+            clear = alpha * (anatomy.depth_in(index, box) > 1.5)
+            return seen_in_fluid(anatomy, clear, fluid, self.hu), needed_area_mm2(anatomy, 20.0)
 
         return Layer(box, alpha, np.full(alpha.shape, self.hu, np.float32), look, in_fluid=True)
 
@@ -147,6 +156,23 @@ def _spreads(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.i
     )
 
 
+def _over_brain(anatomy: Anatomy, rng: np.random.Generator, point: npt.NDArray[np.int16]) -> tuple[Spread, ...]:
+    """Draw which sulci of the convexity around `point` hold blood: one or two, or those of a region."""
+    s = anatomy.scale
+    lateral, along, z = anatomy.head_mm(point)
+    trace = rng.random() < 0.5
+    radius = float(rng.uniform(6, 13) if trace else rng.uniform(16, 42)) * s
+    high = radius * float(rng.uniform(0.5, 1.0))
+    middle = (lateral, along, z + draw_shift(rng, 0.6, 1.0) * high)
+    strength = float(rng.uniform(0.75, 1.0))
+    parts = [Spread(middle, (radius * rng.uniform(0.7, 1.2), radius, high), strength)]
+    if not trace and rng.random() < 0.4:  # across the falx, too
+        parts.append(
+            Spread((-lateral, along, middle[2]), (radius * 0.8, radius, high), strength * rng.uniform(0.5, 1.0))
+        )
+    return tuple(parts)
+
+
 def plan_subarachnoid(anatomy: Anatomy, rng: np.random.Generator, around_slice: int | None) -> Bleed | None:
     """Plan a subarachnoid bleed; None where the head, or the slice, has no CSF to fill.
 
@@ -159,9 +185,14 @@ def plan_subarachnoid(anatomy: Anatomy, rng: np.random.Generator, around_slice: 
     slices = np.flatnonzero(anatomy.area_mm2 > 1200 * s**2)
     if len(slices) == 0:
         return None
+    convexity = rng.random() < CONVEXITY
+    enough_mm2 = float(rng.choice([60.0, 25.0], p=[0.6, 0.4])) * s**2
     for attempt in range(8):
         near = int(rng.choice(slices)) if around_slice is None else around_slice
-        free = (anatomy.fluid[near] > 110) & (anatomy.ventricle[near] < 20)
+        over_brain = convexity and anatomy.level_mm[near] < 78
+        free = (anatomy.fluid[near] > (60 if over_brain else 110)) & (anatomy.ventricle[near] < 20)
+        if over_brain:
+            free &= anatomy.depth_steps[near] < 20 * s * DEPTH_STEPS
         places = np.flatnonzero(free.ravel())
         if len(places) < 20:
             if around_slice is not None:
@@ -171,17 +202,19 @@ def plan_subarachnoid(anatomy: Anatomy, rng: np.random.Generator, around_slice: 
         around = cv2.blur(anatomy.fluid[near], (25, 25)).ravel()
         drawn = places[rng.integers(len(places), size=int(rng.integers(1, 5)))]
         row, column = divmod(int(drawn[int(around[drawn].argmax())]), free.shape[1])
-        spreads = _spreads(anatomy, rng, np.array([near, row, column], np.int16))
+        point = np.array([near, row, column], np.int16)
+        spreads = _over_brain(anatomy, rng, point) if over_brain else _spreads(anatomy, rng, point)
         shape = CisternBlood(
             spreads=spreads,
             patches=Waves.draw(rng, 16, 60),
             patchiness=float(rng.uniform(0.0, 0.45)),
-            hu=anatomy.brain_hu + float(rng.uniform(12, 36)),
-            gain=float(rng.uniform(1.0, 2.6)),
+            hu=anatomy.brain_hu + float(rng.uniform(20, 40) if over_brain else rng.uniform(12, 36)),
+            gain=float(rng.uniform(1.3, 2.4) if over_brain else rng.uniform(1.0, 2.6)),
+            deepest_mm=float(rng.uniform(14, 26)) * s if over_brain else 1e3,
         )
         layer = shape.layer(anatomy, near)
         n_seen = 0.0 if layer is None else float(layer.look()[0].sum())
-        if attempt == 7 or n_seen * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] > 60 * s**2:
+        if attempt == 7 or n_seen * anatomy.spacing_mm[1] * anatomy.spacing_mm[2] > enough_mm2:
             ready = {} if layer is None else {near: layer}
             return Bleed("subarachnoid", anatomy, shape, ready)
     return None

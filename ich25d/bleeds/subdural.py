@@ -13,6 +13,7 @@ from ich25d.bleeds.shape import (
     Sight,
     Waves,
     box_where,
+    draw_shift,
     inner,
     needed_area_mm2,
     needed_beside_bone,
@@ -66,14 +67,14 @@ def _draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: floa
     thick = thickness_mm > 5
     texture = Waves.draw(rng, 5, 30, m=24)
     layered, level = 0.0, 0.0
-    if kind < 0.68 or not thick:
+    if kind < 0.52 or not thick:
         hu, uneven = brain + rng.uniform(13, 34), rng.uniform(1.0, 4.0)
-    elif kind < 0.84:
+    elif kind < 0.74:
         hu, uneven = brain + rng.uniform(9, 22), rng.uniform(5, 9)
-    elif kind < 0.91:
+    elif kind < 0.84:
         hu, uneven = brain + rng.uniform(-4, 8), rng.uniform(1.5, 4)
         layered, level = rng.uniform(14, 28), rng.uniform(-15, 35)
-    elif kind < 0.96:
+    elif kind < 0.94:
         hu, uneven = brain + rng.uniform(2, 10), rng.uniform(1.5, 4)
     else:
         hu, uneven = brain - rng.uniform(8, 18), rng.uniform(2, 6)
@@ -332,7 +333,7 @@ def plan_subdural(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             side=side,
             middle_along=float(rng.uniform(0.3, 0.8) if back else rng.uniform(-0.85, -0.1)),
             half_along=float(rng.uniform(0.25, 0.8)),
-            middle_z_mm=z + float(rng.uniform(-0.7, 0.7) * half_z),
+            middle_z_mm=z + draw_shift(rng, 0.7, 1.0) * half_z,
             half_z_mm=float(half_z),
             thickness_mm=thickness,
             reach_mm=float(rng.uniform(26, 46) if back else rng.uniform(16, 30)) * s,
@@ -363,7 +364,7 @@ def plan_subdural(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
             side=side,
             middle_angle=float(rng.uniform(0.15, 0.95) * np.pi),
             half_angle=half_angle,
-            middle_z_mm=z + float(rng.uniform(-0.8, 0.8) * half_z),
+            middle_z_mm=z + draw_shift(rng, 0.75, 1.0) * half_z,
             half_z_mm=half_z,
             thickness_mm=thickness,
             waves=Waves.draw(rng, 14, 60),
