@@ -34,7 +34,7 @@ Only = Annotated[
 ]
 Accept = Annotated[
     list[str] | None,
-    typer.Option(help="Use DICOM series that this code would refuse: CONTRAST, LOCALIZER, NOT_AXIAL or PERFUSION."),
+    typer.Option(help="Use series that this code would refuse: CONTRAST, LOCALIZER, NOT_AXIAL or PERFUSION."),
 ]
 Images = Annotated[
     list[Path] | None,

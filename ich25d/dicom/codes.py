@@ -169,7 +169,7 @@ CODES: dict[str, ReasonCode] = {
 
 
 ACCEPTABLE = ("CONTRAST", "LOCALIZER", "NOT_AXIAL", "PERFUSION")
-"""Refusals of DICOM series that can be lived with: `--accept` has such series used."""
+"""Refusals of series that can be lived with: `--accept` has such series used."""
 
 
 def check_accepted(codes: Collection[str]) -> None:

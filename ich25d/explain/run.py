@@ -87,7 +87,7 @@ def explain(
         out: The folder to fill.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
+        accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         labels: Labels that get heat and findings; None is those that reach the operating point in a series.
         point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.

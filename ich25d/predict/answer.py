@@ -68,7 +68,7 @@ def find_series(
         network: The model; its size and crop are those that a study store must have.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
+        accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         workers: Processes that read headers; 0 chooses.
 
     Raises:

@@ -78,7 +78,7 @@ def predict(
         sample: A sample submission: its ids are answered, all of them, in its order, and no other; series without one
             of them aren't read. Ids without a readable image get the shares of the training data.
         images: Tables of images, as further sources.
-        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
+        accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         watcher: Gets every series with its pixels, as the writer of a report does.

@@ -186,7 +186,7 @@ def list_series(
         sources: Folders, files, zip archives and study stores, in any mix.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
+        accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         size: Side of the slices that the model takes; a study store must be of it.
         crop: How those are cropped, likewise.
         workers: Processes that read headers; 0 is one a core.
@@ -217,7 +217,7 @@ def list_series(
         found.qc += plan.qc
         found.n_seen += plan.n_seen
     elif accept:
-        raise UsageError(f"--accept is for DICOM; a study store holds what it was built with (got {sorted(accept)})")
+        raise UsageError(f"--accept is for files; a study store holds what it was built with (got {sorted(accept)})")
     elif only:
         raise UsageError(f"--only picks files and archive members; a study store has none (got {list(only)})")
     return found

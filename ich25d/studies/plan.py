@@ -56,7 +56,7 @@ def make_plan(
         only: Globs; when given, only files and members that match one of them.
         images: Tables of images.
         masks: Masks of NIfTI scans and the labels of their values, as `PATH=any`.
-        accept: Reason codes that refuse no DICOM series (of `codes.ACCEPTABLE`).
+        accept: Reason codes that refuse no series (of `codes.ACCEPTABLE`).
         workers: Processes that read headers; 0 is one a core.
         notebook: What an earlier call learned; files that haven't changed since aren't opened.
 
@@ -84,9 +84,9 @@ def make_plan(
     plan.qc += more
     plan.n_refused += n_refused
     if nifti or masks:
-        _add_table(plan, plan_nifti(nifti, opened, privacy, masks, workers=workers))
+        _add_table(plan, plan_nifti(nifti, opened, privacy, masks, accept=accept, workers=workers))
     for table in images:
-        _add_table(plan, plan_images(table, privacy))
+        _add_table(plan, plan_images(table, privacy, accept))
     return plan
 
 

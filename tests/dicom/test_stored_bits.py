@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
+from test_signs import codes, head
 
 from ich25d.dicom.header import Header
 from ich25d.dicom.hounsfield import to_hu
 from ich25d.dicom.reader import read_header, read_hu
-from test_signs import codes, head
 
 quick = settings(max_examples=120, deadline=None)
 noises = st.sampled_from([0.0, 3.0, 10.0, 40.0])

@@ -1,5 +1,6 @@
 """Where the axial slices of a volume lie: shape and affine come in, their order, places and turns go out."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,10 +59,14 @@ class Placement(NamedTuple):
         return self.display.turned(volume.transpose(self.axes)[self.file_index(rank)])
 
 
-def place_slices(header: NiftiHeader) -> Placement:
+def place_slices(header: NiftiHeader, accept: Collection[str] = ()) -> Placement:
     """Find the axial slices of a volume.
 
     They are counted by the axis whose plane is nearest to the axial one; the volume isn't resampled.
+
+    Args:
+        header: The file's header.
+        accept: Reason codes that refuse nothing: with `NOT_AXIAL` slices of another plane are taken as they are.
 
     Raises:
         DicomError: The slices lie in another plane (`NOT_AXIAL`), or are too large (`SHAPE`).
@@ -69,18 +74,29 @@ def place_slices(header: NiftiHeader) -> Placement:
     lengths = np.linalg.norm(header.affine[:, :3], axis=0)
     units: Floats = header.affine[:, :3] / np.where(lengths > 0, lengths, 1.0)
     slice_axis = _slice_axis(units)
+    accepted: tuple[Remark, ...] = ()
+    if why := _why_not_axial(header, units, lengths, slice_axis):
+        if "NOT_AXIAL" not in accept:
+            raise DicomError("NOT_AXIAL", why)
+        accepted = (Remark("ACCEPTED", f"would be refused as NOT_AXIAL: {why}"),)
+        slice_axis = max(range(3), key=lambda axis: (round(lengths[axis], 2), -header.shape[axis]))
     column_axis, row_axis = (axis for axis in range(3) if axis != slice_axis)
     rows, columns, n = header.shape[row_axis], header.shape[column_axis], header.shape[slice_axis]
+    if max(rows, columns) > MAX_SIDE:
+        raise DicomError("SHAPE", f"rows and columns must be at most {MAX_SIDE} (got {rows} x {columns})")
     directions = np.concatenate((units[:, column_axis], units[:, row_axis])).tolist()
     normal = canonical_normal(np.array(directions))
     sizes, agree = _sizes(header, lengths, (row_axis, column_axis))
     spacing = (sizes[row_axis], sizes[column_axis])
-    _check_axial(normal, spacing, (rows, columns))
     display = to_usual_display(directions)
     spacing = display.turned_spacing(spacing)
     origins: Floats = header.affine[:, 3] + np.arange(n)[:, None] * header.affine[:, slice_axis]
     has_places = lengths[slice_axis] > 0
-    step_mm = float(header.affine[:, slice_axis] @ normal) if agree else sizes[slice_axis] * _sign(units, slice_axis)
+    step_mm = (
+        float(header.affine[:, slice_axis] @ normal)
+        if agree
+        else sizes[slice_axis] * (1.0 if units[:, slice_axis] @ normal >= 0 else -1.0)
+    )
     position_mm = float(origins[0] @ normal) + np.arange(n) * (step_mm if has_places else NOMINAL_MM)
     tilt = tilt_deg(origins, origins @ normal, normal) if n > 1 and has_places and header.says_where else None
     return Placement(
@@ -95,6 +111,7 @@ def place_slices(header: NiftiHeader) -> Placement:
         source_orientation=patient_axes(directions),
         order_key="position" if header.says_where and has_places else "instance",
         remarks=(
+            *accepted,
             *header.remarks,
             *_remarks(spacing, directions, n, abs(step_mm) if has_places else 0.0, tilt, agree=agree),
         ),
@@ -113,10 +130,6 @@ def _sizes(header: NiftiHeader, lengths: Floats, in_plane: tuple[int, int]) -> t
     return list(header.pixdim_mm), agree
 
 
-def _sign(units: Floats, slice_axis: int) -> float:
-    return 1.0 if units[2, slice_axis] >= 0 else -1.0
-
-
 def _slice_axis(units: Floats) -> int:
     """Return the axis that counts the axial slices: the one without a length, else that of the most axial plane."""
     for axis in range(3):
@@ -126,15 +139,18 @@ def _slice_axis(units: Floats) -> int:
     return int(np.argmax(np.abs(normals[2]) / np.linalg.norm(normals, axis=0)))
 
 
-def _check_axial(normal: Floats, spacing: tuple[float, float], shape: tuple[int, int]) -> None:
-    if normal[2] < AXIAL_COSINE:
-        detail = f"the normal must be within 45 degrees of the body's axis (its z component is {normal[2]:.2f})"
-        raise DicomError("NOT_AXIAL", detail)
+def _why_not_axial(header: NiftiHeader, units: Floats, lengths: Floats, slice_axis: int) -> str:
+    """Say why the slices that an axis counts are no axial ones; nothing where they are."""
+    columns, rows = (axis for axis in range(3) if axis != slice_axis)
+    z = canonical_normal(np.concatenate((units[:, columns], units[:, rows])))[2]
+    if z < AXIAL_COSINE:
+        return f"the normal must be within 45 degrees of the body's axis (its z component is {z:.2f})"
+    sizes, _ = _sizes(header, lengths, (rows, columns))
+    spacing, shape = (sizes[rows], sizes[columns]), (header.shape[rows], header.shape[columns])
     if max(spacing) > MOST_ANISO * min(spacing) or min(shape) < MIN_SIDE:
         size = f"{shape[0]} x {shape[1]} px of {spacing[0]:.3g} x {spacing[1]:.3g} mm"
-        raise DicomError("NOT_AXIAL", f"the volume's slices lie in another plane: axial ones would have {size}")
-    if max(shape) > MAX_SIDE:
-        raise DicomError("SHAPE", f"rows and columns must be at most {MAX_SIDE} (got {shape[0]} x {shape[1]})")
+        return f"the volume's slices lie in another plane: axial ones would have {size}"
+    return ""
 
 
 def _remarks(

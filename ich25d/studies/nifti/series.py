@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from ich25d.errors import DicomError
@@ -56,7 +56,13 @@ def _is_analyze(entry: Entry, sources: Sources) -> bool:
 
 
 def plan_nifti(
-    entries: Sequence[Entry], sources: Sources, privacy: Privacy, masks: Sequence[str] = (), *, workers: int = 1
+    entries: Sequence[Entry],
+    sources: Sources,
+    privacy: Privacy,
+    masks: Sequence[str] = (),
+    *,
+    accept: Collection[str] = (),
+    workers: int = 1,
 ) -> PlannedImages:
     """Make a series of each NIfTI file.
 
@@ -69,6 +75,7 @@ def plan_nifti(
         sources: Where they are.
         privacy: Hides the patients.
         masks: Masks and the labels of their values, as `find_masks` takes them; they are no scans.
+        accept: Reason codes that refuse no series.
         workers: Processes that look into files; 0 is one a core.
 
     Raises:
@@ -78,7 +85,7 @@ def plan_nifti(
     are_masks = {path_of(mask.entry, mask.sources) for mask in named_masks}
     scans = [entry for entry in entries if path_of(entry, sources) not in are_masks] if are_masks else list(entries)
     workers = n_workers(workers)
-    work = partial(_look, sources=sources)
+    work = partial(_look, sources=sources, accept=tuple(accept))
     kept: dict[Entry, tuple[Looked, Placement]] = {}
     qc: list[QcRow] = []
     for entry, found in map_series(work, scans, workers, in_process=workers == 1 or len(scans) < WORTH_STARTING):
@@ -101,9 +108,9 @@ def plan_nifti(
     return PlannedImages(series, qc, n_refused + sum(map(len, images)), n_refused)
 
 
-def _look(entry: Entry, sources: Sources) -> tuple[Looked, Placement]:
+def _look(entry: Entry, sources: Sources, accept: Collection[str]) -> tuple[Looked, Placement]:
     looked = look(entry, sources)
-    return looked, place_slices(looked.header)
+    return looked, place_slices(looked.header, accept)
 
 
 def _parts(entry: Entry, sources: Sources) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +102,7 @@ class PlannedImages(NamedTuple):
     """Rows refused."""
 
 
-def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
+def plan_images(table: Path, privacy: Privacy, accept: Collection[str] = ()) -> PlannedImages:
     """Group the rows of a table of images into series in scan order.
 
     A series is what has one patient, study and series in the table; see `_named` for what it is called.
@@ -112,6 +112,7 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
     Args:
         table: CSV, parquet or feather.
         privacy: Hides the patients.
+        accept: Reason codes that refuse no series.
 
     Raises:
         UsageError: It isn't a table of images.
@@ -132,7 +133,7 @@ def plan_images(table: Path, privacy: Privacy) -> PlannedImages:
     n_refused = sum(row.level != "label" for row in found.qc)
     for _, rows in sorted(studies.items()):
         headers = [_header(row, privacy) for row in rows]
-        ordering = order_series(headers)
+        ordering = order_series(headers, accept)
         for refused in ordering.refusals:
             row = rows[refused.member]
             qc.append(QcRow(row.pictures[0].path, row.image_id, row.series_id, "slice", refused.code, refused.detail))

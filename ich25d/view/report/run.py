@@ -56,7 +56,7 @@ def report(
         out: The folder to write.
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
-        accept: Codes of refused DICOM series to use nevertheless, of `codes.ACCEPTABLE`.
+        accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
         heat: Explain the series that are flagged: heat maps, places and sizes; it takes longer than predicting.

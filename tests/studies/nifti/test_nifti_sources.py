@@ -433,6 +433,36 @@ def test_the_same_scan_as_dicom_gives_the_same_volume(tmp_path: Path, write_scan
     assert (volumes[0] == volumes[1]).all()
 
 
+@pytest.mark.parametrize("codes", ["LPS", "LPI", "SLP", "LSP", "LIP"])
+@pytest.mark.parametrize("plane", ["sagittal", "coronal"])
+def test_another_plane_is_taken_as_it_was_acquired_where_it_is_accepted(
+    tmp_path: Path, write_scan, codes: str, plane: str
+) -> None:
+    """Slices as those of the same scan as DICOM, whatever axis of the file counts them; one remark says so."""
+    mm = 240 / SIDE
+    row, step = ((0.0, 1.0, 0.0), (5.0, 0, 0)) if plane == "sagittal" else ((1.0, 0.0, 0.0), (0, 5.0, 0))
+    for index in range(N):
+        write_scan(
+            tmp_path / "dicom" / str(index), n=1, hu=HU[index : index + 1],
+            image_id=f"ID_{index}", origin_mm=tuple(index * step[axis] for axis in range(3)),
+            directions=(*row, 0.0, 0.0, -1.0),
+        )  # fmt: skip
+    lps = np.array([np.array(row) * mm, (0, 0, -mm), step, (0, 0, 0)]).T
+    affine = np.vstack((np.diag([-1, -1, 1]) @ lps, (0, 0, 0, 1)))
+    write_nifti(tmp_path / "nifti" / "scan.nii.gz", HU, codes, affine=affine)
+    assert refusal(tmp_path / "nifti")[0] == "NOT_AXIAL"
+    volumes = []
+    for name in ("dicom", "nifti"):
+        found = make_plan((tmp_path / name,), accept=("NOT_AXIAL",))
+        (series,) = found.series
+        assert [row.code for row in found.qc].count("ACCEPTED") == 1
+        assert found.n_refused == 0
+        volumes.append((hu_of(series), series.slice_spacing_mm, *series.pixel_spacing_mm, series.orientation))
+    assert np.array_equal(volumes[0][0], volumes[1][0])
+    assert volumes[0][1:4] == pytest.approx(volumes[1][1:4])
+    assert volumes[0][4] == volumes[1][4]
+
+
 def test_a_second_site_of_the_same_names_adds_to_a_store(tmp_path: Path) -> None:
     """Beside `b/001.nii`, series `001` is called `a.001`: a new name, and no loss."""
     for number, site in enumerate("ab"):

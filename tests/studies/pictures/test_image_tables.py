@@ -404,3 +404,17 @@ def test_a_window_that_ends_below_bone_is_remarked(tmp_path: Path, window: str, 
 
     assert len(found) == bool(top)
     assert all(f"nothing over {top} HU" in detail for detail in found)
+
+
+def test_a_plane_that_is_not_axial_is_used_where_it_is_accepted(tmp_path: Path) -> None:
+    """Tables with orientations are held to DICOM's rules, and to what excuses from them."""
+    rows = [
+        {name: cell for name, cell in row.items() if name != "position"}
+        | {"ImagePositionPatient": f"[0, {5.0 * index}, 0]", "ImageOrientationPatient": "[1, 0, 0, 0, 0, -1]"}
+        for index, row in enumerate(rows_of("a", series="s"))
+    ]
+    refused = plan(tmp_path, rows)
+    assert (refused.series, {row.code for row in refused.qc}) == ([], {"NOT_AXIAL"})
+    used = plan_images(tmp_path / "images.csv", PRIVACY, ("NOT_AXIAL",))
+    assert [len(series) for series in used.series] == [N]
+    assert [row.code for row in used.qc].count("ACCEPTED") == 1
