@@ -59,7 +59,7 @@ def build_studies(
     """Make a study store, or go on with one.
 
     The finished store holds what this call names, no more. Series whose files haven't changed aren't read again.
-    A store that would hold no slice isn't made.
+    A store that would hold no slice isn't made, and one that is there stays as it was.
 
     Args:
         sources: Folders, DICOM and NIfTI files and zip archives, read in place; named in the order of the last call, so
@@ -156,7 +156,6 @@ class _Build:
             # From here on the tables and the volumes disagree, until store.json is written again.
             (self.out / "store.json").unlink(missing_ok=True)
         self._read(todo, wanted)
-        self._drop(gone)
         refused = {row.image_id for row in label_qc if is_refusal(row.code)}  # nor are they taken from elsewhere
         own_labels = {
             image_id: values
@@ -170,7 +169,10 @@ class _Build:
         )  # fmt: skip
         qc = settled([*self.plan.qc, *label_qc, *tables.qc])
         if tables.slices.empty:
+            if marker is not None:  # nothing was written, so that the tables and the volumes still agree
+                write_json(self.out / "store.json", marker)
             raise nothing_used(self.plan.n_seen, qc)
+        self._drop(gone, set(wanted) - set(tables.series["series_id"]))
         if not is_unchanged:
             self._write(tables, qc, inputs, folds, seed)
         return self._summary(tables, qc, {series.series_id for series in todo})
@@ -216,8 +218,9 @@ class _Build:
                 advance(len(series))
         self.notebook.commit()
 
-    def _drop(self, gone: Sequence[str]) -> None:
-        for series_id in gone:
+    def _drop(self, gone: Sequence[str], refused: Collection[str]) -> None:
+        """Remove the volumes of series that aren't named any more, or of which nothing is used any more."""
+        for series_id in (*gone, *refused):
             volume_path(self.out, series_id).unlink(missing_ok=True)
         if gone:
             remark(f"{len(gone)} series are no longer in the sources and were dropped from the store")

@@ -295,6 +295,29 @@ def test_what_is_refused_at_its_pixels_alone_makes_no_store(tmp_path, write_scan
     assert not (tmp_path / "studies").exists()
 
 
+@pytest.mark.parametrize("lost", [(), ("patient3",)])
+def test_where_nothing_new_can_be_used_the_store_stays_as_it_was(scans, tmp_path, lost):
+    """Files that can't be decoded any more are told, by every further call too; mended, they make the store again."""
+    out = tmp_path / "studies"
+    build(scans, out)
+    content = content_of(out)
+    whole = {path: path.read_bytes() for path in scans.glob("*/*.dcm")}
+    for path in whole:
+        if path.parent.name in lost:
+            path.unlink()
+        else:
+            undecodable(path)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="NO_DECODER"):
+            build(scans, out)
+        assert content_of(out) == content
+        StudyStore.open(out).verify()
+    for path, data in whole.items():
+        path.write_bytes(data)
+    assert build(scans, out).n_series == 3
+    assert {**content_of(out), "store.json": b""} == {**content, "store.json": b""}  # which knows the files' times
+
+
 def test_unchanged_are_the_stores_series_that_were_not_read(tmp_path, write_scan, monkeypatch):
     """A series whose process died isn't in the store and is read at each call: it takes nothing off the others."""
 

@@ -10,7 +10,7 @@ from ich25d.studies.headers.notebook import Done
 from ich25d.studies.pool import map_series
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
-from ich25d.studies.store_dir.volume_file import Packing, volume_path, write_volume
+from ich25d.studies.store_dir.volume_file import Packing, write_volume
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
 from ich25d.studies.volumes.volume import Crop, read_series
 
@@ -66,7 +66,7 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
 
 
 def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
-    """Read one series, write its volume and return its rows.
+    """Read one series, write its volume, where anything of it can be used, and return its rows.
 
     Args:
         plan: The series.
@@ -76,7 +76,6 @@ def build_one(plan: SeriesPlan, *, out: Path, crop: Crop, size: int) -> Done:
     """
     read = read_series(plan, crop=crop, size=size)
     if not read.series:
-        volume_path(out, plan.series_id).unlink(missing_ok=True)
         return Done(None, {}, read.qc)
     volume = write_volume(out, plan.series_id, read.hu, PACKING[crop])
     return Done({**read.series, **volume._asdict()}, read.slices, read.qc)
