@@ -24,22 +24,39 @@ class DicomError(Ich25dError):
         detail: One sentence without identifying values.
         image_id: SOPInstanceUID, where the header still gave one.
         series_id: SeriesInstanceUID, where the header still gave one.
+        study_id: StudyInstanceUID, likewise.
+        patient_id: Patient ID as it stands; whoever writes it down hashes it.
     """
 
-    def __init__(self, code: str, detail: str, *, image_id: str = "", series_id: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        image_id: str = "",
+        series_id: str = "",
+        study_id: str = "",
+        patient_id: str = "",
+    ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.image_id = image_id
         self.series_id = series_id
+        self.study_id = study_id
+        self.patient_id = patient_id
+
+    def ids(self) -> dict[str, str]:
+        """Return the ids by the names of the arguments."""
+        return {name: getattr(self, name) for name in ("image_id", "series_id", "study_id", "patient_id")}
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes whole: the default would call the class with the joined text alone."""
-        return (_dicom_error, (self.code, self.detail, self.image_id, self.series_id))
+        return (_dicom_error, (self.code, self.detail, self.ids()))
 
 
-def _dicom_error(code: str, detail: str, image_id: str, series_id: str) -> DicomError:
-    return DicomError(code, detail, image_id=image_id, series_id=series_id)
+def _dicom_error(code: str, detail: str, ids: dict[str, str]) -> DicomError:
+    return DicomError(code, detail, **ids)
 
 
 class LabelError(Ich25dError):

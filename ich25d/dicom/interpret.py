@@ -22,6 +22,7 @@ _LOSSY_SYNTAXES = frozenset(
 )  # JPEG, near-lossless JPEG-LS, JPEG 2000 and HTJ2K
 _ID_NAMES = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _N_CHECKED, _READERS = len(CHECKED), tuple(READERS.values())
+_PATIENT = _N_CHECKED + tuple(READERS).index("patient_id")
 GOOD_ID = re.compile(r"[0-9A-Za-z._#-]{1,80}").fullmatch
 """Matches ids that are safe in paths, tables and submissions."""
 RENAMED = "UID_"
@@ -84,7 +85,8 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
         factor, offset = (None, None) if has_lut else _check_rescale(slope, intercept, text(rescale_type), remarks)
         _check_length(elements, meta, height * breadth * allocated // 8, total_size, remarks)
     except DicomError as error:
-        raise DicomError(error.code, error.detail, image_id=text(image_id), series_id=text(series_id)) from None
+        named = _names(text(image_id), text(series_id), text(study_id), is_frame=bool(elements.frame))
+        raise DicomError(error.code, error.detail, **named, patient_id=text(raw[_PATIENT])) from None
     place = values.position(origin)
     cosines, is_exact = values.orthonormal(directions)
     if (origin and place is None) or (directions and not (is_exact and cosines)):
@@ -108,7 +110,8 @@ def make_header(elements: Elements, meta: Meta, total_size: int) -> Header:
     )  # fmt: skip
     if not IMAGE_TYPES.isdisjoint(header.image_type):
         detail = "the ImageType is that of a page or a screen save"
-        raise DicomError("SECONDARY", detail, image_id=image_uid, series_id=series_uid)
+        ids = {"image_id": image_uid, "series_id": series_uid, "study_id": study_uid}
+        raise DicomError("SECONDARY", detail, **ids, patient_id=header.patient_id)
     return header
 
 
@@ -149,9 +152,7 @@ def _check_ids(
                 raise DicomError("BAD_UID", f"{rule} (got {len(identifier)} characters)")
             shown = f" {identifier}" if _SHOWABLE(identifier) else ""
             remarks.append(Remark("UID_RENAMED", f"{name}{shown} is no UID; it is called {own_name(identifier)}"))
-    file_id, mark, number = image_id.rpartition("#") if is_frame else (image_id, "", "")
-    image_id = f"{own_name(file_id)}{mark}{number}"
-    series_id, study_id = (name and own_name(name) for name in (series_id, study_id))
+    image_id, series_id, study_id = _names(image_id, series_id, study_id, is_frame=is_frame).values()
     if not series_id or not study_id:
         remarks.append(
             Remark("NO_SERIES_UID", "SeriesInstanceUID or StudyInstanceUID is absent; the next level stands in")
@@ -159,6 +160,13 @@ def _check_ids(
         series_id = series_id or study_id or image_id
         study_id = study_id or series_id
     return image_id, series_id, study_id
+
+
+def _names(image_id: str, series_id: str, study_id: str, *, is_frame: bool) -> dict[str, str]:
+    """Return the names that ids go by, as arguments of an error; empty where there is none."""
+    file_id, mark, number = image_id.rpartition("#") if is_frame else (image_id, "", "")
+    image, series, study = (name and own_name(name) for name in (file_id, series_id, study_id))
+    return {"image_id": f"{image}{mark}{number}" if image else "", "series_id": series, "study_id": study}
 
 
 def _check_shape(rows: bytes | None, columns: bytes | None, samples: bytes | None, photometric: str) -> tuple[int, int]:

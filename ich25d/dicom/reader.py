@@ -116,7 +116,7 @@ def _frame_headers(walk: _Walk, whole: DicomError) -> list[Header | DicomError]:
         if isinstance(headers[0], DicomError) and all(isinstance(header, DicomError) for header in headers):
             raise headers[0]  # what is wrong with all of them is wrong with the file
     except DicomError as error:
-        raise DicomError(error.code, error.detail, image_id=whole.image_id, series_id=whole.series_id) from None
+        raise DicomError(error.code, error.detail, **whole.ids()) from None
     return headers
 
 

@@ -80,8 +80,7 @@ def make_plan(
             plan.qc.append(found)
     plan.n_not_dicom = sum(row.code in NO_DICOM for row in plan.qc)
     plan.n_refused = len(plan.qc) - n_doubles - plan.n_not_dicom
-    plan.series, more, n_refused = plan_dicom(indexed, opened, accept)
-    plan.qc += more
+    plan.series, plan.qc, n_refused = plan_dicom(indexed, opened, accept, refused=plan.qc)
     plan.n_refused += n_refused
     if nifti or masks:
         _add_table(plan, plan_nifti(nifti, opened, privacy, masks, accept=accept, workers=workers))

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from ich25d.dicom.header import OF_SLICE, Header
 from ich25d.errors import StoreError
 from ich25d.files import shown_name
-from ich25d.studies.headers.packed import Indexed, Privacy, frame_source, indexed, shared_attributes
-from ich25d.studies.qc import QcRow
+from ich25d.studies.headers.packed import Indexed, Privacy, RefusedImage, frame_source, indexed, shared_attributes
+from ich25d.studies.qc import HEADER, QcRow
 from ich25d.studies.sources.listing import Entry
 
 NAME = "build.sqlite"
@@ -117,7 +117,7 @@ class Notebook:
         if row is None or row[0] != _stamp(entry):
             return None
         return [
-            QcRow(*values) if number is None else indexed(entry, self._shared[number], _tuples(values))
+            _refused(values) if number is None else indexed(entry, self._shared[number], _tuples(values))
             for number, values in json.loads(row[1])
         ]
 
@@ -212,6 +212,10 @@ def _connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
 
 def _read_shared(connection: sqlite3.Connection) -> dict[int, tuple[Any, ...]]:
     return {number: _tuples(json.loads(text)) for number, text in connection.execute("SELECT id, text FROM shared")}
+
+
+def _refused(values: Sequence[str]) -> QcRow:
+    return QcRow(*values) if len(values) == len(HEADER) else RefusedImage(*values)
 
 
 def _stamp(entry: Entry) -> str:

@@ -9,9 +9,12 @@ import marshal
 import operator
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ich25d.dicom.header import OF_SLICE, Header, Remark
+from ich25d.errors import DicomError
+from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry
 
 _RSNA_PATIENT = re.compile(r"ID_[0-9a-f]{8}")
@@ -97,6 +100,34 @@ class Indexed(NamedTuple):
     def sharing(self, known: Known) -> "Indexed":
         """Return it with the one of the known shared parts that equals its own; a new one becomes known."""
         return Indexed(self.entry, known.setdefault(self.shared, self.shared), self.packed)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedImage(QcRow):
+    """The row of an image that was refused by its header, with what tells which series it is of."""
+
+    study_id: str
+    patient_id: str
+    """The pseudonym."""
+
+    def charged_to(self, series_id: str) -> QcRow:
+        """Return the row alone, of a series by the name that it has."""
+        return QcRow(self.source, self.image_id, series_id, self.level, self.code, self.detail)
+
+
+def refused_image(source: str, error: DicomError, privacy: Privacy, *, level: str) -> RefusedImage:
+    """Return the row of an image that was refused by its header.
+
+    Args:
+        source: The file's name.
+        error: What was wrong with it.
+        privacy: Hides the patient.
+        level: `file` or `slice`.
+    """
+    patient_id = pseudonym(error.patient_id, privacy.key)
+    return RefusedImage(
+        source, error.image_id, error.series_id, level, error.code, error.detail, error.study_id, patient_id
+    )
 
 
 def indexed(entry: Entry, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Indexed:

@@ -9,9 +9,9 @@ from ich25d.dicom.header import Header, NeedMore, Remark
 from ich25d.dicom.reader import HEAD_BYTES, read_headers
 from ich25d.errors import DicomError
 from ich25d.progress import bar
-from ich25d.studies.headers.packed import Indexed, Known, Privacy, frame_source, pack
+from ich25d.studies.headers.packed import Indexed, Known, Privacy, frame_source, pack, refused_image
 from ich25d.studies.pool import map_series, n_workers, reason_of
-from ich25d.studies.qc import QcRow, refusal
+from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
 from ich25d.studies.sources.other_formats import FORM_BYTES, other_format
@@ -99,15 +99,15 @@ def _index_entry(entry: Entry, sources: Sources, privacy: Privacy, known: Known)
                 n_bytes = min(more.n_bytes, entry.size)
             else:
                 return [
-                    refusal(frame_source(entry.source, number), header, level="slice")
+                    refused_image(frame_source(entry.source, number), header, privacy, level="slice")
                     if isinstance(header, DicomError)
                     else pack(entry, _with_name_checked(header, entry.source), privacy).sharing(known)
                     for number, header in enumerate(headers, start=1)
                 ]
     except DicomError as error:
-        return [refusal(entry.source, _named(error, entry, sources), level="file")]
+        return [refused_image(entry.source, _named(error, entry, sources), privacy, level="file")]
     except RecursionError:
-        return [refusal(entry.source, DicomError("UNREADABLE", "sequences are nested too deeply"), level="file")]
+        return [QcRow(entry.source, "", "", "file", "UNREADABLE", "sequences are nested too deeply")]
 
 
 def _named(error: DicomError, entry: Entry, sources: Sources) -> DicomError:

@@ -17,7 +17,7 @@ from ich25d.studies.headers.packed import Indexed, Scan
 from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.lost_studies import rejoined
-from ich25d.studies.series.own_series import own_series
+from ich25d.studies.series.own_series import charged, own_series
 from ich25d.studies.series.series_plan import SeriesPlan, turned
 from ich25d.studies.sources.opened import Sources
 
@@ -78,7 +78,7 @@ class DicomImages:
 
 
 def plan_dicom(
-    images: Sequence[Indexed], sources: Sources, accept: Collection[str] = ()
+    images: Sequence[Indexed], sources: Sources, accept: Collection[str] = (), *, refused: Sequence[QcRow] = ()
 ) -> tuple[list[SeriesPlan], list[QcRow], int]:
     """Group indexed images into series in scan order.
 
@@ -86,22 +86,25 @@ def plan_dicom(
         images: The index, in any order.
         sources: Where their files are.
         accept: Reason codes that refuse no series.
+        refused: Rows of files and of images that were refused by their headers.
 
     Returns:
-        The plans, rows of refusals and remarks, and how many images were refused.
+        The plans; rows of refusals and remarks, those given first, with the names that series have here; and how many
+        images were refused.
     """
     plans: list[SeriesPlan] = []
     n_refused = 0
-    qc: list[QcRow] = []
+    as_read = images
     images, joined = rejoined(images)
     names, own_remarks = own_series(images)
+    qc = charged(refused, {of.scan(): now.scan() for of, now in zip(as_read, images, strict=True)}, names)
     own_remarks += joined
     for group in _studies(images):
         headers = [_named(image.header(), names) for image in group]
         ordering = order_series(headers, accept)
-        for refused in ordering.refusals:
-            header, source = headers[refused.member], group[refused.member].source
-            qc.append(QcRow(source, header.image_id, header.series_id, "slice", refused.code, refused.detail))
+        for member, code, detail in ordering.refusals:
+            header, source = headers[member], group[member].source
+            qc.append(QcRow(source, header.image_id, header.series_id, "slice", code, detail))
         n_refused += len(ordering.refusals)
         copies = {kept: tuple(group[k] for k in others) for kept, *others in ordering.copies}
         for ordered in ordering.series:

@@ -6,7 +6,7 @@ Standard identifiers are unique (DICOM PS3.5, section 9); what anonymisers, phan
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from ich25d.studies.headers.packed import Indexed, Scan
+from ich25d.studies.headers.packed import Indexed, RefusedImage, Scan
 from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 
@@ -49,6 +49,49 @@ def own_series(images: Sequence[Indexed]) -> tuple[dict[Scan, str], list[QcRow]]
             qc.append(QcRow("", "", name, "series", "DUP_SERIES_UID", detail))
         names |= {scan: of_scan[other] for scan, other in counted_as.items()}
     return names, qc
+
+
+def charged(rows: Sequence[QcRow], scans: Mapping[Scan, Scan], names: Mapping[Scan, str]) -> list[QcRow]:
+    """Charge images that were refused by their headers to the series that they are of, by the name that it has.
+
+    Args:
+        rows: Rows of refusals; those of no image are left as they are.
+        scans: What each scan of the index counts as, which is another study where its files had one each.
+        names: As `own_series` gives them.
+
+    Returns:
+        The rows. Images of scans that aren't in the index, and have the UID of one that is, get a name of their own.
+    """
+    refused = [row for row in rows if isinstance(row, RefusedImage) and row.series_id]
+    known: defaultdict[str, dict[Scan, str]] = defaultdict(dict)
+    wanted = {row.series_id for row in refused}
+    for of, now in scans.items() if wanted else ():
+        if now.series_id in wanted:
+            known[now.series_id][of] = known[now.series_id][now] = names.get(now, now.series_id)
+    n_given = {series_id: len(set(of.values())) for series_id, of in known.items()}
+    for row in sorted(refused, key=lambda row: (row.series_id, row.study_id, row.image_id, row.source)):
+        scan, of_series = Scan(row.series_id, row.study_id, row.patient_id), known[row.series_id]
+        if scan not in of_series and not (found := _names_of(scan, of_series, scans)):
+            number = n_given[row.series_id] = n_given.get(row.series_id, 0) + 1
+            of_series[scan] = f"{row.series_id}@{number}" if number > 1 else row.series_id
+        elif scan not in of_series:
+            of_series[scan] = min(found)
+    return [
+        row.charged_to(known[row.series_id][Scan(row.series_id, row.study_id, row.patient_id)] if row.series_id else "")
+        if isinstance(row, RefusedImage)
+        else row
+        for row in rows
+    ]
+
+
+def _names_of(scan: Scan, of_series: Mapping[Scan, str], scans: Mapping[Scan, Scan]) -> set[str]:
+    """Return the names of the scans that an image may be of: whose patient it hasn't otherwise, and whose study."""
+    return {
+        name
+        for other, name in of_series.items()
+        if (scan.patient_id == other.patient_id or not (scan.patient_id and other.patient_id))
+        and (scan.study_id in {other.study_id, ""} or scans.get(other, other) != other)
+    }
 
 
 def _counted_as(scans: Collection[Scan]) -> dict[Scan, Scan]:

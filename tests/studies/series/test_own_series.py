@@ -117,3 +117,65 @@ def test_remarks_on_a_series_that_is_left_out_go_with_it(tmp_path: Path) -> None
     assert [one.image_ids for one in plan.series] == [tuple(ids)]
     assert not [row for row in plan.qc if row.level == "series" and row.code.startswith("ORDER")]
     assert plan.n_refused == len(ids)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def test_images_refused_by_their_headers_are_charged_to_their_own_scan(tmp_path: Path) -> None:
+    """Of one series UID in three studies: one slice of the second, and all of the third; read again or remembered."""
+    folder, series = tmp_path / "in", "1.2.3"
+    whole, hurt, gone = (
+        _write(folder, scan, study=f"1.{scan}", patient=f"ID_{scan:08d}", series=series) for scan in (1, 2, 3)
+    )
+    for name in (hurt[2], *gone):
+        _cut(folder / f"{name}.dcm")
+    expected = dict.fromkeys(gone, "1.2.3@3") | {hurt[2]: "1.2.3@2"}
+    for _ in range(2):
+        build_studies((folder,), tmp_path / "store", size=32, crop="none", workers=1)
+        rows = pd.read_csv(tmp_path / "store" / "qc.csv")
+        rows = rows[rows["code"] == "TRUNCATED"]
+        assert dict(zip(rows["image_id"], rows["series_id"], strict=True)) == expected
+    slices = pd.read_parquet(tmp_path / "store" / "slices.parquet")
+    assert slices.groupby("series_id")["image_id"].apply(set).to_dict() == {
+        "1.2.3": set(whole), "1.2.3@2": set(hurt) - {hurt[2]}
+    }  # fmt: skip
+
+
+def test_a_refused_image_of_a_scan_with_a_study_a_file_is_charged_to_that_scan(tmp_path: Path) -> None:
+    """Its study is in no other file, but its patient and its series are those of the others."""
+    (tmp_path / "in").mkdir()
+    for index in range(N):
+        name = f"ID_{index:09d}"
+        content = dicom_bytes(
+            np.arange(1024, dtype=np.int16).reshape(32, 32) + index, image_id=name, series_id="1.2.3",
+            study_id=f"1.{index}", patient_id="ID_aaaaaaaa", origin_mm=(0.0, 0.0, 5.0 * index),
+        )  # fmt: skip
+        (tmp_path / "in" / f"{name}.dcm").write_bytes(content)
+    _cut(tmp_path / "in" / f"{name}.dcm")
+    plan = make_plan((tmp_path / "in",))
+
+    assert [len(series) for series in plan.series] == [N - 1]
+    assert [row.series_id for row in plan.qc if row.code == "TRUNCATED"] == ["1.2.3"]
+
+
+@pytest.mark.parametrize("series", ["f" * 100, "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"])
+def test_a_refused_image_goes_by_the_name_that_its_series_has(tmp_path: Path, series: str) -> None:
+    """A hash that is no UID is renamed in all rows alike."""
+    (first, *_) = _write(tmp_path / "in", 1, study="1.8", patient="ID_aaaaaaaa", series=series)
+    _cut(tmp_path / "in" / f"{first}.dcm")
+    plan = make_plan((tmp_path / "in",))
+
+    (used,) = plan.series
+    assert used.series_id.startswith("UID_")
+    assert [row.series_id for row in plan.qc if row.code == "TRUNCATED"] == [used.series_id]
+
+
+def test_an_id_that_names_somebody_is_in_no_row(tmp_path: Path) -> None:
+    """Refused as BAD_UID, it went into the table as it stood."""
+    _write(tmp_path / "in", 1, study="1.8", patient="ID_aaaaaaaa", series="MEIER^ANNA 1950")
+    plan = make_plan((tmp_path / "in",))
+
+    assert {row.code for row in plan.qc} == {"BAD_UID"}
+    assert "MEIER" not in str(plan.qc)
