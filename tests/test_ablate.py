@@ -16,6 +16,7 @@ import pytest
 from ich25d.encoder import train as train_module
 from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.model_directory import read_run
+from ich25d.evaluate import paired
 from ich25d.phantom.synth import synthesise
 from ich25d.studies.build import build_studies
 
@@ -92,7 +93,7 @@ def bench(ablate: ModuleType, place: Path) -> Callable[..., int]:
 
 
 def _stop_training(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Press Ctrl-C in the second step of a training, counted from 0: one a fold, variant after variant."""
+    """Press Ctrl-C in the second step of the training of a variant, counted from 0."""
     trainings = itertools.count()
 
     @contextmanager
@@ -113,12 +114,13 @@ def test_a_bench_stopped_in_between_ends_as_the_unbroken_one(
     bench: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped within the second variant, it shows the first one, and goes on to the same numbers."""
+    monkeypatch.setattr(paired, "REPLICATES", 60)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert bench(whole, "--sequence") == 0
     n_lines = len(re.findall(r"^\w+: \d+ s of training$", capsys.readouterr().out, re.MULTILINE))
 
     with monkeypatch.context() as patch:
-        _stop_training(patch, 3)
+        _stop_training(patch, 1)
         stopped = bench(parts, "--sequence")
     shown = list(json.loads((parts / "results.json").read_text())["variants"])
     weights = parts / "base" / "seed0" / "fold0" / "weights.safetensors"
