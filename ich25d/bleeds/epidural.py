@@ -13,6 +13,7 @@ from ich25d.bleeds.shape import (
     Sight,
     Vector,
     Waves,
+    draw_shift,
     needed_beside_bone,
     over_thickness,
     seen_in_tissue,
@@ -133,7 +134,7 @@ def plan_epidural(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
     half_chord = float(np.clip(thickness * rng.uniform(1.3, 3.2), 14 * s, 46 * s)) + 3
     tall = float(np.clip(half_chord * rng.uniform(0.6, 1.1), 10 * s, 42 * s))
     if around_slice is not None:
-        z0 = float(anatomy.slice_position_mm[around_slice]) + float(rng.uniform(-1, 1)) * 0.85 * tall
+        z0 = float(anatomy.slice_position_mm[around_slice]) + draw_shift(rng, 0.8, 1.0) * tall
         near = np.abs(anatomy.slice_position_mm[points[:, 0]] - z0) < max(4.0, 0.8 * anatomy.spacing_mm[0])
         points = points[near]
     if len(points) == 0:

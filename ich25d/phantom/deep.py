@@ -42,6 +42,17 @@ def paint_nuclei(plane: Plane, inside: Float) -> None:
             plane.put(grey + 0.5, inside * cover(depth, 2.4) * share)
 
 
+def paint_infarct(plane: Plane, depths: Depths) -> None:
+    """Paint an old infarct: cortex and white matter gone, nearly as dark as CSF, up to the inner table."""
+    t = plane.traits
+    if not t.infarct_radius_mm or not plane.near(t.infarct_mm, t.infarct_radius_mm + 3):
+        return
+    radius = t.infarct_radius_mm
+    lost = plane.ellipsoid(t.infarct_mm, (1.2 * radius, radius, radius)) + 2.0 * plane.noise(t.fine, 3)
+    share = cover(lost, 5.0) * step(depths.above_base - 4, 3)
+    plane.put(np.float32(t.fluid_hu + 6) + 2 * plane.noise(t.speck), depths.inside * share * 0.85)
+
+
 def paint_ventricles(plane: Plane, inside: Float) -> None:
     """Paint the four ventricles."""
     x, y, z, t = plane.x, plane.y, plane.z, plane.traits
@@ -149,7 +160,7 @@ def paint_cerebellum(plane: Plane, depths: Depths) -> None:
     gap = cover(0.4 + 1.8 * t.atrophy - np.abs(under - 1.5), 1.2) * step(30 - np.abs(plane.x), 8)
     plane.put(np.float32(t.fluid_hu), inside * gap * 0.8)
     sheet = cover(0.75 - np.abs(under), 1.0) * step(plane.y - 18, 4) * step(plane.z - t.petrous_top_mm, 3)
-    plane.put(46.0, inside * sheet * 0.75)
+    plane.put(t.tentorium_hu, inside * sheet * 0.75)
 
 
 def paint_dura(plane: Plane, depths: Depths, surface: Surface) -> None:
@@ -164,12 +175,12 @@ def paint_dura(plane: Plane, depths: Depths, surface: Surface) -> None:
     off = np.abs(surface.lateral)
     reach = step(34 - depths.cavity + 14 * step(y - 10, 20), 5) * (surface.fissure > 0)
     falx = cover(0.55 - off, 1.0) * reach * step(z - 14, 4)
-    plane.put(np.float32(52), inside * falx * 0.8)
+    plane.put(np.float32(t.dura_hu), inside * falx * 0.8)
     back = step(y - 20, 25) + 0.5 * step(z - t.centre_z_mm - 30, 12)
     sinus = cover(np.minimum(5.5 - depths.vault, 1.05 * (6.0 - depths.vault) - off) * 0.8, 1.4) * np.clip(back, 0, 1)
-    plane.put(52.0, inside * sinus * step(z - 4, 3) * (depths.vault < 8))
+    plane.put(t.dura_hu, inside * sinus * step(z - 4, 3) * (depths.vault < 8))
     across = cover(3.2 - np.hypot(depths.vault - 2.5, z - t.petrous_top_mm + 2), 1.6) * step(y - 30, 8)
-    plane.put(51.0, inside * across)
+    plane.put(t.dura_hu - 1, inside * across)
     if t.falx_plate_hu:
         plate = cover(0.9 - off, 1.0) * bump(y + 0.62 * t.half_length_mm, 9) * bump(z - 62, 11)
         plane.put(t.falx_plate_hu, inside * plate)

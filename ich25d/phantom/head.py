@@ -12,7 +12,14 @@ from ich25d.bleeds.paint import paint, truth_masks
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.labels import N_LABELS, SUBTYPES
 from ich25d.phantom.cortex import Folds, find_surface, make_folds, paint_cortex
-from ich25d.phantom.deep import paint_cerebellum, paint_cisterns, paint_dura, paint_nuclei, paint_ventricles
+from ich25d.phantom.deep import (
+    paint_cerebellum,
+    paint_cisterns,
+    paint_dura,
+    paint_infarct,
+    paint_nuclei,
+    paint_ventricles,
+)
 from ich25d.phantom.face import AIR, paint_air, paint_face, paint_soft
 from ich25d.phantom.forms import Float, Plane
 from ich25d.phantom.scanner import Scan, blur, draw_scan, field_of_view, noise, put_holder, streaks
@@ -117,6 +124,7 @@ def _paint_plane(plane: Plane, base: Base, folds: Folds) -> None:
     surface = find_surface(plane, depths, folds)
     paint_cortex(plane, surface, depths.inside)
     paint_nuclei(bent, depths.inside)
+    paint_infarct(bent, depths)
     paint_cerebellum(bent, depths)
     paint_cisterns(bent, depths.inside)
     paint_ventricles(bent, depths.inside)
@@ -203,7 +211,7 @@ def _clean_slices(traits: Traits, scan: Scan, base: Base, folds: Folds, working:
             plane = _plane(traits, scan, index, share * thick, working)
             _paint_plane(_cropped(plane), base, folds)
             total += plane.hu
-        result[index] = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness)
+        result[index] = blur(total / len(shifts), scan.pixel_mm * FULL_SIZE / working, scan.sharpness, traits.hardening)
     return result
 
 

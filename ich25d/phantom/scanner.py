@@ -102,17 +102,18 @@ def draw_scan(rng: np.random.Generator, top_mm: float) -> Scan:
     )
 
 
-def blur(hu: Float, pixel_mm: float, sharpness: float) -> Float:
+def blur(hu: Float, pixel_mm: float, sharpness: float, hardening: float) -> Float:
     """Blur a slice as the kernel does, and brighten the brain beside bone a little.
 
     Args:
         hu: float32 (h, w).
         pixel_mm: Size of a pixel.
         sharpness: 0 a smooth kernel, 1 a sharp one.
+        hardening: How much brighter, 1 as usual.
     """
     result = cv2.GaussianBlur(hu, (0, 0), (0.62 - 0.22 * sharpness) / pixel_mm)
     spread = cv2.GaussianBlur(np.clip(result, 0, 1500), (0, 0), 5.0 / pixel_mm)
-    result += 0.009 * spread * (result > -100) * (result < 120)
+    result += np.float32(0.009 * hardening) * spread * (result > -100) * (result < 120)
     return np.asarray(result, np.float32)
 
 

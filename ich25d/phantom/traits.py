@@ -27,6 +27,11 @@ class Traits:
         choroid_hu: Left, right.
         petrous_top_mm: Height of the petrous ridges.
         frontal_floor_mm: Height of the orbital roofs.
+        dura_hu: Of falx and sinuses; high where the blood is thick.
+        tentorium_hu: Of the tentorium.
+        hardening: Brightness beside the inner table; 1 is usual.
+        infarct_mm: Middle of an old infarct: x, y, z.
+        infarct_radius_mm: Its radius; 0 for none.
         slow: Bumps of 60 to 160 mm.
         bend: Bumps of 22 to 60 mm.
         sway: The same, independent.
@@ -59,6 +64,11 @@ class Traits:
     pallidum_hu: float
     petrous_top_mm: float
     frontal_floor_mm: float
+    dura_hu: float
+    tentorium_hu: float
+    hardening: float
+    infarct_mm: tuple[float, float, float]
+    infarct_radius_mm: float
     slow: Waves
     bend: Waves
     sway: Waves
@@ -73,6 +83,9 @@ def draw_traits(rng: np.random.Generator) -> Traits:
     def _sometimes(chance: float, low: float, high: float) -> float:
         value = float(rng.uniform(low, high))
         return value if rng.random() < chance else 0.0
+
+    thick = float(rng.random())
+    side = float(rng.choice([-1, 1]))
 
     size = float(rng.normal(1.0, 0.035))
     age = float(np.clip(rng.beta(1.6, 1.5), 0.02, 0.98))
@@ -103,6 +116,12 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         pallidum_hu=_sometimes(0.22 * age, 60, 160),
         petrous_top_mm=float(rng.normal(10, 1.2)),
         frontal_floor_mm=float(rng.normal(13, 1.5)),
+        # Thick blood in one head of four, thin in a few.
+        dura_hu=50 + 6 * thick + (12 * float(rng.random()) if thick > 0.75 else 0.0),
+        tentorium_hu=44 + 5 * thick + (10 * float(rng.random()) if thick > 0.75 else 0.0),
+        hardening=float(np.exp(rng.uniform(np.log(0.6), np.log(4.0)))),
+        infarct_mm=(side * float(rng.uniform(36, 56)), float(rng.uniform(-50, 55)), float(rng.uniform(30, 75))),
+        infarct_radius_mm=_sometimes(0.6 * age, 8, 22),
         slow=Waves.draw(rng, 60, 160, 10),
         bend=Waves.draw(rng, 22, 60, 14),
         sway=Waves.draw(rng, 22, 60, 14),

@@ -1,5 +1,7 @@
 """A head holds what a head holds, is the same from the same seed, and bleeds where its labels say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from ich25d.bleeds.anatomy import find_anatomy
 from ich25d.labels import ANY_INDEX, LABELS, SUBTYPES
 from ich25d.phantom.head import make_head
 from ich25d.phantom.scanner import draw_scan
+from ich25d.phantom.traits import draw_traits
 
 SIZE = 128
 
@@ -76,3 +79,25 @@ def test_origins_project_to_the_slice_positions():
         assert np.diff(projected) == pytest.approx(np.diff(scan.slice_position_mm), abs=1e-6)
         assert np.abs(np.linalg.norm([row, column], axis=1) - 1).max() < 1e-12
         assert np.all(np.diff(projected) > 2.2)
+
+
+def test_what_only_looks_like_blood_gives_no_label():
+    """Thick blood in sinuses and tentorium, a bright inner table and an old infarct are seen and not labelled."""
+    plain = replace(
+        draw_traits(np.random.default_rng(3)), infarct_radius_mm=0.0, dura_hu=50.0, tentorium_hu=44.0, hardening=1.0
+    )
+    usual = make_head(np.random.default_rng(4), traits=plain, size=SIZE)
+    middle = (45.0, 10.0, 55.0)
+
+    def change(**traits):
+        head = make_head(np.random.default_rng(4), traits=replace(plain, **traits), size=SIZE)
+        assert not head.labels.any()
+        brain = (usual.hu > -20) & (usual.hu < 90)
+        return (head.hu.astype(int) - usual.hu)[brain]
+
+    assert change(infarct_radius_mm=16.0, infarct_mm=middle).min() < -15
+    assert change(dura_hu=68.0).max() > 10
+    assert change(tentorium_hu=60.0).max() > 5
+    glow = change(hardening=3.5)
+    assert np.percentile(glow, 2) >= 0
+    assert np.percentile(glow, 98) > 4
