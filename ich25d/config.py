@@ -64,6 +64,9 @@ class SlabConfig:
     """Above 0: the neighbours are the nearest slices at offset x this distance in mm."""
     size: Annotated[int, Field(ge=32, le=1024)] = 256
     """Side in px of the square that the encoder sees; the store's slices are resized to it on the device."""
+    brain_hu: NotNegative = 0.0
+    """Above 0: the HU of every series are shifted before the windows, so that its brain tissue lies here; where no
+    brain is found they stay. 0 leaves all as they are."""
 
     def __post_init__(self) -> None:
         """Check what a type can't say."""
@@ -128,6 +131,17 @@ class EncoderConfig:
     """Stochastic depth, for models that have it."""
     output_stride: Literal[8, 16, 32] = 32
     """Input px per px of the last feature map; below 32 the last stages are dilated."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PixelsConfig:
+    """[pixels]: the pixel head, which maps where each label is seen; taught by the masks of painted bleeds."""
+
+    __pydantic_config__ = _STRICT
+    weight: NotNegative = 0.0
+    """Weight of its loss beside the slices'; 0 leaves the head out. Needs augment.painted above 0."""
+    channels: Count = 64
+    """Its width."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,7 +262,16 @@ class Recipe:
     slab: SlabConfig = dataclasses.field(default_factory=SlabConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
+    pixels: PixelsConfig = dataclasses.field(default_factory=PixelsConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     sequence: SequenceConfig = dataclasses.field(default_factory=SequenceConfig)
     calibration: CalibrationConfig = dataclasses.field(default_factory=CalibrationConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse a pixel head that nothing would teach."""
+        if self.pixels.weight and not self.augment.painted:
+            raise ValueError(
+                "pixels.weight needs augment.painted above 0, whose masks teach the pixel head (got "
+                f"{self.pixels.weight:g} and 0); set pixels.weight = 0 or augment.painted"
+            )

@@ -105,7 +105,7 @@ def painted_cases(store: StudyStore, network: Network, n: int, seed: int) -> Ite
         truth = truth_masks(bleeds)[label]
         if not truth.any():
             continue
-        hu, _ = paint(read.hu, range(len(read.hu)), bleeds)
+        hu = paint(read.hu, range(len(read.hu)), bleeds).hu
         painted = dataclasses.replace(read, hu=hu, pixel_mm=spacing[2])
         explanation = explained(one_fold(network, int(row.fold)), painted, SUBTYPES[label])
         yield case_of(str(row.series_id), label, truth, hu, explanation)

@@ -54,7 +54,9 @@ def _measure(network: Network, options: argparse.Namespace) -> None:
     tensors = [
         network_input(batch, network.run.slab, network.device)
         for read in reads
-        for batch in series_batches(read.hu, read.slice_position_mm, read.window, network.run.slab, network.batch_size)
+        for batch in series_batches(
+            read.hu, read.slice_position_mm, read.window, network.run.slab, network.batch_size, brain_hu=read.brain_hu
+        )
     ]
     n_slices = sum(len(tensor) for tensor in tensors)
     passes = len(network.encoders) * len(network.views)

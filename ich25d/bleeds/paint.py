@@ -5,6 +5,7 @@ A slice looks the same whichever slices are asked for with it.
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -190,27 +191,35 @@ def _seen(layers: Sequence[tuple[Bleed, Layer]], shift: Shift | None, shape: tup
     return masks
 
 
+class Painted(NamedTuple):
+    """Slices with bleeds painted in; k slices of H x W px."""
+
+    hu: npt.NDArray[np.int16]
+    """(k, H, W)."""
+    labels: npt.NDArray[np.uint8]
+    """(k, 6) in `LABELS` order: 1 where enough of the bleed would be seen; 0 on slices that weren't to be labelled."""
+    masks: Bool
+    """(k, 5, H, W) in `SUBTYPES` order: where each would be seen; empty where its label is 0."""
+
+
 def paint(
     hu: npt.NDArray[np.int16],
     slice_indices: Sequence[int],
     bleeds: Sequence[Bleed],
     *,
     labelled: Container[int] | None = None,
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+) -> Painted:
     """Paint bleeds into some slices of their head; everything was drawn when they were planned.
 
     Args:
         hu: int16 (k, H, W), the wanted slices as scanned.
         slice_indices: Which slices of the scan they are; may repeat.
         bleeds: What `plan_bleeds` returned for this head.
-        labelled: Which of these slices get labels, which take time; by default all.
-
-    Returns:
-        The painted slices, int16 (k, H, W), and labels, uint8 (k, 6) in `LABELS` order: 1 where
-        enough of the bleed would be seen on that slice; 0 on slices outside `labelled`.
+        labelled: Which of these slices get labels and masks, which take time; by default all.
     """
     painted = hu.copy()
     labels = np.zeros((len(hu), N_LABELS), np.uint8)
+    masks = np.zeros((len(hu), len(SUBTYPES), *hu.shape[1:]), bool)
     for k, index in enumerate(slice_indices):
         layers, shift = _compose(bleeds, int(index))
         if not layers:
@@ -231,9 +240,10 @@ def paint(
                 _blend(plane, scanned, layer, anatomy, int(index))
         painted[k] = np.rint(plane).astype(np.int16)
         if labelled is None or index in labelled:
-            labels[k, : N_LABELS - 1] = _seen(layers, shift, anatomy.plane_shape).any(axis=(1, 2))
+            masks[k] = _seen(layers, shift, anatomy.plane_shape)
+    labels[:, :ANY_INDEX] = masks.any(axis=(2, 3))
     labels[:, ANY_INDEX] = labels[:, :ANY_INDEX].max(axis=1)
-    return painted, labels
+    return Painted(painted, labels, masks)
 
 
 def truth_masks(bleeds: Sequence[Bleed]) -> Bool:

@@ -15,8 +15,9 @@ from torch import nn
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
-from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.model import Encoded, SlabEncoder
 from ich25d.encoder.model_directory import export_weights
+from ich25d.encoder.pixel_head import pixel_loss
 from ich25d.encoder.validate import predict_rows, score, score_text, without_nan, worst_cases, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
@@ -24,7 +25,7 @@ from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import SlabBatch, SlabReader
 from ich25d.slabs.loading import LostReaderError, SlabLoader, is_lost_worker
-from ich25d.slabs.network_input import network_input
+from ich25d.slabs.network_input import network_input, pixel_truth
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import Precision, to_device
@@ -273,8 +274,16 @@ class FoldTraining:
             augment=self._recipe.augment, seed=self._seed, epoch=self._progress.epoch,
         )  # fmt: skip
         with self.precision.autocast(self._device):
-            logit_BL = model(x_BCHW)[1]  # noqa: N806
-        return score_loss(logit_BL, to_device(batch.target, self._device))
+            found: Encoded = model(x_BCHW)
+        target = to_device(batch.target, self._device)
+        loss = score_loss(found.logit, target)
+        if found.pixel is None:
+            return loss
+        share, known = pixel_truth(
+            batch, found.pixel.shape[-1], self._device,
+            augment=self._recipe.augment, seed=self._seed, epoch=self._progress.epoch,
+        )  # fmt: skip
+        return loss + self._recipe.pixels.weight * pixel_loss(found.pixel, share, known)
 
     def _shift(self) -> torch.Tensor:
         """Return what corrects the logits from the shares of positives as shown to those as they are, shape (6,)."""

@@ -35,7 +35,7 @@ def make_learner(
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # all batches have one shape
     torch.manual_seed(seed)
-    encoder = build_encoder(recipe.encoder, recipe.slab)
+    encoder = build_encoder(recipe.encoder, recipe.slab, recipe.pixels)
     encoder.set_odds(odds)
     encoder.to(device)
     depth, top = encoder.layer_depth()

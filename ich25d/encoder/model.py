@@ -5,7 +5,7 @@ Axes: B batch, C = S * V channels (neighbours x windows), H, W, E embedding, L l
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -13,9 +13,13 @@ from timm.layers import SelectAdaptivePool2d
 from timm.models import group_parameters
 from torch import nn
 
-from ich25d.config import EncoderConfig, SlabConfig
+from ich25d.config import EncoderConfig, PixelsConfig, SlabConfig
+from ich25d.encoder.pixel_head import STRIDES, PixelHead, pooled
 from ich25d.errors import ConfigError
 from ich25d.labels import N_LABELS
+
+OWN_MAP = 0.5
+"""What the pooled map of a label adds to its logit at the start of training."""
 
 
 class GemPool(nn.Module):
@@ -44,48 +48,78 @@ class GemPool(nn.Module):
         return pooled.to(feature.dtype)
 
 
+class Encoded(NamedTuple):
+    """What an encoder says of B slabs; float32."""
+
+    embedding: torch.Tensor
+    """Shape (B, E); with a pixel head, its pooled maps are the last six numbers."""
+    logit: torch.Tensor
+    """Shape (B, 6)."""
+    pixel: torch.Tensor | None = None
+    """Logits of cells of 8 px of input, shape (B, 6, G, G); None without a pixel head."""
+
+
 class SlabEncoder(nn.Module):
-    """A timm backbone, with its normalisation before it and a new last layer behind it.
+    """A timm backbone, with its normalisation before it and new last layers behind it.
 
     Args:
         backbone: timm model without classifier, built for C channels.
         mean: Mean of every channel that the pretrained weights expect, of grey values 0 to 1; length C.
         std: Standard deviation likewise.
-        embedding_size: Length E of what the backbone gives.
-        dropout: Share of the embedding dropped in front of the last layer.
+        embedding_size: Length of what the backbone gives.
+        dropout: Share of the backbone's embedding dropped in front of the last layer.
+        pixels: The pixel head and the backbone's stages that it reads; None without one.
     """
 
     def __init__(
-        self, backbone: nn.Module, *, mean: Sequence[float], std: Sequence[float], embedding_size: int, dropout: float
+        self,
+        backbone: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        embedding_size: int,
+        dropout: float,
+        pixels: tuple[PixelHead, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(embedding_size, N_LABELS)
+        self.pixels: PixelHead | None = None if pixels is None else pixels[0]
+        self._stages: list[int] = [] if pixels is None else list(pixels[1])
+        self.embedding_size = embedding_size + (0 if pixels is None else N_LABELS)
+        self.head = nn.Linear(self.embedding_size, N_LABELS)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
-        self.embedding_size = embedding_size
+        if pixels is not None:
+            with torch.no_grad():  # a label's own map counts from the start
+                self.head.weight[:, embedding_size:] += OWN_MAP * torch.eye(N_LABELS)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.mean: torch.Tensor
         self.std: torch.Tensor
 
-    def forward(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: N803  # axes as suffix
+    def forward(self, x_BCHW: torch.Tensor) -> Encoded:  # noqa: N803  # axes as suffix
         """Encode slabs.
 
         Args:
             x_BCHW: Grey values from 0 to 1, float32.
-
-        Returns:
-            Embedding, shape (B, E), and logits, shape (B, 6), both float32.
         """
         x_BCHW = (x_BCHW - self.mean) / self.std  # noqa: N806
         x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)  # noqa: N806  # twice as fast on a CPU
-        feature = self.backbone.forward_features(x_BCHW)  # type: ignore[operator]  # every timm model has it
+        pixel = None
+        if self.pixels is None:
+            feature = self.backbone.forward_features(x_BCHW)  # type: ignore[operator]  # every timm model has it
+        else:
+            feature, stages = self.backbone.forward_intermediates(x_BCHW, indices=self._stages)  # type: ignore[operator]  # checked in assemble
+            pixel = self.pixels(stages)
         embedding_BE = self.backbone.forward_head(feature, pre_logits=True)  # type: ignore[operator]  # noqa: N806  # as above
         embedding_BE = embedding_BE.float()  # noqa: N806
         with torch.autocast(embedding_BE.device.type, enabled=False):
-            return embedding_BE, self.head(self.dropout(embedding_BE))
+            seen = self.dropout(embedding_BE)
+            if pixel is not None:
+                maps = pooled(pixel)
+                embedding_BE, seen = torch.cat([embedding_BE, maps], 1), torch.cat([seen, maps], 1)  # noqa: N806
+            return Encoded(embedding_BE, self.head(seen), pixel)
 
     def train(self, mode: bool = True) -> "SlabEncoder":
         """Switch between training and evaluation, where activations work in place.
@@ -180,20 +214,27 @@ def normalisation(config: EncoderConfig, slab: SlabConfig) -> tuple[list[float],
 
 
 def assemble(
-    backbone: nn.Module, config: EncoderConfig, slab: SlabConfig, mean: Sequence[float], std: Sequence[float]
+    backbone: nn.Module,
+    config: EncoderConfig,
+    slab: SlabConfig,
+    pixels: PixelsConfig,
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> SlabEncoder:
-    """Put normalisation and last layer around a backbone; a forward pass of one slab gives E.
+    """Put normalisation and last layers around a backbone; a forward pass of one slab gives E.
 
     Args:
         backbone: timm model without classifier.
         config: [encoder].
         slab: [slab].
+        pixels: [pixels].
         mean: Mean of every channel, of grey values 0 to 1; length C.
         std: Standard deviation likewise.
 
     Raises:
-        ConfigError: The backbone can't take the slab's size.
+        ConfigError: The backbone can't take the slab's size, or has no stages for a pixel head.
     """
+    head = None if not pixels.weight else _pixel_head(backbone, config, pixels)
     was_training = backbone.training
     backbone.eval()
     try:
@@ -207,8 +248,22 @@ def assemble(
     backbone.train(was_training)
     if embedding.ndim != 2:
         raise ConfigError(f"encoder {config.name!r} gives no embedding (got shape {tuple(embedding.shape)})")
-    encoder = SlabEncoder(backbone, mean=mean, std=std, embedding_size=embedding.shape[1], dropout=config.dropout)
+    size, dropout = int(embedding.shape[1]), config.dropout
+    encoder = SlabEncoder(backbone, mean=mean, std=std, embedding_size=size, dropout=dropout, pixels=head)
     return encoder.to(memory_format=torch.channels_last)
+
+
+def _pixel_head(backbone: nn.Module, config: EncoderConfig, pixels: PixelsConfig) -> tuple[PixelHead, list[int]]:
+    """Build the pixel head and name the stages that it reads: of each stride the last, as timm counts them."""
+    stages: Any = getattr(backbone, "feature_info", None) or []
+    by_stride = {int(stage["reduction"]): number for number, stage in enumerate(stages)}
+    if not hasattr(backbone, "forward_intermediates") or any(stride not in by_stride for stride in STRIDES):
+        raise ConfigError(
+            f"a pixel head needs an encoder with stages of {STRIDES} px a cell (got {config.name!r} with "
+            f"{sorted(by_stride) or 'none'}); set pixels.weight = 0, encoder.output_stride = 32 or another encoder.name"
+        )
+    chosen = [by_stride[stride] for stride in STRIDES]
+    return PixelHead([int(stages[number]["num_chs"]) for number in chosen], pixels.channels), chosen
 
 
 def _use_gem(backbone: nn.Module, name: str) -> None:

@@ -14,8 +14,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from ich25d.config import EncoderConfig, SlabConfig
-from ich25d.encoder.model import SlabEncoder, assemble, build_backbone
+from ich25d.config import EncoderConfig, PixelsConfig, SlabConfig
+from ich25d.encoder.model import Encoded, SlabEncoder, assemble, build_backbone
 from ich25d.errors import ModelError
 from ich25d.files import inside, locked, write_json
 from ich25d.slabs.dataset import SlabBatch
@@ -34,6 +34,7 @@ class Run:
     folder: Path
     encoder: EncoderConfig
     slab: SlabConfig
+    pixels: PixelsConfig
     mean: tuple[float, ...]
     """Mean of every channel that the encoder subtracts, of grey values 0 to 1."""
     std: tuple[float, ...]
@@ -72,8 +73,8 @@ class LoadedEncoder:
         """Return what the encoder sees of a scan."""
         return self.run.slab
 
-    def __call__(self, batch: SlabBatch, *, flip: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode a batch: embedding (B, E) and logits (B, 6), float32, on the device."""
+    def __call__(self, batch: SlabBatch, *, flip: bool = False) -> Encoded:
+        """Encode a batch, on the device."""
         return encode(self.model, batch, self.run.slab, self.device, self.precision, flip=flip)
 
 
@@ -85,7 +86,7 @@ def encode(
     precision: Precision,
     *,
     flip: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Encoded:
     """Encode a batch without gradients; validation, features and prediction all come through here.
 
     Args:
@@ -94,18 +95,18 @@ def encode(
         slab: Size, neighbours and windows.
         device: Where the model is.
         precision: Number format of the forward pass; a batch that overflows in fp16 is done again in fp32.
-        flip: Mirror the slabs left to right.
+        flip: Mirror the slabs left to right; the pixel head's maps come back unmirrored.
 
     Returns:
-        Embedding, shape (B, E), and logits, shape (B, 6), both float32 on the device.
+        On the device.
     """
     with torch.inference_mode():
         x_BCHW = network_input(batch, slab, device, flip=flip)  # noqa: N806  # axes as suffix
         with precision.autocast(device):
-            found: tuple[torch.Tensor, torch.Tensor] = model(x_BCHW)
-        if precision.name == "fp16" and not all(bool(part.isfinite().all()) for part in found):
+            found: Encoded = model(x_BCHW)
+        if precision.name == "fp16" and not all(bool(part.isfinite().all()) for part in found[:2]):
             found = model(x_BCHW)
-        return found
+        return found if found.pixel is None or not flip else found._replace(pixel=found.pixel.flip(3))
 
 
 def read_run(folder: Path) -> Run:
@@ -121,6 +122,7 @@ def read_run(folder: Path) -> Run:
             folder=folder,
             encoder=TypeAdapter(EncoderConfig).validate_python(content["encoder"]),
             slab=TypeAdapter(SlabConfig).validate_python(content["slab"]),
+            pixels=TypeAdapter(PixelsConfig).validate_python(content.get("pixels", {})),  # older runs have none
             mean=tuple(float(value) for value in numbers["mean"]),
             std=tuple(float(value) for value in numbers["std"]),
             folds={int(number): dict(entry) for number, entry in content["folds"].items()},
@@ -152,7 +154,7 @@ def load_encoder(folder: Path, fold: int, device: torch.device | str = "cpu") ->
         expected = str(entry["sha256"])
     config = dataclasses.replace(run.encoder, weights="none")
     backbone = build_backbone(config, channels=len(run.mean), size=run.slab.size)
-    model = assemble(backbone, config, run.slab, run.mean, run.std)
+    model = assemble(backbone, config, run.slab, run.pixels, run.mean, run.std)
     load_weights(model, path, expected)
     target = torch.device(device)
     return LoadedEncoder(

@@ -38,7 +38,7 @@ from ich25d.training.progress_page import REPORT_FILE, reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
 from ich25d.training.sampling import LabelCount
 
-_SECTIONS = ("slab", "augment", "encoder", "train")
+_SECTIONS = ("slab", "augment", "encoder", "pixels", "train")
 """Sections of a recipe that decide the weights of a CNN."""
 
 ANATOMIES = ".anatomies"
@@ -265,6 +265,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
         "kind": CNN,
         "encoder": dataclasses.asdict(recipe.encoder),
         "slab": dataclasses.asdict(recipe.slab),
+        "pixels": dataclasses.asdict(recipe.pixels),
         "labels": list(LABELS),
         "normalisation": {"mean": mean, "std": std, "of": "grey values 0 to 1, one a channel, inside the model"},
         "store": {"size": int(store.size), "crop": str(store.marker["crop"])},

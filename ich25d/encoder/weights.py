@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ich25d.config import EncoderConfig, SlabConfig
+from ich25d.config import EncoderConfig, PixelsConfig, SlabConfig
 from ich25d.encoder.model import SlabEncoder, assemble, build_backbone, channel_colours, normalisation
 from ich25d.errors import WeightsError
 
@@ -24,12 +24,13 @@ _LITE0_REPEATS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks in each of the seven stages of EfficientNet-Lite0."""
 
 
-def build_encoder(config: EncoderConfig, slab: SlabConfig) -> SlabEncoder:
+def build_encoder(config: EncoderConfig, slab: SlabConfig, pixels: PixelsConfig | None = None) -> SlabEncoder:
     """Build an encoder and give it the weights that the recipe names.
 
     Args:
         config: [encoder].
         slab: [slab]; its neighbours and windows are the channels.
+        pixels: [pixels]; None is without a pixel head.
 
     Raises:
         ConfigError: The model can't be built so.
@@ -40,7 +41,7 @@ def build_encoder(config: EncoderConfig, slab: SlabConfig) -> SlabEncoder:
     if config.weights != "none":
         three = _pretrained(config, slab.size)
         backbone.load_state_dict(fit_stem(three, backbone.state_dict(), channel_colours(slab)), strict=True)
-    return assemble(backbone, config, slab, mean, std)
+    return assemble(backbone, config, slab, pixels or PixelsConfig(), mean, std)
 
 
 def _pretrained(config: EncoderConfig, size: int) -> Weights:

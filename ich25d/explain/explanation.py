@@ -86,7 +86,7 @@ def explain_series(
     wanted = point.over(finished.series_probability) if labels is None else labels
     numbers = [number for number, label in enumerate(LABELS) if label in wanted]
     weight = slice_weight(finished.probability, heat_thresholds(network))
-    heat = series_heat(network, pixels, weight, labels=numbers)
+    heat = series_heat(network, pixels, weight, labels=numbers, maps=finished.pixel)
     known = {
         "pixel size": pixel_mm is not None,
         "slice positions": bool(np.isfinite(position).all()),

@@ -1,8 +1,8 @@
 """The heat of a series: where its encoders find a label, weighted by the final probability of each slice.
 
-Every fold's encoder maps every slab as it is and mirrored, by LayerCAM: a stage's activations weighted by the gradient
-of the logit. Maps are averaged stage by stage, and the stages' maps multiplied: the coarse stage says what, the fine
-one where.
+A model with pixel heads has its maps from the prediction itself. Without them every fold's encoder maps every slab as
+it is and mirrored, by LayerCAM: a stage's activations weighted by the gradient of the logit. Maps are averaged stage by
+stage, and the stages' maps multiplied: the coarse stage says what, the fine one where.
 
 Axes: B slices, L labels (6), E channels, G grid of a stage.
 
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from ich25d.encoder.model_directory import LoadedEncoder
 from ich25d.errors import UsageError
-from ich25d.labels import N_LABELS
+from ich25d.labels import ANY_INDEX, N_LABELS
 from ich25d.predict.network import Network
 from ich25d.predict.series import SeriesPixels
 from ich25d.slabs.dataset import SlabBatch, series_batches
@@ -58,7 +58,7 @@ def class_maps(
     x_BCHW = network_input(batch, encoder.slab, encoder.device, flip=flip)  # noqa: N806  # axes as suffix
     maps: list[list[torch.Tensor]] = [[] for _ in stages]
     with torch.enable_grad(), _recorded(encoder.model, [module for module, _ in stages]) as features:
-        _, logit_BL = encoder.model(x_BCHW)  # noqa: N806
+        logit_BL = encoder.model(x_BCHW).logit  # noqa: N806
         for label in labels:
             gradients = torch.autograd.grad(logit_BL[:, label].sum(), features, retain_graph=label != labels[-1])
             for of_stage, (_, n_channels), *pair in zip(maps, stages, features, gradients, strict=True):
@@ -164,6 +164,9 @@ BACKGROUND = 0.75
 """Quantile of a slice's cells that is taken for background: heat is what exceeds it. On painted bleeds that lifts the
 share of heat inside the head from .51 to .73 and inside the bleed from .06 to .16."""
 
+RIVAL = 0.5
+"""A cell counts for a subtype where its map is at least this share of the highest subtype's."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -183,7 +186,12 @@ def slice_weight(probability: Floats, threshold: Floats) -> Floats:
 
 
 def series_heat(
-    network: Network, pixels: SeriesPixels, weight: Floats, *, labels: Sequence[int]
+    network: Network,
+    pixels: SeriesPixels,
+    weight: Floats,
+    *,
+    labels: Sequence[int],
+    maps: npt.NDArray[np.float16] | None = None,
 ) -> npt.NDArray[np.float16]:
     """Make the heat maps of a series.
 
@@ -192,6 +200,7 @@ def series_heat(
         pixels: The series, n slices of h x w px.
         weight: What each slice's heat counts, shape (n, 6), 0 to 1.
         labels: Labels that get heat, as positions in `LABELS`; the others' is 0.
+        maps: The pixel heads' of the series, shape (n, 6, G, G); None asks the encoders anew, by LayerCAM.
 
     Returns:
         Shape (n, 6, h, w), 0 to 1: at most a slice's weight.
@@ -201,8 +210,11 @@ def series_heat(
     rows = np.flatnonzero((weight[:, list(labels)] >= LEAST_WEIGHT).any(axis=1))
     if not len(rows):
         return heat
-    maps = [_evidence(network, batch, labels) for batch in _slabs(network, pixels, rows)]
-    fine = combine([torch.cat(of_stage) for of_stage in zip(*maps, strict=True)]).numpy()
+    if maps is None:
+        parts = [_evidence(network, batch, labels) for batch in _slabs(network, pixels, rows)]
+        fine = without_background(combine([torch.cat(of_stage) for of_stage in zip(*parts, strict=True)]).numpy())
+    else:
+        fine = own_cells(maps[rows][:, list(labels)].astype(np.float32), labels)
     for number, label in enumerate(labels):
         counted = np.where(weight[rows, label] >= LEAST_WEIGHT, weight[rows, label], 0.0)
         for row, share, plane in zip(rows, counted, scaled(fine[:, number], counted), strict=True):
@@ -237,10 +249,31 @@ def scaled(planes: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.fl
     largest = float(peak[weight > 0].max(initial=0.0))
     if largest <= 0:
         return np.zeros_like(planes)
-    background = np.quantile(planes, BACKGROUND, axis=(1, 2))
-    above = np.clip(planes - background[:, None, None], 0, None) / np.maximum(peak - background, 1e-12)[:, None, None]
-    share = weight * peak / np.maximum(peak, FAINT * largest)
-    return np.asarray(above * share[:, None, None], dtype=np.float32)
+    return np.asarray(planes * (weight / np.maximum(peak, FAINT * largest))[:, None, None], dtype=np.float32)
+
+
+def without_background(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Take the background off LayerCAM's maps, and keep their peaks; shape (n, L, G, G)."""
+    peak = planes.max(axis=(2, 3), initial=0.0, keepdims=True)
+    background = np.quantile(planes, BACKGROUND, axis=(2, 3), keepdims=True)
+    above = np.clip(planes - background, 0, None) / np.maximum(peak - background, 1e-12)
+    return np.asarray(above * peak, dtype=np.float32)
+
+
+def own_cells(planes: npt.NDArray[np.float32], labels: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Leave each cell to the subtypes that it shows most: a bleed isn't drawn again under another subtype's name.
+
+    Args:
+        planes: Probabilities of cells, shape (n, len(labels), G, G).
+        labels: Positions in `LABELS`.
+    """
+    subtypes = [number for number, label in enumerate(labels) if label != ANY_INDEX]
+    if len(subtypes) < 2:
+        return planes
+    most = planes[:, subtypes].max(axis=1, keepdims=True)
+    kept = planes >= RIVAL * most
+    kept[:, [number for number in range(len(labels)) if number not in subtypes]] = True
+    return np.where(kept, planes, np.float32(0))
 
 
 def _evidence(network: Network, batch: SlabBatch, labels: Sequence[int]) -> list[torch.Tensor]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from ich25d.features.table import targets
 from ich25d.files import file_key
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
-from ich25d.slabs.dataset import series_batches
+from ich25d.slabs.dataset import brain_hu_of, series_batches
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.prefetch import prefetch
@@ -61,6 +62,19 @@ class Prepared:
     position_mm: npt.NDArray[np.float64]
     window: npt.NDArray[np.float32]
     target: npt.NDArray[np.float32]
+    brain_hu: float
+    """Of the series as scanned; NaN where unknown."""
+
+
+class Embedded(NamedTuple):
+    """What an encoder says of a series of n slices in V views."""
+
+    embedding: npt.NDArray[np.float32]
+    """Shape (V, n, E)."""
+    logit: npt.NDArray[np.float32]
+    """Shape (V, n, 6)."""
+    pixel: npt.NDArray[np.float16] | None
+    """Probability of each label in cells of 8 px, mean of the views, shape (n, 6, G, G); None without a pixel head."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -77,8 +91,9 @@ def embed_series(
     window: npt.NDArray[np.float32] | None,
     *,
     views: Sequence[str],
+    brain_hu: float = float("nan"),
     at_once: AtOnce | None = None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> Embedded:
     """Embed every slice of a series in every view; where the device's memory is too small, again with half the batch.
 
     Args:
@@ -87,10 +102,8 @@ def embed_series(
         slice_position_mm: Shape (n,), mm; NaN where unknown.
         window: The files' own level and width, shape (n, 2), or None.
         views: `plain` or `flip` (mirrored left to right) each.
+        brain_hu: HU of the series' brain tissue; NaN where unknown.
         at_once: Slabs at a time, for this series and those after it.
-
-    Returns:
-        Embedding, shape (V, n, E), and logit, shape (V, n, 6), float32.
 
     Raises:
         ModelError: Not even one slab fits into the device's memory.
@@ -98,7 +111,7 @@ def embed_series(
     at_once = at_once or AtOnce()
     while True:
         try:
-            return _embed(encoder, hu, slice_position_mm, window, views, at_once.n)
+            return _embed(encoder, hu, slice_position_mm, window, views, brain_hu, at_once.n)
         except torch.OutOfMemoryError as error:
             if at_once.n == 1:
                 raise ModelError(
@@ -116,17 +129,26 @@ def _embed(
     slice_position_mm: npt.NDArray[np.float64],
     window: npt.NDArray[np.float32] | None,
     views: Sequence[str],
+    brain_hu: float,
     batch_size: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> Embedded:
     by_view: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = [([], []) for _ in views]
-    for batch in series_batches(hu, slice_position_mm, window, encoder.slab, batch_size, device=encoder.device):
+    pixels: list[torch.Tensor] = []
+    for batch in series_batches(
+        hu, slice_position_mm, window, encoder.slab, batch_size, brain_hu=brain_hu, device=encoder.device
+    ):
+        maps = []
         for view, (embeddings, logits) in zip(views, by_view, strict=True):
-            embedding_BE, logit_BL = encoder(batch, flip=view == "flip")  # noqa: N806  # axes as suffix
-            embeddings.append(embedding_BE.float().cpu())
-            logits.append(logit_BL.float().cpu())
+            found = encoder(batch, flip=view == "flip")
+            embeddings.append(found.embedding.float().cpu())
+            logits.append(found.logit.float().cpu())
+            if found.pixel is not None:
+                maps.append(found.pixel.sigmoid())
+        if maps:
+            pixels.append(torch.stack(maps).mean(dim=0).half().cpu())
     embedding = torch.stack([torch.cat(embeddings) for embeddings, _ in by_view]).numpy()
     logit = torch.stack([torch.cat(logits) for _, logits in by_view]).numpy()
-    return embedding, logit
+    return Embedded(embedding, logit, torch.cat(pixels).numpy() if pixels else None)
 
 
 def extract_oof_features(
@@ -239,14 +261,15 @@ def _embed_all(
     encoder: LoadedEncoder | None = None
     at_once = AtOnce()
     with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
-        for item in prefetch(map(TaskReader(store, seed).read, tasks)):
+        for item in prefetch(map(TaskReader(store, seed, read_run(cnn_run).slab).read, tasks)):
             task = item.task
             if len(item.hu):
                 if encoder is None or encoder.fold != task.fold:
                     encoder = load_encoder(cnn_run, task.fold, device)
-                embedding, logit = embed_series(
-                    encoder, item.hu, item.position_mm, item.window, views=features.views, at_once=at_once
-                )
+                embedding, logit, _ = embed_series(
+                    encoder, item.hu, item.position_mm, item.window,
+                    views=features.views, brain_hu=item.brain_hu, at_once=at_once,
+                )  # fmt: skip
                 if not np.isfinite(embedding).all() or not np.isfinite(logit).all():
                     raise TrainingError(
                         f"embeddings must be finite (got NaN or infinity from fold {task.fold} of {cnn_run}) "
@@ -339,8 +362,10 @@ def tasks_of(
 class TaskReader:
     """Reads a series of the study store for a task, and paints it."""
 
-    def __init__(self, store: StudyStore, seed: int) -> None:
+    def __init__(self, store: StudyStore, seed: int, slab: SlabConfig) -> None:
         self._store, self._seed = store, seed
+        ids = [str(name) for name in store.series["series_id"]]
+        self._brain_hu = dict(zip(ids, brain_hu_of(store, slab, ids).tolist(), strict=True))
         self._painter, self._last = Painter(store, 1.0, seed), ""
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
@@ -361,11 +386,12 @@ class TaskReader:
             rng = np.random.default_rng([self._seed, int.from_bytes(digest, "little"), task.copy])
             bleeds = plan_bleeds(anatomy, rng)
             if bleeds:
-                hu, painted = paint(hu, range(len(hu)), bleeds)
+                hu, painted, _ = paint(hu, range(len(hu)), bleeds)
                 target = painted.astype(np.float32)
             if not bleeds or not target.any():
                 hu, target = hu[:0], target[:0]
-        return Prepared(task, hu, orderly_position_mm(self._position[rows]), self._window[rows], target)
+        position = orderly_position_mm(self._position[rows])
+        return Prepared(task, hu, position, self._window[rows], target, self._brain_hu[task.series_id])
 
 
 def orderly_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -192,7 +192,7 @@ def _bleed(
         spread = np.minimum((area_mm2[asked] > 0).sum(axis=1) / n_clear, 1)
         clarity = float((spread * np.minimum(area_mm2[asked].max(axis=1) / CLEAR_MM2, 1)).mean())
         if clarity > best[0]:
-            painted, found = paint(hu, range(len(hu)), bleeds)
+            painted, found, _ = paint(hu, range(len(hu)), bleeds)
             best = (clarity, painted.astype(np.float32), found, masks)
         if clarity >= 1:
             break

@@ -262,10 +262,10 @@ def predict_series(
 
 def predict_pixels(network: Network, pixels: SeriesPixels) -> FinishedSeries:
     """Predict a series that was read and has slices."""
-    predicted = network.predict(pixels.hu, pixels.slice_position_mm, pixels.window)
+    predicted, maps = network.predict(pixels.hu, pixels.slice_position_mm, pixels.window, pixels.brain_hu)
     return FinishedSeries(
         predicted.encoder_probability, predicted.probability, predicted.series_probability, pixels.slice_position_mm,
-        pixels.image_ids, pixels.qc,
+        pixels.image_ids, pixels.qc, maps,
     )  # fmt: skip
 
 

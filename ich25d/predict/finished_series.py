@@ -34,6 +34,8 @@ class FinishedSeries(SequencePrediction):
     image_ids: tuple[str, ...]
     qc: tuple[QcRow, ...]
     """Refusals and remarks that reading its pixels gave rise to."""
+    pixel: npt.NDArray[np.float16] | None = None
+    """Maps of the pixel heads, shape (n, 6, G, G) (`Network.predict`); None without any, and not kept on disk."""
 
 
 class FinishedFolder:

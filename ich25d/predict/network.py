@@ -65,29 +65,35 @@ class Network:
         hu: npt.NDArray[np.int16],
         slice_position_mm: npt.NDArray[np.float64],
         window: npt.NDArray[np.float32] | None,
-    ) -> SequencePrediction:
+        brain_hu: float = float("nan"),
+    ) -> tuple[SequencePrediction, npt.NDArray[np.float16] | None]:
         """Predict one series.
 
         Args:
             hu: Shape (n, size, size), int16, in scan order, cropped as the model's own store.
             slice_position_mm: Shape (n,), mm; NaN where unknown.
             window: The files' own level and width, shape (n, 2); NaN or None where they name none.
+            brain_hu: HU of the series' brain tissue; NaN where unknown.
+
+        Returns:
+            The probabilities; and those of the pixel heads, as in `Embedded`, the mean of the encoders: None without.
 
         Raises:
             ModelError: The networks gave numbers that aren't finite, or one slab is too much for the device's memory.
         """
-        embeddings, logits = [], []
-        for encoder in self.encoders:
-            embedding, logit = embed_series(
-                encoder, hu, slice_position_mm, window, views=self.views, at_once=self.at_once
+        parts = [
+            embed_series(
+                encoder, hu, slice_position_mm, window, views=self.views, brain_hu=brain_hu, at_once=self.at_once
             )
-            embeddings.append(embedding)
-            logits.append(logit)
-        predicted = self.refine(np.stack(embeddings), np.stack(logits).astype(np.float64), slice_position_mm)
+            for encoder in self.encoders
+        ]
+        logit = np.stack([part.logit for part in parts]).astype(np.float64)
+        predicted = self.refine(np.stack([part.embedding for part in parts]), logit, slice_position_mm)
         numbers = (predicted.encoder_probability, predicted.probability, predicted.series_probability)
         if not all(np.isfinite(number).all() for number in numbers):
             raise ModelError(f"probabilities must be finite (got NaN from {self.folder}); are its weights whole?")
-        return predicted
+        maps = [part.pixel for part in parts if part.pixel is not None]
+        return predicted, np.stack(maps).mean(axis=0, dtype=np.float32).astype(np.float16) if maps else None
 
 
 def load_network(folder: Path, device: torch.device) -> Network:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.bleeds.brain_hu import find_brain_hu
 from ich25d.dicom.header import Remark
 from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there
@@ -76,6 +77,8 @@ class SeriesPixels:
     """Side of a px of `hu`; None where the files don't say."""
     orientation: str = ""
     """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
+    brain_hu: float = float("nan")
+    """HU of its brain tissue; NaN where no brain was found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,6 +258,7 @@ def read_pixels(series: UnreadSeries, *, crop: str, size: int) -> SeriesPixels:
         qc=tuple(volume.qc),
         pixel_mm=_pixel_mm(volume.series),
         orientation=series.orientation,
+        brain_hu=_number(volume.series.get("brain_hu")),
     )
 
 
@@ -262,6 +266,10 @@ def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:
     """Return the side of a px of the volume: `scale` px of the source."""
     spacing, scale = series.get("pixel_spacing_mm"), series.get("scale")
     return float(spacing * scale) if spacing is not None and scale is not None and spacing * scale > 0 else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _read_stored(series: StoredSeries) -> SeriesPixels:
@@ -282,6 +290,7 @@ def _read_stored(series: StoredSeries) -> SeriesPixels:
         qc=(),
         pixel_mm=_pixel_mm(row),
         orientation=str(row.get("orientation", "")),  # older stores don't say
+        brain_hu=_number(row["brain_hu"] if "brain_hu" in row else find_brain_hu(store.hu(name))),
     )
 
 

@@ -76,18 +76,13 @@ def augment(
         The changed slabs, and the jitter that the windows have to apply.
     """
     keys = key.cpu().numpy().astype(np.uint64)
-
-    def share(name: str, probability: float) -> torch.Tensor:
-        return to_device(torch.from_numpy(draw(keys, seed, epoch, name) < probability), hu.device)
-
-    def spread(name: str, extent: float) -> torch.Tensor:
-        return to_device(torch.from_numpy((draw(keys, seed, epoch, name) * 2 - 1) * extent).float(), hu.device)
-
+    draws = _Draws(keys, seed, epoch, hu.device)
+    share, spread = draws.share, draws.spread
     if config.swap > 0 and hu.shape[1] > 1:
         swap = share("swap", config.swap)[:, None, None, None]
         # Indexing by a list would copy it to the device and wait.
         hu = torch.where(swap, torch.stack([hu[:, place] for place in _turned_over(neighbours)], dim=1), hu)
-    hu = _move(hu, config, share, spread)
+    hu = _move(hu, config, draws, border=-1024.0)
     if config.sharpness > 0:
         amount = spread("sharpness", config.sharpness)[:, None, None, None]
         hu = hu + amount * (_mean_3x3(hu) - hu)
@@ -95,7 +90,7 @@ def augment(
         strength = torch.from_numpy(draw(keys, seed, epoch, "noise")).float() * config.noise_hu
         hu = hu + to_device(strength, hu.device)[:, None, None, None] * _noise(hu, keys, seed, epoch)
     if config.erase > 0:
-        hu = _erase(hu, keys, config.erase, seed, epoch)
+        hu = hu.masked_fill(_erased(hu, keys, config.erase, seed, epoch), 0.0)
     return Augmented(
         hu=hu,
         level_shift=spread("level", config.level_jitter_hu),
@@ -109,23 +104,65 @@ def _turned_over(neighbours: Sequence[int]) -> list[int]:
     return [place.get(-offset, number) for offset, number in place.items()]
 
 
-def _move(hu: torch.Tensor, config: AugmentConfig, share, spread) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: ANN001  # two closures of augment()
-    """Flip, turn, scale and shift in one interpolation; air comes in at the borders."""
-    mirror = 1 - 2 * share("flip", config.flip).float()
+def augment_masks(
+    mask: torch.Tensor, key: torch.Tensor, config: AugmentConfig, *, seed: int, epoch: int
+) -> torch.Tensor:
+    """Move masks as `augment` moves the slabs that they belong to, and clear what it erases.
+
+    Args:
+        mask: Shares, shape (B, M, h, w), float32, on any device; of the slabs' field, at any resolution.
+        key: One number an image, shape (B,), int64.
+        config: [augment].
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        The same shape.
+    """
+    keys = key.cpu().numpy().astype(np.uint64)
+    mask = _move(mask, config, _Draws(keys, seed, epoch, mask.device), border=0.0)
+    if config.erase > 0:
+        mask = mask.masked_fill(_erased(mask, keys, config.erase, seed, epoch), 0.0)
+    return mask
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Draws:
+    """The draws of a batch, by name."""
+
+    keys: npt.NDArray[np.uint64]
+    seed: int
+    epoch: int
+    device: torch.device
+
+    def share(self, name: str, probability: float) -> torch.Tensor:
+        """Return which images are hit, bool (B,)."""
+        return to_device(torch.from_numpy(draw(self.keys, self.seed, self.epoch, name) < probability), self.device)
+
+    def spread(self, name: str, extent: float) -> torch.Tensor:
+        """Return numbers from -extent to extent, float32 (B,)."""
+        drawn = draw(self.keys, self.seed, self.epoch, name)
+        return to_device(torch.from_numpy((drawn * 2 - 1) * extent).float(), self.device)
+
+
+def _move(planes: torch.Tensor, config: AugmentConfig, draws: _Draws, *, border: float) -> torch.Tensor:
+    """Flip, turn, scale and shift in one interpolation; `border` comes in from outside."""
+    mirror = 1 - 2 * draws.share("flip", config.flip).float()
     if not (config.rotate_deg or config.scale or config.aspect or config.shift):
-        return torch.where((mirror < 0)[:, None, None, None], hu.flip(3), hu)
-    angle = torch.deg2rad(spread("rotate", config.rotate_deg))
-    size = 1 + spread("scale", config.scale)
-    aspect = torch.sqrt(1 + spread("aspect", config.aspect))
+        return torch.where((mirror < 0)[:, None, None, None], planes.flip(3), planes)
+    angle = torch.deg2rad(draws.spread("rotate", config.rotate_deg))
+    size = 1 + draws.spread("scale", config.scale)
+    aspect = torch.sqrt(1 + draws.spread("aspect", config.aspect))
     # The grid maps where a px goes to where it comes from, so a larger image needs a smaller step.
     step_x, step_y = aspect / size, 1 / (size * aspect)
+    shift_x, shift_y = (2 * draws.spread(name, config.shift) for name in ("x", "y"))
     rows = [
-        torch.stack([mirror * step_x * angle.cos(), -mirror * step_y * angle.sin(), 2 * spread("x", config.shift)], 1),
-        torch.stack([step_x * angle.sin(), step_y * angle.cos(), 2 * spread("y", config.shift)], 1),
+        torch.stack([mirror * step_x * angle.cos(), -mirror * step_y * angle.sin(), shift_x], 1),
+        torch.stack([step_x * angle.sin(), step_y * angle.cos(), shift_y], 1),
     ]
-    grid = functional.affine_grid(torch.stack(rows, 1), list(hu.shape), align_corners=False)
-    # Borders come in as 0: shift by water's distance to air before and after.
-    return functional.grid_sample(hu + 1024, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1024
+    grid = functional.affine_grid(torch.stack(rows, 1), list(planes.shape), align_corners=False)
+    # What comes in from outside is 0 to the sampling.
+    return functional.grid_sample(planes - border, grid, padding_mode="zeros", align_corners=False) + border
 
 
 def _mean_3x3(hu: torch.Tensor) -> torch.Tensor:
@@ -159,9 +196,11 @@ def _noise_bank(side: int, device: str) -> torch.Tensor:
     return (smooth / smooth.std()).to(device)
 
 
-def _erase(hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, seed: int, epoch: int) -> torch.Tensor:
-    """Replace one rectangle of 2 to 15 % of the area by water (0 HU)."""
-    height, width = hu.shape[-2:]
+def _erased(
+    planes: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, seed: int, epoch: int
+) -> torch.Tensor:
+    """Return where one rectangle of 2 to 15 % of the area is to be replaced, bool (B, 1, H, W)."""
+    height, width = planes.shape[-2:]
     area = 0.02 + 0.13 * draw(keys, seed, epoch, "erase-area")
     ratio = np.exp((draw(keys, seed, epoch, "erase-ratio") * 2 - 1) * np.log(2))
     tall = np.clip(np.sqrt(area * ratio), 0, 1) * height
@@ -172,5 +211,4 @@ def _erase(hu: torch.Tensor, keys: npt.NDArray[np.uint64], probability: float, s
     y, x = np.arange(height), np.arange(width)
     in_y = (y >= top[:, None]) & (y < (top + tall)[:, None]) & hit[:, None]
     in_x = (x >= left[:, None]) & (x < (left + wide)[:, None])
-    hole = to_device(torch.from_numpy(in_y[:, :, None] & in_x[:, None, :]), hu.device)
-    return hu.masked_fill(hole[:, None], 0.0)
+    return to_device(torch.from_numpy((in_y[:, :, None] & in_x[:, None, :])[:, None]), planes.device)

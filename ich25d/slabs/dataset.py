@@ -5,15 +5,20 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ich25d.config import SlabConfig
-from ich25d.labels import LABELS
+from ich25d.errors import StoreError
+from ich25d.labels import LABELS, SUBTYPES
 from ich25d.slabs.painting import Painter
 from ich25d.slabs.slab import neighbour_indices, sized
 from ich25d.studies.store_dir.store import StudyStore
+
+MASK_STEP = 4
+"""px of the store a px of the masks: twice as fine as the pixel head's maps at usual sizes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +37,11 @@ class SlabBatch:
     """Shape (B, 2), float32: the file's own level and width; NaN where it names none."""
     painted: torch.Tensor
     """Shape (B,), bool: something was painted in."""
+    brain_hu: torch.Tensor
+    """Shape (B,), float32: HU of brain tissue in the slice's series; NaN where unknown."""
+    mask: torch.Tensor
+    """Shape (B, 5, H / 4, W / 4), uint8: share of each px, 0 to 255, in which a painted bleed of each subtype is seen;
+    shape (B, 5, 0, 0) where nothing is ever painted."""
 
     def __len__(self) -> int:
         """Return the number of slabs."""
@@ -65,6 +75,7 @@ class SlabReader:
         slices = store.slices
         self._image_id = slices["image_id"].to_numpy(dtype=object)
         self._series_code, self._series_ids = _codes(slices["series_id"].to_numpy(dtype=object))
+        self._brain_hu = brain_hu_of(store, slab, self._series_ids)
         self._first = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="left")
         self._end = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="right")
         self._position = slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -96,6 +107,7 @@ class SlabReader:
         targets, painted = self._target[rows].copy(), np.zeros(len(rows), bool)
         with_bleed = with_decoy = np.zeros_like(painted)
         slabs = np.empty((len(rows), len(self._slab.neighbours), self._store.size, self._store.size), np.int16)
+        masks = _no_masks(len(rows), self._store.size if self._painter is not None and epoch is not None else 0)
         keys = np.array([image_key(self._image_id[row]) for row in rows], dtype=np.int64)
         if self._painter is not None and epoch is not None:
             with_bleed, with_decoy = self._painter.chosen(targets, keys, epoch)
@@ -112,8 +124,11 @@ class SlabReader:
                     key=int(keys[number]), epoch=epoch, bleed=bool(with_bleed[number]), decoy=bool(with_decoy[number]),
                 )  # fmt: skip
                 if result is not None:
-                    hu, targets[number] = result
-                    painted[number] = True
+                    middle = slices.index(index)
+                    hu, targets[number], painted[number] = result.hu, result.labels[middle], True
+                    for subtype in np.flatnonzero(result.labels[middle, : len(SUBTYPES)]):
+                        seen = result.masks[middle, subtype].astype(np.uint8) * 255
+                        masks[number, subtype] = cv2.resize(seen, masks.shape[2:], interpolation=cv2.INTER_AREA)
             for place, slice_index in enumerate(wanted):
                 slabs[number, place] = hu[slices.index(slice_index)]
         return SlabBatch(
@@ -123,6 +138,8 @@ class SlabReader:
             key=torch.from_numpy(keys),
             window=torch.from_numpy(self._window[rows]),
             painted=torch.from_numpy(painted),
+            brain_hu=torch.from_numpy(self._brain_hu[self._series_code[rows]]),
+            mask=torch.from_numpy(masks),
         )
 
     def _neighbours_of(self, code: int) -> npt.NDArray[np.int64]:
@@ -140,6 +157,7 @@ def series_batches(
     slab: SlabConfig,
     batch_size: int,
     *,
+    brain_hu: float = float("nan"),
     device: torch.device | str = "cpu",
 ) -> Iterator[SlabBatch]:
     """Yield the slabs of one whole series in scan order, from an array.
@@ -152,6 +170,7 @@ def series_batches(
         window: The files' own level and width, shape (n, 2); NaN or None where they name none.
         slab: Which neighbours stand beside a slice.
         batch_size: Slabs a batch.
+        brain_hu: HU of the series' brain tissue; NaN where unknown.
         device: Of the network.
     """
     neighbours = torch.from_numpy(neighbour_indices(slice_position_mm, slab)).to(device)
@@ -167,7 +186,30 @@ def series_batches(
             key=rows.clone(),
             window=torch.from_numpy(own[start : start + batch_size]),
             painted=torch.zeros(len(rows), dtype=torch.bool),
+            brain_hu=torch.full((len(rows),), brain_hu),
+            mask=torch.from_numpy(_no_masks(len(rows), 0)),
         )
+
+
+def brain_hu_of(store: StudyStore, slab: SlabConfig, series_ids: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the HU of brain tissue of series of a store, in the order of their ids; NaN where unknown.
+
+    Raises:
+        StoreError: The slabs need them, and the store is of a version that didn't find them.
+    """
+    if "brain_hu" in store.series:
+        known = store.series.set_index("series_id")["brain_hu"]
+        return known.loc[list(series_ids)].to_numpy(dtype=np.float32, na_value=np.nan)
+    if slab.brain_hu:
+        raise StoreError(
+            f"slab.brain_hu = {slab.brain_hu:g} needs the column brain_hu of series.parquet (got a store of an earlier "
+            f"version) in {store.root}; build it again, or set slab.brain_hu = 0"
+        )
+    return np.full(len(series_ids), np.nan, np.float32)
+
+
+def _no_masks(n: int, size: int) -> npt.NDArray[np.uint8]:
+    return np.zeros((n, len(SUBTYPES), size // MASK_STEP, size // MASK_STEP), np.uint8)
 
 
 def _codes(ids: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import ich25d
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.decoys import plan_decoys
-from ich25d.bleeds.paint import paint
+from ich25d.bleeds.paint import Painted, paint
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.bleeds.skull import estimate_pixel_mm
 from ich25d.files import file_key
@@ -91,7 +91,7 @@ class Painter:
         epoch: int,
         bleed: bool,
         decoy: bool,
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]] | None:
+    ) -> Painted | None:
         """Paint into a slab, where the head has room.
 
         Args:
@@ -105,7 +105,7 @@ class Painter:
             decoy: Paint a decoy.
 
         Returns:
-            Painted HU and the labels of the slice in the middle; None where nothing was painted.
+            The painted slices, with labels and masks of the slice in the middle; None where nothing was painted.
         """
         anatomy = self.anatomy(series_id)
         if not anatomy.usable:
@@ -116,9 +116,8 @@ class Painter:
         if not decoys and not bleeds:
             return None
         # The decoys first, the blood over it: a labelled bleed must be visible.
-        before = paint(hu, slices, decoys, labelled=())[0] if decoys else hu
-        painted, labels = paint(before, slices, bleeds, labelled=(index,))
-        return painted, labels[slices.index(index)].astype(np.float32)
+        before = paint(hu, slices, decoys, labelled=()).hu if decoys else hu
+        return paint(before, slices, bleeds, labelled=(index,))
 
     def anatomy(self, series_id: str) -> Anatomy:
         """Find a series' anatomy, or take the one found before."""

@@ -58,7 +58,7 @@ def anatomy(hu):
 
 def whole(hu, bleeds):
     """Paint all slices."""
-    return paint(hu, range(len(hu)), bleeds)
+    return paint(hu, range(len(hu)), bleeds)[:2]
 
 
 def drawn(anatomy, label, seed):
@@ -148,7 +148,7 @@ def test_a_slice_is_the_same_whichever_slices_are_asked_for(hu, anatomy, seed):
     bleeds = plan_bleeds(anatomy, np.random.default_rng(seed))
     painted, labels = whole(hu, bleeds)
     wanted = [12, 3, 12, 20]
-    some, some_labels = paint(hu[wanted], wanted, bleeds)
+    some, some_labels, _ = paint(hu[wanted], wanted, bleeds)
     assert np.array_equal(some, painted[wanted])
     assert np.array_equal(some_labels, labels[wanted])
 
@@ -230,8 +230,8 @@ def test_labels_are_looked_up_where_asked_for_alone(hu, anatomy):
     for seed in range(6):
         bleeds = plan_bleeds(anatomy, np.random.default_rng(seed), around_slice=14)
         wanted = [13, 14, 15]
-        painted, labels = paint(hu[wanted], wanted, bleeds)
-        again, of_one = paint(hu[wanted], wanted, bleeds, labelled=(14,))
+        painted, labels, _ = paint(hu[wanted], wanted, bleeds)
+        again, of_one, _ = paint(hu[wanted], wanted, bleeds, labelled=(14,))
         assert np.array_equal(again, painted)
         assert np.array_equal(of_one[1], labels[1])
         assert not of_one[[0, 2]].any()

@@ -51,7 +51,7 @@ def of_kind(monkeypatch, anatomy, kind):
 
 def rise(hu, index, planned):
     """Return by how much a slice changes, and where its head coordinates are."""
-    painted, labels = paint(hu[[index]], [index], planned)
+    painted, labels, _ = paint(hu[[index]], [index], planned)
     assert not labels.any()
     return painted[0].astype(int) - hu[index]
 
@@ -69,7 +69,7 @@ def places(anatomy, index, change, least):
 def test_a_decoy_has_no_label_and_leaves_bone_and_air_alone(hu, anatomy, seed):
     """It is nothing that a target knows of, and it lies within the skull."""
     planned = plan_decoys(anatomy, np.random.default_rng(seed))
-    painted, labels = paint(hu, range(len(hu)), planned)
+    painted, labels, _ = paint(hu, range(len(hu)), planned)
     changed = painted != hu
     assert not labels.any()
     assert not planned or not truth_masks(planned).any()
@@ -86,7 +86,7 @@ def test_a_slice_is_the_same_whichever_slices_are_asked_for(hu, anatomy, seed, n
     """And whenever: the generator's state decides alone."""
     near = min(near, len(hu) - 1)
     one, two = (plan_decoys(anatomy, np.random.default_rng(seed), near) for _ in range(2))
-    painted, _ = paint(hu, range(len(hu)), one)
+    painted, _, _ = paint(hu, range(len(hu)), one)
     wanted = [near, max(near - 1, 0), near]
     assert np.array_equal(paint(hu[wanted], wanted, two)[0], painted[wanted])
 
@@ -242,7 +242,7 @@ def test_decoys_painted_as_bleeds_are_dark_dense_or_like_brain(hu, anatomy, monk
             if layer is None or (layer.alpha > 0.85).sum() < 4:
                 continue
             top, left, bottom, right = layer.box
-            painted, _ = paint(hu[[near]], [near], planned)
+            painted, _, _ = paint(hu[[near]], [near], planned)
             found.append(float(np.median(painted[0, top:bottom, left:right][layer.alpha > 0.85])))
         assert found, kind
         return np.array(found)

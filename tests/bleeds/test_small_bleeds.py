@@ -56,7 +56,7 @@ def test_small_clots_lie_in_the_cortex(head, anatomy):
         n_small += 1
         near = anatomy.n_slices // 2
         assert bleed.shape.parts[0].radii_mm.max() < 9 * anatomy.scale
-        painted, labels = paint(head.hu[[near]], [near], [bleed])
+        painted, labels, _ = paint(head.hu[[near]], [near], [bleed])
         change = painted[0].astype(int) - head.hu[near]
         if labels[0, ANY_INDEX]:
             n_labelled += 1

@@ -81,7 +81,7 @@ def test_steps_saves_loads_and_predicts(name: str, toy_store: Path, tmp_path: Pa
     add_fold(tmp_path, describe(studies, recipe, ""), 0, entry)
 
     loaded = load_encoder(tmp_path, 0)
-    embedding, logit = loaded(batch)
+    embedding, logit, _ = loaded(batch)
 
     assert embedding.shape == (6, model.embedding_size)
     torch.testing.assert_close(logit, encode(model.eval(), batch, recipe.slab, cpu, loaded.precision)[1])

@@ -61,7 +61,7 @@ def test_the_normalisation_is_inside() -> None:
     x = torch.rand(2, 6, 32, 32)
 
     with torch.no_grad():
-        embedding, logit = encoder(x)
+        embedding, logit, _ = encoder(x)
         normal = (x - encoder.mean) / encoder.std
         expected = encoder.backbone.forward_head(encoder.backbone.forward_features(normal), pre_logits=True)
 
@@ -106,7 +106,7 @@ def test_takes_any_timm_model(name: str) -> None:
     encoder = build_encoder(EncoderConfig(name=name, weights="none"), SLAB)
 
     depth, top = encoder.layer_depth()
-    embedding, _ = encoder(torch.rand(2, 6, 32, 32))
+    embedding, *_ = encoder(torch.rand(2, 6, 32, 32))
 
     assert embedding.shape == (2, encoder.embedding_size)
     named = {name for name, _ in encoder.named_parameters() if name.startswith("backbone.")}

@@ -46,7 +46,7 @@ def test_the_pip_weights_answer_grey_as_they_did() -> None:
         expected = reference.forward_head(
             reference.forward_features((grey * 2 - 1).expand(-1, 3, -1, -1)), pre_logits=True
         )
-        embedding, _ = encoder(grey.expand(-1, 6, -1, -1))
+        embedding, *_ = encoder(grey.expand(-1, 6, -1, -1))
 
     torch.testing.assert_close(embedding, expected, atol=1e-4, rtol=1e-3)
 

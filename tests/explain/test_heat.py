@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ich25d.explain.heat import combine, scaled, slice_weight
+from ich25d.explain.heat import combine, own_cells, scaled, slice_weight, without_background
+from ich25d.labels import ANY_INDEX
 
 
 def test_weight_is_a_half_at_the_operating_point() -> None:
@@ -35,7 +36,7 @@ def test_scaling_by_hand() -> None:
     one = np.full((2, 4), 2.0)
     one[0, 0] = 10.0
     planes = np.stack([one, one / 10, one]).astype(np.float32)
-    heat = scaled(planes, np.array([0.8, 0.8, 0.0]))
+    heat = scaled(without_background(planes[:, None])[:, 0], np.array([0.8, 0.8, 0.0]))
 
     assert heat[0, 0, 0] == pytest.approx(0.8)
     assert heat[0, 1].tolist() == [0, 0, 0, 0]
@@ -46,4 +47,12 @@ def test_scaling_by_hand() -> None:
 def test_no_evidence_is_no_heat() -> None:
     """Planes of zeros, and even planes, which have no peak above their background: no division by 0."""
     assert not scaled(np.zeros((2, 3, 3), np.float32), np.array([1.0, 1.0])).any()
-    assert not scaled(np.full((1, 3, 3), 5, np.float32), np.array([1.0])).any()
+    assert not without_background(np.full((1, 1, 3, 3), 5, np.float32)).any()
+
+
+def test_a_cell_belongs_to_the_subtype_that_it_shows_most() -> None:
+    """Half of the highest map still counts; `any` keeps all; a label alone has no rival."""
+    planes = np.array([0.8, 0.4, 0.3, 0.9], np.float32)[None, :, None, None]
+
+    assert own_cells(planes, [0, 1, 4, ANY_INDEX]).flatten().tolist() == pytest.approx([0.8, 0.4, 0, 0.9])
+    assert own_cells(planes[:, 2:], [4, ANY_INDEX]).flatten().tolist() == pytest.approx([0.3, 0.9])

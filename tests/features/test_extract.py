@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ich25d.bleeds.paint import Painted
 from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, TrainConfig
 from ich25d.encoder.model_directory import load_encoder
 from ich25d.encoder.train import train_cnn
@@ -80,7 +81,7 @@ def _paints_squares(monkeypatch: pytest.MonkeyPatch) -> None:
         hu, labels = hu.copy(), np.zeros((len(hu), 6), np.uint8)
         hu[2] += 70
         labels[2, [0, 5]] = 1
-        return hu, labels
+        return Painted(hu, labels, np.zeros((len(hu), 5, *hu.shape[1:]), bool))
 
     monkeypatch.setattr(extract, "paint", paint)
 
@@ -206,7 +207,7 @@ def test_halves_the_batch_until_it_fits(cnn: Path, monkeypatch: pytest.MonkeyPat
     encoder = load_encoder(cnn, 0)
     hu = np.random.default_rng(0).integers(0, 80, (9, SIZE, SIZE)).astype(np.int16)
     position = np.arange(9) * 5.0
-    whole, _ = embed_series(encoder, hu, position, None, views=("plain",))
+    whole, *_ = embed_series(encoder, hu, position, None, views=("plain",))
     fits, asked = 2, []
     embed = extract._embed
 
@@ -219,7 +220,7 @@ def test_halves_the_batch_until_it_fits(cnn: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(extract, "_embed", small)
     at_once = AtOnce(8)
     for _ in range(2):
-        parts, _ = embed_series(encoder, hu, position, None, views=("plain",), at_once=at_once)
+        parts, *_ = embed_series(encoder, hu, position, None, views=("plain",), at_once=at_once)
         np.testing.assert_allclose(parts, whole, atol=1e-5)
     assert asked == [8, 4, 2, 2]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ich25d.config import AugmentConfig
-from ich25d.slabs.augment import augment, draw
+from ich25d.slabs.augment import augment, augment_masks, draw
 
 NOTHING = AugmentConfig(
     flip=0, rotate_deg=0, scale=0, aspect=0, shift=0, level_jitter_hu=0, width_jitter=0, noise_hu=0, erase=0, swap=0
@@ -132,3 +132,27 @@ def _with(**changes: float) -> AugmentConfig:
     """Return the augmentation that does one thing alone."""
     settings = {name: getattr(NOTHING, name) for name in NOTHING.__slots__}
     return AugmentConfig(**{**settings, **changes})
+
+
+def test_masks_move_as_their_slabs_do() -> None:
+    """A bright disc and its mask, of half the resolution, come out at one place, whatever is drawn."""
+    config = _with(flip=0.5, rotate_deg=30, scale=0.2, aspect=0.1, shift=0.1)
+    y, x = np.mgrid[:64, :64]
+    disc = torch.from_numpy((np.hypot(y - 20, x - 38) < 9).astype(np.float32)).expand(8, 1, 64, 64)
+    key = torch.arange(8)
+    moved = augment(disc * 60, key, config, neighbours=(0,), seed=5, epoch=1).hu[:, 0] > 30
+    masks = augment_masks(torch.nn.functional.avg_pool2d(disc, 2), key, config, seed=5, epoch=1)
+    large = torch.nn.functional.interpolate(masks, size=(64, 64), mode="bilinear")[:, 0] > 0.5
+
+    shared = (moved & large).sum(dim=(1, 2)) / (moved | large).sum(dim=(1, 2))
+    assert shared.min() > 0.85
+
+
+def test_what_is_erased_is_gone_from_the_mask() -> None:
+    """A mask of ones is 0 just where the slab has water."""
+    config, key = _with(erase=1.0), torch.arange(4)
+    hu = change(torch.full((4, 3, 32, 32), 50.0), key, config, seed=0, epoch=0).hu[:, :1]
+    mask = augment_masks(torch.ones(4, 1, 32, 32), key, config, seed=0, epoch=0)
+
+    assert torch.equal(mask == 0, hu == 0)
+    assert 0 < (mask == 0).float().mean() < 0.2

@@ -1,7 +1,10 @@
 """Slabs out of a store: the right slices, labels and windows, in the order asked for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from ich25d.bleeds.anatomy import Anatomy
 from ich25d.config import SlabConfig
@@ -120,3 +123,19 @@ def test_spacing_falls_back_to_the_width_of_a_head() -> None:
     gap, row, column = store_spacing_mm(hu, float("nan"), float("nan"), 1.0)
     assert gap == 5.0
     assert row == column == pytest.approx(2.0, rel=0.05)
+
+
+def test_brings_brain_to_one_value(store: StudyStore) -> None:
+    """A scanner that is 10 HU off gives the same slabs; where no brain is known nothing is shifted."""
+    series_id = store.series["series_id"].iloc[1]
+    hu = np.clip(store.hu(series_id), -900, 2900)
+    position = np.arange(len(hu)) * 5.0
+    slab = dataclasses.replace(SLAB, brain_hu=32.0)
+
+    def shown(offset: int, brain_hu: float) -> torch.Tensor:
+        shifted = (hu + offset).astype(np.int16)
+        return network_input(next(series_batches(shifted, position, None, slab, 9, brain_hu=brain_hu)), slab, "cpu")
+
+    torch.testing.assert_close(shown(0, 30.0), shown(10, 40.0))
+    assert (shown(0, 30.0) - shown(0, 40.0)).abs().max() > 0.05
+    assert torch.equal(shown(0, float("nan")), shown(0, 32.0))

@@ -50,6 +50,7 @@ SERIES_COLUMNS = (
     Column("order_key", TEXT, "what the slices are ordered by", True),
     Column("orientation", TEXT, "where rows and columns run in the patient, as LP; empty where unknown", True),
     Column("source_orientation", TEXT, "the same of the source's slices, before they were turned", True),
+    Column("brain_hu", "float64", "HU of its brain tissue; NaN where no brain is found"),
     Column("content_hash", TEXT, "hash of the volume's shape and of some of its rows"),
     Column("file_hash", TEXT, "SHA-256 of the volume's file"),
     Column("n_bytes", "int64", "size of the volume's file"),

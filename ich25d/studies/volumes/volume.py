@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.bleeds.brain_hu import find_brain_hu
 from ich25d.dicom.geometry import SAME_POSITION_MM
 from ich25d.dicom.hounsfield import HU_MIN
 from ich25d.errors import DicomError
@@ -158,7 +159,7 @@ class _SeriesReading:
             self._remark("NOT_HEAD?", f"brain inside bone on {n_brain} of {n_looked} slices looked at")
         self._name_doubles(kept)
         return SeriesVolume(
-            series=self._series_row(kept, box) if kept else {},
+            series=self._series_row(kept, box, find_brain_hu(out[: len(kept)])) if kept else {},
             slices=self._slice_columns(kept),
             hu=out[: len(kept)],
             qc=self.qc,
@@ -228,7 +229,7 @@ class _SeriesReading:
     def _remark(self, code: str, detail: str) -> None:
         self.qc.append(QcRow("", "", self.plan.series_id, "series", code, detail))
 
-    def _series_row(self, kept: list[int], box: Box) -> dict[str, Any]:
+    def _series_row(self, kept: list[int], box: Box, brain_hu: float | None) -> dict[str, Any]:
         row_mm, column_mm = self.spacing or (None, None)
         return {
             **{column.name: getattr(self.plan, column.name) for column in SERIES_COLUMNS if column.is_planned},
@@ -240,6 +241,7 @@ class _SeriesReading:
             "row_spacing_mm": row_mm,
             "scale": fit_box(box, self.size, self.spacing).scale,
             **{f"box_{side}": value for side, value in box._asdict().items()},
+            "brain_hu": brain_hu,
         }
 
     def _slice_columns(self, kept: list[int]) -> dict[str, list[Any]]:
