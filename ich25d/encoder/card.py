@@ -26,7 +26,7 @@ from ich25d.training.calibration import Calibration
 from ich25d.training.card import Cell, cell_text, duration, table, with_interval
 from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
-from ich25d.training.operating_point import RULES
+from ich25d.training.operating_point import FLAGGED, RULES
 from ich25d.training.runlog import read_log
 from ich25d.windows import NAMED_WINDOWS
 
@@ -157,8 +157,14 @@ def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Se
             settings.append([f"{section}.{name}", str(value)])
     thresholds = {}
     for level, by_rule in (content.get("thresholds") or {}).items():
+        reached = (content.get("operating_points") or {}).get(level, {})
         names = [RULES[rule].meaning if rule in RULES else rule for rule in by_rule]
-        rows: list[list[Cell]] = [[label, *(found.get(label) for found in by_rule.values())] for label in LABELS]
+        rows: list[list[Cell]] = [
+            [label, *(_reached(found.get(label), reached.get(rule, {}).get(label)) for rule, found in by_rule.items())]
+            for label in LABELS
+        ]
+        if any(FLAGGED in one for one in reached.values()):
+            rows.append(["any of them", *(_reached(None, reached.get(rule, {}).get(FLAGGED)) for rule in by_rule)])
         thresholds[level] = table(("label", *names), rows)
     files = []
     for entry in content.get("folds", {}).values():
@@ -172,6 +178,15 @@ def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Se
         "versions": content.get("versions", {}),
         "starting_weights": _starting_weights(recipe.encoder.weights),
     }
+
+
+def _reached(threshold: float | None, found: dict[str, Any] | None) -> str | float | None:
+    """Return a threshold with what it reached on validation."""
+    if not found:
+        return threshold
+    right = f"{found['sensitivity']:.2f} of {found['n_positive']} found"
+    text = f"{right}, {found['specificity']:.2f} of {found['n_negative']} spared"
+    return text if threshold is None else f"{cell_text(threshold)}: {text}"
 
 
 def run_time(cnn: Path, run: Run) -> list[list[Cell]]:

@@ -19,8 +19,8 @@ from ich25d.progress import remark
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.model_file import MODEL_FILE
-from ich25d.training.operating_point import choose_thresholds
 from ich25d.training.series_target import series_targets
+from ich25d.training.threshold_choice import choose_points
 
 _MEANING = (
     "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "
@@ -83,16 +83,16 @@ def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
     )
 
 
-def thresholds_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
-    """Choose thresholds for predictions of a CNN alone; a series has the largest probability of its slices."""
+def points_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
+    """Choose operating points for predictions of a CNN alone, as `choose_points` returns them.
+
+    A series has the largest probability of its slices.
+    """
     probability = calibration.probability(held_out.logit)
     names, code = np.unique(held_out.series_id, return_inverse=True)
     whole = np.zeros((len(names), N_LABELS))
     np.maximum.at(whole, code, probability)
-    return {
-        "slice": choose_thresholds(held_out.target, probability),
-        "series": choose_thresholds(series_targets(held_out.target, code), whole),
-    }
+    return choose_points(held_out.target, probability, code, series_targets(held_out.target, code), whole)
 
 
 def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:

@@ -197,14 +197,14 @@ def add_fold(folder: Path, common: dict[str, Any], fold: int, entry: dict[str, A
         write_json(folder / MODEL_FILE, {**common, "folds": ordered})
 
 
-def set_decision(folder: Path, calibration: Calibration, thresholds: dict[str, Any]) -> None:
-    """Enter calibration and thresholds in `model.json`.
+def set_decision(folder: Path, calibration: Calibration, points: dict[str, Any]) -> None:
+    """Enter calibration and operating points in `model.json`.
 
     Args:
         folder: The model directory.
         calibration: Fitted on held-out slices.
-        thresholds: By level (`slice`, `series`), rule and label.
+        points: `thresholds` and `operating_points`, by level (`slice`, `series`), rule and label.
     """
     with locked(folder / ".lock", _WRITES.format(folder)):
         content = read_run(folder).content
-        write_json(folder / MODEL_FILE, {**content, "calibration": calibration.to_dict(), "thresholds": thresholds})
+        write_json(folder / MODEL_FILE, {**content, "calibration": calibration.to_dict(), **points})

@@ -18,7 +18,7 @@ from ich25d.config import Recipe
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
-from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, read_held_out, summarise, thresholds_of
+from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, points_of, read_held_out, summarise
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
@@ -143,7 +143,7 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
     if not len(known):
         return
     calibration = calibration_of(held_out, recipe.calibration)
-    set_decision(out, calibration, thresholds_of(held_out, calibration))
+    set_decision(out, calibration, points_of(held_out, calibration))
     write_cnn_card(
         out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
         [held_out.split_unit[row] for row in known],

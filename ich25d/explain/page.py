@@ -122,7 +122,12 @@ def shown_slices(finding: Finding) -> Sequence[int]:
 
 
 def write_page(
-    path: Path, series: Sequence[Found], pictures: Path, point: OperatingPoint, labels: Sequence[str] | None = None
+    path: Path,
+    series: Sequence[Found],
+    pictures: Path,
+    point: OperatingPoint,
+    labels: Sequence[str] | None = None,
+    doubts: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -132,6 +137,7 @@ def write_page(
         pictures: Folder of their pictures.
         point: The operating point.
         labels: The labels that were wanted; None is those at or over their threshold.
+        doubts: Sentences that say where the point flags nearly everything.
     """
     pairs = sorted(
         ((found, finding) for found in series for finding in found.findings),
@@ -140,7 +146,7 @@ def write_page(
     page = Page(
         "Where the model sees blood",
         subtitle=f"{many(len(pairs), 'finding')} in {len(series)} series",
-        lead=_lead(point, labels),
+        lead=_lead(point, labels, doubts),
         wide=True,
     )
     page.style(_STYLE)
@@ -157,16 +163,17 @@ def write_page(
     page.write(path)
 
 
-def _lead(point: OperatingPoint, labels: Sequence[str] | None) -> Markup:
+def _lead(point: OperatingPoint, labels: Sequence[str] | None, doubts: Sequence[str]) -> Markup:
     if point.rule == "none":
         what = "of what was asked for: the model has no thresholds"
     elif labels is None:
-        what = f"of what is at or over its threshold. Operating point: {point.name}, on validation"
+        what = f"of what is at or over its threshold. Operating point on validation: {point.described}"
     else:
-        what = f"of the labels asked for. Operating point, for comparison: {point.name}, on validation"
+        what = f"of the labels asked for. Operating point on validation, for comparison: {point.described}"
     scale = RULES[HEAT_RULE].meaning
     heat = f"Heat is scaled to the one of {scale}: on a slice at that threshold it is half as strong as it can be."
-    return Markup("<p>Side, reach and volume {}. {}</p><p>{}</p>").format(what, heat, NOTE)
+    first = " ".join((f"Side, reach and volume {what}.", *doubts, heat))
+    return Markup("<p>{}</p><p>{}</p>").format(first, NOTE)
 
 
 def _columns(pixels: npt.NDArray[np.uint8], finding: Finding) -> Markup:

@@ -45,6 +45,8 @@ class ExplainSummary(Summary):
     refusals: dict[str, int]
     operating_point: str = "none"
     """Rule of the thresholds that decide what is found; `none` where the model has no thresholds."""
+    remarks: tuple[str, ...] = ()
+    """What the point reached on validation, and where it flags nearly everything."""
 
     def lines(self) -> list[str]:
         """Return the lines that the command prints."""
@@ -56,6 +58,7 @@ class ExplainSummary(Summary):
             if self.operating_point != "none"
             else "the model has no thresholds, so that nothing counts as found: --label names what to explain",
         ]
+        lines += self.remarks
         if self.n_resumed:
             lines.append(f"{self.n_resumed} series were explained by an earlier call")
         if self.refusals:
@@ -124,9 +127,18 @@ def explain(
     claim_folder(out, "explain")
     write_findings(out / FINDINGS_FILE, ordered, chosen)
     write_qc(out / QC_FILE, explained.qc)
-    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels)
+    n_flagged = sum(bool(one.findings) for one in ordered) if labels is None else 0
+    doubts = tuple(filter(None, (chosen.caution, chosen.doubt(n_flagged, len(ordered)))))
+    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels, doubts)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
     by_label = {label: counts[label] for label in LABELS if counts[label]}
     return ExplainSummary(
-        out, len(ordered), explained.n_resumed, sum(counts.values()), by_label, explained.refusals, chosen.rule
+        out,
+        len(ordered),
+        explained.n_resumed,
+        sum(counts.values()),
+        by_label,
+        explained.refusals,
+        chosen.rule,
+        remarks=(f"on validation: {chosen.described}", *doubts) if chosen.measured else doubts,
     )

@@ -11,6 +11,7 @@ from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.summary import Summary
 from ich25d.training.device import choose_device
+from ich25d.training.operating_point import OperatingPoint, read_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class PredictSummary(Summary):
     """Series none of whose images the sample asks for."""
     refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
+    operating_point: str = "none"
+    """Rule of the model's default operating point; `none` where it has no thresholds."""
+    n_flagged: int = 0
+    """Series with a label over its threshold there."""
+    remarks: tuple[str, ...] = ()
+    """What the point reached on validation, and where it flags nearly everything."""
 
     @property
     def exit_code(self) -> int:
@@ -46,6 +53,7 @@ class PredictSummary(Summary):
             lines.append(f"{self.n_resumed} series were predicted by an earlier, unfinished run")
         if self.n_not_wanted:
             lines.append(f"{self.n_not_wanted} series hold no image of the sample and were left out")
+        lines += self.remarks
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.out.with_name('qc.csv')} says which")
@@ -92,14 +100,24 @@ def predict(
     check_out(out, [*sources, *images, *([] if sample is None else [sample])])
     wanted = None if sample is None else read_sample(sample)
     network = load_network(model, choose_device(device))
+    point = read_points(model)[0]
     every = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     found = every if wanted is None else with_images(every, set(wanted))
     with resumable_answer(
         found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None
     ) as answer:
         n_answered, n_by_prior = write_outputs(out, answer, network.prior, sample, wanted)
+    n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)
     n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(
         out, len(answer.series), n_slices, n_answered, n_by_prior, answer.n_resumed,
         n_not_wanted=len(every.series) - len(found.series), refusals=answer.refusals,
+        operating_point=point.rule, n_flagged=n_flagged, remarks=_remarks(point, n_flagged, len(answer.series)),
     )  # fmt: skip
+
+
+def _remarks(point: OperatingPoint, n_flagged: int, n_series: int) -> tuple[str, ...]:
+    if not point.of_series:
+        return ()
+    flagged = f"{n_flagged} of {n_series} series are flagged at the operating point {point.described}"
+    return (flagged, *filter(None, (point.caution, point.doubt(n_flagged, n_series))))

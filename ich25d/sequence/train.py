@@ -34,11 +34,11 @@ from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
 from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
-from ich25d.training.operating_point import choose_thresholds
 from ich25d.training.processes import refuse_torchrun
 from ich25d.training.runlog import check_tensorboard, tensorboard_listener
 from ich25d.training.sampling import LabelCount
 from ich25d.training.series_target import series_target
+from ich25d.training.threshold_choice import choose_points
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def train_rnn(
         "gap_mm": _usual_gap_mm(series),
         "refinement": refinement.to_dict(),
         "calibration": dataclasses.asdict(recipe.calibration),
-        "thresholds": _thresholds(series, predicted[FULL]),
+        **_points(series, predicted[FULL]),
         "versions": {"ich25d": ich25d.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "data": {
             "n_series": len(series),
@@ -195,14 +195,15 @@ def _train(
     return series, entries
 
 
-def _thresholds(series: list[HeldOutSeries], predicted: Mapping[str, Probabilities]) -> dict[str, Any]:
-    """Choose thresholds on the cross-fitted probabilities of held-out slices and series."""
-    target = np.concatenate([item.target for item in series])
-    whole = np.stack([series_target(item.target) for item in series])
-    return {
-        "slice": choose_thresholds(target, np.concatenate([predicted[item.series_id].slices for item in series])),
-        "series": choose_thresholds(whole, np.stack([predicted[item.series_id].series for item in series])),
-    }
+def _points(series: list[HeldOutSeries], predicted: Mapping[str, Probabilities]) -> dict[str, Any]:
+    """Choose operating points on the cross-fitted probabilities of held-out slices and series."""
+    return choose_points(
+        np.concatenate([item.target for item in series]),
+        np.concatenate([predicted[item.series_id].slices for item in series]),
+        np.repeat(np.arange(len(series)), [len(item.target) for item in series]),
+        np.stack([series_target(item.target) for item in series]),
+        np.stack([predicted[item.series_id].series for item in series]),
+    )
 
 
 def _usual_gap_mm(series: list[HeldOutSeries]) -> float:

@@ -1,11 +1,14 @@
 """Operating points: the probability from which on a label counts as found, on a slice and on a whole series.
 
-A rule chooses one threshold a label on validation cases; `model.json` keeps what all rules chose:
+A rule chooses one threshold a label on validation cases (`threshold_choice`); `model.json` keeps what all rules chose,
+and what each reached there:
 
-    {"thresholds": {"slice": {"f1": {label: threshold}, "f2": ..., "sensitivity_95": ...}, "series": ...}}
+    {"thresholds": {"slice": {"f1": {label: threshold}, "f2": ..., "sensitivity_95": ...}, "series": ...},
+     "operating_points": {"slice": {"f1": {label: {"sensitivity": ..., "n_positive": ..., ...}}}, "series": ...}}
 
-An operating point is what one rule chose at both levels. `report` and `explain` use the same one by default, the most
-sensitive that the model has: both show a reader where to look, and a missed bleed costs more than a false alarm.
+An operating point is what one rule chose at both levels. `report` and `explain` use the same one by default: the most
+sensitive that spares half of the series without a bleed. A missed bleed costs more than a false alarm; but where every
+other clean scan is flagged, a flag says less than the toss of a coin, and nobody goes on reading it.
 """
 
 import json
@@ -13,14 +16,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import LABELS
-from ich25d.training.metrics import best_threshold
 
 Thresholds = dict[str, dict[str, float]]
 """By rule, then by label; a label for which none could be chosen (no positive, no negative) is absent."""
@@ -28,6 +30,13 @@ Thresholds = dict[str, dict[str, float]]
 Held = Literal["sensitivity", "specificity"]
 
 LEVELS = ("slice", "series")
+
+FLAGGED = "flagged"
+"""Stands beside the labels of series for what a reader sees: a series with any label over its threshold."""
+
+SPARING = 0.5
+"""Least specificity, of `FLAGGED`, that the default point has where there is one."""
+_SPARES_FEW, _FLAGS_MOST, _ENOUGH_SERIES = 0.2, 0.9, 5
 _MAX_JSON_BYTES = 16 * 1024**2
 
 
@@ -48,13 +57,22 @@ RULES: dict[str, Rule] = {
     "f1": Rule("best F1", beta=1.0),
     "specificity_90": Rule("specificity at least .90", holds=("specificity", 0.90)),
 }
-"""All rules by name, the most sensitive first: the first that a model has thresholds of is the default."""
+"""All rules by name, the most sensitive first."""
 
 F_RULES: dict[str, float] = {name: rule.beta for name, rule in sorted(RULES.items()) if rule.beta is not None}
 """The rules that maximise an F measure, with its beta."""
 
 HOLDING_RULES: dict[str, tuple[Held, float]] = {name: rule.holds for name, rule in RULES.items() if rule.holds}
 """The rules that hold a measure, with its least value."""
+
+
+class Measured(NamedTuple):
+    """What a threshold reached on validation."""
+
+    sensitivity: float
+    n_positive: int
+    specificity: float
+    n_negative: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +83,42 @@ class OperatingPoint:
     """A key of `RULES`; `none` where the model has no thresholds: then nothing counts as found."""
     of_slice: Mapping[str, float] = field(default_factory=dict)
     of_series: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured | None = None
+    """What flagging by it reached on the series of validation; None where a model doesn't say."""
 
     @property
     def name(self) -> str:
         """What its thresholds were chosen for."""
         return RULES[self.rule].meaning if self.rule in RULES else self.rule
+
+    @property
+    def described(self) -> str:
+        """Its name and what it reached on validation."""
+        if self.measured is None:
+            return self.name
+        right, n_positive, spared, n_negative = self.measured
+        return f"{self.name} (found {_share(right)} of {n_positive} positive, spared {_share(spared)} of {n_negative})"
+
+    @property
+    def caution(self) -> str:
+        """A sentence where it flags nearly everything; else empty."""
+        if self.measured is None or self.measured.specificity >= _SPARES_FEW:
+            return ""
+        n = self.measured.n_negative
+        flagged = round((1 - self.measured.specificity) * n)
+        return (
+            f"This operating point flags nearly everything: on validation {flagged} of {n} series without a bleed. "
+            "A flag by it says little."
+        )
+
+    def doubt(self, n_flagged: int, n_series: int) -> str:
+        """Return a sentence where it flagged nearly all of some series at hand; else nothing."""
+        if n_series < _ENOUGH_SERIES or n_flagged <= _FLAGS_MOST * n_series:
+            return ""
+        return (
+            f"{n_flagged} of {n_series} series are flagged: unless nearly all bleed, the operating point "
+            f"({self.name} on validation) doesn't hold on these scans."
+        )
 
     def over(self, probability: npt.NDArray[np.float64]) -> tuple[str, ...]:
         """Return the labels of a series at or over their threshold: `any` first, then by falling probability.
@@ -97,27 +146,72 @@ class OperatingPoint:
         return np.asarray(probability >= threshold)
 
 
-def known_points(thresholds: Mapping[str, Thresholds]) -> tuple[OperatingPoint, ...]:
+def _share(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
+
+
+def known_points(
+    thresholds: Mapping[str, Thresholds], measured: Mapping[str, Measured] | None = None
+) -> tuple[OperatingPoint, ...]:
     """Return the operating points that a model has, the default first; one without thresholds where it has none.
+
+    The default is the most sensitive one that spares half of the series without a bleed, else the one that spares
+    most; where nothing was measured, the most sensitive.
 
     Args:
         thresholds: By level (`slice`, `series`). Where a rule has none for series, those for slices are taken.
+        measured: By rule, what flagging series reached on validation.
     """
     of_slice, of_series = thresholds.get("slice", {}), thresholds.get("series", {})
-    return tuple(
-        OperatingPoint(rule, of_slice.get(rule, {}), of_series.get(rule, {}) or of_slice.get(rule, {}))
+    points = [
+        OperatingPoint(
+            rule, of_slice.get(rule, {}), of_series.get(rule, {}) or of_slice.get(rule, {}), (measured or {}).get(rule)
+        )
         for rule in RULES
         if of_series.get(rule) or of_slice.get(rule)
-    ) or (OperatingPoint(),)
+    ]
+    # True is more than any share below it: of several that spare enough, the first.
+    points.sort(key=_spares, reverse=True)
+    first = points[:1]
+    return (*first, *(point for rule in RULES for point in points[1:] if point.rule == rule)) or (OperatingPoint(),)
+
+
+def _spares(point: OperatingPoint) -> float:
+    """Return 1 where a point spares enough clean series, or isn't known to flag too many; else what it spares."""
+    if point.measured is None or point.measured.specificity >= SPARING:
+        return 1.0
+    return point.measured.specificity
 
 
 def read_points(model: Path) -> tuple[OperatingPoint, ...]:
     """Return the operating points of a model directory, the default first.
 
     Raises:
-        ModelError: Its thresholds can't be read.
+        ModelError: Its thresholds, or what they reached, can't be read.
     """
-    return known_points(find_thresholds(model))
+    path = _file_of(model)
+    return known_points(find_thresholds(model), _read_measured(_read_json(path), path))
+
+
+def _read_measured(content: object, path: Path) -> dict[str, Measured]:
+    """Return by rule what flagging series reached; empty for models that don't say."""
+    kept = content.get("operating_points") if isinstance(content, dict) else None
+    if not kept:
+        return {}
+    try:
+        by_rule = {rule: found[FLAGGED] for rule, found in kept["series"].items() if rule in RULES and FLAGGED in found}
+        measured = {
+            rule: Measured(
+                float(one["sensitivity"]), int(one["n_positive"]), float(one["specificity"]), int(one["n_negative"])
+            )
+            for rule, one in by_rule.items()
+        }
+        shares = [share for one in measured.values() for share in (one.sensitivity, one.specificity)]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"what operating points reached must be given by rule (got {error!r}) in {path}") from error
+    if not all(0 <= share <= 1 for share in shares):
+        raise ModelError(f"what operating points reached must be shares of 0 to 1 (got {shares}) in {path}")
+    return measured
 
 
 def choose_point(points: tuple[OperatingPoint, ...], rule: str | None) -> OperatingPoint:
@@ -146,15 +240,8 @@ def find_thresholds(model: Path | None) -> dict[str, Thresholds]:
     """
     if model is None:
         return {}
-    path = model / "model.json" if model.is_dir() else model
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(f"thresholds must be at most {_MAX_JSON_BYTES} bytes (got more) in {path}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"thresholds must be in a readable file (got {error.strerror}) in {path}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"thresholds must be in JSON (got {error}) in {path}") from error
+    path = _file_of(model)
+    content = _read_json(path)
     if isinstance(content, dict) and "thresholds" in content:
         content = content["thresholds"]
     if not content:
@@ -164,6 +251,21 @@ def find_thresholds(model: Path | None) -> dict[str, Thresholds]:
     if not set(LEVELS) & set(content):
         content = {"slice": content}
     return {level: read_thresholds(content.get(level, {})) for level in LEVELS}
+
+
+def _file_of(model: Path) -> Path:
+    return model / "model.json" if model.is_dir() else model
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401  # JSON
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelError(f"thresholds must be at most {_MAX_JSON_BYTES} bytes (got more) in {path}")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"thresholds must be in a readable file (got {error.strerror}) in {path}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"thresholds must be in JSON (got {error}) in {path}") from error
 
 
 def read_thresholds(content: object) -> Thresholds:
@@ -186,24 +288,6 @@ def read_thresholds(content: object) -> Thresholds:
                     f"a threshold must be a probability of one of the six labels (got {label!r}: {value!r})"
                 )
         thresholds[rule] = {str(label): float(value) for label, value in by_label.items()}
-    return thresholds
-
-
-def choose_thresholds(target: npt.NDArray[np.floating[Any]], probability: npt.NDArray[np.floating[Any]]) -> Thresholds:
-    """Choose the threshold of every label by every rule.
-
-    Args:
-        target: Shape (N, 6), in the order of `LABELS`; NaN where unknown.
-        probability: Calibrated probabilities of slices (or series) that weren't trained on, shape (N, 6).
-    """
-    thresholds: Thresholds = {rule: {} for rule in (*F_RULES, *HOLDING_RULES)}
-    for column, label in enumerate(LABELS):
-        pair = target[:, column], probability[:, column]
-        values = {rule: best_threshold(*pair, beta=beta) for rule, beta in F_RULES.items()}
-        values |= {rule: holding_threshold(*pair, *holds) for rule, holds in HOLDING_RULES.items()}
-        for rule, value in values.items():
-            if math.isfinite(value):
-                thresholds[rule][label] = value
     return thresholds
 
 

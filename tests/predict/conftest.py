@@ -16,7 +16,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Build, train and leave everything in place; nobody changes it."""
     root = tmp_path_factory.mktemp("walk")
     rows = []
-    for number in range(6):
+    for number in range(10):
         for index, image in enumerate(write_series(root / "train", number)):
             positive = number % 2 and index == N_SLICES // 2
             rows += [f"{row},{int(bool(positive) and row.endswith(('l', 'y')))}" for row in row_ids([image])]

@@ -61,7 +61,7 @@ def test_a_damaged_volume_costs_its_series_alone(walk: Walk, tmp_path: Path, fli
     path.write_bytes(content if flipped else b"damaged")
     summary = predict((store,), walk.cnn, tmp_path / "s.csv", device="cpu")
 
-    assert (summary.n_series, summary.exit_code) == (5, 1)
+    assert (summary.n_series, summary.exit_code) == (9, 1)
     assert summary.refusals == {"READ_FAILED": N_SLICES}
 
 

@@ -25,7 +25,7 @@ def test_a_store_and_what_was_refused(walk: Walk) -> None:
     """Counts, folds, pixel families, and the rows of qc.csv by code."""
     facts = describe(walk.store, verify=True).parts["study store"]
 
-    assert (facts["series"], facts["patients"]) == (6, 6)
+    assert (facts["series"], facts["patients"]) == (10, 10)
     assert facts["labelled slices"] == facts["slices"]
     assert facts["positive any"] > 0
 

@@ -16,7 +16,7 @@ from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.metrics import mean_log_loss
-from ich25d.training.operating_point import RULES
+from ich25d.training.operating_point import FLAGGED, RULES, read_points
 
 _SECTIONS = (
     "Summary", "Intended use", "Data", "Flow of exclusions", "Partitions", "Preprocessing", "Architecture", "Training",
@@ -50,9 +50,10 @@ def test_a_trained_model_has_its_card(walk: Walk, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["cnn", "rnn"])
 def test_a_trained_model_has_operating_points(walk: Walk, kind: str) -> None:
-    """Both levels have a threshold of each rule and point for the labels that have positives."""
+    """Both levels have a threshold of each rule for the labels with five positive series, and what it reached."""
     folder: Path = getattr(walk, kind)
-    thresholds = json.loads((folder / "model.json").read_text())["thresholds"]
+    content = json.loads((folder / "model.json").read_text())
+    thresholds = content["thresholds"]
 
     assert set(thresholds) == {"slice", "series"}
     for by_rule in thresholds.values():
@@ -60,6 +61,13 @@ def test_a_trained_model_has_operating_points(walk: Walk, kind: str) -> None:
         for found in by_rule.values():
             assert set(found) <= set(LABELS)
             assert {"any"} <= set(found)
+    reached = content["operating_points"]["series"]["sensitivity_95"]
+    assert (reached[FLAGGED]["n_positive"], reached[FLAGGED]["n_negative"]) == (5, 5)
+    assert {point.measured.n_positive for point in read_points(folder)} == {5}
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert re.search(r"\| any \| [\d.]+: [\d.]+ of 5 found, [\d.]+ of 5 spared \|", card)
+    assert re.search(r"\| any of them \| [\d.]+ of 5 found", card)
+    assert "fewer than 5 positive or 5 negative series" in card
 
 
 def test_a_cnn_alone_is_calibrated_out_of_fold(walk: Walk) -> None:

@@ -140,7 +140,7 @@ def test_images_in_two_sources_are_predicted_once(walk: Walk, tmp_path: Path) ->
     train = walk.test.parent / "train"
     summary = predict((train, walk.store), walk.rnn, tmp_path / "s.csv", device="cpu")
 
-    assert summary.n_series == 6
+    assert summary.n_series == 10
     assert check_submission(tmp_path / "s.csv").exit_code == 0
 
 

@@ -13,26 +13,14 @@ from ich25d.training.metrics import confusion
 from ich25d.training.operating_point import (
     HOLDING_RULES,
     RULES,
+    Measured,
     choose_point,
-    choose_thresholds,
     find_thresholds,
     holding_threshold,
     known_points,
     read_points,
     read_thresholds,
 )
-
-
-def test_recall_weighs_more_under_f2():
-    """One positive hides among negatives: F2 goes down to it, F1 doesn't; a label without positives has none."""
-    target, probability = np.zeros((12, 6)), np.zeros((12, 6))
-    probability[:, 0] = [0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.0]
-    target[[0, 5], 0] = 1
-    found = choose_thresholds(target, probability)
-
-    assert found["f1"] == {"epidural": pytest.approx(0.85)}
-    assert found["f2"] == {"epidural": pytest.approx(0.45)}
-    assert read_thresholds(json.loads(json.dumps(found))) == found
 
 
 @pytest.mark.parametrize(
@@ -135,3 +123,58 @@ def test_thresholds_of_another_form_are_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(ModelError, match="thresholds must be"):
         find_thresholds(tmp_path)
+
+
+SERIES = {rule: {"any": 0.1 * number} for number, rule in enumerate(RULES, start=1)}
+
+
+@pytest.mark.parametrize(
+    ("specificities", "default"),
+    [
+        ((0.5, 0.7, 0.8, 0.9), "sensitivity_95"),
+        ((0.4, 0.7, 0.8, 0.9), "f2"),
+        ((0.1, 0.3, 0.45, 0.9), "specificity_90"),
+        ((0.1, 0.3, 0.45, 0.2), "f1"),
+        ((0.0, 0.0, 0.0, 0.0), "sensitivity_95"),
+    ],
+)
+def test_the_default_spares_half_of_the_clean_series_where_a_rule_does(specificities, default):
+    """Else it is the one that spares most; the others keep their order."""
+    found = {rule: Measured(0.9, 20, value, 40) for rule, value in zip(RULES, specificities, strict=True)}
+    points = known_points({"series": SERIES}, found)
+
+    assert points[0].rule == default
+    assert [point.rule for point in points[1:]] == [rule for rule in RULES if rule != default]
+    assert known_points({"series": SERIES})[0].rule == "sensitivity_95"
+
+
+def test_a_point_that_flags_nearly_everything_says_so():
+    """By what it reached on validation, and by what it flags here; a model that measured nothing stays silent."""
+    measured = Measured(0.974, 36, 0.065, 46)
+    (point,) = known_points({"series": {"f1": {"any": 0.2}}}, {"f1": measured})
+    (sparing,) = known_points({"series": {"f1": {"any": 0.2}}}, {"f1": measured._replace(specificity=0.2)})
+    (old,) = known_points({"series": {"f1": {"any": 0.2}}})
+
+    assert point.described == "best F1 (found .97 of 36 positive, spared .07 of 46)"
+    assert "43 of 46 series without a bleed" in point.caution
+    assert (sparing.caution, old.caution, old.described) == ("", "", "best F1")
+    assert old.doubt(10, 11).startswith("10 of 11 series are flagged")
+    assert old.doubt(5, 5)
+    assert old.doubt(4, 4) == old.doubt(9, 10) == old.doubt(0, 0) == ""
+
+
+def test_what_points_reached_is_read_from_a_model_directory(tmp_path):
+    """And refused in a sentence where it is damaged."""
+    reached = {"sensitivity": 1.0, "n_positive": 5, "specificity": 0.25, "n_negative": 8}
+    content = {
+        "thresholds": {"series": {"f2": {"any": 0.3}}},
+        "operating_points": {"slice": {}, "series": {"f2": {"any": {}, "flagged": reached}}},
+    }
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(content))
+
+    assert read_points(tmp_path)[0].measured == Measured(1.0, 5, 0.25, 8)
+    for damaged in ([1], {"series": 3}, {"series": {"f2": {"flagged": {**reached, "specificity": 3}}}}, {"slice": {}}):
+        path.write_text(json.dumps({**content, "operating_points": damaged}))
+        with pytest.raises(ModelError, match="what operating points reached"):
+            read_points(tmp_path)

@@ -88,8 +88,10 @@ def _verdict(series: ShownSeries) -> Markup:
         '<div class="verdict {sign}" id="verdict"><span class="badge" id="badge">{word}</span>'
         '<p><span role="status" id="verdict-text">{text}</span> Probability of any bleed in the scan: <b>{chance}</b>.'
         "</p>"
-        '<p class="point">Operating point: {choice}</p></div>'
-    ).format(**verdict(series, series.point), chance=chance, choice=chooser(series.points))
+        '<p class="point">Operating point: {choice} {caution}</p></div>'
+    ).format(
+        **verdict(series, series.point), chance=chance, choice=chooser(series.points), caution=series.point.caution
+    )
 
 
 def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
@@ -125,7 +127,7 @@ def _label(series: ShownSeries, number: int) -> dict[str, object]:
 
 def _thresholds(series: ShownSeries) -> Markup:
     rows = [
-        (point.name, label, point.of_slice.get(label), point.of_series.get(label))
+        (point.described, label, point.of_slice.get(label), point.of_series.get(label))
         for point in series.points
         if point.of_series
         for label in LABELS

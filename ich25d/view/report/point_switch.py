@@ -23,9 +23,11 @@ def bits_of(labels: Iterable[str]) -> int:
 def chooser(points: Sequence[OperatingPoint]) -> str | Markup:
     """Return the element that chooses the operating point; its name alone where there is no other."""
     if len(points) == 1:
-        return points[0].name if points[0].of_series else "the model has none"
+        return points[0].described if points[0].of_series else "the model has none"
     options = Markup("").join(
-        Markup('<option value="{}"{}>{}</option>').format(point.rule, Markup("" if number else " selected"), point.name)
+        Markup('<option value="{}"{}>{}</option>').format(
+            point.rule, Markup("" if number else " selected"), point.described
+        )
         for number, point in enumerate(points)
     )
     # Without `off` a browser restores an earlier choice on reload without an event.

@@ -99,8 +99,11 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
         for state, count in _states(ordered)
     }
     page.lead = facts({**counts, "Operating point": chooser(points), "Model": model})
+    n_flagged = sum(row.state == "flagged" for row in ordered)
+    n_predicted = sum(bool(row.probability) for row in ordered)
     page.section(
         "Studies",
+        *filter(None, (points[0].caution, points[0].doubt(n_flagged, n_predicted))),
         _studies(ordered, points),
         note="Flagged series first, by the probability of any bleed; then those that couldn't be read, which somebody "
         "must look at; then the others. A study stands where its most urgent series belongs. A star marks a "
