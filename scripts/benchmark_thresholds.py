@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """How steady thresholds of sensitivity at least .95 are: many small validation sets, one large sample of new cases.
 
-Prints a Markdown table: by shape of the logits and number of positives, for the cases' own quantile and for the one that
-the package chooses, the spread of the threshold and what it reaches on new cases, also where their logits are .5 lower.
+Prints a Markdown table: by shape of the logits and number of positives, for the cases' own threshold and for the chosen
+one, its spread and what it reaches on new cases, also where their logits are .5 lower.
 """
 
 import argparse

@@ -88,10 +88,8 @@ def _verdict(series: ShownSeries) -> Markup:
         '<div class="verdict {sign}" id="verdict"><span class="badge" id="badge">{word}</span>'
         '<p><span role="status" id="verdict-text">{text}</span> Probability of any bleed in the scan: <b>{chance}</b>.'
         "</p>"
-        '<p class="point">Operating point: {choice} {caution}</p></div>'
-    ).format(
-        **verdict(series, series.point), chance=chance, choice=chooser(series.points), caution=series.point.caution
-    )
+        '<p class="point">Operating point: {choice}</p></div>'
+    ).format(**verdict(series, series.point), chance=chance, choice=chooser(series.points))
 
 
 def _viewer(series: ShownSeries, drawing: Markup) -> Markup:

@@ -46,7 +46,7 @@ def verdict(series: ShownSeries, point: OperatingPoint) -> dict[str, str]:
     if not over:
         return {"sign": "under", "word": "Not flagged", "text": "No label is over its threshold."}
     names = ", ".join(label for label in over if label != "any")
-    text = f"Over the threshold{f': {names}' if names else ' of any bleed'}."
+    text = f"Over the threshold{f': {names}' if names else ' of any bleed'}. {point.caution}".rstrip()
     return {"sign": "over", "word": "Flagged", "text": text}
 
 
