@@ -3,6 +3,7 @@
 import base64
 import zlib
 from dataclasses import asdict, fields, replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ich25d.labels import LABELS
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.series import SeriesPixels, StoredSeries
 from ich25d.studies.qc import QcRow
-from ich25d.training.operating_point import OperatingPoint, known_points
+from ich25d.training.operating_point import Measured, OperatingPoint, known_points
 from ich25d.view.report.packing import pack_heat, pack_masks, pack_slices
 from ich25d.view.report.page import study_page
 from ich25d.view.report.shown import ShownSeries
@@ -432,3 +433,20 @@ def test_heat_and_masks_come_back() -> None:
     assert (found == (heat[:, :, ::2, ::2] * 255).astype(np.uint8)).all()
     assert (np.unpackbits(bits, bitorder="little")[:50].reshape(2, 5, 5) == mask).all()
     assert pack_masks({}) == ""
+
+
+def test_pages_say_what_a_point_reached_and_where_it_flags_nearly_everything(tmp_path: Path) -> None:
+    """On validation, beside a flag and on the worklist; and where it flags nearly all series at hand."""
+    point = replace(POINT, measured=Measured(1.0, 36, 0.1, 50))
+    study_page(_series(points=(point, STRICT))).write(tmp_path / "study.html")
+    rows = [_row(number, state="flagged", over=("any",)) for number in range(5)]
+    worklist_page(rows, [], points=(point, STRICT), model="m").write(tmp_path / "many.html")
+    worklist_page(rows[:4], [], points=(POINT, STRICT), model="m").write(tmp_path / "few.html")
+    study, many, few = (unescape((tmp_path / f"{name}.html").read_text()) for name in ("study", "many", "few"))
+
+    for page in (study, many):
+        assert "best F2 (found 1.00 of 36 positive, spared .10 of 50)" in page
+        assert "on validation 45 of 50 series without a bleed" in page
+    assert "5 of 5 series are flagged" in many
+    assert "flags nearly everything" not in few
+    assert "series are flagged" not in few

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.studies.volumes.headbox import USUAL_FIELD_MM
-
 LOWEST_TOP_HU = 75
 """A window that ends below shows much of the blood, and noise of brain, as white: nothing is taken for bone there."""
 
 HIGHEST_TOP_HU = 150
 """A window that ends here or above tells bone by its own values: the inside of the skull is found from 150 HU on."""
+
+USUAL_FIELD_MM = 240.0
+"""Field of view that the sizes below assume: a picture's pixel size is seldom known."""
 
 SKULL_EXTENT_MM = 45.0
 """A part as long as that is skull: the vault, the base, a petrous bone; clots so long aren't white all through."""
