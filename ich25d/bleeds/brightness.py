@@ -8,6 +8,7 @@ import numpy as np
 from ich25d.bleeds.anatomy import Anatomy, Box
 from ich25d.bleeds.shape import Layer, Shape, Waves, unlabelled
 from ich25d.bleeds.skull import Float
+from ich25d.bleeds.subarachnoid import outside_ventricles
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,9 @@ class Enhancement:
         if self.vessel_hu is not None and low > 0:
             line = np.float32(low) * np.exp(-((self.vessels.at(x, y, z) * 6) ** 2))
             # As dense as brain where CSF was, and so much more.
-            filled = np.float32(anatomy.tissue_hu[index] - anatomy.fluid_hu) * free
-            added += line * (filled + np.float32(self.vessel_hu) * np.minimum(free * 2, 1))
+            cistern = free * outside_ventricles(anatomy, index, box, *anatomy.coordinates(index, box))
+            filled = np.float32(anatomy.tissue_hu[index] - anatomy.fluid_hu) * cistern
+            added += line * (filled + np.float32(self.vessel_hu) * np.minimum(cistern * 2, 1))
         if self.cortex_hu:
             beside = np.clip(cv2.GaussianBlur(free, (0, 0), 2.0 / anatomy.spacing_mm[2]) * 3.5, 0, 1) * (1 - fluid)
             where = np.clip(1 + np.float32(self.patchiness) * (self.region.at(x, y, z) - 0.6), 0, 1.3)

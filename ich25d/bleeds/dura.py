@@ -136,9 +136,10 @@ def plan_dura(anatomy: Anatomy, rng: np.random.Generator, near: int) -> list[Sha
             waves=Waves.draw(rng, 20, 80),
         )
     ]
-    if 64 < level < 108:
-        # The leaves pass this slice somewhere between the falx and the bone.
-        slope, out = float(rng.uniform(0.7, 1.2)), float(rng.uniform(4, 36)) * s
+    low = (level - 62) / 34
+    if 0 < low < 1:
+        # The leaves pass this slice between falx and bone, the lower the farther from the middle.
+        slope, out = float(rng.uniform(0.7, 1.2)), float(rng.uniform(4, 18) + 20 * low) * s
         shapes.append(
             DenseTentorium(
                 top_z_mm=float(anatomy.slice_position_mm[near]) + slope * out,

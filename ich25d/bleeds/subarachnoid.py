@@ -77,7 +77,7 @@ class CisternBlood:
         fluid = anatomy.fluid_in(index, box)
         dry = cv2.dilate(anatomy.ventricle[index, box[0] : box[2], box[1] : box[3]], np.ones((5, 5), np.uint8))
         free = fluid * (1 - dry * np.float32(1 / 255))
-        free *= _outside(anatomy, index, box, lateral, along)
+        free *= outside_ventricles(anatomy, index, box, lateral, along)
         if self.gain > 1:
             wide = cv2.GaussianBlur(free, (0, 0), 0.7 / anatomy.spacing_mm[2])
             alpha = np.clip(np.maximum(free, wide) * np.float32(self.gain), 0, 1) * weight
@@ -94,8 +94,19 @@ class CisternBlood:
         return Layer(box, alpha, np.full(alpha.shape, self.hu, np.float32), look, in_fluid=True)
 
 
-def _outside(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
-    """Return 0 where dark voxels are no subarachnoid CSF, but a ventricle: deep, near the midline, above the base."""
+def outside_ventricles(anatomy: Anatomy, index: int, box: Box, lateral: Float, along: Float) -> Float:
+    """Return 0 where dark voxels are no subarachnoid CSF, but a ventricle: deep, near the midline, above the base.
+
+    Args:
+        anatomy: The head.
+        index: The slice.
+        box: top, left, bottom, right.
+        lateral: `Anatomy.coordinates` of its pixels.
+        along: Likewise.
+
+    Returns:
+        float32 (h, w), 0 to 1.
+    """
     if anatomy.level_mm[index] > 106:
         # Streaks between the petrous bones look like CSF.
         return np.asarray(np.clip((27 * anatomy.scale - np.abs(lateral)) / 4, 0, 1).astype(np.float32))

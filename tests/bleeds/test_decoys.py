@@ -50,7 +50,7 @@ def of_kind(monkeypatch, anatomy, kind):
 
 
 def rise(hu, index, planned):
-    """Return by how much a slice changes, and where its head coordinates are."""
+    """Return by how much a slice changes, int (H, W); it has no label."""
     painted, labels, _ = paint(hu[[index]], [index], planned)
     assert not labels.any()
     return painted[0].astype(int) - hu[index]
@@ -202,6 +202,28 @@ def test_dense_dura_lies_at_the_bone_or_in_the_middle(hu, anatomy, monkeypatch):
             assert (np.abs(places(anatomy, near, change, 6)[0]) < 12).all()
 
 
+def test_contrast_leaves_the_ventricles_dark(hu, anatomy, monkeypatch):
+    """Arteries run outside them."""
+    inside = 0
+    for near, planned in of_kind(monkeypatch, anatomy, "enhancement"):
+        change = rise(hu, near, planned)
+        core = anatomy.ventricle[near] > 230
+        inside += core.sum()
+        assert change.min() >= 0
+        assert np.percentile(change[core], 95) < 8 if core.any() else True
+    assert inside > 50
+
+
+def test_a_ghost_is_seen_on_a_few_slices(hu, anatomy, monkeypatch):
+    """Bright on the side that the head moved from, and nothing far away along the scan."""
+    peaks = []
+    for near, planned in of_kind(monkeypatch, anatomy, "ghost"):
+        peaks.append(rise(hu, near, planned).max())
+        far = 0 if near > len(hu) // 2 else len(hu) - 1
+        assert not rise(hu, far, planned).any()
+    assert max(peaks) > 5
+
+
 def test_atrophy_darkens_beside_csf_and_bone(hu, anatomy, monkeypatch):
     """It never brightens, and never falls below CSF by much."""
     for near, planned in of_kind(monkeypatch, anatomy, "atrophy"):
@@ -239,15 +261,19 @@ def test_decoys_painted_as_bleeds_are_dark_dense_or_like_brain(hu, anatomy, monk
         found = []
         for near, planned in of_kind(monkeypatch, anatomy, kind):
             layer = planned[0].layer(near)
-            if layer is None or (layer.alpha > 0.85).sum() < 4:
+            if layer is None:
+                continue
+            # Bone brightens what lies beside it.
+            full = (layer.alpha > 0.85) & (anatomy.depth_in(near, layer.box) > 3)
+            if full.sum() < 4:
                 continue
             top, left, bottom, right = layer.box
             painted, _, _ = paint(hu[[near]], [near], planned)
-            found.append(float(np.median(painted[0, top:bottom, left:right][layer.alpha > 0.85])))
+            found.append(float(np.median(painted[0, top:bottom, left:right][full])))
         assert found, kind
         return np.array(found)
 
     brain = anatomy.brain_hu
-    assert (core("cyst") < brain - 3).all()
+    assert np.median(core("cyst")) < brain - 3
     assert np.median(core("collection")) < brain - 3
-    assert (np.abs(core("mass") - brain) < 14).all()
+    assert np.median(np.abs(core("mass") - brain)) < 8
