@@ -331,7 +331,7 @@ def check_hu(hu: npt.NDArray[np.int16], *, may_be_cut: bool) -> tuple[Remark, ..
     if sample[0, 0] == sample[len(sample) // 2, sample.shape[1] // 2] and int(hu.min()) == int(hu.max()):
         raise DicomError("BLANK", f"an image must not be constant (all pixels {int(sample[0, 0])} HU)")
     edge = np.sort(border_of(hu)[::4])
-    if edge[0] == edge[-1] and is_text_page(hu):
+    if is_text_page(hu, edge):
         raise DicomError("SECONDARY", "an image of text on a plain ground isn't a slice")
     if may_be_cut and int(sample.min()) >= 0:
         return (Remark("NO_NEG_HU", "no values below 0 HU: air was cut off when the file was written"),)

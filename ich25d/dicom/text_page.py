@@ -4,18 +4,24 @@ import numpy as np
 import numpy.typing as npt
 
 _AIR_BELOW_HU = -850
-_SAMPLE = 8
-"""Every so many rows and columns are looked at first."""
+_SAMPLES = 64
+"""So many rows and columns are looked at first."""
+_GROUND_SHARE = 0.5
+"""Of the border, so much at least is plain ground: a title bar may take the rest."""
+_HAZE = 0.1
+"""Of the range of values: letters of smaller or compressed pages blur so far into the ground."""
 _PIECES = 15
 """Fewer of them may be parts of a head-rest."""
-_HEIGHT_PX, _WIDTH_PX, _AREA_PX = (5, 40), 200, 8
+_HEIGHT_PX, _WIDTH_PX, _AREA_PX = (3, 40), 200, 3
 """Of a letter, or of a word whose letters touch: lowest and highest height, largest width, least area."""
 _STROKE_PX = 9
 """What is thicker is no stroke."""
 _LINE_PX = 2
 """Letters of a line end so near to one height."""
+_IN_LINES = 0.8
+"""Least share of the letters that two others end beside; of the slices that come nearest, 0.6."""
 _BETWEEN_LINES = 0.15
-"""Least share of rows between the first line and the last that no letter crosses; noise crosses all."""
+"""Least share of rows between the first line and the last that hardly a letter crosses; noise crosses all."""
 
 IMAGE_TYPES = frozenset({
     "SCREEN SAVE", "SCREEN_SAVE", "SCREENSAVE", "DOSE", "DOSE INFO", "DOSE_INFO", "DOSE REPORT", "DOSE_REPORT",
@@ -24,25 +30,40 @@ IMAGE_TYPES = frozenset({
 """Values of (0008,0008) by which scanners call their pages."""
 
 
-def is_text_page(hu: npt.NDArray[np.int16]) -> bool:
+def is_text_page(hu: npt.NDArray[np.int16], border: npt.NDArray[np.int16]) -> bool:
     """Say whether an image shows text on a plain ground instead of a patient.
 
     A head is one large piece, however little of it a slice shows; a page is many small ones, of a letter's size.
 
     Args:
         hu: One image, shape (rows, columns), HU.
+        border: Some of the pixels of its outermost rows and columns, sorted.
     """
-    sample = hu[::_SAMPLE, ::_SAMPLE]
-    shown = _shown(sample, int(sample[min(1, len(sample) - 1), min(1, sample.shape[1] - 1)]))
+    ground = int(border[len(border) // 2])
+    if np.count_nonzero(border == ground) < _GROUND_SHARE * len(border):
+        return False
+    step = max(1, min(hu.shape) // _SAMPLES)
+    sample = hu[::step, ::step]
+    shown = _shown(sample, ground)
     n_shown = int(np.count_nonzero(shown))
-    is_one_piece = bool(np.count_nonzero(shown[:, 1:] & shown[:, :-1]) > 0.9 * n_shown)
-    return n_shown >= 8 and not is_one_piece and _has_lines(_shown(hu, int(np.median(sample))))
+    if n_shown < 8 or np.count_nonzero(shown[:, 1:] & shown[:, :-1]) > 0.9 * n_shown:  # one piece
+        return False
+    import cv2  # hardly ever needed, and slow to load
+
+    scale = min(hu.shape) // 512
+    if scale > 1:  # letters on larger pages are larger
+        hu = cv2.resize(hu, (hu.shape[1] // scale, hu.shape[0] // scale), interpolation=cv2.INTER_AREA)
+    return _has_lines(_shown(hu, int(np.median(sample))))
 
 
 def _shown(hu: npt.NDArray[np.int16], ground: int) -> npt.NDArray[np.bool_]:
-    """Return what isn't the ground; of a ground of air, no air at all."""
-    shown: npt.NDArray[np.bool_] = hu > _AIR_BELOW_HU if ground <= _AIR_BELOW_HU else hu != ground
-    return shown
+    """Return what isn't the ground, nor the haze around letters on it; of a ground of air, no air at all."""
+    haze = _HAZE * (int(hu.max()) - int(hu.min()))
+    if ground <= _AIR_BELOW_HU:
+        above: npt.NDArray[np.bool_] = hu > max(_AIR_BELOW_HU, ground + haze)
+        return above
+    beside: npt.NDArray[np.bool_] = np.abs(hu - np.int32(ground)) > haze
+    return beside
 
 
 def _has_lines(shown: npt.NDArray[np.bool_]) -> bool:
@@ -57,15 +78,16 @@ def _has_lines(shown: npt.NDArray[np.bool_]) -> bool:
         return False
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     _, top, width, height, area = stats[1:].T
-    is_piece = (height >= _HEIGHT_PX[0]) & (height <= _HEIGHT_PX[1]) & (width <= _WIDTH_PX) & (area >= _AREA_PX)
-    if int(is_piece.sum()) < _PIECES or int(area[is_piece].sum()) < 0.3 * n_thin:
+    is_piece = (height >= _HEIGHT_PX[0]) & (height <= _HEIGHT_PX[1])
+    is_piece &= (width <= _WIDTH_PX) & (area >= _AREA_PX)
+    if int(is_piece.sum()) < _PIECES or int(area[is_piece].sum()) < 0.25 * n_thin:
         return False
     rows = np.zeros(len(mask) + 1, dtype=np.int64)  # how many pieces each row crosses, as steps
     np.add.at(rows, top[is_piece], 1)
     np.add.at(rows, (top + height)[is_piece], -1)
     crossed = rows.cumsum()[int(top[is_piece].min()) : int((top + height)[is_piece].max())]
-    if np.mean(crossed == 0) < _BETWEEN_LINES:
+    if np.mean(crossed <= 0.1 * crossed.max()) < _BETWEEN_LINES:  # the lines of a table cross all
         return False
     bottom = np.sort((top + height)[is_piece])
     n_beside = np.searchsorted(bottom, bottom + _LINE_PX, "right") - np.searchsorted(bottom, bottom - _LINE_PX)
-    return bool(np.mean(n_beside >= 3) > 0.6)
+    return bool(np.mean(n_beside >= 3) > _IN_LINES)
