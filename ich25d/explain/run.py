@@ -101,7 +101,8 @@ def explain(
         ModelError: The model directory is damaged, unfinished or foreign.
         StoreError: A study store is of another size or crop than the model's.
     """
-    check_folder(out, "explain", (FINDINGS_FILE, QC_FILE, PAGE_FILE))
+    tables = (FINDINGS_FILE, QC_FILE, PAGE_FILE)
+    check_folder(out, "explain", tables)
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
     network = load_network(model, choose_device(device))
@@ -116,6 +117,7 @@ def explain(
     }
 
     def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> Found:
+        claim_folder(out, "explain")  # before anything is written into it
         explanation = explain_series(network, pixels, finished, labels=labels, point=chosen)
         one = Found(series.series_id, series.study_id, finished.image_ids, explanation.findings, pixels.qc)
         write_pictures(out / PICTURES_FOLDER, pixels.hu, explanation, one)
@@ -124,6 +126,7 @@ def explain(
 
     explained = answer(found, network, finish, earlier=earlier, verb="explain", workers=workers)
     ordered = [one for _, one in explained.series]
+    check_folder(out, "explain", tables)  # another command may have filled it meanwhile
     claim_folder(out, "explain")
     write_findings(out / FINDINGS_FILE, ordered, chosen)
     write_qc(out / QC_FILE, explained.qc)

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ich25d.api import Model
 from ich25d.errors import UsageError
 from ich25d.explain.explanation import Explanation, explain_series, heat_thresholds
 from ich25d.explain.run import explain
+from ich25d.files import claim_folder
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import dicom_bytes
 from ich25d.predict.answer import predict_pixels
@@ -139,6 +141,28 @@ def test_the_command_writes_and_goes_on(run: Path, tmp_path: Path) -> None:
     assert "Estimated: any" in (out / "index.html").read_text()
     assert (rows[0]["operating_point"], rows[0]["threshold"]) == ("f1", "0.4")
     assert (first.by_label, first.operating_point) == ({"any": 1}, "f1")
+
+
+def test_a_folder_is_claimed_before_anything_is_written_and_stays_whose_it_became(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`report` starts into the folder of an `explain` that was killed: that, called again, replaces nothing of it."""
+    write_dicom(tmp_path / "in")
+    out = tmp_path / "explained"
+    monkeypatch.setattr("ich25d.explain.run.write_pictures", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        explain((tmp_path / "in",), run, out, device="cpu", labels=["any"])
+    assert (out / ".ich25d").read_text() == "explain\n"
+
+    def filled(*_: object) -> None:
+        claim_folder(out, "report")
+        (out / "qc.csv").write_text("of the report")
+
+    monkeypatch.setattr("ich25d.explain.run.write_pictures", filled)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="nothing that explain would replace"):
+            explain((tmp_path / "in",), run, out, device="cpu", labels=["any"])
+        assert (out / "qc.csv").read_text() == "of the report"
 
 
 def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None:
