@@ -68,7 +68,7 @@ def build_studies(
         only: Globs that files and archive members must match, any of them.
         labels: Label table.
         images: Tables of images, as further sources.
-        masks: Masks of NIfTI scans and the labels of their values, as `PATH=any` or `PATH=1:epidural,2:subdural`.
+        masks: Masks of scans, in NIfTI, and the labels of their values, as `PATH=any` or `PATH=1:epidural,2:subdural`.
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         crop: `head` or `none`.
         size: Side of the stored slices in px.

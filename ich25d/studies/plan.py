@@ -55,7 +55,7 @@ def make_plan(
         sources: Folders, files and zip archives.
         only: Globs; when given, only files and members that match one of them.
         images: Tables of images.
-        masks: Masks of NIfTI scans and the labels of their values, as `PATH=any`.
+        masks: Masks of NIfTI scans, or on the grid of DICOM series, and the labels of their values, as `PATH=any`.
         accept: Reason codes that refuse no series (of `codes.ACCEPTABLE`).
         workers: Processes that read headers; 0 is one a core.
         notebook: What an earlier call learned; files that haven't changed since aren't opened.
@@ -83,7 +83,10 @@ def make_plan(
     plan.series, plan.qc, n_refused = plan_dicom(indexed, opened, accept, refused=plan.qc)
     plan.n_refused += n_refused
     if nifti or masks:
-        _add_table(plan, plan_nifti(nifti, opened, privacy, masks, accept=accept, workers=workers))
+        of_nifti, plan.series = plan_nifti(
+            nifti, opened, privacy, masks, accept=accept, dicom=plan.series, workers=workers
+        )
+        _add_table(plan, of_nifti)
     for table in images:
         _add_table(plan, plan_images(table, privacy, accept))
     return plan

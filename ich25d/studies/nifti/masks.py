@@ -1,16 +1,17 @@
-"""Masks of bleeding beside NIfTI scans: which scan each belongs to, and the labels that it gives the slices."""
+"""Masks of bleeding in NIfTI: which NIfTI scan each belongs to, and the labels that it gives the slices."""
 
 import glob
 import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ich25d.errors import DicomError, UsageError
 from ich25d.labels import LABELS
@@ -97,8 +98,8 @@ def _names_of(text: str) -> dict[int, str]:
 
 def labels_of_masks(
     scans: Sequence[NiftiImages], masks: Sequence[Mask], refused: Sequence[tuple[Entry, Sources]] = ()
-) -> tuple[dict[int, tuple[Labels, ...]], list[QcRow]]:
-    """Give the slices of scans the labels of their masks.
+) -> tuple[dict[int, tuple[Labels, ...]], list[QcRow], list[Mask]]:
+    """Give the slices of NIfTI scans the labels of their masks.
 
     The masks of a scan together mark all of its bleeding. A slice without a mark is negative; in one with a mark `any`
     is 1, the subtypes marked are 1, and the others 0, but unknown where a mark is called `any`.
@@ -109,42 +110,38 @@ def labels_of_masks(
         refused: Scans that aren't used: a mask of theirs is no other scan's.
 
     Returns:
-        Six labels a slice in scan order, by index of the scan; and rows of masks that can't be used. A scan of which
-        one mask can't be used has no labels.
-
-    Raises:
-        UsageError: No mask belongs to any scan.
+        Six labels a slice in scan order, by index of the scan; rows of masks that can't be used; and the masks that are
+        called as no scan. A scan of which one mask can't be used has no labels.
     """
     of_scan: defaultdict[int, list[Mask]] = defaultdict(list)
     rows: list[QcRow] = []
+    others: list[Mask] = []
     files = [*((scan.entry, scan.sources) for scan in scans), *refused]
     for mask in masks:
         matches = _matches(mask, files)
         if len(matches) == 1 and matches[0] < len(scans):
             of_scan[matches[0]].append(mask)
+        elif not matches:
+            others.append(mask)
         else:
-            detail = f"{len(matches) or 'no'} scan{'s are' if len(matches) > 1 else ' is'} called as this mask"
+            detail = f"{len(matches)} scans are called as this mask"
             detail = "the scan of this mask is refused" if len(matches) == 1 else detail
             rows.append(QcRow(mask.source, "", "", "label", "L_MASK_ALONE", detail))
-    if scans and masks and not of_scan:
-        theirs = ", ".join(sorted({stem_of(mask.source) for mask in masks})[:3])
-        ours = ", ".join(sorted({stem_of(scan.entry.source) for scan in scans})[:3])
-        raise UsageError(
-            f"masks must be called as their scans, or begin so (got {len(masks)} masks, none of them does); "
-            f"masks are called {theirs} ...; scans {ours} ..."
-        )
     labels: dict[int, tuple[Labels, ...]] = {}
     for index, own in sorted(of_scan.items()):
         marks: list[set[str]] = [set() for _ in range(len(scans[index]))]
         try:
             for mask in own:
-                _add_marks(marks, mask, scans[index])
+                header, _ = read_head(mask.entry, mask.sources)
+                _check_same_place(header, scans[index].looked.header)
+                values, placement = read_values(mask.sources, mask.entry, header), scans[index].placement
+                add_marks(marks, (placement.slice_of(values, rank) for rank in range(len(marks))), header, mask.names)
         except DicomError as error:
             rows.append(QcRow(mask.source, "", "", "label", error.code, error.detail))
         else:
-            labels[index] = tuple(_labels_of(found) for found in marks)
+            labels[index] = tuple(labels_of(found) for found in marks)
     forget_values()
-    return labels, rows
+    return labels, rows, others
 
 
 def _matches(mask: Mask, scans: Sequence[tuple[Entry, Sources]]) -> list[int]:
@@ -164,20 +161,28 @@ def _matches(mask: Mask, scans: Sequence[tuple[Entry, Sources]]) -> list[int]:
     return ranked[max(ranked)] if ranked else []
 
 
-def _add_marks(marks: list[set[str]], mask: Mask, scan: NiftiImages) -> None:
-    """Add the labels that a mask marks on each slice."""
-    header, _ = read_head(mask.entry, mask.sources)
-    _check_same_place(header, scan.looked.header)
-    values = read_values(mask.sources, mask.entry, header)
-    for rank, found in enumerate(marks):
-        stored = scan.placement.slice_of(values, rank)
+def add_marks(
+    marks: list[set[str]], planes: Iterable[npt.NDArray[Any]], header: NiftiHeader, names: Mapping[int, str]
+) -> None:
+    """Add the labels that a mask marks on each slice.
+
+    Args:
+        marks: Labels of each slice so far.
+        planes: The mask's stored values on each slice.
+        header: Of the mask.
+        names: Label of each value, as of `Mask`.
+
+    Raises:
+        DicomError: A value has no name (`L_MASK_VALUE`).
+    """
+    for found, stored in zip(marks, planes, strict=True):
         if header.intercept == 0 and not stored.any():  # as most slices are
             continue
         present = np.unique(stored).astype(np.float64) * header.slope + header.intercept
         for value in present[np.abs(present) >= ROUNDING].tolist():  # NaN marks nothing
-            label = _label_of(value, mask.names)
+            label = _label_of(value, names)
             if label is None:
-                named = ", ".join(map(str, mask.names))
+                named = ", ".join(map(str, names))
                 raise DicomError("L_MASK_VALUE", f"a mask's values must be named by --masks ({named}; got {value:g})")
             found.add(label)
 
@@ -200,7 +205,8 @@ def _check_same_place(mask: NiftiHeader, scan: NiftiHeader) -> None:
         raise DicomError("L_MASK_DIFFERS", detail)
 
 
-def _labels_of(marks: set[str]) -> Labels:
+def labels_of(marks: set[str]) -> Labels:
+    """Return six labels of a slice from those that are marked on it."""
     if not marks:
         return (0,) * len(LABELS)
     other = None if "any" in marks else 0

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from ich25d.errors import DicomError
+from ich25d.errors import DicomError, UsageError
+from ich25d.progress import many
 from ich25d.studies.headers.packed import Privacy, pseudonym
+from ich25d.studies.nifti.dicom_masks import with_mask_labels
 from ich25d.studies.nifti.images import Looked, NiftiImages, is_pair, look
 from ich25d.studies.nifti.masks import Labels, find_masks, labels_of_masks, path_of, stem_of
 from ich25d.studies.nifti.placement import Placement, place_slices
@@ -62,8 +64,9 @@ def plan_nifti(
     masks: Sequence[str] = (),
     *,
     accept: Collection[str] = (),
+    dicom: Sequence[SeriesPlan] = (),
     workers: int = 1,
-) -> PlannedImages:
+) -> tuple[PlannedImages, list[SeriesPlan]]:
     """Make a series of each NIfTI file.
 
     A series is called as its file, with as many of its folders in front, as `case1.ct`, as tell it from others of the
@@ -76,10 +79,14 @@ def plan_nifti(
         privacy: Hides the patients.
         masks: Masks and the labels of their values, as `find_masks` takes them; they are no scans.
         accept: Reason codes that refuse no series.
+        dicom: Series of DICOM; a mask that is called as no scan may be of one of them.
         workers: Processes that look into files; 0 is one a core.
 
+    Returns:
+        The series of the files, and those of DICOM with the labels of their masks.
+
     Raises:
-        UsageError: `masks` name none.
+        UsageError: `masks` name none, or no mask has a scan.
     """
     named_masks = find_masks(masks)
     are_masks = {path_of(mask.entry, mask.sources) for mask in named_masks}
@@ -97,15 +104,24 @@ def plan_nifti(
     n_refused = len(qc)
     images = [NiftiImages(sources, entry, *kept[entry]) for entry in scans if entry in kept]
     refused = [(entry, sources) for entry in scans if entry not in kept]
-    labels, rows = labels_of_masks(images, named_masks, refused)
-    qc += rows
+    labels, rows, others = labels_of_masks(images, named_masks, refused)
+    labelled, more, n_found = with_mask_labels(dicom, others)
+    if others and not n_found and len(others) == len(named_masks) and (images or dicom):
+        theirs = ", ".join(sorted({stem_of(mask.source) for mask in others})[:3])
+        ours = ", ".join(sorted({stem_of(one.entry.source) for one in images})[:3])
+        raise UsageError(
+            "masks must be called as their scans, or begin so, or lie on the slices of a DICOM series (got "
+            f"{len(others)} masks, none of them does); masks are called {theirs} ...; "
+            f"scans {ours or many(len(dicom), 'DICOM series', 'DICOM series')} ...; {more[0].detail}"
+        )
+    qc += rows + more
     series = []
     for index, (name, one) in enumerate(
         zip(own_names([_parts(one.entry, sources) for one in images]), images, strict=True)
     ):
         series.append(_plan_of(name, one, privacy, labels.get(index, ())))
         qc += [QcRow("", "", name, "series", *remark) for remark in (*one.placement.remarks, *one.looked.remarks)]
-    return PlannedImages(series, qc, n_refused + sum(map(len, images)), n_refused)
+    return PlannedImages(series, qc, n_refused + sum(map(len, images)), n_refused), labelled
 
 
 def _look(entry: Entry, sources: Sources, accept: Collection[str]) -> tuple[Looked, Placement]:

@@ -186,3 +186,72 @@ def test_a_store_follows_its_masks(tmp_path: Path) -> None:
     assert slices[list(LABELS)].to_numpy().tolist() == [
         list(NEGATIVE), [0, 0, 0, 0, 1, 1], [0, 1, 0, 0, 0, 1], list(NEGATIVE),
     ]  # fmt: skip
+
+
+def dicom_affine() -> np.ndarray:
+    """Where `write_scan` puts its slices."""
+    affine = usual_affine((5.0, 240 / SIDE, 240 / SIDE))
+    affine[:3, 3] = (120, 120, 10)
+    return affine
+
+
+@pytest.mark.parametrize("codes", ["LPS", "LAS", "RAI", "SPL", "ASR"])
+def test_a_mask_on_the_grid_of_a_dicom_series_labels_its_slices(tmp_path: Path, write_scan, codes: str) -> None:
+    """However a viewer saved it, and whatever it is called; a scan that lies elsewhere stays without labels."""
+    write_scan(tmp_path / "in", 1, hu=HU)
+    write_scan(tmp_path / "in", 2, n=3)
+    mask = mask_of((), (1, 5), (), (2,))
+    write_nifti(tmp_path / "drawn.nii.gz", mask, codes, affine=dicom_affine(), dtype=np.uint8)
+    plan = make_plan((tmp_path / "in",), masks=(f"{tmp_path}/drawn.nii.gz={ALL_FIVE}",))
+
+    labelled, other = sorted(plan.series, key=lambda series: -len(series))
+    assert labelled.labels == (NEGATIVE, (1, 0, 0, 0, 1, 1), NEGATIVE, (0, 1, 0, 0, 0, 1))
+    assert other.labels == ()
+    assert plan.qc == []
+
+
+def test_a_mask_of_a_turned_dicom_series_labels_its_slices(tmp_path: Path, write_scan) -> None:
+    """Feet first and prone: the slices are turned for the network, the mask is as the files are."""
+    write_scan(tmp_path / "in", hu=HU, directions=(-1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
+    affine = dicom_affine() @ np.diag([-1, -1, 1, 1])
+    write_nifti(tmp_path / "in" / "mask.nii", mask_of((1,)), affine=affine, dtype=np.uint8)
+
+    assert labels_of(tmp_path / "in", f"{tmp_path}/in/mask.nii=sdh")[0] == ((0, 0, 0, 0, 1, 1), *[NEGATIVE] * 3)
+
+
+@pytest.mark.parametrize("change", ["shifted", "larger", "cropped", "fewer slices", "no place"])
+def test_a_mask_beside_a_dicom_series_is_refused_where_it_does_not_fit(tmp_path: Path, write_scan, change: str) -> None:
+    """Alone it is a slip; beside one that fits, a row, and the sentence is the same."""
+    write_scan(tmp_path / "in", hu=HU)
+    mask, affine = mask_of((1,)), dicom_affine()
+    write_nifti(tmp_path / "good.nii", mask, affine=affine, dtype=np.uint8)
+    affine[0, 3] += change == "shifted"
+    affine[:, :2] *= 1.01 if change == "larger" else 1
+    mask = mask[:, 2:] if change == "cropped" else mask[1:] if change == "fewer slices" else mask
+    image = nifti_image(mask, affine=affine, dtype=np.uint8)
+    if change == "no place":
+        image.set_sform(None, 0)
+        image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "bad.nii")
+    with pytest.raises(UsageError, match=r"got 1 masks, none .* 1 DICOM series .* keep the grid"):
+        make_plan((tmp_path / "in",), masks=(f"{tmp_path}/bad.nii=any",))
+    labels, codes = labels_of(tmp_path / "in", f"{tmp_path}/*.nii=any")
+
+    assert (labels[0], codes) == (UNKNOWN, ["L_MASK_DIFFERS"])
+
+
+def test_a_mask_that_lies_on_two_dicom_series_is_neither_s(tmp_path: Path, write_scan) -> None:
+    """Two patients on one table: a geometry alone doesn't say whose bleeding it is."""
+    for number in (1, 2):
+        write_scan(tmp_path / "in", number, hu=HU)
+    write_nifti(tmp_path / "mask.nii", mask_of((1,)), affine=dicom_affine(), dtype=np.uint8)
+    with pytest.raises(UsageError, match="2 series lie where this mask does"):
+        make_plan((tmp_path / "in",), masks=(f"{tmp_path}/mask.nii=any",))
+
+
+def test_a_value_without_a_name_leaves_a_dicom_series_without_labels(tmp_path: Path, write_scan) -> None:
+    """As it does a NIfTI scan."""
+    write_scan(tmp_path / "in", hu=HU)
+    write_nifti(tmp_path / "mask.nii", mask_of((7,)), affine=dicom_affine(), dtype=np.uint8)
+
+    assert labels_of(tmp_path / "in", f"{tmp_path}/mask.nii={ALL_FIVE}") == ((), ["L_MASK_VALUE"])
