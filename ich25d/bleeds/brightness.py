@@ -125,6 +125,9 @@ class Enhancement:
             line = np.float32(low) * np.exp(-((self.vessels.at(x, y, z) * 6) ** 2))
             # As dense as brain where CSF was, and so much more.
             cistern = free * outside_ventricles(anatomy, index, box, *anatomy.coordinates(index, box))
+            # No lakes: in hydrocephalus the ventricles are where brain should be.
+            wide = round(14 / anatomy.spacing_mm[2])
+            cistern *= np.clip(6 * (0.9 - cv2.blur(fluid, (wide, wide))), 0, 1)
             filled = np.float32(anatomy.tissue_hu[index] - anatomy.fluid_hu) * cistern
             added += line * (filled + np.float32(self.vessel_hu) * np.minimum(cistern * 2, 1))
         if self.cortex_hu:
