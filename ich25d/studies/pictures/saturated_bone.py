@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ich25d.studies.volumes.headbox import USUAL_FIELD_MM
+
 LOWEST_TOP_HU = 75
-"""A window that ends below shows much of the blood, and noise of brain, as white: nothing is taken for bone there."""
+"""A window that ends below shows much of the blood as white: nothing is taken for bone there. Of blood deeper than
+1.5 mm on real slices, 0.1 % became bone at a top of 100 HU, 1 % at 80, 2 % at 75, 4 % at 70, 7 % at 60."""
 
 HIGHEST_TOP_HU = 150
 """A window that ends here or above tells bone by its own values: the inside of the skull is found from 150 HU on."""
-
-USUAL_FIELD_MM = 240.0
-"""Field of view that the sizes below assume: a picture's pixel size is seldom known."""
 
 SKULL_EXTENT_MM = 45.0
 """A part as long as that is skull: the vault, the base, a petrous bone; clots so long aren't white all through."""
