@@ -8,6 +8,8 @@ _SAMPLES = 64
 """So many rows and columns are looked at first."""
 _GROUND_SHARE = 0.5
 """Of the border, so much at least is plain ground: a title bar may take the rest."""
+_ONE_PIECE = 0.9
+"""Of the shown pixels of that look, so many at least have a neighbour in a head."""
 _HAZE = 0.1
 """Of the range of values: letters of smaller or compressed pages blur so far into the ground."""
 _PIECES = 15
@@ -46,7 +48,7 @@ def is_text_page(hu: npt.NDArray[np.int16], border: npt.NDArray[np.int16]) -> bo
     sample = hu[::step, ::step]
     shown = _shown(sample, ground)
     n_shown = int(np.count_nonzero(shown))
-    if n_shown < 8 or np.count_nonzero(shown[:, 1:] & shown[:, :-1]) > 0.9 * n_shown:  # one piece
+    if n_shown < 8 or np.count_nonzero(shown[:, 1:] & shown[:, :-1]) > _ONE_PIECE * n_shown:
         return False
     import cv2  # hardly ever needed, and slow to load
 
@@ -58,7 +60,7 @@ def is_text_page(hu: npt.NDArray[np.int16], border: npt.NDArray[np.int16]) -> bo
 
 def _shown(hu: npt.NDArray[np.int16], ground: int) -> npt.NDArray[np.bool_]:
     """Return what isn't the ground, nor the haze around letters on it; of a ground of air, no air at all."""
-    haze = _HAZE * (int(hu.max()) - int(hu.min()))
+    haze = int(_HAZE * (int(hu.max()) - int(hu.min())))  # whole: reals would have all pixels converted
     if ground <= _AIR_BELOW_HU:
         above: npt.NDArray[np.bool_] = hu > max(_AIR_BELOW_HU, ground + haze)
         return above
@@ -70,13 +72,18 @@ def _has_lines(shown: npt.NDArray[np.bool_]) -> bool:
     """Say whether most pieces of a mask have a letter's or a word's size and stand in lines."""
     import cv2  # hardly ever needed, and slow to load
 
-    mask = shown.astype(np.uint8)
-    n_shown = int(mask.sum())
-    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((_STROKE_PX, _STROKE_PX), dtype=np.uint8))
-    n_thin = n_shown - int(solid.sum())
-    if n_shown > 0.5 * mask.size or n_thin < 0.1 * n_shown:
+    mask = shown.view(np.uint8)
+    n_shown = np.count_nonzero(mask)
+    if n_shown > 0.25 * mask.size:
         return False
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)  # quick, next to what follows
+    if len(outlines) < _PIECES:
+        return False
+    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((_STROKE_PX, _STROKE_PX), dtype=np.uint8))
+    n_thin = n_shown - np.count_nonzero(solid)
+    if n_thin < 0.15 * n_shown:
+        return False
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     _, top, width, height, area = stats[1:].T
     is_piece = (height >= _HEIGHT_PX[0]) & (height <= _HEIGHT_PX[1])
     is_piece &= (width <= _WIDTH_PX) & (area >= _AREA_PX)
