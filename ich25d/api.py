@@ -21,6 +21,7 @@ from ich25d.explain.explanation import Explanation, explain_series
 from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, find_series, predict_series
 from ich25d.predict.network import Network, load_network
+from ich25d.predict.open_model import model_folder
 from ich25d.predict.prediction import Floats, Prediction, prediction_of
 from ich25d.predict.series import FoundSeries, plan_array
 from ich25d.progress import remark
@@ -31,18 +32,18 @@ from ich25d.training.operating_point import OperatingPoint, choose_point, read_p
 Source = str | Path | Sequence[str | Path] | npt.NDArray[np.integer[Any]]
 
 
-def load_model(run: str | Path, *, device: str = "auto") -> "Model":
+def load_model(run: str | Path | None = None, *, device: str = "auto") -> "Model":
     """Load a model directory of `train-rnn` or `train-cnn`, once for many predictions and explanations.
 
     Args:
-        run: The model directory.
+        run: The model directory; None is the model in the box.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
         ModelError: It is damaged, unfinished or foreign.
         UsageError: There is no such device.
     """
-    return Model(load_network(Path(run), choose_device(device)))
+    return Model(load_network(model_folder(None if run is None else Path(run)), choose_device(device)))
 
 
 class Model:
@@ -55,6 +56,11 @@ class Model:
     def labels(self) -> tuple[str, ...]:
         """The six labels, in the order of every probability."""
         return LABELS
+
+    @property
+    def about(self) -> str:
+        """What the model is called, and where it is known to fail."""
+        return self._network.about.text
 
     @property
     def prior(self) -> Floats:

@@ -44,7 +44,12 @@ Predicted = Annotated[
     list[Path] | None,
     typer.Argument(metavar="SOURCE...", help="Folders, DICOM or NIfTI files, zip archives, or a study store."),
 ]
-Model = Annotated[Path, typer.Option(help="A model directory of train-rnn (or of train-cnn).")]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        help="A model directory of train-rnn (or of train-cnn); by default the model in the box.", show_default=False
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, as encoder.name=resnet18.")]

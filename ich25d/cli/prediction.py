@@ -15,9 +15,9 @@ from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, S
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
 )
 def predict(
-    model: Model,
     out: Annotated[Path, typer.Option(help="The CSV to write; tables of slices, studies and remarks stand beside it.")],
     sources: Predicted = None,
+    model: Model = None,
     only: Only = None,
     sample: Annotated[Path | None, typer.Option(help="Answer this sample submission, id for id.")] = None,
     images: Images = None,
@@ -27,19 +27,20 @@ def predict(
     workers: Workers = 0,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
+    from ich25d.predict.open_model import model_folder
     from ich25d.predict.run import predict as run
     from ich25d.progress import many, remark
 
-    watcher = None
+    folder, watcher = model_folder(model), None
     if report is not None:
         from ich25d.errors import UsageError
         from ich25d.view.report.writer import ReportWriter
 
         if report.resolve() == out.parent.resolve():  # both write a qc.csv
             raise UsageError(f"--report must be another folder than the CSV's (got {report} for both); name one in it")
-        watcher = ReportWriter(report, model)
+        watcher = ReportWriter(report, folder)
     summary = run(
-        tuple(sources or ()), model, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
+        tuple(sources or ()), folder, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
         accept=tuple(accept or ()), device=device, workers=workers, watcher=watcher,
     )  # fmt: skip
     if watcher is not None:
@@ -53,9 +54,9 @@ def predict(
     "ich25d predict study/ --model runs/rnn --out submission.csv --report report",
 )
 def report(
-    model: Model,
     out: Annotated[Path, typer.Option(help="The folder for the pages.")],
     sources: Predicted = None,
+    model: Model = None,
     only: Only = None,
     images: Images = None,
     accept: Accept = None,
@@ -64,10 +65,11 @@ def report(
     heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
 ) -> Summary:
     """Write a page a study with its slices and probabilities, and a worklist of all."""
+    from ich25d.predict.open_model import model_folder
     from ich25d.view.report.run import report as run
 
     return run(
-        tuple(sources or ()), model, out, only=tuple(only or ()), images=tuple(images or ()),
+        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
         accept=tuple(accept or ()), device=device, workers=workers, heat=heat,
     )  # fmt: skip
 
@@ -77,9 +79,9 @@ def report(
     "ich25d explain studies --model runs/rnn --out explained --label any",
 )
 def explain(
-    model: Model,
     out: Annotated[Path, typer.Option(help="The folder for heat maps, findings.csv and the page.")],
     sources: Predicted = None,
+    model: Model = None,
     only: Only = None,
     images: Images = None,
     accept: Accept = None,
@@ -102,9 +104,10 @@ def explain(
 ) -> Summary:
     """Say where a bleed is: heat maps, side, reach in mm, volume in ml with its uncertainty; all estimates."""
     from ich25d.explain.run import explain as run
+    from ich25d.predict.open_model import model_folder
 
     return run(
-        tuple(sources or ()), model, out, only=tuple(only or ()), images=tuple(images or ()),
+        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
         accept=tuple(accept or ()), labels=tuple(labels) if labels else None, point=point, device=device,
         workers=workers,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from ich25d.files import check_folder, claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
+from ich25d.predict.open_model import model_folder
 from ich25d.studies.qc import reasons_of
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
@@ -128,7 +129,7 @@ def evaluate_cq500(
         reads: CQ500's `reads.csv`.
         out: Folder for page, tables, figures and, with sources, predictions.
         sources: Folders and archives of CQ500's DICOM, to predict with `model`.
-        model: A model directory: what predicts `sources`; or, with `predictions`, what its thresholds are from.
+        model: A model directory: what predicts `sources`, by default the model in the box; or, with `predictions`, what its thresholds are from.
         predictions: A CSV of probabilities by study instead: CQ500's own form, or an earlier `predictions.csv`.
         against: Another such CSV, to compare with.
         figures: Draw PNG and PDF.
@@ -142,8 +143,10 @@ def evaluate_cq500(
         SubmissionError: The predictions can't.
         ModelError: The model is damaged.
     """
-    if (predictions is None) == (not sources) or (sources and model is None):
-        raise UsageError("cq500 takes --model RUN and SOURCE..., or --predictions CSV")
+    if (predictions is None) == (not sources):
+        raise UsageError("cq500 takes SOURCE..., or --predictions CSV")
+    if sources:
+        model = model_folder(model)
     check_folder(out, "cq500", (*FILES, STUDIES_FILE, CHOICE_FILE, QC_FILE))
     read = read_reads(reads)
     predicted: Predicted | None = None
@@ -153,7 +156,7 @@ def evaluate_cq500(
         assert model is not None
         network = load_network(model, choose_device(device))
         predicted = predict_studies(sources, network, out, read.name, workers=workers)
-        probability, source = predicted.probability, model.name or str(model)
+        probability, source = predicted.probability, network.about.name
     rows = [row for row, name in enumerate(read.name) if name in probability.index]
     if not rows:
         raise UsageError(f"reads and predictions must share studies (got {len(read.name)} and {len(probability)})")

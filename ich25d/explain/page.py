@@ -19,6 +19,7 @@ from ich25d.pages.picture import gallery, picture
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
+from ich25d.training.model_file import About
 from ich25d.training.operating_point import RULES, OperatingPoint
 from ich25d.windows import NAMED_WINDOWS
 
@@ -128,6 +129,7 @@ def write_page(
     point: OperatingPoint,
     labels: Sequence[str] | None = None,
     doubts: Sequence[str] = (),
+    about: About | None = None,
 ) -> None:
     """Write the page.
 
@@ -138,6 +140,7 @@ def write_page(
         point: The operating point.
         labels: The labels that were wanted; None is those at or over their threshold.
         doubts: Sentences that say where the point flags nearly everything.
+        about: What the model says of itself.
     """
     pairs = sorted(
         ((found, finding) for found in series for finding in found.findings),
@@ -146,7 +149,7 @@ def write_page(
     page = Page(
         "Where the model sees blood",
         subtitle=f"{many(len(pairs), 'finding')} in {len(series)} series",
-        lead=_lead(point, labels, doubts),
+        lead=_lead(point, labels, doubts) + (Markup("<p>Model: {}</p>").format(about.text) if about else Markup()),
         wide=True,
     )
     page.style(_STYLE)

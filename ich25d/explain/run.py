@@ -43,6 +43,8 @@ class ExplainSummary(Summary):
     n_findings: int
     by_label: dict[str, int]
     refusals: dict[str, int]
+    model: str
+    """What the model says of itself."""
     operating_point: str = "none"
     """Rule of the thresholds that decide what is found; `none` where the model has no thresholds."""
     remarks: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class ExplainSummary(Summary):
         lines = [
             f"{self.out / FINDINGS_FILE}: {many(self.n_findings, 'finding')} in {self.n_series} series ({labels})",
             f"{self.out / PAGE_FILE} shows them; heat maps are in {self.out / HEAT_FOLDER}. Sizes are estimates.",
+            self.model,
             f"operating point: {self.operating_point}"
             if self.operating_point != "none"
             else "the model has no thresholds, so that nothing counts as found: --label names what to explain",
@@ -132,16 +135,10 @@ def explain(
     write_qc(out / QC_FILE, explained.qc)
     n_flagged = sum(bool(one.findings) for one in ordered) if labels is None else 0
     doubts = tuple(filter(None, (chosen.caution, chosen.doubt(n_flagged, len(ordered)))))
-    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels, doubts)
+    write_page(out / PAGE_FILE, ordered, out / PICTURES_FOLDER, chosen, labels, doubts, network.about)
     counts = Counter(finding.label for one in ordered for finding in one.findings)
     by_label = {label: counts[label] for label in LABELS if counts[label]}
     return ExplainSummary(
-        out,
-        len(ordered),
-        explained.n_resumed,
-        sum(counts.values()),
-        by_label,
-        explained.refusals,
-        chosen.rule,
-        remarks=(f"on validation: {chosen.described}", *doubts) if chosen.measured else doubts,
-    )
+        out, len(ordered), explained.n_resumed, sum(counts.values()), by_label, explained.refusals, network.about.line,
+        chosen.rule, remarks=(f"on validation: {chosen.described}", *doubts) if chosen.measured else doubts,
+    )  # fmt: skip

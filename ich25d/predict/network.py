@@ -19,7 +19,7 @@ from ich25d.features.extract import AtOnce, embed_series
 from ich25d.recipes import read_recipe
 from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, load_sequence
 from ich25d.training.calibration import Calibration
-from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, read_kind
+from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, About, about_model, read_kind
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,6 +30,8 @@ class Network:
 
     folder: Path
     """The model directory."""
+    about: About
+    """What outputs say of it."""
     encoders: tuple[LoadedEncoder, ...]
     """One a fold."""
     views: tuple[str, ...]
@@ -121,7 +123,7 @@ def _sequence_network(folder: Path, device: torch.device) -> Network:
     encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
     stamp = _stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE)
     return Network(
-        folder=folder, encoders=encoders, views=sequence.views, refine=sequence.predict, run=encoders[0].run,
+        folder=folder, about=about_model(folder), encoders=encoders, views=sequence.views, refine=sequence.predict, run=encoders[0].run,
         prior=sequence.prior, stamp=stamp, device=device,
     )  # fmt: skip
 
@@ -141,7 +143,7 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
 
     return Network(
-        folder=folder, encoders=encoders, views=tuple(views), refine=refine, run=run, prior=_prior(run),
+        folder=folder, about=about_model(folder), encoders=encoders, views=tuple(views), refine=refine, run=run, prior=_prior(run),
         stamp=_stamp(folder / MODEL_FILE), device=device,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from ich25d.files import replacing
 from ich25d.labels import LABELS
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.network import Network
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
@@ -74,7 +75,7 @@ def _owner(path: Path) -> str | None:
 def write_outputs(
     out: Path,
     answer: Answer[FinishedSeries],
-    prior: Floats,
+    network: Network,
     sample: Path | None = None,
     wanted: Sequence[str] | None = None,
 ) -> tuple[int, int]:
@@ -83,7 +84,7 @@ def write_outputs(
     Args:
         out: The CSV.
         answer: Predicted series, in the order that the tables take, with refusals and remarks.
-        prior: What an image without a prediction gets, shape (6,).
+        network: The model: its prior is what an image without a prediction gets.
         sample: The sample submission that the CSV must match.
         wanted: Its image ids, in its order; None answers every predicted image.
 
@@ -100,7 +101,7 @@ def write_outputs(
         *answer.qc,
         *(QcRow("", image, "", "label", "SUB_PRIOR", why.get(image, "not in the sources")) for image in by_prior),
     ]
-    slices = _slice_table(answer, by_prior, prior, flags_of(qc))
+    slices = _slice_table(answer, by_prior, network.prior, flags_of(qc))
     row_of = {image: row for row, image in enumerate(slices["image_id"])}
     ids = list(row_of) if wanted is None else list(wanted)
     probability = slices[list(LABELS)].to_numpy()[[row_of[image] for image in ids]]
@@ -110,7 +111,7 @@ def write_outputs(
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), _OWNER: out.name.encode()})
         with replacing(out.with_name(SLICES_FILE)) as path:
             pq.write_table(content, path)
-        _write_series(out.with_name(SERIES_FILE), answer, qc)
+        _write_series(out.with_name(SERIES_FILE), answer, qc, f"{network.about.name} ({network.stamp[:12]})")
         write_qc(out.with_name(QC_FILE), qc)
     return len(ids), len(by_prior)
 
@@ -149,8 +150,8 @@ def _slice_table(
     return pd.DataFrame(columns)
 
 
-def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow]) -> None:
-    """Write a row a series: ids, number of slices, probabilities of the whole scan, remarks and refused slices."""
+def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow], model: str) -> None:
+    """Write a row a series: ids, slices, probabilities of the whole scan, remarks and refused slices, the model."""
     remarks: defaultdict[str, set[str]] = defaultdict(set)
     refused: defaultdict[str, set[str]] = defaultdict(set)
     for row in qc:
@@ -165,7 +166,9 @@ def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow
             codes.append(f"{many(n, 'slice')} refused")
         ids = [safe_cell(text) for text in (series.series_id, series.study_id, series.patient_id)]
         values = finished.series_probability.clip(LOWEST, HIGHEST)
-        rows.append([*ids, len(finished.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(codes)])
-    columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "remarks"]
+        rows.append(
+            [*ids, len(finished.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(codes), model]
+        )
+    columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "remarks", "model"]
     with replacing(path) as target:
         pd.DataFrame(rows, columns=columns).to_csv(target, index=False, lineterminator="\n")

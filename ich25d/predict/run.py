@@ -31,6 +31,8 @@ class PredictSummary(Summary):
     """Series none of whose images the sample asks for."""
     refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
+    model: str
+    """What the model says of itself."""
     operating_point: str = "none"
     """Rule of the model's default operating point; `none` where it has no thresholds."""
     n_flagged: int = 0
@@ -45,7 +47,10 @@ class PredictSummary(Summary):
 
     def lines(self) -> list[str]:
         """Return the lines that the command prints."""
-        lines = [f"{self.out}: {many(self.n_answered, 'image')}, {6 * self.n_answered:,} rows; {self.n_series} series"]
+        lines = [
+            f"{self.out}: {many(self.n_answered, 'image')}, {6 * self.n_answered:,} rows; {self.n_series} series",
+            self.model,
+        ]
         if self.n_by_prior:
             n = many(self.n_by_prior, "image")
             lines.append(f"{n} of the sample without a prediction, answered by the training data's shares")
@@ -106,12 +111,13 @@ def predict(
     with resumable_answer(
         found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None
     ) as answer:
-        n_answered, n_by_prior = write_outputs(out, answer, network.prior, sample, wanted)
+        n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
     n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)
     n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(
         out, len(answer.series), n_slices, n_answered, n_by_prior, answer.n_resumed,
         n_not_wanted=len(every.series) - len(found.series), refusals=answer.refusals,
+        model=network.about.line,
         operating_point=point.rule, n_flagged=n_flagged, remarks=_remarks(point, n_flagged, len(answer.series)),
     )  # fmt: skip
 

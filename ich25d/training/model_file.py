@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,36 @@ def read_kind(folder: Path) -> tuple[Any, dict[str, Any]]:
     if not isinstance(content, dict):
         raise ModelError(f"{MODEL_FILE} must hold a JSON object (got {type(content).__name__}) in {folder}")
     return content.get("kind"), content
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What every output says of the model that made it."""
+
+    name: str
+    """Its own, or its folder's."""
+    weak: str = ""
+    """Where it is known to fail, one sentence; empty where nobody has said so."""
+
+    @property
+    def text(self) -> str:
+        """Both in one line."""
+        return f"{self.name}. {self.weak}" if self.weak else self.name
+
+    @property
+    def line(self) -> str:
+        """The line that commands print."""
+        return f"model: {self.text}{'' if self.weak else '.'} Research software, not for diagnosis"
+
+
+def about_model(folder: Path) -> About:
+    """Return what a model directory says of itself.
+
+    Raises:
+        ModelError: Its `model.json` can't be read.
+    """
+    _, content = read_kind(folder)
+    return About(str(content.get("name") or folder.resolve().name), str(content.get("weak") or ""))
 
 
 def read_model_file(folder: Path, kind: str) -> dict[str, Any]:

@@ -23,10 +23,12 @@ class ReportSummary(Summary):
     """Series without a page."""
     refusals: dict[str, int]
     """Rows of `qc.csv` that refuse something, by code."""
+    model: str
+    """What the model says of itself."""
 
     def lines(self) -> list[str]:
         """Return the lines that the command prints."""
-        lines = [f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged"]
+        lines = [f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged", self.model]
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.n_refused} series have no page; the index says why")
@@ -70,4 +72,6 @@ def report(
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     with resumable_answer(found, network, writer.index, watcher=writer, workers=workers, may_be_empty=True) as answer:
-        return ReportSummary(writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals)
+        return ReportSummary(
+            writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.about.line
+        )
