@@ -129,7 +129,8 @@ def evaluate_cq500(
         reads: CQ500's `reads.csv`.
         out: Folder for page, tables, figures and, with sources, predictions.
         sources: Folders and archives of CQ500's DICOM, to predict with `model`.
-        model: A model directory: what predicts `sources`, by default the model in the box; or, with `predictions`, what its thresholds are from.
+        model: A model directory: what predicts `sources`, by default the model in the box; or, with `predictions`, what
+            its thresholds are from.
         predictions: A CSV of probabilities by study instead: CQ500's own form, or an earlier `predictions.csv`.
         against: Another such CSV, to compare with.
         figures: Draw PNG and PDF.

@@ -123,8 +123,8 @@ def _sequence_network(folder: Path, device: torch.device) -> Network:
     encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
     stamp = _stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE)
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=sequence.views, refine=sequence.predict, run=encoders[0].run,
-        prior=sequence.prior, stamp=stamp, device=device,
+        folder=folder, about=about_model(folder), encoders=encoders, views=sequence.views, refine=sequence.predict,
+        run=encoders[0].run, prior=sequence.prior, stamp=stamp, device=device,
     )  # fmt: skip
 
 
@@ -143,8 +143,8 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
 
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=tuple(views), refine=refine, run=run, prior=_prior(run),
-        stamp=_stamp(folder / MODEL_FILE), device=device,
+        folder=folder, about=about_model(folder), encoders=encoders, views=tuple(views), refine=refine, run=run,
+        prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), device=device,
     )  # fmt: skip
 
 
