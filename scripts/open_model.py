@@ -1,0 +1,185 @@
+"""Train the model in the box, pack it into ich25d/open_model, and judge it on other data: see scripts/train_open_model.
+
+Packed are the files that prediction needs, numbers as float16 (half the size), and the model card. Judged are study
+stores with labels, of patients that the model was not trained on; what it reaches there is written into the card.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from ich25d.encoder.train import train_cnn
+from ich25d.errors import Ich25dError, UsageError
+from ich25d.evaluate.paired import MEASURES, Predicted, measures_of, resampled
+from ich25d.files import sha256_file, write_json, write_text
+from ich25d.labels import ANY_INDEX, LABELS
+from ich25d.predict.answer import predict_series
+from ich25d.predict.network import Network, load_network
+from ich25d.predict.open_model import OPEN_MODEL
+from ich25d.predict.series import list_series
+from ich25d.progress import remark
+from ich25d.recipes import find_recipe, read_recipe
+from ich25d.sequence.model_directory import ENCODER_FOLDER
+from ich25d.sequence.train import train_rnn
+from ich25d.studies.build import build_studies
+from ich25d.studies.store_dir.store import StudyStore, is_store
+from ich25d.training.card import Cell, table, with_interval
+from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, write_weights
+from ich25d.training.operating_point import read_points
+from ich25d.training.series_target import series_target
+
+NAME = "ich25d open model 1"
+WEAK = "Weak for subarachnoid blood, small clots, children and contrast-enhanced scans"
+FOLDS = 3
+"""Networks: three of float16 fit into `MAX_BYTES`."""
+MAX_BYTES = 25_000_000
+ATTRIBUTION = (
+    "Trained on CT-ICH: Hssayeni M. D. et al., Intracranial hemorrhage segmentation using a deep convolutional model, "
+    "Data 2020, 5(1):14, https://doi.org/10.3390/data5010014; PhysioNet, CC BY 4.0. Bleeds and look-alikes were "
+    "painted into its scans. Starting weights: EfficientNet-Lite0 on ImageNet-1k, Apache-2.0. Nothing of RSNA 2019, "
+    "CQ500 or other non-commercial data took part."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, pack and judge; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ct_ich", type=Path, help="folder with metadata.csv and its pictures")
+    parser.add_argument("--work", type=Path, default=Path("open-model"), help="folder of store and runs")
+    parser.add_argument("--out", type=Path, default=OPEN_MODEL)
+    parser.add_argument("--judge", action="append", default=[], metavar="NAME=STUDIES")
+    options = parser.parse_args(arguments)
+    try:
+        run = train(options.ct_ich, options.work)
+        pack(run, options.out)
+        judge(options.out, [_named(word) for word in options.judge])
+    except Ich25dError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    print(f"{options.out}: {NAME}, {size / 1e6:.1f} MB")
+    if size > MAX_BYTES:
+        print(f"the model must be at most {MAX_BYTES} bytes (got {size})", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _named(word: str) -> tuple[str, Path]:
+    name, _, path = word.partition("=")
+    if not name or not is_store(Path(path)):
+        raise UsageError(f"--judge must be NAME=STUDIES, a study store (got {word!r})")
+    return name, Path(path)
+
+
+def train(ct_ich: Path, work: Path) -> Path:
+    """Build the store and train both steps; what is finished is kept."""
+    recipe = read_recipe(find_recipe(Path("small-data")))
+    images = ct_ich / "metadata.csv"
+    if not images.is_file():
+        raise UsageError(f"CT_ICH_FOLDER must hold metadata.csv (got none in {ct_ich}); see docs/image-tables.md")
+    build_studies((), work / "studies", images=(images,), folds=FOLDS)
+    summary = train_cnn(work / "studies", recipe, work / "cnn", resume=(work / "cnn").exists())
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    train_rnn(work / "studies", work / "cnn", work / "rnn")
+    return work / "rnn"
+
+
+def pack(run: Path, out: Path) -> None:
+    """Copy what prediction needs, numbers as float16, with name and attribution; the folder is replaced whole."""
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for folder in (Path(), Path(ENCODER_FOLDER)):
+        content = json.loads((run / folder / MODEL_FILE).read_text(encoding="utf-8"))
+        for entry in content["folds"].values():
+            entry["sha256"] = _halved(run / folder / entry["weights"], part / folder / entry["weights"])
+        if not folder.name:
+            statistics = content["statistics"]
+            shutil.copyfile(run / statistics["file"], part / statistics["file"])
+            statistics["sha256"] = sha256_file(part / statistics["file"])
+            content |= {"name": NAME, "weak": WEAK, "attribution": ATTRIBUTION}
+        shutil.copyfile(run / folder / CONFIG_FILE, part / folder / CONFIG_FILE)
+        write_json(part / folder / MODEL_FILE, content)
+    card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
+    write_text(
+        part / "MODEL_CARD.md", f"# {NAME}\n\n{WEAK}.\n\n{ATTRIBUTION}\n\n{card.replace('# Model', '## Model', 1)}"
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+
+
+def _halved(weights: Path, target: Path) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = load_file(weights)
+    return write_weights({n: t.half() if t.dtype == torch.float32 else t for n, t in tensors.items()}, target)
+
+
+def judge(model: Path, sets: list[tuple[str, Path]]) -> None:
+    """Predict study stores of other institutions and add to the card what the model reaches there."""
+    if not sets:
+        return
+    network = load_network(model, torch.device("cpu"))
+    blocks = [
+        "## On other data",
+        "Patients, scanners and readers that the model has never seen; 95 % intervals over patients. Log loss: a share"
+        " of the best constant answer's; at prevalence: with positives and negatives weighed to the recipe's shares.",
+    ]
+    for name, path in sets:
+        blocks += _judged(network, name, StudyStore.open(path))
+    card = (model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    before, heading, after = card.partition("## Performance")
+    write_text(model / "MODEL_CARD.md", before + "\n\n".join(blocks) + "\n\n" + heading + after)
+
+
+def _judged(network: Network, name: str, store: StudyStore) -> list[str]:
+    found = list_series([store.root], size=network.size, crop=network.crop)
+    labels = store.slices.set_index("image_id")[list(LABELS)]
+    unit = store.series.set_index("series_id")["split_unit"]
+    series = []
+    for listed, result in predict_series(found.series, network):
+        if not isinstance(result, tuple):
+            raise UsageError(f"every series must be readable to judge by them (got {listed.series_id}) in {store.root}")
+        _, finished = result
+        target = labels.loc[list(finished.image_ids)].to_numpy(dtype=np.float64, na_value=np.nan)
+        series.append(Predicted(str(unit[listed.series_id]), target, finished.probability, finished.series_probability))
+    recipe = read_recipe(network.folder / CONFIG_FILE)
+    prevalence = np.array([recipe.calibration.prevalence.get(label, np.nan) for label in LABELS])
+    found_measures = measures_of(resampled(series, prevalence))
+    target = np.concatenate([one.target for one in series])
+    whole = np.stack([series_target(one.target) for one in series])
+    counts: list[list[Cell]] = [
+        [label, int(np.nansum(target[:, column])), int(np.nansum(whole[:, column]))]
+        for column, label in enumerate(LABELS)
+    ]
+    points: list[list[Cell]] = []
+    bleeds = whole[:, ANY_INDEX] == 1
+    for point in read_points(network.folder):
+        over = np.array(["any" in point.over(one.whole) for one in series])
+        points.append([point.name, f"{int(over[bleeds].sum())} of {int(bleeds.sum())}",
+                       f"{int((~over[~bleeds]).sum())} of {int((~bleeds).sum())}"])  # fmt: skip
+    remark(f"{name}: " + ", ".join(f"{key} {found_measures[key].value:.3f}" for key in MEASURES))
+    return [
+        f"**{name}**: {len(target):,} slices of {len(series)} series.",
+        table(("label", "positive slices", "positive series"), counts),
+        table(("measure", "value"), [[key, with_interval(*_ends(found_measures[key]))] for key in MEASURES]),
+        "Series called `any` at the model's operating points:",
+        table(("operating point", "bleeds found", "others spared"), points),
+    ]
+
+
+def _ends(measure: Any) -> tuple[float, float, float]:
+    return measure.value, measure.low, measure.high
+
+
+if __name__ == "__main__":
+    sys.exit(main())
