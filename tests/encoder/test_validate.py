@@ -9,6 +9,7 @@ from torch import nn
 
 from ich25d.config import Recipe
 from ich25d.encoder import validate
+from ich25d.encoder.model import Encoded
 from ich25d.encoder.validate import predict_rows
 from ich25d.errors import TrainingError
 from ich25d.slabs.dataset import SlabReader
@@ -26,10 +27,10 @@ class _Fragile(nn.Module):
         super().__init__()
         self._always = always
 
-    def forward(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: N803  # axes as suffix
+    def forward(self, x_BCHW: torch.Tensor) -> Encoded:  # noqa: N803  # axes as suffix
         overflows = self._always or torch.is_autocast_enabled("cpu")
         logit = torch.full((len(x_BCHW), 6), torch.inf if overflows else 1.5)
-        return logit[:, :2], logit
+        return Encoded(logit[:, :2], logit)
 
 
 def _predict(store: Path, recipe: Recipe, model: nn.Module) -> np.ndarray:
