@@ -7,6 +7,7 @@ import torch
 from ich25d.config import Recipe, TrainConfig
 from ich25d.encoder.fold_rows import Rows
 from ich25d.encoder.model import SlabEncoder
+from ich25d.encoder.pixel_head import RATE
 from ich25d.encoder.weights import build_encoder
 from ich25d.training.device import choose_precision
 from ich25d.training.learner import Learner
@@ -40,8 +41,9 @@ def make_learner(
     encoder.to(device)
     depth, top = encoder.layer_depth()
     groups = parameter_groups(
-        encoder, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top
-    )
+        encoder, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top,
+        rate={"pixels": RATE},
+    )  # fmt: skip
     learner = Learner(
         model=encoder,
         optimizer=make_optimizer(groups, device),

@@ -21,6 +21,13 @@ START_LOGIT = -4.6
 RARE = 0.01
 """Share of positive cells that the loss counts at least: it keeps batches without blood from counting for more."""
 
+POSITIVE_WEIGHT = 5.0
+"""How much more a positive cell counts than a negative one. With 1 the maps learn to be empty: after 58 steps on CT-ICH
+the hottest cell of a painted slab lay in the bleed on .41 of them for .71, and no cell's probability passed .01."""
+
+RATE = 5.0
+"""Factor on the learning rate of the head, which is new and has few steps."""
+
 
 class PixelHead(nn.Module):
     """Adds up projections of three stages and maps the six labels.
@@ -40,7 +47,7 @@ class PixelHead(nn.Module):
         self.spread = create_conv2d(width, width, 3, depthwise=True)
         self.mix = nn.Conv2d(width, width, 1)
         self.last = nn.Conv2d(width, N_LABELS, 1)
-        nn.init.normal_(self.last.weight, std=0.01)
+        nn.init.normal_(self.last.weight, std=0.1)
         with torch.no_grad():
             self.last.bias.fill_(START_LOGIT)  # type: ignore[union-attr]  # it has one
 
@@ -82,14 +89,17 @@ def pixel_loss(pixel_BLGG: torch.Tensor, share_BLGG: torch.Tensor, known_BL: tor
     """Return the log loss of the cells, against the share of each that is blood.
 
     The sum over cells is divided by the number of positive ones (at least `RARE` of all): bleeds fill few cells, and a
-    mean over all would fade beside the slices' loss.
+    mean over all would fade beside the slices' loss. The probabilities come out too high, by the odds of
+    `POSITIVE_WEIGHT`; they serve as evidence, not as calibrated numbers.
 
     Args:
         pixel_BLGG: Logits, float32.
         share_BLGG: Truth, 0 to 1.
         known_BL: Which maps have a truth; the others don't count.
     """
-    each = functional.binary_cross_entropy_with_logits(pixel_BLGG, share_BLGG, reduction="none")
+    each = functional.binary_cross_entropy_with_logits(
+        pixel_BLGG, share_BLGG, reduction="none", pos_weight=pixel_BLGG.new_tensor(POSITIVE_WEIGHT)
+    )
     known = known_BL[:, :, None, None].to(each.dtype)
     n_cells = known.sum() * each.shape[2] * each.shape[3]
     least = (RARE * n_cells).clamp(min=1.0)

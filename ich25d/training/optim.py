@@ -9,12 +9,18 @@ from torch import nn
 
 
 def parameter_groups(
-    model: nn.Module, *, weight_decay: float, layer_decay: float, depth: Mapping[str, int], max_depth: int
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    layer_decay: float,
+    depth: Mapping[str, int],
+    max_depth: int,
+    rate: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Group parameters by weight decay and by learning rate.
 
     Biases, norms and other vectors aren't decayed, which would move the calibration and regularise nothing.
-    The rate of a parameter is the peak times `layer_decay` ** (max_depth - its depth).
+    The rate of a parameter is the peak times `layer_decay` ** (max_depth - its depth), and times a factor of its own.
 
     Args:
         model: Its parameters are grouped.
@@ -22,17 +28,19 @@ def parameter_groups(
         layer_decay: Factor from one layer group to the one below it; 1 treats all alike.
         depth: Group of each parameter by name, 0 at the input; absent names are new layers.
         max_depth: Group of the new layers.
+        rate: Factors of parts of the model, by the name of the part.
     """
-    groups: dict[tuple[bool, int], dict[str, Any]] = {}
+    groups: dict[tuple[bool, int, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         layer = depth.get(name, max_depth) if layer_decay < 1 else max_depth
         decayed = parameter.ndim > 1
+        factor = (rate or {}).get(name.partition(".")[0], 1.0)
         group = groups.setdefault(
-            (decayed, layer),
+            (decayed, layer, factor),
             {
                 "params": [],
                 "weight_decay": weight_decay if decayed else 0.0,
-                "lr_scale": layer_decay ** (max_depth - layer),
+                "lr_scale": factor * layer_decay ** (max_depth - layer),
             },
         )
         group["params"].append(parameter)
