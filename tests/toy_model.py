@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ich25d.config import EncoderConfig, Recipe, SlabConfig
+from ich25d.config import AugmentConfig, EncoderConfig, PixelsConfig, Recipe, SlabConfig
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, export_weights
 from ich25d.encoder.weights import build_encoder
@@ -17,13 +17,18 @@ SIZE, N_SLICES, GAP_MM = 96, 12, 5.0
 PIXEL_MM = 2.0
 
 
-def write_model(folder: Path, *, folds: int = 2, name: str = "test_resnet") -> Path:
-    """Write a finished, untrained run."""
-    recipe = Recipe(slab=SlabConfig(windows=("brain",), size=SIZE), encoder=EncoderConfig(name=name, weights="none"))
+def write_model(folder: Path, *, folds: int = 2, name: str = "test_resnet", pixels: float = 0.0) -> Path:
+    """Write a finished, untrained run; with `pixels` above 0 it has a pixel head."""
+    recipe = Recipe(
+        slab=SlabConfig(windows=("brain",), size=SIZE),
+        augment=AugmentConfig(painted=0.5),
+        encoder=EncoderConfig(name=name, weights="none"),
+        pixels=PixelsConfig(weight=pixels),
+    )
     mean, std = normalisation(recipe.encoder, recipe.slab)
     content = {
         "format": 1, "kind": "encoder", "encoder": dataclasses.asdict(recipe.encoder),
-        "slab": dataclasses.asdict(recipe.slab), "labels": list(LABELS),
+        "slab": dataclasses.asdict(recipe.slab), "pixels": dataclasses.asdict(recipe.pixels), "labels": list(LABELS),
         "normalisation": {"mean": list(mean), "std": list(std)}, "store": {"size": SIZE, "crop": "none"},
         "prior": [0.1] * N_LABELS, "calibration": None,
         "thresholds": {"slice": {"f1": {"any": 0.25}}, "series": {"f1": {"any": 0.4}}},
@@ -32,7 +37,7 @@ def write_model(folder: Path, *, folds: int = 2, name: str = "test_resnet") -> P
     (folder / "config.toml").write_text(write_recipe(recipe))
     for fold in range(folds):
         torch.manual_seed(fold)
-        encoder = build_encoder(recipe.encoder, recipe.slab)
+        encoder = build_encoder(recipe.encoder, recipe.slab, recipe.pixels)
         torch.nn.init.normal_(encoder.head.weight, std=0.5)
         weights = folder / f"fold{fold}" / "weights.safetensors"
         weights.parent.mkdir()

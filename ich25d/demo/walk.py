@@ -14,6 +14,7 @@ from ich25d.evaluate.run import evaluate
 from ich25d.evaluate.text import score_table
 from ich25d.labels import LABELS
 from ich25d.phantom.synth import synthesise
+from ich25d.predict.open_model import model_folder
 from ich25d.predict.run import predict
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe
@@ -94,15 +95,24 @@ def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "d
             raise KeyboardInterrupt  # the same command goes on from here
     with _timed(seconds, "train-rnn", "4/6  out-of-fold embeddings -> sequence model"):
         sequence = train_rnn(studies, cnn, rnn, device="cpu")
-    with _timed(seconds, "predict", "5/6  test DICOM -> submission.csv and a page a study"):
-        report = ReportWriter(out / "report", rnn, heat=False)  # heat maps take as long again
+    with _timed(
+        seconds, "predict", "5/6  test DICOM -> submission.csv and a page a study; the model in the box beside it"
+    ):
+        report = ReportWriter(out / "report", rnn)
         predict((heads.test,), rnn, submission, sample=heads.sample, device="cpu", watcher=report)
+        boxed = out / "model-in-the-box" / "submission.csv"
+        predict((heads.test,), model_folder(None), boxed, sample=heads.sample, device="cpu")
     with _timed(seconds, "evaluate", "6/6  scores on the test heads, and a picture"):
         predictions = submission.parent / "predictions.parquet"
         # Without figures: the page draws its own.
         scores = evaluate(predictions, heads.test_labels, out / "evaluation", model=rnn, figures=False)
+        of_box = evaluate(
+            boxed.with_name("predictions.parquet"), heads.test_labels, boxed.with_name("evaluation"),
+            model=model_folder(None), figures=False,
+        )  # fmt: skip
         picture = _draw(heads.test, submission.parent, heads.test_labels, recipe.slab.size)
-    table = [*sequence.lines(), "", *score_table("test slices", scores.slices)]
+    table = [*sequence.lines(), "", *score_table("test slices, trained here", scores.slices), ""]
+    table += score_table("test slices, the model in the box", of_box.slices)
     return DemoSummary(table, submission, picture, report.index, seconds)
 
 

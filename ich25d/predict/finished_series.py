@@ -35,7 +35,7 @@ class FinishedSeries(SequencePrediction):
     qc: tuple[QcRow, ...]
     """Refusals and remarks that reading its pixels gave rise to."""
     pixel: npt.NDArray[np.float16] | None = None
-    """Maps of the pixel heads, shape (n, 6, G, G) (`Network.predict`); None without any, and not kept on disk."""
+    """Maps of the pixel heads, shape (n, 6, G, G) (`Network.predict`); None without any."""
 
 
 class FinishedFolder:
@@ -56,6 +56,7 @@ class FinishedFolder:
                 text = json.loads(arrays["text"].tobytes())
                 finished = FinishedSeries(
                     **{name: arrays[name] for name in _ARRAYS},
+                    pixel=arrays.get("pixel"),
                     image_ids=tuple(text["image_ids"]),
                     qc=tuple(QcRow(**row) for row in text["qc"]),
                 )
@@ -71,6 +72,7 @@ class FinishedFolder:
                 file,
                 text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
                 **{name: getattr(finished, name) for name in _ARRAYS},
+                **({} if finished.pixel is None else {"pixel": finished.pixel}),
             )
 
 

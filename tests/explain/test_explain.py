@@ -21,8 +21,9 @@ from ich25d.files import claim_folder
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import dicom_bytes
 from ich25d.predict.answer import predict_pixels
+from ich25d.predict.finished_series import finished_folder
 from ich25d.predict.network import Network, load_network
-from ich25d.predict.series import SeriesPixels
+from ich25d.predict.series import SeriesPixels, plan_array
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,30 @@ def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(of_files.heat, of_array.heat, atol=2e-3)
     assert of_files.image_ids[0] == "ID_000000000"
     assert of_files.findings[0].volume_ml == pytest.approx(of_array.findings[0].volume_ml, rel=1e-3)
+
+
+def test_a_pixel_head_maps_in_the_same_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gradient is asked for; a mirrored head has the mirrored maps; what a killed run kept gives the same heat."""
+    run = write_model(tmp_path / "run", pixels=0.3)
+    network = load_network(run, torch.device("cpu"))
+    monkeypatch.setattr("ich25d.explain.heat.class_maps", Mock(side_effect=AssertionError("a second pass")))
+    hu, nothing = head_hu(), np.full((N_SLICES, 2), np.nan, np.float32)
+    pixels, mirrored = (
+        SeriesPixels(volume, tuple("abcdefghijkl"), positions(), nothing, (), pixel_mm=PIXEL_MM)
+        for volume in (hu, np.ascontiguousarray(hu[:, :, ::-1]))
+    )
+    finished, other = predict_pixels(network, pixels), predict_pixels(network, mirrored)
+    found = explain_series(network, pixels, finished, labels=["any", "subdural"])
+
+    assert finished.pixel is not None
+    assert finished.pixel.shape == (N_SLICES, 6, SIZE // 8, SIZE // 8)
+    np.testing.assert_allclose(other.pixel[..., ::-1], finished.pixel, atol=2e-3)
+    assert found.heat[:, [4, 5]].max() > 0
+    assert not found.heat[:, :4].any()
+
+    series = plan_array(hu, positions())
+    with finished_folder(tmp_path / "out.csv", network.stamp) as folder:
+        folder.save(series, finished)
+        kept = folder.load(series)
+    assert kept is not None
+    assert (explain_series(network, pixels, kept, labels=["any", "subdural"]).heat == found.heat).all()

@@ -6,8 +6,9 @@ from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.explain.finding import (
-    SPREAD,
-    VOLUME_FACTOR,
+    LAYER_CAM,
+    PIXEL_HEAD,
+    Drawing,
     Lesion,
     box_of,
     density,
@@ -86,8 +87,10 @@ def test_volume_by_hand(anatomy: Anatomy) -> None:
     sure = describe("subdural", 0.9, lesion, anatomy, left_is_right=True)
     unsure = describe("subdural", 0.1, lesion, anatomy, left_is_right=True, is_sure=False, assumed=("pixel size",))
 
-    assert sure.volume_ml == pytest.approx(6 * VOLUME_FACTOR)
-    assert (sure.volume_low_ml, sure.volume_high_ml) == pytest.approx((3.6 * SPREAD[0], 8.4 * SPREAD[1]))
+    assert sure.volume_ml == pytest.approx(6 * LAYER_CAM.volume_factor)
+    assert (sure.volume_low_ml, sure.volume_high_ml) == pytest.approx(
+        (3.6 * LAYER_CAM.spread[0], 8.4 * LAYER_CAM.spread[1])
+    )
     assert (sure.first_mm, sure.last_mm, sure.first_slice, sure.last_slice) == (115, 125, 3, 5)
     assert (sure.side, sure.box, sure.is_estimate) == ("left", (40, 60, 50, 70), True)
     assert unsure.volume_low_ml == 0
@@ -130,3 +133,17 @@ def test_small_things_are_left_out() -> None:
     assert (without_spots(mask | speck, 5) == mask).all()
     assert (without_spots(speck, 5) == speck).all()
     assert (main_parts(mask | speck, np.ones(mask.shape, np.float32)) == mask).all()
+
+
+@pytest.mark.parametrize("drawing", [LAYER_CAM, PIXEL_HEAD])
+def test_each_drawing_lies_in_the_next(anatomy: Anatomy, drawing: Drawing) -> None:
+    """Whatever the kind of heat: strict in reported in generous, and the clot is what is drawn."""
+    hu = head_hu()
+    heat = np.zeros(hu.shape, np.float32)
+    heat[2:8, 30:66, 40:84] = 0.9
+    lesion = find_lesion(heat, density(hu, anatomy), anatomy, drawing)
+    clot = np.abs(hu.astype(float) - 68) < 12
+
+    assert (lesion.mask | ~lesion.strict).all()
+    assert (lesion.generous | ~lesion.mask).all()
+    assert (lesion.mask & clot).sum() > 0.7 * (clot & (heat > 0)).sum()

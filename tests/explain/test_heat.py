@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ich25d.explain.heat import combine, own_cells, scaled, slice_weight, without_background
+from ich25d.explain.heat import combine, own_cells, scaled, sharpened, slice_weight, without_background
 from ich25d.labels import ANY_INDEX
 
 
@@ -56,3 +56,16 @@ def test_a_cell_belongs_to_the_subtype_that_it_shows_most() -> None:
 
     assert own_cells(planes, [0, 1, 4, ANY_INDEX]).flatten().tolist() == pytest.approx([0.8, 0.4, 0, 0.9])
     assert own_cells(planes[:, 2:], [4, ANY_INDEX]).flatten().tolist() == pytest.approx([0.3, 0.9])
+
+
+def test_heat_is_sharpened_where_something_is_dense() -> None:
+    """The hottest px moves to the dense one, and is as hot; heat over nothing dense stays as it is."""
+    heat = np.zeros((2, 2, 3, 3), np.float16)
+    heat[:, :, 1], heat[:, 1, 0] = 0.8, 0.4
+    dense = np.zeros((2, 3, 3), np.float32)
+    dense[0, 1, 2] = 0.5
+    sharp = sharpened(heat, dense)
+
+    assert sharp[0, 0, 1].tolist() == pytest.approx([0, 0, 0.8], abs=1e-3)
+    assert not sharp[1].any()
+    assert (sharpened(heat, np.zeros_like(dense)) == heat).all()
