@@ -42,9 +42,10 @@ RUN_BY = {
 }
 """Which test runs a command, and by which words."""
 
-SCRIPTS = {"demo", "test", "docs", "benchmark"}
+SCRIPTS = {"demo", "test", "docs", "benchmark", "train_open_model"}
 """Shell scripts that documents may name. `test` and `docs` are what checks run; `demo` walks as tests/demo does;
-`benchmark` needs the real data and a quiet machine."""
+`benchmark` needs the real data and a quiet machine; tests/predict/test_open_model.py does what `train_open_model` does
+after its training."""
 
 
 class Block(NamedTuple):

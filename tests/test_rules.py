@@ -62,7 +62,7 @@ def test_labels_are_kaggles() -> None:
 
 
 def test_no_data_and_no_weights_are_tracked() -> None:
-    """Images, volumes and weights stay out of the repository."""
+    """Images, volumes and weights stay out of the repository, but for the model in the box."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -70,4 +70,4 @@ def test_no_data_and_no_weights_are_tracked() -> None:
         r"^.*\.(?:dcm|safetensors|pth?|np[yz]|onnx|b2nd|parquet|feather|jpe?g)$", listed.stdout, re.MULTILINE
     )
 
-    assert blobs == []
+    assert [name for name in blobs if not name.startswith("ich25d/open_model/")] == []

@@ -86,7 +86,7 @@ def write_cnn_card(
         "calibration": table(("label", "share at the place of use", "temperature", "bias"), calibration),
         "performance": _performance(logit, target, np.asarray(patient).astype(str)),
         "run_time": run_time(out, run),
-        **model_facts(out, run.content, recipe, ("train", "augment")),
+        **model_facts(out, run.content, recipe, ("train", "augment", "pixels")),
     })  # fmt: skip
 
 

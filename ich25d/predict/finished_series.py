@@ -67,13 +67,11 @@ class FinishedFolder:
     def save(self, series: UnreadSeries, finished: FinishedSeries) -> None:
         """Keep a series."""
         text: dict[str, Any] = {"image_ids": finished.image_ids, "qc": [asdict(row) for row in finished.qc]}
+        arrays: dict[str, Any] = {name: getattr(finished, name) for name in _ARRAYS}
+        if finished.pixel is not None:
+            arrays["pixel"] = finished.pixel
         with replacing(self._path(series)) as path, path.open("wb") as file:
-            np.savez(
-                file,
-                text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
-                **{name: getattr(finished, name) for name in _ARRAYS},
-                **({} if finished.pixel is None else {"pixel": finished.pixel}),
-            )
+            np.savez(file, text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8), **arrays)
 
 
 @contextmanager

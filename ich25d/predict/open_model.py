@@ -1,6 +1,6 @@
 """The model in the box: what predicts where no other model is named.
 
-`ich25d/open_model/` is a model directory of `train-rnn`, made by `scripts/train_open_model` from CT-ICH and painted
+`ich25d/open_model/` is a model directory of `train-cnn`, made by `scripts/train_open_model` from CT-ICH and painted
 bleeds alone (CT-ICH: Hssayeni et al., Data 2020, 5(1):14, CC BY 4.0). Its card says what it reaches and where it fails.
 """
 

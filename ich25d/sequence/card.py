@@ -51,7 +51,7 @@ def write_rnn_card(
         "calibration": table(("label", "share"), prevalence),
         "performance": [block for name, found in scopes.items() for block in _scope(name, found)],
         "run_time": None if run is None or cnn is None else run_time(cnn, run),
-        **model_facts(out, content, recipe, sections if run is None else ("train", "augment", *sections)),
+        **model_facts(out, content, recipe, sections if run is None else ("train", "augment", "pixels", *sections)),
     })  # fmt: skip
 
 

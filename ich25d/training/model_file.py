@@ -62,12 +62,12 @@ class About:
     @property
     def text(self) -> str:
         """Both in one line."""
-        return f"{self.name}. {self.weak}" if self.weak else self.name
+        return f"{self.name}. {self.weak.rstrip('.')}." if self.weak else self.name
 
     @property
     def line(self) -> str:
         """The line that commands print."""
-        return f"model: {self.text}{'' if self.weak else '.'} Research software, not for diagnosis"
+        return f"model: {self.text.rstrip('.')}. Research software, not for diagnosis"
 
 
 def about_model(folder: Path) -> About:

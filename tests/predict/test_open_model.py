@@ -17,7 +17,6 @@ from ich25d.files import sha256_file
 from ich25d.phantom.head import make_head
 from ich25d.predict import open_model
 from ich25d.predict.open_model import OPEN_MODEL, model_folder
-from ich25d.sequence.model_directory import ENCODER_FOLDER
 from ich25d.training.model_file import MODEL_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,24 +37,41 @@ def script() -> ModuleType:
 def packed(script: ModuleType, walk: Walk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy run, packed."""
     out = tmp_path_factory.mktemp("packed") / "open_model"
-    script.pack(walk.rnn, out)
+    script.pack(walk.cnn, out)
     return out
 
 
 def test_packed_is_what_prediction_needs(packed: Path, script: ModuleType, walk: Walk) -> None:
     """Half the bytes of weights, nothing of the training's tables, nearly the same probabilities, name and weakness."""
-    whole, small = load_model(walk.rnn, device="cpu"), load_model(packed, device="cpu")
+    whole, small = load_model(walk.cnn, device="cpu"), load_model(packed, device="cpu")
     before, after = whole.predict(walk.test)[0], small.predict(walk.test)[0]
     names = {str(path.relative_to(packed)) for path in packed.rglob("*") if path.is_file()}
-    weights = f"{ENCODER_FOLDER}/fold0/weights.safetensors"
+    weights = "fold0/weights.safetensors"
 
     assert np.abs(before.probability - after.probability).max() < 2e-3
     assert not any(name.endswith((".parquet", ".jsonl", ".pt")) or "features" in name for name in names)
-    assert {"model.json", "config.toml", "MODEL_CARD.md", "statistics.safetensors", weights} <= names
-    assert (packed / weights).stat().st_size < 0.6 * (walk.rnn / weights).stat().st_size
-    assert small.about == f"{script.NAME}. {script.WEAK}"
+    assert {"model.json", "config.toml", "MODEL_CARD.md", weights} <= names
+    assert (packed / weights).stat().st_size < 0.6 * (walk.cnn / weights).stat().st_size
+    assert small.about == f"{script.NAME}. {script.WEAK}."
     assert "Hssayeni" in (packed / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert not list(packed.parent.glob(".*.part"))
+
+
+def test_the_script_packs_and_judges(
+    script: ModuleType, walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the training: a folder whose card has a table of another store; what isn't there is one sentence."""
+    with monkeypatch.context() as patched:
+        patched.setattr(script, "train", lambda ct_ich, work: walk.cnn)
+        code = script.main([str(tmp_path), "--out", str(tmp_path / "box"), "--judge", f"toy={walk.store}"])
+    card = (tmp_path / "box" / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+    assert code == 0
+    assert "**toy**: 50 slices of 10 series." in card
+    assert card.index("## On other data") < card.index("## Performance")
+    assert script.main([str(tmp_path), "--out", str(tmp_path / "other")]) == 2
+    assert "must hold metadata.csv" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_is_the_default_and_named_by_every_output(
@@ -93,10 +109,8 @@ def test_the_shipped_one_is_small_and_attributed(script: ModuleType) -> None:
     """At most 25 MB, every weight as `model.json` names it, and CT-ICH's terms in card, NOTICE and README."""
     files = [path for path in OPEN_MODEL.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= script.MAX_BYTES
-    for folder in (OPEN_MODEL, OPEN_MODEL / ENCODER_FOLDER):
-        content = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        for entry in content["folds"].values():
-            assert sha256_file(folder / entry["weights"]) == entry["sha256"]
+    for entry in json.loads((OPEN_MODEL / MODEL_FILE).read_text(encoding="utf-8"))["folds"].values():
+        assert sha256_file(OPEN_MODEL / entry["weights"]) == entry["sha256"]
     for path in (OPEN_MODEL / "MODEL_CARD.md", ROOT / "NOTICE", ROOT / "README.md"):
         text = path.read_text(encoding="utf-8")
         assert "Hssayeni" in text
