@@ -64,7 +64,7 @@ def row_of(path: Path) -> QcRow:
         ("CT.zip", zipped()[:-18] + b"\3\0" + zipped()[-16:], "ARCHIVE", "in several parts"),
         ("CT", zipped(), "ARCHIVE", "zip archive under another name"),
         ("cd.iso", bytes(0x8001) + b"CD001" + bytes(500), "ARCHIVE", "CD image"),
-        ("1.dcm", gzip.compress(IMAGE), "ARCHIVE", "packed by gzip"),
+        ("1.dcm", gzip.compress(IMAGE, mtime=0), "ARCHIVE", "packed by gzip"),
         ("ct.nrrd", b"NRRD0004\n" + bytes(300), "OTHER_FORMAT", "NRRD"),
         ("ct.mha", b"ObjectType = Image\n" + bytes(300), "OTHER_FORMAT", "MetaImage"),
         ("ct.npy", b"\x93NUMPY" + bytes(300), "OTHER_FORMAT", "NumPy"),
@@ -74,7 +74,7 @@ def row_of(path: Path) -> QcRow:
         ("key.jpg", b"\xff\xd8\xff\xe0" + bytes(300), "NOT_DICOM", "JPEG picture"),
         ("report.pdf", b"%PDF-1.4\n" + bytes(300), "NOT_DICOM", "PDF"),
         ("viewer.jar", zipped(), "NOT_DICOM", ""),
-        ("labels.csv.gz", gzip.compress(b"ID,Label\n" * 50), "NOT_DICOM", ""),
+        ("labels.csv.gz", gzip.compress(b"ID,Label\n" * 50, mtime=0), "NOT_DICOM", ""),
     ],
 )
 def test_names_what_a_file_is(tmp_path: Path, name: str, content: bytes, code: str, words: str) -> None:
