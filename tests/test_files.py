@@ -14,6 +14,7 @@ from ich25d.errors import Ich25dError, StoreError
 from ich25d.files import file_key, inside, locked, replacing, shown_name, write_json, write_text
 from ich25d.predict.finished_series import finished_folder
 from ich25d.studies.qc import QcRow, write_qc
+from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.worklist import worklist_page
 
 
@@ -141,7 +142,7 @@ def test_a_page_names_a_file_whose_name_is_no_utf8(tmp_path: Path) -> None:
     """A refused archive of such a name stands in the report's list; the same spelling is that of the tables."""
     name = os.fsdecode(b"scan\xff \xc3\xa9.zip")
     rows = [QcRow(name, "", "", "file", "ZIP_DAMAGED", "cut off")]
-    worklist_page([], rows, points=(), model="m").write(tmp_path / "index.html")
+    worklist_page([], rows, points=(OperatingPoint(),), model="m").write(tmp_path / "index.html")
     write_qc(tmp_path / "qc.csv", rows)
     for written in ("index.html", "qc.csv"):
         assert "scan\\xff é.zip" in (tmp_path / written).read_text(encoding="utf-8")

@@ -80,14 +80,14 @@ def test_thresholds_comparison_and_missing_studies(tmp_path: Path) -> None:
 
 
 def test_arguments_that_do_not_fit(tmp_path: Path) -> None:
-    """A model needs sources, and predictions stand alone."""
+    """Sources, or predictions that stand alone; without --model the one in the box predicts."""
     reads, probabilities = _tables(tmp_path)
     for wrong in (
         {},
-        {"sources": (tmp_path,)},
+        {"model": tmp_path},
         {"sources": (tmp_path,), "model": tmp_path, "predictions": probabilities},
     ):
-        with pytest.raises(UsageError, match="--model RUN and SOURCE"):
+        with pytest.raises(UsageError, match="cq500 takes SOURCE"):
             evaluate_cq500(reads, tmp_path / "out", **wrong)
     other = tmp_path / "other.csv"
     other.write_text("name,ICH,IPH,IVH,SDH,EDH,SAH\nCQ500-CT-400,1,0,0,0,0,0\n")
