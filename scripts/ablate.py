@@ -35,9 +35,8 @@ from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.ownership import refuse_other_recipe
 from ich25d.encoder.train import _SECTIONS, train_cnn
 from ich25d.errors import ConfigError, Ich25dError, StoreError, UsageError
-from ich25d.evaluate.paired import MEASURES, SENSITIVITY, Predicted, held_out, measures_of, resampled
+from ich25d.evaluate.paired import MEASURES, SENSITIVITY, Predicted, held_out, measures_of, resampled, with_truth
 from ich25d.evaluate.scores import short
-from ich25d.features.table import targets
 from ich25d.files import locked, replacing, sha256_file, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
@@ -307,11 +306,8 @@ def _predicted(network: Network, store: StudyStore, path: Path) -> tuple[list[Pr
                     whole=np.stack([one.series_probability for one in finished]),
                 )  # fmt: skip
     arrays = _arrays(path)
-    truth = store.slices.set_index("image_id").loc[arrays["image_id"]]
-    columns = truth["split_unit"].to_numpy(), targets(truth).astype(np.float64), arrays["slices"]
-    parts = (np.split(column, np.cumsum(arrays["n"])[:-1]) for column in columns)
-    found = [Predicted(unit[0], *rest) for unit, *rest in zip(*parts, arrays["whole"], strict=True)]
-    return found, float(arrays["seconds"])
+    image_ids, slices = (np.split(arrays[name], np.cumsum(arrays["n"])[:-1]) for name in ("image_id", "slices"))
+    return with_truth(store, image_ids, slices, arrays["whole"]), float(arrays["seconds"])
 
 
 def _arrays(path: Path) -> dict[str, Any]:

@@ -17,13 +17,12 @@ from safetensors.torch import load_file
 
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import Ich25dError, UsageError
-from ich25d.evaluate.paired import MEASURES, Predicted, measures_of, resampled
+from ich25d.evaluate.paired import MEASURES, measures_of, resampled, with_truth
 from ich25d.files import write_json, write_text
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.predict.answer import predict_series
+from ich25d.predict.answer import answer, find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import OPEN_MODEL
-from ich25d.predict.series import list_series
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe
 from ich25d.studies.build import build_studies
@@ -137,16 +136,12 @@ def judge(model: Path, sets: list[tuple[str, Path]]) -> None:
 
 
 def _judged(network: Network, name: str, store: StudyStore) -> list[str]:
-    found = list_series([store.root], size=network.size, crop=network.crop)
-    labels = store.slices.set_index("image_id")[list(LABELS)]
-    unit = store.series.set_index("series_id")["split_unit"]
-    series = []
-    for listed, result in predict_series(found.series, network):
-        if not isinstance(result, tuple):
-            raise UsageError(f"every series must be readable to judge by them (got {listed.series_id}) in {store.root}")
-        _, finished = result
-        target = labels.loc[list(finished.image_ids)].to_numpy(dtype=np.float64, na_value=np.nan)
-        series.append(Predicted(str(unit[listed.series_id]), target, finished.probability, finished.series_probability))
+    found = answer(find_series([store.root], network), network, lambda _, __, finished: finished)
+    if len(found.series) < len(store.series):
+        raise UsageError(f"every series must be readable to judge by them (got {found.refusals}) in {store.root}")
+    finished = [one for _, one in found.series]
+    names = ("image_ids", "probability", "series_probability")
+    series = with_truth(store, *([getattr(one, name) for one in finished] for name in names))
     recipe = read_recipe(network.folder / CONFIG_FILE)
     prevalence = np.array([recipe.calibration.prevalence.get(label, np.nan) for label in LABELS])
     found_measures = measures_of(resampled(series, prevalence))

@@ -19,6 +19,7 @@ from ich25d.bleeds.calcification import draw_grains, plan_ganglia, plan_pineal, 
 from ich25d.bleeds.dura import plan_dura
 from ich25d.bleeds.intraparenchymal import Clot, plan_intraparenchymal
 from ich25d.bleeds.shape import Bleed, Layer, Shape, unlabelled
+from ich25d.bleeds.skull import Float
 from ich25d.bleeds.subdural import plan_subdural
 
 
@@ -42,13 +43,7 @@ class Decoy:
         if drawn is None:
             return None
         texture = drawn.blood_hu - drawn.blood_hu.mean(dtype=np.float64)
-        plain = unlabelled(
-            drawn.box,
-            alpha=drawn.alpha * np.float32(self.opacity),
-            hu=(self.hu + texture).astype(np.float32),
-            rim_hu=drawn.rim_hu,
-        )
-        return replace(plain, push_mm=drawn.push_mm, push_box=drawn.push_box)
+        return _of_density(drawn, drawn.alpha * np.float32(self.opacity), (self.hu + texture).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +73,13 @@ class Tumour:
         texture = drawn.blood_hu - np.float32(self.form.hu)
         ring *= np.clip(0.7 + texture * np.float32(0.5 / self.form.texture_hu), 0.1, 1)
         hu = np.float32(self.core_hu) + np.float32(self.ring_hu - self.core_hu) * ring + texture
-        plain = unlabelled(drawn.box, alpha=drawn.alpha, hu=hu, rim_hu=drawn.rim_hu)
-        return replace(plain, push_mm=drawn.push_mm, push_box=drawn.push_box)
+        return _of_density(drawn, drawn.alpha, hu)
+
+
+def _of_density(drawn: Layer, alpha: Float, hu: Float) -> Layer:
+    """Return a bleed's layer with another share and density; it keeps oedema and push, and no part counts as blood."""
+    plain = unlabelled(drawn.box, alpha=alpha, hu=hu, rim_hu=drawn.rim_hu)
+    return replace(plain, push_mm=drawn.push_mm, push_box=drawn.push_box)
 
 
 def _plan_as_bleed(kind: str, anatomy: Anatomy, rng: np.random.Generator, near: int) -> list[Shape]:

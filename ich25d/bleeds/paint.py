@@ -241,7 +241,7 @@ def paint(
         painted[k] = np.rint(plane).astype(np.int16)
         if labelled is None or index in labelled:
             masks[k] = _seen(layers, shift, anatomy.plane_shape)
-    labels[:, :ANY_INDEX] = masks.any(axis=(2, 3))
+            labels[k, :ANY_INDEX] = masks[k].any(axis=(1, 2))
     labels[:, ANY_INDEX] = labels[:, :ANY_INDEX].max(axis=1)
     return Painted(painted, labels, masks)
 

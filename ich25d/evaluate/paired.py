@@ -13,6 +13,7 @@ from ich25d.encoder.held_out import calibration_of, read_held_out
 from ich25d.encoder.model_directory import read_run
 from ich25d.evaluate.scores import NO_LOSS, RESAMPLED_AT_ONCE
 from ich25d.features.store import FeatureStore
+from ich25d.features.table import targets
 from ich25d.labels import ANY_INDEX, LABEL_WEIGHTS, N_LABELS, SHORT, SUBTYPES
 from ich25d.recipes import read_recipe
 from ich25d.sequence.comparison import FULL, cross_fitted
@@ -53,6 +54,26 @@ class Predicted(NamedTuple):
     """Probabilities, shape (n, 6)."""
     whole: Floats
     """Probabilities of the series, shape (6,)."""
+
+
+def with_truth(
+    store: StudyStore, image_ids: Sequence[Sequence[str]], slices: Sequence[Floats], whole: Sequence[Floats]
+) -> list[Predicted]:
+    """Join the predictions of whole series with patients and labels of their study store.
+
+    Args:
+        store: It holds the images.
+        image_ids: Of each series' n slices.
+        slices: Probabilities of each series' slices, shape (n, 6).
+        whole: Probabilities of each series, shape (6,).
+    """
+    table = store.slices.set_index("image_id")
+    series = []
+    for ids, of_slices, of_series in zip(image_ids, slices, whole, strict=True):
+        rows = table.loc[list(ids)]
+        target = targets(rows).astype(np.float64)
+        series.append(Predicted(str(rows["split_unit"].iloc[0]), target, of_slices, of_series))
+    return series
 
 
 def held_out(run: Path, store: StudyStore) -> list[Predicted]:

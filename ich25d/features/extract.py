@@ -17,7 +17,7 @@ import ich25d
 from ich25d.bleeds.paint import paint
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.config import FeaturesConfig, SlabConfig
-from ich25d.encoder.model_directory import LoadedEncoder, load_encoder, read_run
+from ich25d.encoder.model_directory import LoadedEncoder, Run, load_encoder, read_run
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
@@ -204,7 +204,7 @@ def extract_oof_features(
     todo = [task for task in tasks if task.name not in targets_of]
     if n_other := sum(_file_of(out, task).exists() for task in todo):
         remark(f"{n_other} series are embedded anew: their features are damaged or of other weights or settings")
-    _embed_all(todo, store, cnn_run, features, out, device, seed, targets_of)
+    _embed_all(todo, store, run, features, out, device, seed, targets_of)
     embedded = [task for task in tasks if len(targets_of[task.name])]
     slices = _table(store, embedded, targets_of)
     write_tables(out, slices, dim=_dim(out, embedded[0]), views=features.views, encoder=shas, size=run.slab.size)
@@ -247,7 +247,7 @@ def _check_held_out(tasks: Sequence[Task], cnn_run: Path, root: Path) -> None:
 def _embed_all(
     tasks: Sequence[Task],
     store: StudyStore,
-    cnn_run: Path,
+    run: Run,
     features: FeaturesConfig,
     out: Path,
     device: torch.device | str,
@@ -261,18 +261,18 @@ def _embed_all(
     encoder: LoadedEncoder | None = None
     at_once = AtOnce()
     with bar("embedding", int(sum(counts[task.series_id] for task in tasks)), "slices") as advance:
-        for item in prefetch(map(TaskReader(store, seed, read_run(cnn_run).slab).read, tasks)):
+        for item in prefetch(map(TaskReader(store, seed, run.slab).read, tasks)):
             task = item.task
             if len(item.hu):
                 if encoder is None or encoder.fold != task.fold:
-                    encoder = load_encoder(cnn_run, task.fold, device)
+                    encoder = load_encoder(run.folder, task.fold, device)
                 embedding, logit, _ = embed_series(
                     encoder, item.hu, item.position_mm, item.window,
                     views=features.views, brain_hu=item.brain_hu, at_once=at_once,
                 )  # fmt: skip
                 if not np.isfinite(embedding).all() or not np.isfinite(logit).all():
                     raise TrainingError(
-                        f"embeddings must be finite (got NaN or infinity from fold {task.fold} of {cnn_run}) "
+                        f"embeddings must be finite (got NaN or infinity from fold {task.fold} of {run.folder}) "
                         f"for series {task.series_id}"
                     )
                 write_series(
