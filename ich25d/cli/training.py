@@ -1,4 +1,4 @@
-"""Commands that train: train-cnn, train-rnn."""
+"""Commands that train: recipe, train-cnn, train-rnn."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +8,18 @@ import typer
 from ich25d.cli.options import Board, Device, Set, Summary, command
 
 
+@command("ich25d recipe", "ich25d recipe baseline > my.toml", "ich25d recipe classic/resnet50")
+def recipe(
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped recipe, as baseline; without it all are listed.")
+    ] = None,
+) -> Summary:
+    """List the shipped recipes, or print one whole: the start of one of your own."""
+    from ich25d.recipes import show_recipes
+
+    return show_recipes(name)
+
+
 @command(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
     "ich25d train-cnn studies --config configs/small-data.toml --out runs/cnn --fold 0 --set train.epochs=2",
@@ -15,7 +27,7 @@ from ich25d.cli.options import Board, Device, Set, Summary, command
 )
 def train_cnn(
     studies: Annotated[Path, typer.Argument(help="A study store with labels.")],
-    config: Annotated[Path, typer.Option(help="The recipe.")],
+    config: Annotated[Path, typer.Option(help="The recipe: a TOML file, or the name of a shipped one.")],
     out: Annotated[Path, typer.Option(help="The model directory to make.")],
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
@@ -24,11 +36,12 @@ def train_cnn(
     tensorboard: Board = False,
 ) -> Summary:
     """Train the slice encoder, a network a fold."""
-    from ich25d.encoder.train import train_cnn as run
     from ich25d.recipes import find_recipe, read_recipe
 
-    recipe = read_recipe(find_recipe(config), tuple(overrides or ()))
-    summary = run(studies, recipe, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard)
+    chosen = read_recipe(find_recipe(config), tuple(overrides or ()))  # its mistakes are named before torch is loaded
+    from ich25d.encoder.train import train_cnn as run
+
+    summary = run(studies, chosen, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard)
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
     return summary

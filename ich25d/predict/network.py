@@ -108,27 +108,28 @@ def load_network(folder: Path, device: torch.device) -> Network:
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
-    kind, _ = read_kind(folder)
+    kind, content = read_kind(folder)
+    about = about_model(folder, content)
     if kind == SEQUENCE:
-        return _sequence_network(folder, device)
+        return _sequence_network(folder, about, device)
     if kind == CNN:
-        return _encoder_network(folder, device)
+        return _encoder_network(folder, about, device)
     raise ModelError(f"a model directory must be of kind {SEQUENCE!r} or {CNN!r} (got {kind!r}) in {folder}")
 
 
-def _sequence_network(folder: Path, device: torch.device) -> Network:
+def _sequence_network(folder: Path, about: About, device: torch.device) -> Network:
     sequence: LoadedSequence = load_sequence(folder, device)
     if sequence.encoder_folder is None:
         raise ModelError(f"a run made from features alone has no encoder that could read images (got {folder})")
     encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
     stamp = _stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE)
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=sequence.views, refine=sequence.predict,
+        folder=folder, about=about, encoders=encoders, views=sequence.views, refine=sequence.predict,
         run=encoders[0].run, prior=sequence.prior, stamp=stamp, device=device,
     )  # fmt: skip
 
 
-def _encoder_network(folder: Path, device: torch.device) -> Network:
+def _encoder_network(folder: Path, about: About, device: torch.device) -> Network:
     run = read_run(folder)
     if not run.folds:
         raise ModelError(f"a model directory must hold a finished fold (got none) in {folder}; go on with train-cnn")
@@ -143,7 +144,7 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
 
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=tuple(views), refine=refine, run=run,
+        folder=folder, about=about, encoders=encoders, views=tuple(views), refine=refine, run=run,
         prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), device=device,
     )  # fmt: skip
 

@@ -70,13 +70,13 @@ class About:
         return f"model: {self.text.rstrip('.')}. Research software, not for diagnosis"
 
 
-def about_model(folder: Path) -> About:
+def about_model(folder: Path, content: Mapping[str, Any]) -> About:
     """Return what a model directory says of itself.
 
-    Raises:
-        ModelError: Its `model.json` can't be read.
+    Args:
+        folder: The model directory.
+        content: Its `model.json`, of `read_kind`.
     """
-    _, content = read_kind(folder)
     return About(str(content.get("name") or folder.resolve().name), str(content.get("weak") or ""))
 
 

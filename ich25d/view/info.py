@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import ich25d
-from ich25d.errors import UsageError
+from ich25d.errors import ModelError, UsageError
 from ich25d.labels import LABELS
+from ich25d.training.operating_point import read_points
 
 _LIBRARIES = ("torch", "torchvision", "timm", "pydicom", "numpy", "pandas", "blosc2", "scikit-learn", "safetensors")
 _EXTRAS = {
@@ -214,6 +215,10 @@ def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:
         for rule, by_label in by_rule.items() if isinstance(by_rule, dict) else ():
             if isinstance(by_label, dict) and "any" in by_label:
                 facts[f"threshold of any, {level}, {rule}"] = by_label["any"]
+    with contextlib.suppress(ModelError):  # of another form
+        for point in read_points(path):
+            if point.measured is not None:
+                facts[f"flagging series, {point.rule}"] = point.described
     return facts
 
 

@@ -1,6 +1,7 @@
 """`ich25d info` says what a store and a model directory hold, with figures, and lives with a directory that is odd."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def test_a_model_and_its_figures(walk: Walk, kind: str) -> None:
     assert found.damage == []
     assert facts["MODEL_CARD.md"] == facts["report.html"] == "present"
     assert "threshold of any, series, sensitivity_95" in facts
+    reached = r"sensitivity at least \.95 \(found [\d.]+ of 5 positive, spared [\d.]+ of 5\)"
+    assert re.fullmatch(reached, facts["flagging series, sensitivity_95"])
     named = "fold 0, held out" if kind == "cnn" else "CNN + GRU on all held-out series"
     assert "AUC any" in facts[named]
 

@@ -16,7 +16,7 @@ from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
-from ich25d.training.model_file import about_model
+from ich25d.training.model_file import about_model, read_kind
 from ich25d.training.operating_point import read_points
 from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
@@ -44,7 +44,7 @@ class ReportWriter:
         check_folder(out, "report", (INDEX_FILE, TABLE_FILE, QC_FILE))
         self.out = out
         self.points = read_points(model)
-        self.model = about_model(model).text
+        self.model = about_model(model, read_kind(model)[1]).text
         self.heat = heat
         self.n_pages = self.n_flagged = self.n_refused = 0
         self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
