@@ -44,14 +44,13 @@ from ich25d.pages.number import number_text
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import Network, load_network
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
-from ich25d.sequence.model_directory import ENCODER_FOLDER
 from ich25d.sequence.train import train_rnn
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted
 from ich25d.training.intervals import Measure
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE
 from ich25d.training.runlog import LOG_FILE, read_log
 
 HELD_OUT = "held out"

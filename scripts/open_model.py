@@ -103,6 +103,7 @@ def pack(run: Path, out: Path) -> None:
     content = json.loads((run / MODEL_FILE).read_text(encoding="utf-8"))
     for entry in content["folds"].values():
         entry["sha256"] = _halved(run / entry["weights"], part / entry["weights"])
+        shutil.copyfile(run / entry["images"]["file"], part / entry["images"]["file"])
     shutil.copyfile(run / CONFIG_FILE, part / CONFIG_FILE)
     write_json(part / MODEL_FILE, content | {"name": NAME, "weak": WEAK, "attribution": ATTRIBUTION})
     card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")

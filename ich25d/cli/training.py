@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ich25d.cli.options import Board, Device, Set, Summary, command
+from ich25d.cli.options import Board, Device, From, Set, Summary, command
 
 
 @command("ich25d recipe", "ich25d recipe baseline > my.toml", "ich25d recipe classic/resnet50")
@@ -23,25 +23,50 @@ def recipe(
 @command(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
     "ich25d train-cnn studies --config configs/small-data.toml --out runs/cnn --fold 0 --set train.epochs=2",
+    "ich25d train-cnn new_studies --from open --out runs/ours",
+    "ich25d train-cnn new_studies --from runs/cnn --old studies --out runs/next",
     "torchrun --nproc-per-node 4 -m ich25d train-cnn studies --config configs/strong.toml --out runs/cnn",
 )
 def train_cnn(
     studies: Annotated[Path, typer.Argument(help="A study store with labels.")],
-    config: Annotated[Path, typer.Option(help="The recipe: a TOML file, or the name of a shipped one.")],
     out: Annotated[Path, typer.Option(help="The model directory to make.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The recipe: a TOML file, or a shipped one's name. With --from by default the run's own, slower."
+        ),
+    ] = None,
+    parent: From = None,
+    old: Annotated[
+        Path | None, typer.Option(help="With --from: a store of its scans, to measure what is forgotten.")
+    ] = None,
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run was.")] = False,
     overrides: Set = None,
     tensorboard: Board = False,
 ) -> Summary:
-    """Train the slice encoder, a network a fold."""
+    """Train the slice encoder, a network a fold; from ImageNet's weights, or on from a run of before."""
+    from ich25d.errors import UsageError
     from ich25d.recipes import find_recipe, read_recipe
 
-    chosen = read_recipe(find_recipe(config), tuple(overrides or ()))  # its mistakes are named before torch is loaded
+    if config is None and parent is None:
+        raise UsageError("train-cnn needs --config, a recipe, or --from, a run to go on from (got neither)")
+    file = None if config is None else find_recipe(config)
+    changed = tuple(overrides or ())
+    chosen = read_recipe(file, changed) if parent is None else None  # its mistakes are named before torch is loaded
+    from ich25d.encoder.parent import child_recipe, read_parent
     from ich25d.encoder.train import train_cnn as run
+    from ich25d.predict.open_model import named_model
 
-    summary = run(studies, chosen, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard)
+    folder = None if parent is None else named_model(parent)
+    if folder is not None:
+        chosen = child_recipe(read_parent(folder), file, changed)
+    assert chosen is not None
+    summary = run(
+        studies, chosen, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard,
+        parent=folder, old=old,
+    )  # fmt: skip
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
     return summary

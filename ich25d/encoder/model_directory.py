@@ -2,7 +2,9 @@
 
 RUN/  model.json            all that prediction needs to know, and the weights' SHA-256
       config.toml           the resolved recipe
-      foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume)
+      parent.json           of a run that goes on from another one: what it goes on from
+      foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume), images.safetensors
+                            (hashes of what its network has learnt from), change.parquet (before and after, of a child)
       .anatomies/           while folds are trained: what painting needs of every series, to be found once
 """
 

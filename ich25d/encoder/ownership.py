@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import pandas as pd
 from ich25d.config import Recipe
 from ich25d.encoder.held_out import counts_of
 from ich25d.encoder.model_directory import Run, read_run
+from ich25d.encoder.parent import PARENT_FILE, Parent
 from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
@@ -59,7 +61,7 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
         return "encoder"
     if logged:
         return "sequence"
-    ours = {CONFIG_FILE, _FEATURES, _ANATOMIES, _BOARD, *(path.name for path in folder.glob("fold*"))}
+    ours = {CONFIG_FILE, PARENT_FILE, _FEATURES, _ANATOMIES, _BOARD, *(path.name for path in folder.glob("fold*"))}
     if there - ours or (folder / CONFIG_FILE).read_text(encoding="utf-8") != write_recipe(recipe):
         return "other"
     return "sequence" if _FEATURES in there else "begun"
@@ -130,6 +132,28 @@ def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
         with contextlib.suppress(TrainingError):  # unreadable: an error when that fold is resumed
             if load_state(path).get("data", digest) != digest:
                 raise _other_store(out, store, f"other series, images, labels or folds than {path.parent.name}'s")
+
+
+def refuse_other_parent(out: Path, parent: Parent | None) -> None:
+    """Check that a run goes on from the run that it was begun from.
+
+    Raises:
+        UsageError: It was begun from another one, or from none.
+    """
+    try:
+        before = json.loads((out / PARENT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{PARENT_FILE} must be readable JSON (got {cause_of(error)}) in {out}") from error
+    now = None if parent is None else parent.describe()
+    networks = [None if one is None else one.get("networks") for one in (before, now)]
+    if networks[0] != networks[1]:
+        names = ["no run" if one is None else str(one.get("name")) for one in (now, before)]
+        raise UsageError(
+            f"a model directory goes on from one run (got {names[0]} for {names[1]}) in {out}; give the --from that it "
+            "was begun with, or choose another --out"
+        )
 
 
 def _other_store(out: Path, store: StudyStore, difference: str) -> UsageError:

@@ -10,8 +10,7 @@ from ich25d.encoder.ownership import owner_of, refuse_other_recipe
 from ich25d.errors import UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.files import sha256_file
-from ich25d.sequence.model_directory import ENCODER_FOLDER
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, SEQUENCE, read_model_file
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE, SEQUENCE, read_model_file
 
 _SECTIONS = ("features", "sequence", "calibration")
 """Sections of a recipe that decide what a sequence model becomes; the first one only where features are made."""

@@ -26,14 +26,14 @@ from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.division import Division, divide
 from ich25d.sequence.fold_training import fingerprint_of, read_held_out_series, train_fold
-from ich25d.sequence.model_directory import ENCODER_FOLDER, FEATURES_FOLDER, STATISTICS_FILE
+from ich25d.sequence.model_directory import FEATURES_FOLDER, STATISTICS_FILE
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
 from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
-from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.processes import refuse_torchrun
 from ich25d.training.runlog import check_tensorboard, tensorboard_listener
 from ich25d.training.sampling import LabelCount
@@ -215,7 +215,8 @@ def _usual_gap_mm(series: list[HeldOutSeries]) -> float:
 def _copy_encoder(cnn: Path, target: Path) -> None:
     """Copy what prediction needs of a CNN's run, `model.json` last."""
     run = read_run(cnn)
-    for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
+    images = [str(entry["images"]["file"]) for entry in run.folds.values() if entry.get("images")]
+    for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values()), *images]:
         source, copy = inside(cnn, name), inside(target, name)
         if copy.is_file() and sha256_file(copy) == sha256_file(source):
             continue

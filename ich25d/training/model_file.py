@@ -19,6 +19,9 @@ from ich25d.labels import LABELS
 
 MODEL_FILE, CONFIG_FILE, WEIGHTS_FILE = "model.json", "config.toml", "weights.safetensors"
 
+ENCODER_FOLDER = "encoder"
+"""Inside a sequence model's directory: a copy of its CNN's."""
+
 FORMAT = 1
 CNN, SEQUENCE = "encoder", "sequence"
 """Kinds of model directories, as `train-cnn` and `train-rnn` make them."""
