@@ -126,7 +126,7 @@ def read_parent(folder: Path) -> Parent:
         raise ModelError(f"a run to go on from must have a finished fold (got none) in {folder}")
     with checked_entries(folder):
         _ = [(entry["weights"], entry["sha256"], entry["prior"]) for entry in run.folds.values()]
-    return Parent(run, about_model(folder).name)
+    return Parent(run, about_model(folder, content).name)
 
 
 def child_recipe(parent: Parent, config: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
