@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import write_toy_store
+from bright_squares import write_toy_store
 from sklearn import metrics as reference
 
 from ich25d.config import Recipe
