@@ -22,8 +22,8 @@ from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, find_series, predict_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import model_folder
-from ich25d.predict.prediction import Floats, Prediction, prediction_of
 from ich25d.predict.series import FoundSeries, plan_array
+from ich25d.prediction import Floats, Prediction, prediction_of
 from ich25d.progress import remark
 from ich25d.studies.qc import QcRow, is_refused, settled
 from ich25d.training.device import choose_device
@@ -94,7 +94,8 @@ class Model:
             StoreError: A study store is of another size or crop than the model's.
         """
         found = self._find(source, slice_position_mm, image_ids, pixel_spacing_mm, only, workers)
-        return prediction_of(answer(found, self._network, lambda _, __, finished: finished, workers=workers))
+        answered = answer(found, self._network, lambda _, __, finished: finished, workers=workers)
+        return prediction_of(self._network, found, answered)
 
     def explain(
         self,

@@ -207,32 +207,33 @@ def _locked_beside(path: Path, does: str, error: type[Ich25dError] | None) -> It
         lock.release()
 
 
-def check_folder(out: Path, command: str, names: Sequence[str]) -> None:
+def check_folder(out: Path, command: str, names: Sequence[str], *, option: str = "--out") -> None:
     """Check that a command may fill a folder: nothing that it would replace is another's.
 
     Args:
         out: The folder; it needn't be there.
         command: The command that fills it, as `report`.
         names: Files that the command replaces.
+        option: How the user named the folder.
 
     Raises:
         UsageError: It's a file, a study store or a model directory, or such a file stands in it that this command
             hasn't written.
     """
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out must be a folder (got the file {out})")
+        raise UsageError(f"{option} must be a folder (got the file {out})")
     for name in ("store.json", "build.sqlite", "model.json"):
         if (out / name).exists():
             kind = "model directory" if name == "model.json" else "study store"
-            raise UsageError(f"--out must be a folder of its own (got the {kind} {out}); name another")
+            raise UsageError(f"{option} must be a folder of its own (got the {kind} {out}); name another")
     mark = out / _OWNER
     if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace").strip() == command:
         return
     there = [name for name in names if (out / name).exists()]
     if there:
         raise UsageError(
-            f"--out must hold nothing that {command} would replace, but what it wrote itself (got {', '.join(there)} "
-            f"in {out}); name another folder"
+            f"{option} must hold nothing that {command} would replace, but what it wrote itself "
+            f"(got {', '.join(there)} in {out}); name another folder"
         )
 
 

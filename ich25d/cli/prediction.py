@@ -13,6 +13,7 @@ from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, S
     "ich25d predict rsna.zip --only '*stage_2_test/*' --model runs/rnn --out submission.csv "
     "--sample stage_2_sample_submission.csv",
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
+    "ich25d predict study/ --out submission.csv --dicom dicom",
 )
 def predict(
     out: Annotated[Path, typer.Option(help="The CSV to write; tables of slices, studies and remarks stand beside it.")],
@@ -23,28 +24,27 @@ def predict(
     images: Images = None,
     accept: Accept = None,
     report: Annotated[Path | None, typer.Option(help="A folder for a page a study and a worklist.")] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(help="A folder for DICOM objects: a structured report a series, and its key slices (an extra)."),
+    ] = None,
     device: Device = "auto",
     workers: Workers = 0,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
+    from ich25d.cli.watchers import watchers_of
     from ich25d.predict.open_model import model_folder
     from ich25d.predict.run import predict as run
-    from ich25d.progress import many, remark
+    from ich25d.progress import remark
 
-    folder, watcher = model_folder(model), None
-    if report is not None:
-        from ich25d.errors import UsageError
-        from ich25d.view.report.writer import ReportWriter
-
-        if report.resolve() == out.parent.resolve():  # both write a qc.csv
-            raise UsageError(f"--report must be another folder than the CSV's (got {report} for both); name one in it")
-        watcher = ReportWriter(report, folder)
+    folder = model_folder(model)
+    watchers = watchers_of(folder, out, tuple(sources or ()), report=report, dicom=dicom)
     summary = run(
         tuple(sources or ()), folder, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
-        accept=tuple(accept or ()), device=device, workers=workers, watcher=watcher,
+        accept=tuple(accept or ()), device=device, workers=workers, watchers=watchers,
     )  # fmt: skip
-    if watcher is not None:
-        remark(f"{watcher.index}: {many(watcher.n_pages, 'study', 'studies')}, {watcher.n_flagged} flagged")
+    for watcher in watchers:
+        remark(watcher.line)
     return summary
 
 

@@ -184,11 +184,13 @@ def answer(
 class Watcher(Protocol):
     """Gets every series while its pixels are in memory, as the writer of a report's pages does."""
 
-    def start(self, qc: Sequence[QcRow]) -> None:
-        """Take what the headers gave rise to, before the first series."""
+    def start(self, found: FoundSeries) -> None:
+        """Take what was found, before the first series; a UsageError here refuses it all."""
 
-    def series(self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> None:
-        """Take one predicted series; those that an earlier run had finished don't come."""
+    def series(
+        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
+    ) -> Sequence[QcRow]:
+        """Take one predicted series, and return what went wrong; those that an earlier run had finished don't come."""
 
     def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
         """Take the whole answer."""
@@ -200,7 +202,7 @@ def resumable_answer(
     network: Network,
     out: Path,
     *,
-    watcher: Watcher | None = None,
+    watchers: Sequence[Watcher] = (),
     workers: int = 0,
     may_be_empty: bool = False,
 ) -> Iterator[Answer[FinishedSeries]]:
@@ -210,7 +212,7 @@ def resumable_answer(
         found: The series.
         network: The model.
         out: The output; a call that was killed is gone on with by another one for the same file.
-        watcher: Gets every series with its pixels.
+        watchers: Get every series with its pixels.
         workers: Processes that read; 0 chooses.
         may_be_empty: Give an answer also where no series could be read.
 
@@ -219,19 +221,19 @@ def resumable_answer(
     """
     with finished_folder(out, network.stamp) as folder:
         earlier = {one: finished for one in found.series if (finished := folder.load(one)) is not None}
-        if watcher is not None:
-            watcher.start(found.qc)
+        for watcher in watchers:
+            watcher.start(found)
 
         def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> FinishedSeries:
-            if watcher is not None:
-                watcher.series(network, series, pixels, finished)
-            folder.save(series, finished)
-            return finished
+            rows = [row for watcher in watchers for row in watcher.series(network, series, pixels, finished)]
+            noted = replace(finished, qc=(*finished.qc, *rows))
+            folder.save(series, noted)
+            return noted
 
         result = answer(
             found, network, finish, earlier=earlier, verb="predict", workers=workers, may_be_empty=may_be_empty
         )
-        if watcher is not None:
+        for watcher in watchers:
             watcher.finish(network, found, result)
         yield result
 

@@ -76,7 +76,7 @@ def predict(
     accept: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
-    watcher: Watcher | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> PredictSummary:
     """Predict every slice and every series into a Kaggle CSV.
 
@@ -94,7 +94,7 @@ def predict(
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
-        watcher: Gets every series with its pixels, as the writer of a report does.
+        watchers: Get every series with its pixels, as the writer of a report does.
 
     Raises:
         UsageError: Options or sources that don't fit together, or nothing to predict; nothing is written.
@@ -109,7 +109,7 @@ def predict(
     every = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     found = every if wanted is None else with_images(every, set(wanted))
     with resumable_answer(
-        found, network, out, watcher=watcher, workers=workers, may_be_empty=wanted is not None
+        found, network, out, watchers=watchers, workers=workers, may_be_empty=wanted is not None
     ) as answer:
         n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
     n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)

@@ -71,7 +71,9 @@ def report(
     writer = ReportWriter(out, model, heat=heat)
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
-    with resumable_answer(found, network, writer.index, watcher=writer, workers=workers, may_be_empty=True) as answer:
+    with resumable_answer(
+        found, network, writer.index, watchers=(writer,), workers=workers, may_be_empty=True
+    ) as answer:
         return ReportSummary(
             writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.about.line
         )

@@ -55,15 +55,22 @@ class ReportWriter:
         """The worklist."""
         return self.out / INDEX_FILE
 
-    def start(self, qc: Sequence[QcRow]) -> None:
+    @property
+    def line(self) -> str:
+        """What people are told at the end."""
+        return f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged"
+
+    def start(self, found: FoundSeries) -> None:
         """Take the remarks that the headers gave rise to."""
-        for row in qc:
+        for row in found.qc:
             self._remarks[row.series_id].append(row)
         claim_folder(self.out, "report")
         (self.out / PAGES).mkdir(exist_ok=True)
 
-    def series(self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> None:
-        """Write the page of a series.
+    def series(
+        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
+    ) -> tuple[QcRow, ...]:
+        """Write the page of a series; nothing can go wrong with it alone.
 
         Args:
             network: The model.
@@ -81,6 +88,7 @@ class ReportWriter:
         row = self._row(shown, page)
         write_json(self._kept(network, series), asdict(row))  # after its page, so that a row means a whole page
         self._rows[series] = row
+        return ()
 
     def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
         """Write pages that an earlier run left out, then table and index.
