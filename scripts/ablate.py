@@ -32,7 +32,6 @@ import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.ownership import refuse_other_recipe
 from ich25d.encoder.train import _SECTIONS, train_cnn
 from ich25d.errors import ConfigError, Ich25dError, StoreError, UsageError
 from ich25d.evaluate.judging_store import open_judge
@@ -51,6 +50,7 @@ from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted
 from ich25d.training.intervals import Measure
 from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE
+from ich25d.training.ownership import refuse_other_recipe
 from ich25d.training.runlog import LOG_FILE, read_log
 
 HELD_OUT = "held out"

@@ -29,9 +29,10 @@ from ich25d.recipes import find_recipe, read_recipe
 from ich25d.studies.build import build_studies
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Cell, table, with_interval
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, write_weights
+from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE
 from ich25d.training.operating_point import read_points
 from ich25d.training.series_target import series_target
+from ich25d.training.weights_file import write_weights
 
 NAME = "ich25d open model 1"
 WEAK = "Weak for subarachnoid blood and small clots; judged on few scans"

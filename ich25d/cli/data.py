@@ -88,7 +88,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the heads.")] = 0,
 ) -> Summary:
     """Walk from phantom DICOM to a CSV and a picture, on a CPU, in minutes."""
-    from ich25d.demo.walk import walk
+    from ich25d.files import check_no_file
+
+    check_no_file(out)
+    from ich25d.demo.walk import walk  # loads torch
 
     return walk(out, n_studies=studies, seed=seed)
 
@@ -98,7 +101,7 @@ def info(
     path: Annotated[Path | None, typer.Argument(help="A study store or a model directory.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
 ) -> Summary:
-    """Say what is installed, and what a store or a model directory holds."""
+    """Say what is installed and what is missing for what, or what a store or a model directory holds."""
     from ich25d.view.info import describe
 
     return describe(path, verify=verify)

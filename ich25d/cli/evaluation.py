@@ -1,7 +1,7 @@
 """Commands that judge predictions: evaluate, cq500."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,9 +62,13 @@ def cq500(
     workers: Workers = 0,
 ) -> Summary:
     """Judge a model on CQ500, study by study: AUC with intervals and operating points."""
-    from ich25d.cohorts.cq500 import evaluate_cq500
+    from ich25d.cohorts.beforehand import check_cq500
 
-    return evaluate_cq500(
-        reads, out, sources=tuple(sources or ()), model=model, predictions=predictions, against=against,
-        figures=figures, device=device, workers=workers,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "sources": tuple(sources or ()), "model": model, "predictions": predictions, "against": against,
+        "device": device,
+    }  # fmt: skip
+    check_cq500(reads, out, **options)
+    from ich25d.cohorts.cq500 import evaluate_cq500  # loads torch
+
+    return evaluate_cq500(reads, out, figures=figures, workers=workers, **options)

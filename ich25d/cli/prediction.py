@@ -1,7 +1,7 @@
 """Commands that predict and explain: predict, report, explain, check-submission."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,17 +32,21 @@ def predict(
     workers: Workers = 0,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
-    from ich25d.cli.watchers import watchers_of
+    from ich25d.cli.watchers import check_places, watchers_of
+    from ich25d.predict.beforehand import check_predict
     from ich25d.predict.open_model import model_folder
-    from ich25d.predict.run import predict as run
+
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {
+        "sample": sample, "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
+    }  # fmt: skip
+    check_places(out, what[0], report=report, dicom=dicom)
+    check_predict(*what, **options)
+    from ich25d.predict.run import predict as run  # loads torch
     from ich25d.progress import remark
 
-    folder = model_folder(model)
-    watchers = watchers_of(folder, out, tuple(sources or ()), report=report, dicom=dicom)
-    summary = run(
-        tuple(sources or ()), folder, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
-        accept=tuple(accept or ()), device=device, workers=workers, watchers=watchers,
-    )  # fmt: skip
+    watchers = watchers_of(what[1], what[0], report=report, dicom=dicom)
+    summary = run(*what, only=tuple(only or ()), workers=workers, watchers=watchers, **options)
     for watcher in watchers:
         remark(watcher.line)
     return summary
@@ -66,12 +70,14 @@ def report(
 ) -> Summary:
     """Write a page a study with its slices and probabilities, and a worklist of all."""
     from ich25d.predict.open_model import model_folder
-    from ich25d.view.report.run import report as run
+    from ich25d.view.report.beforehand import check_report
 
-    return run(
-        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
-        accept=tuple(accept or ()), device=device, workers=workers, heat=heat,
-    )  # fmt: skip
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {"images": tuple(images or ()), "accept": tuple(accept or ()), "device": device}
+    check_report(*what, **options)
+    from ich25d.view.report.run import report as run  # loads torch
+
+    return run(*what, only=tuple(only or ()), workers=workers, heat=heat, **options)
 
 
 @command(
@@ -103,14 +109,18 @@ def explain(
     workers: Workers = 0,
 ) -> Summary:
     """Say where a bleed is: heat maps, side, reach in mm, volume in ml with its uncertainty; all estimates."""
-    from ich25d.explain.run import explain as run
+    from ich25d.explain.beforehand import check_explain
     from ich25d.predict.open_model import model_folder
 
-    return run(
-        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
-        accept=tuple(accept or ()), labels=tuple(labels) if labels else None, point=point, device=device,
-        workers=workers,
-    )  # fmt: skip
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {
+        "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
+        "labels": tuple(labels) if labels else None, "point": point,
+    }  # fmt: skip
+    check_explain(*what, **options)
+    from ich25d.explain.run import explain as run  # loads torch
+
+    return run(*what, only=tuple(only or ()), workers=workers, **options)
 
 
 @command(

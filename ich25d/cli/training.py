@@ -1,7 +1,7 @@
 """Commands that train: recipe, train-cnn, train-rnn."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -47,26 +47,25 @@ def train_cnn(
     tensorboard: Board = False,
 ) -> Summary:
     """Train the slice encoder, a network a fold; from ImageNet's weights, or on from a run of before."""
+    from ich25d.encoder.beforehand import check_train_cnn
     from ich25d.errors import UsageError
+    from ich25d.predict.open_model import named_model
     from ich25d.recipes import find_recipe, read_recipe
 
     if config is None and parent is None:
         raise UsageError("train-cnn needs --config, a recipe, or --from, a run to go on from (got neither)")
     file = None if config is None else find_recipe(config)
     changed = tuple(overrides or ())
-    chosen = read_recipe(file, changed) if parent is None else None  # its mistakes are named before torch is loaded
-    from ich25d.encoder.parent import child_recipe, read_parent
-    from ich25d.encoder.train import train_cnn as run
-    from ich25d.predict.open_model import named_model
-
+    chosen = read_recipe(file, changed)
     folder = None if parent is None else named_model(parent)
+    options: dict[str, Any] = {"fold": fold_number(fold), "device": device, "resume": resume}
+    check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, old=old, **options)
+    from ich25d.encoder.parent import child_recipe, read_parent
+    from ich25d.encoder.train import train_cnn as run  # loads torch
+
     if folder is not None:
         chosen = child_recipe(read_parent(folder), file, changed)
-    assert chosen is not None
-    summary = run(
-        studies, chosen, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard,
-        parent=folder, old=old,
-    )  # fmt: skip
+    summary = run(studies, chosen, out, tensorboard=tensorboard, parent=folder, old=old, **options)
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
     return summary
@@ -88,12 +87,18 @@ def train_rnn(
     tensorboard: Board = False,
 ) -> Summary:
     """Train the sequence model on out-of-fold embeddings; fit blend and calibration."""
-    from ich25d.sequence.train import train_rnn as run
+    from ich25d.sequence.beforehand import check_train_rnn
 
-    return run(
-        studies, cnn, out, features=features, config=config, overrides=tuple(overrides or ()), device=device,
-        tensorboard=tensorboard,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "features": features,
+        "config": config,
+        "overrides": tuple(overrides or ()),
+        "device": device,
+    }
+    check_train_rnn(studies, cnn, out, **options)
+    from ich25d.sequence.train import train_rnn as run  # loads torch
+
+    return run(studies, cnn, out, tensorboard=tensorboard, **options)
 
 
 def fold_number(text: str) -> int | Literal["all"]:

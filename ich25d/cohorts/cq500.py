@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from ich25d.cohorts.beforehand import QC_FILE, check_cq500
 from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, all_cases, case_lines, cases_section, cases_table
-from ich25d.cohorts.cq500_predict import CHOICE_FILE, QC_FILE, STUDIES_FILE, Predicted, predict_studies, stacked
+from ich25d.cohorts.cq500_predict import Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare_level, delong
 from ich25d.evaluate.decisions import PREVALENCES, PointResult
 from ich25d.evaluate.level import Cases, Level, make_level
-from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_results
+from ich25d.evaluate.output import SCORES_FILE, TEXT_FILE, write_results
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.results import Flow, Results, Section, measure_level
 from ich25d.evaluate.scores import interval, short
-from ich25d.files import check_folder, claim_folder, write_json, write_text
+from ich25d.files import claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
@@ -144,11 +145,9 @@ def evaluate_cq500(
         SubmissionError: The predictions can't.
         ModelError: The model is damaged.
     """
-    if (predictions is None) == (not sources):
-        raise UsageError("cq500 takes SOURCE..., or --predictions CSV")
+    check_cq500(reads, out, sources=sources, model=model, predictions=predictions, against=against, device=device)
     if sources:
         model = model_folder(model)
-    check_folder(out, "cq500", (*FILES, STUDIES_FILE, CHOICE_FILE, QC_FILE))
     read = read_reads(reads)
     predicted: Predicted | None = None
     if predictions is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.cohorts.beforehand import CHOICE_FILE, QC_FILE, STUDIES_FILE
 from ich25d.cohorts.cases import ABSENT, ALL_REFUSED, JUDGED, UNREADABLE, Case, counted
 from ich25d.cohorts.main_series import broken_rules, choose_main, thickness_of
 from ich25d.cohorts.reads import name_in
@@ -21,8 +22,6 @@ from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
 from ich25d.progress import remark
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
-
-STUDIES_FILE, CHOICE_FILE, QC_FILE = "predictions.csv", "series.csv", "qc.csv"
 
 
 @dataclass(slots=True)

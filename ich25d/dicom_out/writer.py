@@ -21,11 +21,11 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from ich25d.dicom_out.extra import check_extra
+from ich25d.dicom_out.beforehand import TABLE_FILE, check_place
 from ich25d.dicom_out.objects import dicom_objects
 from ich25d.dicom_out.source import as_in_the_files, is_dicom
 from ich25d.errors import DicomError, UsageError
-from ich25d.files import check_folder, claim_folder, file_key, replacing, write_json, write_text
+from ich25d.files import claim_folder, file_key, replacing, write_json, write_text
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
@@ -34,7 +34,6 @@ from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
 from ich25d.training.operating_point import read_points
 
-TABLE_FILE = "objects.csv"
 _ROWS = ".rows"
 _FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
 _NAMES = {"SR": "report", "KO": "key-objects"}
@@ -66,9 +65,7 @@ class DicomWriter:
     """
 
     def __init__(self, folder: Path, model: Path, sources: Sequence[Path] = ()) -> None:
-        check_extra()
-        check_folder(folder, "predict --dicom", (TABLE_FILE,), option="--dicom")
-        check_apart(folder, sources)
+        check_place(folder, sources)
         self.folder = folder
         self.point = read_points(model)[0]
         self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
@@ -203,16 +200,3 @@ def check_dicom(series: Sequence[UnreadSeries]) -> None:
             f"{len(others)} of {len(series)} from a table of pictures, NIfTI, a study store or an array, as "
             f"{others[0]}); predict from the DICOM files"
         )
-
-
-def check_apart(folder: Path, sources: Sequence[Path]) -> None:
-    """Check that objects aren't written into what is read: the next run would read them.
-
-    Raises:
-        UsageError: The folder is a source, lies in one, or holds one.
-    """
-    there = folder.resolve()
-    for source in sources:
-        read = source.resolve()
-        if there == read or read in there.parents or there in read.parents:
-            raise UsageError(f"--dicom must lie apart from what is read (got {folder} for {source}); name another")

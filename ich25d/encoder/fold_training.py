@@ -38,10 +38,10 @@ from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.learner import load_state, save_state
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
-from ich25d.training.model_file import WEIGHTS_FILE, load_weights
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, part_of_process, steps_in_epoch
+from ich25d.training.weights_file import WEIGHTS_FILE, load_weights
 
 SAVE_EVERY_S = 300.0
 """Time between two checkpoints within an epoch."""

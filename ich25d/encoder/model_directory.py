@@ -24,7 +24,8 @@ from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 from ich25d.training.calibration import Calibration
 from ich25d.training.device import Precision, quick_inference
-from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file, write_weights
+from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, read_model_file
+from ich25d.training.weights_file import load_weights, write_weights
 
 _WRITES = "writes {}/model.json"
 

@@ -27,12 +27,9 @@ from ich25d.training.model_file import (
     SEQUENCE,
     about_model,
     checked_entries,
-    load_weights,
     read_kind,
 )
-
-PARENT_FILE = "parent.json"
-"""Beside the recipe of a run that has a parent: what it goes on from."""
+from ich25d.training.weights_file import load_weights
 
 RATE = 0.3
 """Share of the parent's learning rates at which its child learns, where no recipe is given: the weights are no longer

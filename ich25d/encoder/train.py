@@ -15,14 +15,15 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
+from ich25d.encoder.beforehand import check_begun, check_train_cnn
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, points_of, read_held_out, summarise
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
-from ich25d.encoder.ownership import owner_of, refuse_other_parent, refuse_other_recipe, refuse_other_store
-from ich25d.encoder.parent import PARENT_FILE, Parent, read_parent, refuse_other_network
+from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
+from ich25d.encoder.parent import Parent, read_parent, refuse_other_network
 from ich25d.errors import UsageError
 from ich25d.files import locked, sha256_file, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -33,14 +34,11 @@ from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
-from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE
+from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE, PARENT_FILE
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
 from ich25d.training.sampling import LabelCount
-
-_SECTIONS = ("slab", "augment", "encoder", "pixels", "train")
-"""Sections of a recipe that decide the weights of a CNN."""
 
 ANATOMIES = ".anatomies"
 """Folder in the model directory that keeps, during training, the anatomies found for painting."""
@@ -82,6 +80,7 @@ def train_cnn(
         WeightsError: The pretrained weights can't be had.
         TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
     """
+    check_train_cnn(store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old)
     studies = StudyStore.open(store)
     folds = folds_of(studies)
     if fold != "all" and fold not in folds:
@@ -89,8 +88,8 @@ def train_cnn(
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
     interrupted, is_made_here = False, not out.exists()
-    origin = None if parent is None else _checked_parent(parent, recipe, studies, chosen, out)
-    old_studies = None if old is None else _checked_old(old, origin, recipe)
+    origin = None if parent is None else _checked_parent(parent, recipe, studies, chosen)
+    old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
     if tensorboard:
         check_tensorboard()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
@@ -134,15 +133,13 @@ def train_cnn(
     return dataclasses.replace(summarise(out, studies, interrupted), is_first=processes.is_first)
 
 
-def _checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int], out: Path) -> Parent:
+def _checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int]) -> Parent:
     """Read the run to go on from, and check that it fits and that something is left to judge its child by.
 
     Raises:
         UsageError: It doesn't.
     """
     parent = read_parent(folder)
-    if out.exists() and out.resolve() in (folder.resolve(), parent.run.folder.resolve()):
-        raise UsageError(f"--out must be another folder than the run that it goes on from (got {out} for both)")
     refuse_other_network(parent, recipe, store)
     known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
     fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
@@ -164,14 +161,12 @@ def _checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list
     return parent
 
 
-def _checked_old(folder: Path, parent: Parent | None, recipe: Recipe) -> StudyStore:
+def _checked_old(folder: Path, parent: Parent, recipe: Recipe) -> StudyStore:
     """Open the store of old scans.
 
     Raises:
-        UsageError: There is no parent, or the store is of another kind.
+        UsageError: The store is of another kind.
     """
-    if parent is None:
-        raise UsageError("--old measures what a run forgets of the one that it goes on from (got no --from); name one")
     store = StudyStore.open(folder)
     refuse_other_network(parent, recipe, store)
     return store
@@ -223,24 +218,14 @@ def _open(
         UsageError: It holds other files, a run of another recipe, study store or parent, or these folds and no
             `--resume`.
     """
-    config, owner = out / CONFIG_FILE, owner_of(out)
-    if owner in ("sequence", "other") or (owner == "encoder" and not config.exists()):
-        what = "a sequence model's run" if owner == "sequence" else "other files"
-        raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with {what} in it)")
-    begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("*.*")))
+    begun = check_begun(out, recipe, folds, resume=resume)
     if begun:
-        refuse_other_recipe(out, recipe, _SECTIONS)
         refuse_other_store(out, store, digest)
         refuse_other_parent(out, parent)
-        again = [number for number in folds if f"fold{number}" in begun]
-        if again and not resume:
-            raise UsageError(
-                f"{out} holds fold(s) {again} already; --resume goes on with them, or choose another --out"
-            )
     processes.wait()
     if processes.is_first:
         if not begun:  # a run that never began (for lack of weights, say) may take another recipe
-            write_text(config, write_recipe(recipe))
+            write_text(out / CONFIG_FILE, write_recipe(recipe))
             (out / PARENT_FILE).unlink(missing_ok=True)
             if parent is not None:
                 write_json(out / PARENT_FILE, parent.describe())

@@ -5,21 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ich25d.errors import UsageError
+from ich25d.explain.beforehand import FINDINGS_FILE, HEAT_FOLDER, PAGE_FILE, QC_FILE, check_explain, check_place
 from ich25d.explain.explanation import explain_series
-from ich25d.explain.output import (
-    FINDINGS_FILE,
-    HEAT_FOLDER,
-    PAGE_FILE,
-    QC_FILE,
-    Found,
-    heat_path,
-    load,
-    save,
-    write_findings,
-)
+from ich25d.explain.output import Found, heat_path, load, save, write_findings
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
-from ich25d.files import check_folder, claim_folder
+from ich25d.files import claim_folder
 from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, find_series
 from ich25d.predict.finished_series import FinishedSeries
@@ -104,10 +94,7 @@ def explain(
         ModelError: The model directory is damaged, unfinished or foreign.
         StoreError: A study store is of another size or crop than the model's.
     """
-    tables = (FINDINGS_FILE, QC_FILE, PAGE_FILE)
-    check_folder(out, "explain", tables)
-    if unknown := sorted(set(labels or ()) - set(LABELS)):
-        raise UsageError(f"--label must be one of {', '.join(LABELS)} (got {', '.join(unknown)})")
+    check_explain(sources, model, out, images=images, accept=accept, labels=labels, point=point, device=device)
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     chosen = choose_point(read_points(model), point)
@@ -129,7 +116,7 @@ def explain(
 
     explained = answer(found, network, finish, earlier=earlier, verb="explain", workers=workers)
     ordered = [one for _, one in explained.series]
-    check_folder(out, "explain", tables)  # another command may have filled it meanwhile
+    check_place(out)  # another command may have filled it meanwhile
     claim_folder(out, "explain")
     write_findings(out / FINDINGS_FILE, ordered, chosen)
     write_qc(out / QC_FILE, explained.qc)

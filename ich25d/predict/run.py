@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ich25d.predict.answer import Watcher, find_series, resumable_answer, with_images
+from ich25d.predict.beforehand import check_predict
 from ich25d.predict.network import load_network
-from ich25d.predict.output import check_out, write_outputs
+from ich25d.predict.output import write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.summary import Summary
@@ -102,7 +103,7 @@ def predict(
         SubmissionError: The sample can't be read as one.
         StoreError: A study store is of another size or crop than the model's.
     """
-    check_out(out, [*sources, *images, *([] if sample is None else [sample])])
+    check_predict(sources, model, out, sample=sample, images=images, accept=accept, device=device)
     wanted = None if sample is None else read_sample(sample)
     network = load_network(model, choose_device(device))
     point = read_points(model)[0]

@@ -14,13 +14,13 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.model_directory import read_run
-from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
 from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
-from ich25d.recipes import find_recipe, read_recipe, write_recipe
+from ich25d.recipes import write_recipe
+from ich25d.sequence.beforehand import check_train_rnn
 from ich25d.sequence.card import write_rnn_card
 from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_lines, cross_fitted
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
@@ -98,13 +98,7 @@ def train_rnn(
     """
     begun = time.monotonic()
     refuse_torchrun("train-rnn")
-    if config is not None:
-        config = find_recipe(config)
-    elif cnn is not None:
-        config = cnn / CONFIG_FILE
-    recipe = read_recipe(config, overrides)
-    if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
-        raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
+    recipe = check_train_rnn(studies, cnn, out, features=features, config=config, overrides=overrides, device=device)
     chosen_device = choose_device(device)
     if tensorboard:
         check_tensorboard()

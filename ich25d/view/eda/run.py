@@ -114,15 +114,16 @@ def _explore_labels(path: Path, out: Path) -> EdaSummary:
 def _explore_store(
     studies: Path, out: Path, labels: Path | None, sources: Sequence[Path], only: Sequence[str], workers: int
 ) -> EdaSummary:
-    # Torch comes with the pictures; labels alone don't need it.
     from ich25d.studies.store_dir.store import StudyStore
+
+    store = StudyStore.open(studies)
+    # Torch comes with the pictures; labels alone don't need it, nor does a store that isn't there.
     from ich25d.view.eda.attributes import attribute_table
     from ich25d.view.eda.header_table import kept_headers, read_headers
     from ich25d.view.eda.section_pictures import Gallery
     from ich25d.view.eda.section_series import add_attributes, add_hu, add_remarks, add_shortcut, count_hu
     from ich25d.view.eda.shortcut import find_shortcut
 
-    store = StudyStore.open(studies)
     if store.slices.empty:
         raise UsageError(f"a study store must hold slices to be explored (got none) in {studies}; see its qc.csv")
     qc = store.qc()

@@ -9,6 +9,7 @@ from ich25d.predict.network import load_network
 from ich25d.progress import many
 from ich25d.summary import Summary
 from ich25d.training.device import choose_device
+from ich25d.view.report.beforehand import check_report
 from ich25d.view.report.writer import ReportWriter
 
 
@@ -68,6 +69,7 @@ def report(
         ModelError: The model directory is damaged, unfinished or foreign.
         StoreError: A study store is of another size or crop than the model's.
     """
+    check_report(sources, model, out, images=images, accept=accept, device=device)
     writer = ReportWriter(out, model, heat=heat)
     network = load_network(model, choose_device(device))
     found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ich25d.explain.explanation import explain_series
-from ich25d.files import check_folder, claim_folder, file_key, write_json
+from ich25d.files import claim_folder, file_key, write_json
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
@@ -18,11 +18,11 @@ from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
 from ich25d.training.model_file import about_model, read_kind
 from ich25d.training.operating_point import read_points
+from ich25d.view.report.beforehand import INDEX_FILE, PAGES, QC_FILE, TABLE_FILE, check_place
 from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
-INDEX_FILE, TABLE_FILE, QC_FILE, PAGES = "index.html", "worklist.csv", "qc.csv", "studies"
 _ROWS = ".rows"
 _FORMAT = "2"  # changes with the pages' form, so that a resumed run doesn't mix two
 
@@ -41,7 +41,7 @@ class ReportWriter:
     """
 
     def __init__(self, out: Path, model: Path, *, heat: bool = True) -> None:
-        check_folder(out, "report", (INDEX_FILE, TABLE_FILE, QC_FILE))
+        check_place(out)
         self.out = out
         self.points = read_points(model)
         self.model = about_model(model, read_kind(model)[1]).text
