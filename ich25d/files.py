@@ -189,6 +189,24 @@ def locked(path: Path, does: str, error: type[Ich25dError] | None = None) -> Ite
         yield
 
 
+def has_locks(folder: Path) -> bool:
+    """Say whether a folder's file system has locks, by taking one on a file that is removed again.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if not _HAS_FLOCK:
+            return True  # filelock needs no more than files that can be made
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as refused:
+            if refused.errno not in _NO_LOCKS:
+                raise
+            return False
+    return True
+
+
 @contextmanager
 def _locked_beside(path: Path, does: str, error: type[Ich25dError] | None) -> Iterator[None]:
     """Do as `locked` where the system has no `flock`: hold a lock of filelock on a file beside."""
@@ -207,32 +225,46 @@ def _locked_beside(path: Path, does: str, error: type[Ich25dError] | None) -> It
         lock.release()
 
 
-def check_folder(out: Path, command: str, names: Sequence[str]) -> None:
+def check_no_file(out: Path, *, option: str = "--out") -> None:
+    """Check that a folder to fill isn't a file.
+
+    Args:
+        out: The folder; it needn't be there.
+        option: How the user named it.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{option} must be a folder (got the file {out})")
+
+
+def check_folder(out: Path, command: str, names: Sequence[str], *, option: str = "--out") -> None:
     """Check that a command may fill a folder: nothing that it would replace is another's.
 
     Args:
         out: The folder; it needn't be there.
         command: The command that fills it, as `report`.
         names: Files that the command replaces.
+        option: How the user named the folder.
 
     Raises:
         UsageError: It's a file, a study store or a model directory, or such a file stands in it that this command
             hasn't written.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out must be a folder (got the file {out})")
+    check_no_file(out, option=option)
     for name in ("store.json", "build.sqlite", "model.json"):
         if (out / name).exists():
             kind = "model directory" if name == "model.json" else "study store"
-            raise UsageError(f"--out must be a folder of its own (got the {kind} {out}); name another")
+            raise UsageError(f"{option} must be a folder of its own (got the {kind} {out}); name another")
     mark = out / _OWNER
     if mark.is_file() and mark.read_text(encoding="utf-8", errors="replace").strip() == command:
         return
     there = [name for name in names if (out / name).exists()]
     if there:
         raise UsageError(
-            f"--out must hold nothing that {command} would replace, but what it wrote itself (got {', '.join(there)} "
-            f"in {out}); name another folder"
+            f"{option} must hold nothing that {command} would replace, but what it wrote itself "
+            f"(got {', '.join(there)} in {out}); name another folder"
         )
 
 
@@ -241,19 +273,27 @@ def claim_folder(out: Path, command: str) -> None:
     write_text(out / _OWNER, command + "\n")
 
 
-def check_there(*, sources: Sequence[Path] = (), images: Sequence[Path] = (), labels: Path | None = None) -> None:
+def check_there(
+    *,
+    sources: Sequence[Path] = (),
+    images: Sequence[Path] = (),
+    labels: Path | None = None,
+    sample: Path | None = None,
+) -> None:
     """Check that what is to be read is there, and name what isn't by its part.
 
     Args:
         sources: Folders, files, archives and study stores.
         images: Tables of images.
         labels: A label table.
+        sample: A sample submission.
 
     Raises:
         UsageError: A path doesn't exist.
     """
-    named = [("a source", sources), ("a table of images (--images)", images)]
-    for what, paths in (*named, ("a label table (--labels)", () if labels is None else (labels,))):
+    named: list[tuple[str, Sequence[Path | None]]] = [("a source", sources), ("a table of images (--images)", images)]
+    named += [("a label table (--labels)", (labels,)), ("a sample submission (--sample)", (sample,))]
+    for what, paths in named:
         for path in paths:
-            if not path.exists():
+            if path is not None and not path.exists():
                 raise UsageError(f"{what} must exist (got {path})")

@@ -22,13 +22,69 @@ def find_recipe(path: Path) -> Path:
     """
     if path.is_file():
         return path
+    known = shipped_recipes()
+    name = path.with_suffix("").as_posix().removeprefix("configs/")  # in an installed wheel there is no such folder
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"; nearest known: {', '.join(near)}" if near else ""
+    raise ConfigError(
+        f"a recipe must be a TOML file or the name of a shipped one, which `ich25d recipe` lists (got {str(path)!r})"
+        + hint
+    )
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the files of the shipped recipes by name, as `baseline` or `classic/resnet50`, in the order of names."""
     package = Path(__file__).parent
     # An installed wheel carries the recipes inside the package, a checkout beside it.
-    for folder in (package / "configs", package.parent / "configs"):
-        shipped = folder / path.with_suffix(".toml")
-        if not path.is_absolute() and shipped.is_file():
-            return shipped
-    raise ConfigError(f"a recipe must be a TOML file or the name of a shipped one (got {str(path)!r})")
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.toml")}
+    return dict(sorted(names.items(), key=lambda item: ("/" in item[0], item[0])))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShippedRecipes:
+    """What `ich25d recipe` prints: a line each, or one whole."""
+
+    texts: dict[str, str]
+    """The files by name."""
+    is_whole: bool
+    """One was asked for: print all of it."""
+    exit_code: int = 0
+
+    def lines(self) -> list[str]:
+        """Return the lines that the command prints."""
+        if self.is_whole:
+            return [text.rstrip("\n") for text in self.texts.values()]
+        wide = max(map(len, self.texts), default=0)
+        return [f"{name:<{wide}}  {_title(text)}" for name, text in self.texts.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints: the text of one, or the titles of all."""
+        return {name: text if self.is_whole else _title(text) for name, text in self.texts.items()}
+
+
+def show_recipes(name: str | None) -> ShippedRecipes:
+    """Return a shipped recipe's text, or all of them.
+
+    Args:
+        name: As `baseline`; None is all.
+
+    Raises:
+        ConfigError: No recipe of that name is shipped.
+    """
+    shipped = shipped_recipes()
+    if name is not None:
+        found = find_recipe(Path(name))
+        shipped = {name: found}
+    texts = {one: path.read_text(encoding="utf-8") for one, path in shipped.items()}
+    return ShippedRecipes(texts, is_whole=name is not None)
+
+
+def _title(text: str) -> str:
+    """Return the first line of a recipe's head."""
+    return text.partition("\n")[0].removeprefix("#").strip()
 
 
 def read_recipe(path: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -99,7 +155,8 @@ def _sentence(item: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
         hint = f"; nearest known: {', '.join(near)}" if near else ""
         return f"  {place}: unknown key{hint}"
     if item["type"] == "value_error":  # a sentence of config.py, with its value
-        return f"  {place}: {item['ctx']['error']}"
+        named = f"{place}: " if place else ""  # it speaks of two sections, and names them
+        return f"  {named}{item['ctx']['error']}"
     return f"  {place}: {item['msg']} (got {item['input']!r})"
 
 

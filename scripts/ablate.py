@@ -32,9 +32,9 @@ import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.ownership import refuse_other_recipe
 from ich25d.encoder.train import _SECTIONS, train_cnn
 from ich25d.errors import ConfigError, Ich25dError, StoreError, UsageError
+from ich25d.evaluate.judging_store import open_judge
 from ich25d.evaluate.paired import MEASURES, SENSITIVITY, Predicted, held_out, measures_of, resampled, with_truth
 from ich25d.evaluate.scores import short
 from ich25d.files import locked, replacing, sha256_file, write_json, write_text
@@ -43,14 +43,14 @@ from ich25d.pages.number import number_text
 from ich25d.predict.answer import find_series, resumable_answer
 from ich25d.predict.network import Network, load_network
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
-from ich25d.sequence.model_directory import ENCODER_FOLDER
 from ich25d.sequence.train import train_rnn
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted
 from ich25d.training.intervals import Measure
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE
+from ich25d.training.ownership import refuse_other_recipe
 from ich25d.training.runlog import LOG_FILE, read_log
 
 HELD_OUT = "held out"
@@ -118,7 +118,7 @@ def _ablate(options: argparse.Namespace) -> None:
     store = StudyStore.open(options.studies)
     folds = folds_of(store) if options.folds == "all" else _numbers("--folds", options.folds)
     seeds = _numbers("--seeds", options.seeds)
-    judges = dict(_open_judge(word, store) for word in options.judge)
+    judges = dict(open_judge(word, store) for word in options.judge)
     if len(judges) < len(options.judge):
         raise UsageError(f"judging stores must have names of their own (got {options.judge})")
     device = choose_device(options.device)
@@ -188,30 +188,6 @@ def _numbers(option: str, text: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise UsageError(f"{option} takes numbers with commas between, as 0,1 (got {text!r})")
     return sorted({int(word) for word in text.split(",")})
-
-
-def _open_judge(word: str, store: StudyStore) -> tuple[str, StudyStore]:
-    """Open a judging store; refuse one of another kind, without labels, or with images that are trained on."""
-    name, _, path = word.partition("=")
-    if not _is_name(name) or not path:
-        raise UsageError(f"--judge takes NAME=STORE, the name of A-Z a-z 0-9 . _ - (got {word!r})")
-    judge = StudyStore.open(path)
-    kinds = [(one.size, str(one.marker["crop"])) for one in (judge, store)]
-    if kinds[0] != kinds[1]:
-        raise UsageError(f"a judging store must have size and crop {kinds[1]} of --studies (got {kinds[0]}) in {path}")
-    if not judge.slices["any"].notna().any():
-        raise UsageError(f"a judging store must have labels (got none) in {path}; build it with --labels")
-    for column, what in (("image_id", "image ids"), ("pixel_hash", "pixels"), ("content_hash", "volumes")):
-        theirs, ours = (one.slices if column in one.slices else one.series for one in (judge, store))
-        shared = theirs[theirs[column].isin(set(ours[column]) - {0, ""})]
-        if len(shared):
-            first = shared.iloc[0]
-            example = f"image {first['image_id']}" if "image_id" in shared else f"series {first['series_id']}"
-            raise UsageError(
-                f"a judging store may hold nothing that --studies holds (got {len(shared)} of the same {what}, as "
-                f"{example}) in {path}; build either without the other's patients"
-            )
-    return name, judge
 
 
 def _refuse_other(folder: Path, variant: Variant, folds: list[int], seeds: list[int]) -> None:

@@ -17,7 +17,7 @@ from ich25d.slabs.grey_values import window_hu
 
 WINDOWS = (("brain 40/80", 40, 80), ("subdural 80/200", 80, 200))
 SIDE, GAP, TEXT = 240, 6, 30
-SEEDS = {"epidural": 7, "intraparenchymal": 6, "intraventricular": 7, "subarachnoid": 0, "subdural": 4}
+SEEDS = {"epidural": 8, "intraparenchymal": 6, "intraventricular": 7, "subarachnoid": 3, "subdural": 2}
 """Heads whose bleed can be seen in one slice; most need several, as in life."""
 
 

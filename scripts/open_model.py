@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import Ich25dError, UsageError
+from ich25d.evaluate.judging_store import open_judge
 from ich25d.evaluate.paired import MEASURES, measures_of, resampled, with_truth
 from ich25d.files import write_json, write_text
 from ich25d.labels import ANY_INDEX, LABELS
@@ -26,11 +27,12 @@ from ich25d.predict.open_model import OPEN_MODEL
 from ich25d.progress import remark
 from ich25d.recipes import find_recipe, read_recipe
 from ich25d.studies.build import build_studies
-from ich25d.studies.store_dir.store import StudyStore, is_store
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Cell, table, with_interval
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, write_weights
+from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE
 from ich25d.training.operating_point import read_points
 from ich25d.training.series_target import series_target
+from ich25d.training.weights_file import write_weights
 
 NAME = "ich25d open model 1"
 WEAK = "Weak for subarachnoid blood and small clots; judged on few scans"
@@ -54,9 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--judge", action="append", default=[], metavar="NAME=STUDIES")
     options = parser.parse_args(arguments)
     try:
-        run = train(options.ct_ich, options.work)
+        store = build(options.ct_ich, options.work)
+        judges = [open_judge(word, store) for word in options.judge]
+        run = train(store, options.work)
         pack(run, options.out)
-        judge(options.out, [_named(word) for word in options.judge])
+        judge(options.out, judges)
     except Ich25dError as error:
         print(error, file=sys.stderr)
         return 2
@@ -71,25 +75,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _named(word: str) -> tuple[str, Path]:
-    name, _, path = word.partition("=")
-    if not name or not is_store(Path(path)):
-        raise UsageError(f"--judge must be NAME=STUDIES, a study store (got {word!r})")
-    return name, Path(path)
+def build(ct_ich: Path, work: Path) -> StudyStore:
+    """Build the store of CT-ICH; what is finished is kept."""
+    images = ct_ich / "metadata.csv"
+    if not images.is_file():
+        raise UsageError(f"CT_ICH_FOLDER must hold metadata.csv (got none in {ct_ich}); see docs/image-tables.md")
+    build_studies((), work / "studies", images=(images,), folds=FOLDS)
+    return StudyStore.open(work / "studies")
 
 
-def train(ct_ich: Path, work: Path) -> Path:
-    """Build the store and train the networks; what is finished is kept.
+def train(store: StudyStore, work: Path) -> Path:
+    """Train the networks; what is finished is kept.
 
     There is no sequence model: on the 82 series of CT-ICH, held out, it took .06 from the AUC of series and gave slices
     nothing (docs/measured.md).
     """
     recipe = read_recipe(find_recipe(Path("small-data")))
-    images = ct_ich / "metadata.csv"
-    if not images.is_file():
-        raise UsageError(f"CT_ICH_FOLDER must hold metadata.csv (got none in {ct_ich}); see docs/image-tables.md")
-    build_studies((), work / "studies", images=(images,), folds=FOLDS)
-    summary = train_cnn(work / "studies", recipe, work / "cnn", resume=(work / "cnn").exists())
+    summary = train_cnn(store.root, recipe, work / "cnn", resume=(work / "cnn").exists())
     if summary.interrupted:
         raise KeyboardInterrupt
     return work / "cnn"
@@ -102,6 +104,7 @@ def pack(run: Path, out: Path) -> None:
     content = json.loads((run / MODEL_FILE).read_text(encoding="utf-8"))
     for entry in content["folds"].values():
         entry["sha256"] = _halved(run / entry["weights"], part / entry["weights"])
+        shutil.copyfile(run / entry["images"]["file"], part / entry["images"]["file"])
     shutil.copyfile(run / CONFIG_FILE, part / CONFIG_FILE)
     write_json(part / MODEL_FILE, content | {"name": NAME, "weak": WEAK, "attribution": ATTRIBUTION})
     card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -118,7 +121,7 @@ def _halved(weights: Path, target: Path) -> str:
     return write_weights({n: t.half() if t.dtype == torch.float32 else t for n, t in tensors.items()}, target)
 
 
-def judge(model: Path, sets: list[tuple[str, Path]]) -> None:
+def judge(model: Path, sets: list[tuple[str, StudyStore]]) -> None:
     """Predict study stores of other institutions and add to the card what the model reaches there."""
     if not sets:
         return
@@ -128,15 +131,15 @@ def judge(model: Path, sets: list[tuple[str, Path]]) -> None:
         "Patients, scanners and readers that the model has never seen; 95 % intervals over patients. Log loss: a share"
         " of the best constant answer's; at prevalence: with positives and negatives weighed to the recipe's shares.",
     ]
-    for name, path in sets:
-        blocks += _judged(network, name, StudyStore.open(path))
+    for name, store in sets:
+        blocks += _judged(network, name, store)
     card = (model / "MODEL_CARD.md").read_text(encoding="utf-8")
     before, heading, after = card.partition("## Performance")
     write_text(model / "MODEL_CARD.md", before + "\n\n".join(blocks) + "\n\n" + heading + after)
 
 
 def _judged(network: Network, name: str, store: StudyStore) -> list[str]:
-    found = answer(find_series([store.root], network), network, lambda _, __, ___, finished, ____: finished)
+    found = answer(find_series([store.root], network), network, lambda _, __, finished: finished)
     if len(found.series) < len(store.series):
         raise UsageError(f"every series must be readable to judge by them (got {found.refusals}) in {store.root}")
     finished = [one for _, one in found.series]

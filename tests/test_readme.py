@@ -28,6 +28,7 @@ COMMANDS = get_command(app)
 RUN_BY = {
     "build-studies": ("tests/test_journey.py", '"build-studies"'),
     "eda": ("tests/view/test_eda_studies.py", "explore("),
+    "recipe": ("tests/test_recipes.py", '"recipe"'),
     "train-cnn": ("tests/test_journey.py", '"train-cnn"'),
     "train-rnn": ("tests/test_journey.py", '"train-rnn"'),
     "predict": ("tests/test_journey.py", '"predict"'),
@@ -101,7 +102,7 @@ def test_commands_are_ones_that_run(line: str) -> None:
     words = shlex.split(line, comments=True)
     match words[0]:
         case "ich25d":
-            parse(words[1:])
+            parse(words[1 : words.index(">") if ">" in words else None])
         case "torchrun":
             assert words[words.index("-m") + 1] == "ich25d"
             parse(words[words.index("-m") + 2 :])

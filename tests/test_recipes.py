@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ich25d.cli.app import app
 from ich25d.config import Recipe, WindowConfig
 from ich25d.errors import ConfigError
-from ich25d.recipes import check_recipe, find_recipe, read_recipe, write_recipe
+from ich25d.recipes import check_recipe, find_recipe, read_recipe, shipped_recipes, write_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").rglob("*.toml"))
@@ -180,3 +182,34 @@ def test_names_what_it_can_not_read(tmp_path: Path) -> None:
 def test_defaults_are_valid() -> None:
     """A recipe without a line is a recipe."""
     assert check_recipe({}, "nowhere") == Recipe()
+
+
+def test_recipe_lists_and_prints_what_is_shipped() -> None:
+    """A line each, with the first line of its head; a name prints the file itself, ready to be one's own."""
+    runner = CliRunner()
+    listed = runner.invoke(app, ["recipe"]).stdout.splitlines()
+    whole = runner.invoke(app, ["recipe", "classic/resnet50"])
+
+    assert [line.split()[0] for line in listed] == list(shipped_recipes())
+    assert {path.relative_to(ROOT / "configs").with_suffix("").as_posix() for path in SHIPPED} == set(shipped_recipes())
+    assert all(len(line.split(maxsplit=1)[1]) > 5 for line in listed)
+    assert whole.stdout == (ROOT / "configs" / "classic" / "resnet50.toml").read_text()
+    assert whole.exit_code == 0
+
+
+def test_a_shipped_recipe_is_found_by_name_or_by_its_path_in_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--config configs/baseline.toml` of the documents holds after `pip install` too, where no such folder is."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("baseline", "baseline.toml", "configs/baseline.toml"):
+        assert find_recipe(Path(name)).read_text() == (ROOT / "configs" / "baseline.toml").read_text()
+    with pytest.raises(ConfigError, match="nearest known: baseline"):
+        find_recipe(Path("basline"))
+
+
+def test_a_mistake_of_two_sections_stands_without_a_key() -> None:
+    """It names both itself."""
+    with pytest.raises(ConfigError) as caught:
+        check_recipe({"pixels": {"weight": 1.0}, "augment": {"painted": 0.0}}, "here")
+    assert str(caught.value).splitlines()[1].startswith("  pixels.weight needs augment.painted above 0")

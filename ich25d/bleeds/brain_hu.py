@@ -19,6 +19,9 @@ RANGE_HU = (10.0, 60.0)
 LEAST_CELLS = 200
 """With fewer cells of tissue there is no brain to speak of."""
 
+MOST_SLICES = 16
+"""So many slices of a scan are looked at, evenly spread: all of them give the same to a fraction of one HU."""
+
 _HALF_WIDTH_HU = 7.0
 _SMOOTH_HU = 2.0
 _BINS = 100
@@ -38,6 +41,7 @@ def find_brain_hu(hu: npt.NDArray[np.int16]) -> float | None:
     """
     if not len(hu):
         return None
+    hu = hu[:: -(-len(hu) // MOST_SLICES)]
     cells = np.stack([
         cv2.resize(np.clip(plane, -200, 1000).astype(np.float32), (CELL_PX, CELL_PX), interpolation=cv2.INTER_AREA)
         for plane in hu
@@ -72,9 +76,11 @@ def centre_hu(values: npt.NDArray[np.float32]) -> float | None:
 
 def _enclosed(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the cells from which bone is met in all four directions of the plane, shape (n, h, w)."""
-    result = np.ones_like(bone)
+    result = ~bone
     for axis in (1, 2):
-        forward = np.logical_or.accumulate(bone, axis=axis)
-        backward = np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis=axis), axis)
-        result &= forward & backward
-    return result & ~bone
+        n = bone.shape[axis]
+        place = np.expand_dims(np.arange(n), 2 - axis)  # along the axis, of one plane
+        first = bone.argmax(axis=axis, keepdims=True)
+        last = n - 1 - np.flip(bone, axis).argmax(axis=axis, keepdims=True)
+        result &= bone.any(axis=axis, keepdims=True) & (place > first) & (place < last)
+    return result

@@ -157,12 +157,12 @@ def plan_epidural(anatomy: Anatomy, rng: np.random.Generator, around_slice: int 
         kind = rng.random()
         shape = Lens(
             ellipsoid=Ellipsoid(np.array(anatomy.image_mm(point)), axes, np.array([thickness, half_chord, tall])),
-            hu=min(anatomy.brain_hu + float(rng.uniform(15, 34) if kind > 0.1 else rng.uniform(9, 15)), 76.0),
+            hu=min(anatomy.brain_hu + float(rng.uniform(17, 37) if kind > 0.1 else rng.uniform(9, 15)), 76.0),
             edge_mm=float(rng.uniform(1.8, 3.4)) * max(anatomy.spacing_mm[2], 0.5),
             shape_waves=Waves.draw(rng, 18, 45),
             unevenness_mm=float(rng.uniform(0.0, 0.08)) * thickness,
-            texture=Waves.draw(rng, 6, 26, m=20),
-            texture_hu=float(rng.uniform(1.0, 4.5)),
+            texture=Waves.draw(rng, 3, 26, m=20),
+            texture_hu=float(rng.uniform(2.0, 5.5)),
             swirl_hu=float(rng.uniform(6, 18)) if rng.random() < 0.25 else 0.0,
             push=float(rng.uniform(0.35, 0.75)) if rng.random() < 0.8 else 0.0,
         )

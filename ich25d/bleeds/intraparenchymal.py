@@ -205,7 +205,7 @@ def plan_intraparenchymal(anatomy: Anatomy, rng: np.random.Generator, around_sli
         shift = np.zeros(3) if k == 0 else rng.normal(size=3) * radius * (1.0 if scattered else 0.55)
         radii = size * np.exp(rng.normal(0, 0.22, 3))
         parts.append(Ellipsoid(middle + shift, _turned(rng), np.maximum(radii, 1.5)))
-    dense = (22, 40) if small else (16, 36) if rng.random() < 0.85 else (9, 17)
+    dense = (22, 40) if small else (13, 33) if rng.random() < 0.85 else (9, 17)
     rim = float(rng.uniform(2, 5) + 0.35 * radius) if rng.random() < 0.6 and radius > 4 else 0.0
     shape = Clot(
         parts=tuple(parts),
@@ -214,8 +214,8 @@ def plan_intraparenchymal(anatomy: Anatomy, rng: np.random.Generator, around_sli
         edge_mm=float(rng.choice([2.0, 3.0, 4.0, 6.0], p=[0.25, 0.35, 0.25, 0.15] if not small else [0.5, 0.5, 0, 0]))
         * max(anatomy.spacing_mm[2], 0.5),
         hu=min(anatomy.brain_hu + float(rng.uniform(*dense)), 77.0),
-        texture=Waves.draw(rng, 4, 20, m=20),
-        texture_hu=float(rng.uniform(1.5, 6.0)),
+        texture=Waves.draw(rng, 3, 30, m=24),
+        texture_hu=float(rng.uniform(2.5, 8.0)),
         patchiness=float(rng.uniform(0.3, 0.9)) if site == "contusion" and rng.random() < 0.6 else 0.0,
         rim_mm=min(rim, 12.0),
         rim_hu=-float(rng.uniform(4, 11)),

@@ -65,10 +65,10 @@ def _draw_density(anatomy: Anatomy, rng: np.random.Generator, thickness_mm: floa
     kind = rng.random()
     brain = anatomy.brain_hu
     thick = thickness_mm > 5
-    texture = Waves.draw(rng, 5, 30, m=24)
+    texture = Waves.draw(rng, 3, 40, m=24)
     layered, level = 0.0, 0.0
     if kind < 0.52 or not thick:
-        hu, uneven = brain + rng.uniform(13, 34), rng.uniform(1.0, 4.0)
+        hu, uneven = brain + rng.uniform(13, 34), rng.uniform(2.0, 5.0)
     elif kind < 0.74:
         hu, uneven = brain + rng.uniform(9, 22), rng.uniform(5, 9)
     elif kind < 0.84:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ich25d.cli.options import Accept, Cluster, Images, Only, Summary, Workers, command
+from ich25d.cli.options import Accept, Images, Only, Summary, Workers, command
 
 
 @command(
@@ -13,7 +13,6 @@ from ich25d.cli.options import Accept, Cluster, Images, Only, Summary, Workers, 
     "ich25d build-studies /data/hospital/ --out studies --crop none",
     "ich25d build-studies --images metadata.csv --out studies --size 192",
     "ich25d build-studies ct_scans/ --masks masks=any --out studies",
-    "ich25d build-studies /shared/archive/ --out /shared/studies --cluster auto",
     "ich25d build-studies /data/cta/ --accept CONTRAST --out studies",
 )
 def build_studies(
@@ -34,7 +33,6 @@ def build_studies(
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
-    cluster: Cluster = None,
 ) -> Summary:
     """Order DICOM and NIfTI into series of HU and keep them in a study store."""
     from ich25d.studies.build import build_studies as run
@@ -42,7 +40,7 @@ def build_studies(
     return run(
         tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()),
         masks=tuple(masks or ()), accept=tuple(accept or ()), crop=crop, size=size, folds=folds, seed=seed,
-        workers=workers, cluster=cluster,
+        workers=workers,
     )  # fmt: skip
 
 
@@ -90,7 +88,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the heads.")] = 0,
 ) -> Summary:
     """Walk from phantom DICOM to a CSV and a picture, on a CPU, in minutes."""
-    from ich25d.demo.walk import walk
+    from ich25d.files import check_no_file
+
+    check_no_file(out)
+    from ich25d.demo.walk import walk  # loads torch
 
     return walk(out, n_studies=studies, seed=seed)
 
@@ -100,7 +101,7 @@ def info(
     path: Annotated[Path | None, typer.Argument(help="A study store or a model directory.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
 ) -> Summary:
-    """Say what is installed, and what a store or a model directory holds."""
+    """Say what is installed and what is missing for what, or what a store or a model directory holds."""
     from ich25d.view.info import describe
 
     return describe(path, verify=verify)

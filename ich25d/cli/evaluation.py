@@ -1,11 +1,11 @@
 """Commands that judge predictions: evaluate, cq500."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Cluster, Device, Figures, Summary, Workers, command
+from ich25d.cli.options import Device, Figures, Summary, Workers, command
 
 
 @command(
@@ -60,12 +60,15 @@ def cq500(
     figures: Figures = True,
     device: Device = "auto",
     workers: Workers = 0,
-    cluster: Cluster = None,
 ) -> Summary:
     """Judge a model on CQ500, study by study: AUC with intervals and operating points."""
-    from ich25d.cohorts.cq500 import evaluate_cq500
+    from ich25d.cohorts.beforehand import check_cq500
 
-    return evaluate_cq500(
-        reads, out, sources=tuple(sources or ()), model=model, predictions=predictions, against=against,
-        figures=figures, device=device, workers=workers, cluster=cluster,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "sources": tuple(sources or ()), "model": model, "predictions": predictions, "against": against,
+        "device": device,
+    }  # fmt: skip
+    check_cq500(reads, out, **options)
+    from ich25d.cohorts.cq500 import evaluate_cq500  # loads torch
+
+    return evaluate_cq500(reads, out, figures=figures, workers=workers, **options)

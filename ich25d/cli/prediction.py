@@ -1,11 +1,11 @@
 """Commands that predict and explain: predict, report, explain, check-submission."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Accept, Cluster, Device, Images, Model, Only, Predicted, Summary, Workers, command
+from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, Summary, Workers, command
 
 
 @command(
@@ -13,6 +13,7 @@ from ich25d.cli.options import Accept, Cluster, Device, Images, Model, Only, Pre
     "ich25d predict rsna.zip --only '*stage_2_test/*' --model runs/rnn --out submission.csv "
     "--sample stage_2_sample_submission.csv",
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
+    "ich25d predict study/ --out submission.csv --dicom dicom",
 )
 def predict(
     out: Annotated[Path, typer.Option(help="The CSV to write; tables of slices, studies and remarks stand beside it.")],
@@ -23,29 +24,31 @@ def predict(
     images: Images = None,
     accept: Accept = None,
     report: Annotated[Path | None, typer.Option(help="A folder for a page a study and a worklist.")] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(help="A folder for DICOM objects: a structured report a series, and its key slices (an extra)."),
+    ] = None,
     device: Device = "auto",
     workers: Workers = 0,
-    cluster: Cluster = None,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
+    from ich25d.cli.watchers import check_places, watchers_of
+    from ich25d.predict.beforehand import check_predict
     from ich25d.predict.open_model import model_folder
-    from ich25d.predict.run import predict as run
-    from ich25d.progress import many, remark
 
-    folder, watcher = model_folder(model), None
-    if report is not None:
-        from ich25d.errors import UsageError
-        from ich25d.view.report.writer import ReportWriter
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {
+        "sample": sample, "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
+    }  # fmt: skip
+    check_places(out, what[0], report=report, dicom=dicom)
+    check_predict(*what, **options)
+    from ich25d.predict.run import predict as run  # loads torch
+    from ich25d.progress import remark
 
-        if report.resolve() == out.parent.resolve():  # both write a qc.csv
-            raise UsageError(f"--report must be another folder than the CSV's (got {report} for both); name one in it")
-        watcher = ReportWriter(report, folder)
-    summary = run(
-        tuple(sources or ()), folder, out, only=tuple(only or ()), sample=sample, images=tuple(images or ()),
-        accept=tuple(accept or ()), device=device, workers=workers, cluster=cluster, watcher=watcher,
-    )  # fmt: skip
-    if watcher is not None:
-        remark(f"{watcher.index}: {many(watcher.n_pages, 'study', 'studies')}, {watcher.n_flagged} flagged")
+    watchers = watchers_of(what[1], what[0], report=report, dicom=dicom)
+    summary = run(*what, only=tuple(only or ()), workers=workers, watchers=watchers, **options)
+    for watcher in watchers:
+        remark(watcher.line)
     return summary
 
 
@@ -63,17 +66,18 @@ def report(
     accept: Accept = None,
     device: Device = "auto",
     workers: Workers = 0,
-    cluster: Cluster = None,
     heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
 ) -> Summary:
     """Write a page a study with its slices and probabilities, and a worklist of all."""
     from ich25d.predict.open_model import model_folder
-    from ich25d.view.report.run import report as run
+    from ich25d.view.report.beforehand import check_report
 
-    return run(
-        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
-        accept=tuple(accept or ()), device=device, workers=workers, cluster=cluster, heat=heat,
-    )  # fmt: skip
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {"images": tuple(images or ()), "accept": tuple(accept or ()), "device": device}
+    check_report(*what, **options)
+    from ich25d.view.report.run import report as run  # loads torch
+
+    return run(*what, only=tuple(only or ()), workers=workers, heat=heat, **options)
 
 
 @command(
@@ -103,17 +107,20 @@ def explain(
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
-    cluster: Cluster = None,
 ) -> Summary:
     """Say where a bleed is: heat maps, side, reach in mm, volume in ml with its uncertainty; all estimates."""
-    from ich25d.explain.run import explain as run
+    from ich25d.explain.beforehand import check_explain
     from ich25d.predict.open_model import model_folder
 
-    return run(
-        tuple(sources or ()), model_folder(model), out, only=tuple(only or ()), images=tuple(images or ()),
-        accept=tuple(accept or ()), labels=tuple(labels) if labels else None, point=point, device=device,
-        workers=workers, cluster=cluster,
-    )  # fmt: skip
+    what = (tuple(sources or ()), model_folder(model), out)
+    options: dict[str, Any] = {
+        "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
+        "labels": tuple(labels) if labels else None, "point": point,
+    }  # fmt: skip
+    check_explain(*what, **options)
+    from ich25d.explain.run import explain as run  # loads torch
+
+    return run(*what, only=tuple(only or ()), workers=workers, **options)
 
 
 @command(

@@ -1,34 +1,71 @@
-"""Commands that train: train-cnn, train-rnn."""
+"""Commands that train: recipe, train-cnn, train-rnn."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ich25d.cli.options import Board, Device, Set, Summary, command
+from ich25d.cli.options import Board, Device, From, Set, Summary, command
+
+
+@command("ich25d recipe", "ich25d recipe baseline > my.toml", "ich25d recipe classic/resnet50")
+def recipe(
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped recipe, as baseline; without it all are listed.")
+    ] = None,
+) -> Summary:
+    """List the shipped recipes, or print one whole: the start of one of your own."""
+    from ich25d.recipes import show_recipes
+
+    return show_recipes(name)
 
 
 @command(
     "ich25d train-cnn studies --config configs/baseline.toml --out runs/cnn",
     "ich25d train-cnn studies --config configs/small-data.toml --out runs/cnn --fold 0 --set train.epochs=2",
+    "ich25d train-cnn new_studies --from open --out runs/ours",
+    "ich25d train-cnn new_studies --from runs/cnn --old studies --out runs/next",
     "torchrun --nproc-per-node 4 -m ich25d train-cnn studies --config configs/strong.toml --out runs/cnn",
 )
 def train_cnn(
     studies: Annotated[Path, typer.Argument(help="A study store with labels.")],
-    config: Annotated[Path, typer.Option(help="The recipe.")],
     out: Annotated[Path, typer.Option(help="The model directory to make.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The recipe: a TOML file, or a shipped one's name. With --from by default the run's own, slower."
+        ),
+    ] = None,
+    parent: From = None,
+    old: Annotated[
+        Path | None, typer.Option(help="With --from: a store of its scans, to measure what is forgotten.")
+    ] = None,
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run was.")] = False,
     overrides: Set = None,
     tensorboard: Board = False,
 ) -> Summary:
-    """Train the slice encoder, a network a fold."""
-    from ich25d.encoder.train import train_cnn as run
+    """Train the slice encoder, a network a fold; from ImageNet's weights, or on from a run of before."""
+    from ich25d.encoder.beforehand import check_train_cnn
+    from ich25d.errors import UsageError
+    from ich25d.predict.open_model import named_model
     from ich25d.recipes import find_recipe, read_recipe
 
-    recipe = read_recipe(find_recipe(config), tuple(overrides or ()))
-    summary = run(studies, recipe, out, fold=fold_number(fold), device=device, resume=resume, tensorboard=tensorboard)
+    if config is None and parent is None:
+        raise UsageError("train-cnn needs --config, a recipe, or --from, a run to go on from (got neither)")
+    file = None if config is None else find_recipe(config)
+    changed = tuple(overrides or ())
+    chosen = read_recipe(file, changed)
+    folder = None if parent is None else named_model(parent)
+    options: dict[str, Any] = {"fold": fold_number(fold), "device": device, "resume": resume}
+    check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, old=old, **options)
+    from ich25d.encoder.parent import child_recipe, read_parent
+    from ich25d.encoder.train import train_cnn as run  # loads torch
+
+    if folder is not None:
+        chosen = child_recipe(read_parent(folder), file, changed)
+    summary = run(studies, chosen, out, tensorboard=tensorboard, parent=folder, old=old, **options)
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
     return summary
@@ -50,12 +87,18 @@ def train_rnn(
     tensorboard: Board = False,
 ) -> Summary:
     """Train the sequence model on out-of-fold embeddings; fit blend and calibration."""
-    from ich25d.sequence.train import train_rnn as run
+    from ich25d.sequence.beforehand import check_train_rnn
 
-    return run(
-        studies, cnn, out, features=features, config=config, overrides=tuple(overrides or ()), device=device,
-        tensorboard=tensorboard,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "features": features,
+        "config": config,
+        "overrides": tuple(overrides or ()),
+        "device": device,
+    }
+    check_train_rnn(studies, cnn, out, **options)
+    from ich25d.sequence.train import train_rnn as run  # loads torch
+
+    return run(studies, cnn, out, tensorboard=tensorboard, **options)
 
 
 def fold_number(text: str) -> int | Literal["all"]:

@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from ich25d.cohorts.beforehand import QC_FILE, check_cq500
 from ich25d.cohorts.cases import JUDGED, NOT_READ, Case, all_cases, case_lines, cases_section, cases_table
-from ich25d.cohorts.cq500_predict import CHOICE_FILE, QC_FILE, STUDIES_FILE, Predicted, predict_studies, stacked
+from ich25d.cohorts.cq500_predict import Predicted, predict_studies, stacked
 from ich25d.cohorts.reads import COLUMNS, READERS, Reads, read_reads, read_study_probabilities
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare_level, delong
 from ich25d.evaluate.decisions import PREVALENCES, PointResult
 from ich25d.evaluate.level import Cases, Level, make_level
-from ich25d.evaluate.output import FILES, SCORES_FILE, TEXT_FILE, write_results
+from ich25d.evaluate.output import SCORES_FILE, TEXT_FILE, write_results
 from ich25d.evaluate.page import share_text
 from ich25d.evaluate.results import Flow, Results, Section, measure_level
 from ich25d.evaluate.scores import interval, short
-from ich25d.files import check_folder, claim_folder, write_json, write_text
+from ich25d.files import claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.predict.open_model import model_folder
-from ich25d.studies.pool.pool import opened_pool
 from ich25d.studies.qc import reasons_of
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
@@ -122,7 +122,6 @@ def evaluate_cq500(
     figures: bool = True,
     device: str = "auto",
     workers: int = 0,
-    cluster: str | None = None,
     replicates: int = REPLICATES,
 ) -> Cq500Summary:
     """Predict CQ500's studies, or take predictions, and judge them by the majority of three readers.
@@ -138,7 +137,6 @@ def evaluate_cq500(
         figures: Draw PNG and PDF.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
-        cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
         replicates: Resamplings of the studies.
 
     Raises:
@@ -146,22 +144,18 @@ def evaluate_cq500(
         LabelError: The reads can't be read as such.
         SubmissionError: The predictions can't.
         ModelError: The model is damaged.
-        ClusterError: There is no such cluster, or a node can't see the files.
     """
-    if (predictions is None) == (not sources):
-        raise UsageError("cq500 takes SOURCE..., or --predictions CSV")
+    check_cq500(reads, out, sources=sources, model=model, predictions=predictions, against=against, device=device)
     if sources:
         model = model_folder(model)
-    check_folder(out, "cq500", (*FILES, STUDIES_FILE, CHOICE_FILE, QC_FILE))
     read = read_reads(reads)
     predicted: Predicted | None = None
     if predictions is not None:
         probability, source = read_study_probabilities(predictions), predictions.name
     else:
         assert model is not None
-        with opened_pool(workers, cluster, reads=(*sources, model), out=out, device=device) as pool:
-            network = load_network(model, choose_device("cpu" if pool.is_remote else device))
-            predicted = predict_studies(sources, network, out, read.name, pool=pool)
+        network = load_network(model, choose_device(device))
+        predicted = predict_studies(sources, network, out, read.name, workers=workers)
         probability, source = predicted.probability, network.about.name
     rows = [row for row, name in enumerate(read.name) if name in probability.index]
     if not rows:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ich25d.cohorts.beforehand import CHOICE_FILE, QC_FILE, STUDIES_FILE
 from ich25d.cohorts.cases import ABSENT, ALL_REFUSED, JUDGED, UNREADABLE, Case, counted
 from ich25d.cohorts.main_series import broken_rules, choose_main, thickness_of
 from ich25d.cohorts.reads import name_in
@@ -19,11 +20,8 @@ from ich25d.predict.answer import each_once, resumable_answer
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
 from ich25d.progress import remark
-from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
-
-STUDIES_FILE, CHOICE_FILE, QC_FILE = "predictions.csv", "series.csv", "qc.csv"
 
 
 @dataclass(slots=True)
@@ -55,7 +53,7 @@ class _Studies:
 
 
 def predict_studies(
-    sources: Sequence[Path], network: Network, out: Path, wanted: Sequence[str], *, pool: Pool
+    sources: Sequence[Path], network: Network, out: Path, wanted: Sequence[str], *, workers: int = 0
 ) -> Predicted:
     """Predict the main series of every study.
 
@@ -67,12 +65,12 @@ def predict_studies(
         out: Folder for `predictions.csv`, `series.csv` (each series, chosen or why not) and `qc.csv`; a killed run
             is gone on with by the same call.
         wanted: Names of the studies that were read; others aren't predicted.
-        pool: Reads; with other machines, does all of it.
+        workers: Processes that read; 0 chooses.
 
     Raises:
         UsageError: No source, or none of the studies in them can be read.
     """
-    studies = _find(sources, network, pool)
+    studies = _find(sources, network, workers)
     asked = set(wanted)
     plans = {name: of for name, of in studies.plans.items() if name in asked}
     n_series, n_chosen_from = len(studies.found.series), sum(map(len, plans.values()))
@@ -86,7 +84,7 @@ def predict_studies(
     chosen = {name: choose_main(of)[0] for name, of in sorted(plans.items(), key=lambda item: _number(item[0]))}
     name_of: dict[UnreadSeries, str] = {plan: name for name, plan in chosen.items()}
     main = replace(studies.found, series=list(name_of))
-    with resumable_answer(main, network, out / STUDIES_FILE, pool=pool) as answer:
+    with resumable_answer(main, network, out / STUDIES_FILE, workers=workers) as answer:
         _assign(studies, answer.qc, chosen)
         claim_folder(out, "cq500")
         _write_choice(plans, studies.rows, out)
@@ -113,7 +111,7 @@ def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _find(sources: Sequence[Path], network: Network, pool: Pool) -> _Studies:
+def _find(sources: Sequence[Path], network: Network, workers: int) -> _Studies:
     """Plan all series and give each to its study.
 
     Paths in rows and plans are relative to their source. Where the source itself is a study's folder they don't name
@@ -126,7 +124,7 @@ def _find(sources: Sequence[Path], network: Network, pool: Pool) -> _Studies:
     study_of: list[str] = []
     study_of_image: dict[str, str] = {}
     for name, group in groups:
-        listed = list_series(group, size=network.size, crop=network.crop, pool=pool)
+        listed = list_series(group, size=network.size, crop=network.crop, workers=workers)
         every.series += listed.series
         every.qc += listed.qc
         every.n_seen += listed.n_seen

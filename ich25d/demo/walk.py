@@ -99,7 +99,7 @@ def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "d
         seconds, "predict", "5/6  test DICOM -> submission.csv and a page a study; the model in the box beside it"
     ):
         report = ReportWriter(out / "report", rnn)
-        predict((heads.test,), rnn, submission, sample=heads.sample, device="cpu", watcher=report)
+        predict((heads.test,), rnn, submission, sample=heads.sample, device="cpu", watchers=(report,))
         boxed = out / "model-in-the-box" / "submission.csv"
         predict((heads.test,), model_folder(None), boxed, sample=heads.sample, device="cpu")
     with _timed(seconds, "evaluate", "6/6  scores on the test heads, and a picture"):

@@ -52,6 +52,7 @@ CODES: dict[str, ReasonCode] = {
     "DECODER_CRASH": _refused("reading the file killed the worker"),
     "TIMEOUT": _refused("reading the file took longer than the limit"),
     "READ_FAILED": _refused("reading the file's series failed in a way that nobody foresaw; please report it"),
+    "NO_OBJECTS": _refused("predicted, but its DICOM objects weren't written: a file couldn't be read again"),
     # Headers of images.
     "NO_META": _remark("no file meta information or transfer syntax: read off the first element"),
     "UNREADABLE": _refused("the header can't be parsed"),

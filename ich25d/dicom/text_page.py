@@ -10,6 +10,8 @@ _GROUND_SHARE = 0.5
 """Of the border, so much at least is plain ground: a title bar may take the rest."""
 _ONE_PIECE = 0.9
 """Of the shown pixels of that look, so many at least have a neighbour in a head."""
+_SOLID = 0.6
+"""Of them, so many at least have all eight neighbours in most heads; of a page with a logo less than half."""
 _HAZE = 0.1
 """Of the range of values: letters of smaller or compressed pages blur so far into the ground."""
 _PIECES = 15
@@ -49,6 +51,9 @@ def is_text_page(hu: npt.NDArray[np.int16], border: npt.NDArray[np.int16]) -> bo
     shown = _shown(sample, ground)
     n_shown = int(np.count_nonzero(shown))
     if n_shown < 8 or np.count_nonzero(shown[:, 1:] & shown[:, :-1]) > _ONE_PIECE * n_shown:
+        return False
+    tall = shown[:-2] & shown[1:-1] & shown[2:]
+    if np.count_nonzero(tall[:, :-2] & tall[:, 1:-1] & tall[:, 2:]) > _SOLID * n_shown:
         return False
     import cv2  # hardly ever needed, and slow to load
 

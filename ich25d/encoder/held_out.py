@@ -12,15 +12,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.config import CalibrationConfig, matches
+from ich25d.encoder.change import Change, change_lines, read_changes
 from ich25d.encoder.model_directory import Run, read_run
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.summary import as_json
 from ich25d.training.calibration import Calibration
 from ich25d.training.model_file import MODEL_FILE
 from ich25d.training.series_target import series_targets
 from ich25d.training.threshold_choice import choose_points
+
+RSNA_SERIES = r"ID_[0-9a-f]{10}"
+"""Form of the series ids of RSNA 2019."""
 
 _MEANING = (
     "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "
@@ -30,7 +35,7 @@ _MEANING = (
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Logits of the N slices that the finished folds held out, with what the store knows of them."""
+    """Logits of the N slices that the finished folds held out and had never seen, with what the store knows of them."""
 
     logit: npt.NDArray[np.float64]
     """Shape (N, 6), in the order of `LABELS`."""
@@ -46,12 +51,16 @@ class HeldOut:
 def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
     """Read the out-of-fold logits of all finished folds, with labels and split units from the store.
 
+    Slices of patients whom a network knew from the run that it started from (column `seen`) are left out: they judge
+    nothing.
+
     Args:
         out: The model directory.
         run: Its `model.json`.
         store: What it was trained on.
     """
     tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
+    tables = [table[~table["seen"]] if "seen" in table else table for table in tables]
     table = pd.concat(tables, ignore_index=True)
     truth = store.slices.set_index("image_id").reindex(table["image_id"])
     return HeldOut(
@@ -125,9 +134,10 @@ def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, d
 
 
 def counts_of(store: StudyStore) -> dict[str, Any]:
-    """Count patients, series, slices and labels of a study store, for `model.json`."""
+    """Count patients, series (and those with ids of RSNA's form), slices and labels of a store, for `model.json`."""
     labels = store.slices[list(LABELS)]
     return {
+        "n_rsna": int(store.series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
         "n_patients": int(store.series["split_unit"].nunique()),
         "n_series": len(store.series),
         "n_slices": len(store.slices),
@@ -149,6 +159,8 @@ class CnnSummary:
     empty where it held out none (`held_out_scores`)."""
     pooled: dict[str, Any]
     """The same over the held-out slices of all finished folds together."""
+    changes: dict[str, Change] = dataclasses.field(default_factory=dict)
+    """What changed against the run that it goes on from, by part; empty without one."""
     is_first: bool = True
     """False in the processes of `torchrun` that leave the talking to the first one."""
 
@@ -172,6 +184,7 @@ class CnnSummary:
         if self.pooled:
             lines.append(_MEANING)
             lines.append("AUC by label: " + ", ".join(f"{name} {_number(self.pooled['auc'][name])}" for name in LABELS))
+        lines += change_lines(self.changes)
         if self.interrupted:
             lines.append("interrupted: the same command with --resume goes on where it stopped")
         return lines
@@ -184,6 +197,7 @@ class CnnSummary:
             "interrupted": self.interrupted,
             "folds": {str(fold): scores for fold, scores in self.scores.items()},
             "pooled": self.pooled,
+            **({"changes": as_json(self.changes)} if self.changes else {}),
         }
 
 
@@ -198,7 +212,8 @@ def summarise(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
     if not (out / MODEL_FILE).exists():
         return CnnSummary(out, (), interrupted, {}, {})
     run = read_run(out)
-    return CnnSummary(out, tuple(run.folds), interrupted, *held_out_scores(out, run, store))
+    scores, pooled = held_out_scores(out, run, store)
+    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled, read_changes(out, run))
 
 
 def _number(value: float | None) -> str:

@@ -1,5 +1,7 @@
 """Model, optimiser, moving average and learning-rate schedule of a recipe."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +19,13 @@ from ich25d.training.processes import Processes
 
 
 def make_learner(
-    recipe: Recipe, odds: torch.Tensor, *, device: torch.device, processes: Processes, seed: int
+    recipe: Recipe,
+    odds: torch.Tensor,
+    *,
+    device: torch.device,
+    processes: Processes,
+    seed: int,
+    begin: Callable[[SlabEncoder], None] | None = None,
 ) -> tuple[Learner, SlabEncoder]:
     """Build the encoder, its optimiser and its moving average.
 
@@ -27,6 +35,7 @@ def make_learner(
         device: Where to train.
         processes: This process among several.
         seed: Seed of the new layers and of dropout.
+        begin: Gives the encoder the weights of another run, heads included; None starts from the recipe's weights.
 
     Raises:
         ConfigError: The model can't be built as the recipe asks.
@@ -36,13 +45,17 @@ def make_learner(
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # all batches have one shape
     torch.manual_seed(seed)
-    encoder = build_encoder(recipe.encoder, recipe.slab, recipe.pixels)
-    encoder.set_odds(odds)
+    if begin is None:
+        encoder = build_encoder(recipe.encoder, recipe.slab, recipe.pixels)
+        encoder.set_odds(odds)
+    else:
+        encoder = build_encoder(dataclasses.replace(recipe.encoder, weights="none"), recipe.slab, recipe.pixels)
+        begin(encoder)
     encoder.to(device)
     depth, top = encoder.layer_depth()
     groups = parameter_groups(
         encoder, weight_decay=train.weight_decay, layer_decay=train.layer_decay, depth=depth, max_depth=top,
-        rate={"pixels": RATE},
+        rate={"pixels": RATE} if begin is None else None,
     )  # fmt: skip
     learner = Learner(
         model=encoder,

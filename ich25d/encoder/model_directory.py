@@ -2,7 +2,9 @@
 
 RUN/  model.json            all that prediction needs to know, and the weights' SHA-256
       config.toml           the resolved recipe
-      foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume)
+      parent.json           of a run that goes on from another one: what it goes on from
+      foldK/                weights.safetensors, metrics.jsonl, oof.parquet, last.pt (to resume), images.safetensors
+                            (hashes of what its network has learnt from), change.parquet (before and after, of a child)
       .anatomies/           while folds are trained: what painting needs of every series, to be found once
 """
 
@@ -22,7 +24,8 @@ from ich25d.slabs.dataset import SlabBatch
 from ich25d.slabs.network_input import network_input
 from ich25d.training.calibration import Calibration
 from ich25d.training.device import Precision, quick_inference
-from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, load_weights, read_model_file, write_weights
+from ich25d.training.model_file import CNN, MODEL_FILE, checked_entries, read_model_file
+from ich25d.training.weights_file import load_weights, write_weights
 
 _WRITES = "writes {}/model.json"
 

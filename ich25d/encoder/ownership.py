@@ -1,106 +1,19 @@
 """The owner of an output folder, and the checks that a model directory has one recipe and one study store."""
 
 import contextlib
-import dataclasses
-from collections.abc import Sequence
+import json
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from ich25d.config import Recipe
 from ich25d.encoder.held_out import counts_of
 from ich25d.encoder.model_directory import Run, read_run
-from ich25d.errors import ConfigError, ModelError, TrainingError, UsageError, cause_of
+from ich25d.encoder.parent import Parent
+from ich25d.errors import ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
-from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.learner import load_state
-from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, read_kind
-from ich25d.training.runlog import LOG_FILE, read_log
-
-Owner = Literal["nobody", "encoder", "sequence", "begun", "other"]
-"""Owner of a folder: nobody (absent or empty), a CNN's training, a sequence model's, one of either that stopped before
-its first step, or another program or person."""
-
-_FEATURES, _ANATOMIES, _BOARD = "features", ".anatomies", "tensorboard"
-
-
-def owner_of(folder: Path) -> Owner:
-    """Return the owner of a folder, so that a training never replaces files of others.
-
-    A finished run has a `model.json` of its kind, an unfinished one logs and checkpoints of folds beside a recipe. One
-    that stopped before its first step has a recipe in the form of `write_recipe`, and only files made until then.
-
-    Args:
-        folder: The folder of --out.
-    """
-    if folder.exists() and not folder.is_dir():
-        return "other"
-    names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    # Hidden files are a desktop's, a network disk's, or left by a kill.
-    there = {name for name in names if name == _ANATOMIES or not name.startswith(".")}
-    if not there:
-        return "nobody"
-    if MODEL_FILE in there:
-        return _kind_of(folder)
-    if there == {_FEATURES}:  # a sequence model's recipe is written after its features
-        return "sequence"
-    return _owner_of_unfinished(folder, there)
-
-
-def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
-    try:
-        recipe = read_recipe(folder / CONFIG_FILE)
-    except ConfigError:
-        return "other"
-    logged = [log[0] for path in folder.glob(f"fold*/{LOG_FILE}") if (log := read_log(path))]
-    if any(folder.glob("fold*/last.pt")) or any(line.get("event") == "begin" for line in logged):
-        return "encoder"
-    if logged:
-        return "sequence"
-    ours = {CONFIG_FILE, _FEATURES, _ANATOMIES, _BOARD, *(path.name for path in folder.glob("fold*"))}
-    if there - ours or (folder / CONFIG_FILE).read_text(encoding="utf-8") != write_recipe(recipe):
-        return "other"
-    return "sequence" if _FEATURES in there else "begun"
-
-
-def _kind_of(folder: Path) -> Owner:
-    try:
-        kind, _ = read_kind(folder)
-    except ModelError:
-        return "other"
-    return "encoder" if kind == CNN else "sequence" if kind == SEQUENCE else "other"
-
-
-def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> None:
-    """Check that a run goes on with the recipe that it was begun with.
-
-    Args:
-        out: The model directory.
-        recipe: The recipe of this call.
-        sections: Its sections that decide what the model becomes.
-
-    Raises:
-        UsageError: A setting of these sections differs.
-    """
-    before = read_recipe(out / CONFIG_FILE)
-    # Through TOML and back, as the file was: a window may be a table in one and an object in the other.
-    now = check_recipe(
-        {section.name: dataclasses.asdict(getattr(recipe, section.name)) for section in dataclasses.fields(recipe)}, ""
-    )
-    names = [
-        f"{section}.{field.name}"
-        for section in sections
-        for field in dataclasses.fields(getattr(now, section))
-        if field.name != "loader_workers"
-        and getattr(getattr(before, section), field.name) != getattr(getattr(now, section), field.name)
-    ]
-    if names:
-        raise UsageError(
-            f"a model directory holds one recipe (got other values of {', '.join(names)}) in {out}; "
-            "choose another --out"
-        )
+from ich25d.training.model_file import MODEL_FILE, PARENT_FILE
 
 
 def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
@@ -130,6 +43,28 @@ def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
         with contextlib.suppress(TrainingError):  # unreadable: an error when that fold is resumed
             if load_state(path).get("data", digest) != digest:
                 raise _other_store(out, store, f"other series, images, labels or folds than {path.parent.name}'s")
+
+
+def refuse_other_parent(out: Path, parent: Parent | None) -> None:
+    """Check that a run goes on from the run that it was begun from.
+
+    Raises:
+        UsageError: It was begun from another one, or from none.
+    """
+    try:
+        before = json.loads((out / PARENT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{PARENT_FILE} must be readable JSON (got {cause_of(error)}) in {out}") from error
+    now = None if parent is None else parent.describe()
+    networks = [None if one is None else one.get("networks") for one in (before, now)]
+    if networks[0] != networks[1]:
+        names = ["no run" if one is None else str(one.get("name")) for one in (now, before)]
+        raise UsageError(
+            f"a model directory goes on from one run (got {names[0]} for {names[1]}) in {out}; give the --from that it "
+            "was begun with, or choose another --out"
+        )
 
 
 def _other_store(out: Path, store: StudyStore, difference: str) -> UsageError:

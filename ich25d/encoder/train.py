@@ -15,15 +15,17 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
+from ich25d.encoder.beforehand import check_begun, check_train_cnn
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, points_of, read_held_out, summarise
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
-from ich25d.encoder.ownership import owner_of, refuse_other_recipe, refuse_other_store
+from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
+from ich25d.encoder.parent import Parent, read_parent, refuse_other_network
 from ich25d.errors import UsageError
-from ich25d.files import locked, sha256_file, write_text
+from ich25d.files import locked, sha256_file, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark, set_quiet
 from ich25d.recipes import write_recipe
@@ -32,14 +34,11 @@ from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
-from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE
+from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE, PARENT_FILE
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
 from ich25d.training.sampling import LabelCount
-
-_SECTIONS = ("slab", "augment", "encoder", "pixels", "train")
-"""Sections of a recipe that decide the weights of a CNN."""
 
 ANATOMIES = ".anatomies"
 """Folder in the model directory that keeps, during training, the anatomies found for painting."""
@@ -54,6 +53,8 @@ def train_cnn(
     device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
+    parent: Path | None = None,
+    old: Path | None = None,
 ) -> CnnSummary:
     """Train the encoder on a study store, leaving one fold out at a time.
 
@@ -68,13 +69,18 @@ def train_cnn(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         resume: Go on where a run in `out` stopped.
         tensorboard: Also write event files into `out/tensorboard/foldK`.
+        parent: A run whose weights to start from, heads included; fold k starts from its network k mod n
+            (`encoder/parent.py`). Patients that network has learnt from never validate the fold.
+        old: A store of scans of the parent's, on whose held-out slices it is measured what is forgotten.
 
     Raises:
-        UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store, or
-            another call trains the fold.
+        UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store or
+            parent, another call trains the fold, or the parent sees scans otherwise or has seen all of these.
+        ModelError: The parent is damaged, or doesn't say which images it was trained on.
         WeightsError: The pretrained weights can't be had.
         TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
     """
+    check_train_cnn(store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old)
     studies = StudyStore.open(store)
     folds = folds_of(studies)
     if fold != "all" and fold not in folds:
@@ -82,12 +88,14 @@ def train_cnn(
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
     interrupted, is_made_here = False, not out.exists()
+    origin = None if parent is None else _checked_parent(parent, recipe, studies, chosen)
+    old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
     if tensorboard:
         check_tensorboard()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
-        is_new = _open(out, recipe, studies, digest, chosen, resume=resume, processes=processes)
+        is_new = _open(out, recipe, studies, digest, chosen, origin, resume=resume, processes=processes)
         try:
             painter = _painter(studies, recipe, out, processes)
             for number in chosen:
@@ -101,6 +109,7 @@ def train_cnn(
                     training = FoldTraining(
                         studies, recipe, out / f"fold{number}", fold=number, device=place,
                         processes=processes, painter=painter, data_digest=digest,
+                        start=None if origin is None else origin.start_of(number), old=old_studies,
                         listeners=listeners,
                     )  # fmt: skip
                     if processes.is_first:
@@ -111,7 +120,7 @@ def train_cnn(
                         interrupted = True
                         break
                     if processes.is_first:
-                        add_fold(out, describe(studies, recipe, digest), number, entry)
+                        add_fold(out, describe(studies, recipe, digest, origin), number, entry)
                     processes.wait()
         except BaseException:
             if is_new and processes.is_first:
@@ -122,6 +131,45 @@ def train_cnn(
         shutil.rmtree(out / ANATOMIES, ignore_errors=True)
         _conclude(out, studies, recipe)
     return dataclasses.replace(summarise(out, studies, interrupted), is_first=processes.is_first)
+
+
+def _checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int]) -> Parent:
+    """Read the run to go on from, and check that it fits and that something is left to judge its child by.
+
+    Raises:
+        UsageError: It doesn't.
+    """
+    parent = read_parent(folder)
+    refuse_other_network(parent, recipe, store)
+    known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
+    fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
+    n_known = n_left = 0
+    for fold in folds:
+        here = known & (fold_of == fold)
+        n_known += int(here.sum())
+        n_left += int((here & ~parent.start_of(fold).images.seen(store)).sum())
+    if not n_left:
+        raise UsageError(
+            f"a run that goes on from another one needs labelled slices of patients that it wasn't trained on (got "
+            f"{n_left} of {n_known} held-out slices) in {store.root}; add new scans, or give other folds"
+        )
+    if n_left < n_known:
+        remark(
+            f"{n_known - n_left} of {n_known} labelled slices are of patients whom {parent.name} was trained on: they "
+            "are learnt from, but validate nothing in the folds that start from a network that knows them"
+        )
+    return parent
+
+
+def _checked_old(folder: Path, parent: Parent, recipe: Recipe) -> StudyStore:
+    """Open the store of old scans.
+
+    Raises:
+        UsageError: The store is of another kind.
+    """
+    store = StudyStore.open(folder)
+    refuse_other_network(parent, recipe, store)
+    return store
 
 
 def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes) -> Painter | None:
@@ -151,7 +199,15 @@ def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
 
 
 def _open(
-    out: Path, recipe: Recipe, store: StudyStore, digest: str, folds: list[int], *, resume: bool, processes: Processes
+    out: Path,
+    recipe: Recipe,
+    store: StudyStore,
+    digest: str,
+    folds: list[int],
+    parent: Parent | None,
+    *,
+    resume: bool,
+    processes: Processes,
 ) -> bool:
     """Make the model directory, or check that this call may go on with it.
 
@@ -159,25 +215,20 @@ def _open(
         Whether no fold had been begun in it.
 
     Raises:
-        UsageError: It holds other files, a run of another recipe or study store, or these folds and no `--resume`.
+        UsageError: It holds other files, a run of another recipe, study store or parent, or these folds and no
+            `--resume`.
     """
-    config, owner = out / CONFIG_FILE, owner_of(out)
-    if owner in ("sequence", "other") or (owner == "encoder" and not config.exists()):
-        what = "a sequence model's run" if owner == "sequence" else "other files"
-        raise UsageError(f"--out must be a new folder or a CNN's model directory (got {out}, with {what} in it)")
-    begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("*.*")))
+    begun = check_begun(out, recipe, folds, resume=resume)
     if begun:
-        refuse_other_recipe(out, recipe, _SECTIONS)
         refuse_other_store(out, store, digest)
-        again = [number for number in folds if f"fold{number}" in begun]
-        if again and not resume:
-            raise UsageError(
-                f"{out} holds fold(s) {again} already; --resume goes on with them, or choose another --out"
-            )
+        refuse_other_parent(out, parent)
     processes.wait()
     if processes.is_first:
         if not begun:  # a run that never began (for lack of weights, say) may take another recipe
-            write_text(config, write_recipe(recipe))
+            write_text(out / CONFIG_FILE, write_recipe(recipe))
+            (out / PARENT_FILE).unlink(missing_ok=True)
+            if parent is not None:
+                write_json(out / PARENT_FILE, parent.describe())
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
             for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
@@ -223,7 +274,7 @@ def _remove_files(out: Path, folds: list[int]) -> None:
     if any(out.glob("fold*")):  # another call trains other folds here
         return
     shutil.rmtree(out / ANATOMIES, ignore_errors=True)
-    for name in (CONFIG_FILE, REPORT_FILE):
+    for name in (CONFIG_FILE, PARENT_FILE, REPORT_FILE):
         (out / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or never made
         (out / "tensorboard").rmdir()
@@ -251,13 +302,14 @@ def _announce(training: FoldTraining, fold: int, device: torch.device, recipe: R
         remark(f"fold {fold}: no positive slice to train on for {', '.join(absent)}")
 
 
-def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
+def describe(store: StudyStore, recipe: Recipe, digest: str, parent: Parent | None = None) -> dict[str, Any]:
     """Return all of `model.json` but the folds; counts only, no identifiers.
 
     Args:
         store: The study store.
         recipe: The recipe.
         digest: Hash of the store's tables.
+        parent: The run that it goes on from.
     """
     mean, std = normalisation(recipe.encoder, recipe.slab)
     return {
@@ -279,6 +331,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "data": {"digest": digest, **counts_of(store)},
+        **({} if parent is None else {"parent": parent.describe()}),
     }
 
 

@@ -162,16 +162,25 @@ def without_nan(scores: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_logits(path: Path, slices: pd.DataFrame, rows: npt.NDArray[np.int64], logit: npt.NDArray[np.float64]) -> None:
-    """Write `oof.parquet`: image_id, series_id and the six logits by label.
+def write_logits(
+    path: Path,
+    slices: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    logit: npt.NDArray[np.float64],
+    seen: npt.NDArray[np.bool_] | None = None,
+) -> None:
+    """Write `oof.parquet`: image_id, series_id, the six logits by label and, of a child, `seen`.
 
     Args:
         path: The file.
         slices: The store's table.
         rows: Its rows, shape (N,).
         logit: Shape (N, 6).
+        seen: Which of the table's rows the network knew from the run that it started from; None without one.
     """
     table = slices[["image_id", "series_id"]].iloc[rows].reset_index(drop=True)
+    if seen is not None:
+        table["seen"] = seen[rows]
     for column, label in enumerate(LABELS):
         table[label] = logit[:, column].astype(np.float32)
     with replacing(path) as part:

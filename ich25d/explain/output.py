@@ -22,14 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from ich25d.explain.beforehand import HEAT_FOLDER
 from ich25d.explain.explanation import Explanation
 from ich25d.explain.finding import Finding
 from ich25d.files import file_key, replacing, write_text
 from ich25d.labels import LABELS
 from ich25d.studies.qc import QcRow, safe_cell
 from ich25d.training.operating_point import OperatingPoint
-
-HEAT_FOLDER, FINDINGS_FILE, PAGE_FILE, QC_FILE = "heat", "findings.csv", "index.html", "qc.csv"
 
 COLUMNS = (
     "series_id", "study_id", "label", "probability", "side", "first_mm", "last_mm", "across_mm", "front_to_back_mm",

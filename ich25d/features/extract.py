@@ -21,6 +21,7 @@ from ich25d.encoder.model_directory import LoadedEncoder, Run, load_encoder, rea
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
+from ich25d.features.task import PAINTED, Task, check_held_out, without_seen
 from ich25d.files import file_key
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
@@ -31,26 +32,6 @@ from ich25d.training.prefetch import prefetch
 
 BATCH_SIZE = 64
 """Slabs that an encoder takes at once."""
-
-PAINTED = "~painted"
-"""Between a series' id and the number of a copy of it with painted bleeds."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Task:
-    """One series to embed, as it is or as a painted copy."""
-
-    series_id: str
-    fold: int
-    copy: int
-    """0 is the series itself."""
-    made_from: str
-    """Hash of all that the features depend on."""
-
-    @property
-    def name(self) -> str:
-        """Return the id under which it stands in the feature store."""
-        return f"{self.series_id}{PAINTED}{self.copy}" if self.copy else self.series_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,6 +167,7 @@ def extract_oof_features(
             f"got size {store.size}, crop {store.marker['crop']}) in {store.root}"
         )
     tasks = tasks_of(store, {fold: str(entry["sha256"]) for fold, entry in run.folds.items()}, run.slab, features, seed)
+    tasks = without_seen(tasks, cnn_run)
     if not store.slices["any"].notna().any():
         raise UsageError(
             f"the study store must have labels (got none for {len(store.series)} series) in {store.root}; run "
@@ -196,7 +178,7 @@ def extract_oof_features(
             f"a labelled series must be in a finished fold (got folds {sorted(run.folds)} of {cnn_run}, "
             f"{len(store.series)} series in {store.root}); finish `ich25d train-cnn`"
         )
-    _check_held_out(tasks, cnn_run, store.root)
+    check_held_out(tasks, cnn_run, store.root)
     shas = {str(fold): str(entry["sha256"]) for fold, entry in sorted(run.folds.items())}
     _check_encoders(out, shas, cnn_run)
     (out / JSON_FILE).unlink(missing_ok=True)  # unfinished until the tables are written again
@@ -221,26 +203,6 @@ def _check_encoders(out: Path, shas: dict[str, str], cnn_run: Path) -> None:
         raise UsageError(
             f"a model directory holds what was made of one CNN (got other weights of fold(s) {', '.join(others)} in "
             f"{cnn_run}) in {out}; choose another --out, or give the --cnn that it was made of"
-        )
-
-
-def _check_held_out(tasks: Sequence[Task], cnn_run: Path, root: Path) -> None:
-    """Refuse a store whose folds were dealt otherwise: an encoder would embed, as unseen, what it was trained on."""
-    held_out: dict[int, set[str]] = {}
-    for fold in {task.fold for task in tasks}:
-        path = cnn_run / f"fold{fold}" / "oof.parquet"
-        try:
-            held_out[fold] = set(pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str))
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(
-                f"a finished fold must say what it held out (got {type(error).__name__}) in {path}; "
-                "train this fold again"
-            ) from error
-    wrong = sorted({task.series_id for task in tasks if task.series_id not in held_out[task.fold]})
-    if wrong:
-        raise UsageError(
-            f"every series must have been held out by its fold's encoder (got {len(wrong)} that weren't, e.g. "
-            f"{wrong[0]}) in {root}; give the study store that {cnn_run} was trained on, with the same folds"
         )
 
 

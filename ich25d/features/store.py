@@ -82,7 +82,7 @@ class FeatureStore:
         Raises:
             StoreError: A file is absent, damaged or not of this form.
         """
-        content = _read_json(path / JSON_FILE)
+        content = read_description(path / JSON_FILE)
         try:
             table = pd.read_parquet(path / TABLE_FILE)
         except OSError as error:
@@ -247,8 +247,12 @@ def _half(embedding: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float16]:
     return half
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read `features.json` into the arguments of `FeatureStore`."""
+def read_description(path: Path) -> dict[str, Any]:
+    """Read `features.json` into the arguments of `FeatureStore`.
+
+    Raises:
+        StoreError: It is absent, damaged or not of this form.
+    """
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise StoreError(

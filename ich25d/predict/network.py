@@ -19,7 +19,7 @@ from ich25d.features.extract import AtOnce, embed_series
 from ich25d.recipes import read_recipe
 from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, load_sequence
 from ich25d.training.calibration import Calibration
-from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, SEQUENCE, About, about_model, read_kind
+from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, SEQUENCE, About, about_model, read_predictor
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,30 +108,24 @@ def load_network(folder: Path, device: torch.device) -> Network:
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
-    kind, _ = read_kind(folder)
-    if kind == SEQUENCE:
-        return _sequence_network(folder, device)
-    if kind == CNN:
-        return _encoder_network(folder, device)
-    raise ModelError(f"a model directory must be of kind {SEQUENCE!r} or {CNN!r} (got {kind!r}) in {folder}")
+    found = read_predictor(folder)
+    load = _sequence_network if found.kind == SEQUENCE else _encoder_network
+    return load(folder, about_model(folder, found.content), device)
 
 
-def _sequence_network(folder: Path, device: torch.device) -> Network:
+def _sequence_network(folder: Path, about: About, device: torch.device) -> Network:
     sequence: LoadedSequence = load_sequence(folder, device)
-    if sequence.encoder_folder is None:
-        raise ModelError(f"a run made from features alone has no encoder that could read images (got {folder})")
+    assert sequence.encoder_folder is not None  # read_predictor has refused such a run
     encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
     stamp = _stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE)
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=sequence.views, refine=sequence.predict,
+        folder=folder, about=about, encoders=encoders, views=sequence.views, refine=sequence.predict,
         run=encoders[0].run, prior=sequence.prior, stamp=stamp, device=device,
     )  # fmt: skip
 
 
-def _encoder_network(folder: Path, device: torch.device) -> Network:
+def _encoder_network(folder: Path, about: About, device: torch.device) -> Network:
     run = read_run(folder)
-    if not run.folds:
-        raise ModelError(f"a model directory must hold a finished fold (got none) in {folder}; go on with train-cnn")
     calibration = Calibration.from_dict(run.content.get("calibration"))
     config = folder / CONFIG_FILE
     views = read_recipe(config).features.views if config.is_file() else ("plain", "flip")
@@ -143,7 +137,7 @@ def _encoder_network(folder: Path, device: torch.device) -> Network:
         return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
 
     return Network(
-        folder=folder, about=about_model(folder), encoders=encoders, views=tuple(views), refine=refine, run=run,
+        folder=folder, about=about, encoders=encoders, views=tuple(views), refine=refine, run=run,
         prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), device=device,
     )  # fmt: skip
 

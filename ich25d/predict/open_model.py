@@ -26,3 +26,14 @@ def model_folder(model: Path | None) -> Path:
             "name a model directory of train-rnn or train-cnn"
         )
     return OPEN_MODEL
+
+
+def named_model(model: Path) -> Path:
+    """Return the model directory that a --from names: `open` is the model in the box.
+
+    A folder that is called `open` is named by its absolute path.
+
+    Raises:
+        ModelError: This installation has none in the box.
+    """
+    return model_folder(None if str(model) == "open" else model)

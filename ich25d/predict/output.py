@@ -11,65 +11,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ich25d.errors import UsageError
 from ich25d.files import replacing
 from ich25d.labels import LABELS
 from ich25d.predict.answer import Answer
+from ich25d.predict.beforehand import OWNER, QC_FILE, SERIES_FILE, SLICES_FILE
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
-from ich25d.studies.store_dir.store import is_store
-
-SLICES_FILE, SERIES_FILE, QC_FILE = "predictions.parquet", "studies.csv", "qc.csv"
-
-_OWNER = b"ich25d.submission"
-"""Key in the metadata of the table of slices: the name of the CSV that it belongs to."""
 
 Floats = npt.NDArray[np.float64]
-
-
-def check_out(out: Path, inputs: Sequence[Path]) -> None:
-    """Check that a prediction may be written to a CSV and the tables beside it, which have fixed names.
-
-    Args:
-        out: The CSV.
-        inputs: Files that the prediction reads.
-
-    Raises:
-        UsageError: It isn't a CSV's path, is an input, lies in a study store, or another prediction's tables or files
-            of other origin have the names of its tables.
-    """
-    if out.is_dir() or out.suffix.lower() != ".csv":
-        kind = "folder" if out.is_dir() else "path"
-        raise UsageError(
-            f"--out must name a CSV file (got the {kind} {out}); its tables stand beside it: name "
-            f"{out / 'submission.csv'}"
-        )
-    if is_store(out.parent):
-        raise UsageError(f"--out mustn't lie in a study store: its qc.csv would be replaced (got {out}); name another")
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
-        raise UsageError(f"--out mustn't be what is read (got {out}); name another")
-    tables = [name for name in (SLICES_FILE, SERIES_FILE, QC_FILE) if (out.parent / name).exists()]
-    if out.name in (SERIES_FILE, QC_FILE):
-        raise UsageError(f"--out mustn't have the name of a table beside it (got {out}); name another")
-    owner = _owner(out.parent / SLICES_FILE)
-    if tables and owner != out.name:
-        origin = "of no prediction's" if owner is None else f"those of {owner}"
-        raise UsageError(
-            f"the tables beside a prediction must be its own (got {', '.join(tables)}, {origin}, in {out.parent}); "
-            f"name a folder for this one, as {out.parent / out.stem / out.name}"
-        )
-
-
-def _owner(path: Path) -> str | None:
-    """Return the name of the CSV that a table of slices belongs to; None where it isn't a prediction's."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, ValueError):
-        return None
-    return metadata[_OWNER].decode("utf-8", "replace") if _OWNER in metadata else None
 
 
 def write_outputs(
@@ -108,7 +60,7 @@ def write_outputs(
     with replacing(out) as csv:
         fill_submission(csv, ids, probability, sample, out)
         content = pa.Table.from_pandas(slices, preserve_index=False)
-        content = content.replace_schema_metadata({**(content.schema.metadata or {}), _OWNER: out.name.encode()})
+        content = content.replace_schema_metadata({**(content.schema.metadata or {}), OWNER: out.name.encode()})
         with replacing(out.with_name(SLICES_FILE)) as path:
             pq.write_table(content, path)
         _write_series(out.with_name(SERIES_FILE), answer, qc, f"{network.about.name} ({network.stamp[:12]})")

@@ -25,12 +25,12 @@ from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
 from ich25d.training.loss import score_loss
-from ich25d.training.model_file import WEIGHTS_FILE, write_weights
 from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.prefetch import prefetch
 from ich25d.training.progress_page import reporter
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, steps_in_epoch
+from ich25d.training.weights_file import WEIGHTS_FILE, write_weights
 
 _EMA_DECAY = 0.98
 """Averages about the last 50 steps: the winners of 2019 averaged their epochs."""

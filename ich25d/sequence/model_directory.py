@@ -30,11 +30,12 @@ from ich25d.sequence.model import SequenceModel, refine
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any
-from ich25d.training.model_file import MODEL_FILE, SEQUENCE, checked_entries, load_weights, read_model_file
+from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, checked_entries, read_model_file
 from ich25d.training.operating_point import Thresholds, read_thresholds
+from ich25d.training.weights_file import load_weights
 
 STATISTICS_FILE = "statistics.safetensors"
-ENCODER_FOLDER, FEATURES_FOLDER = "encoder", "features"
+FEATURES_FOLDER = "features"
 _MAX_WIDTH, _MAX_LAYERS = 4096, 8
 
 Floats = npt.NDArray[np.float64]

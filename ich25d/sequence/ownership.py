@@ -6,15 +6,11 @@ from pathlib import Path
 
 from ich25d.config import Recipe
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.ownership import owner_of, refuse_other_recipe
 from ich25d.errors import UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.files import sha256_file
-from ich25d.sequence.model_directory import ENCODER_FOLDER
-from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, SEQUENCE, read_model_file
-
-_SECTIONS = ("features", "sequence", "calibration")
-"""Sections of a recipe that decide what a sequence model becomes; the first one only where features are made."""
+from ich25d.sequence.beforehand import check_begun
+from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, read_model_file
 
 
 def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
@@ -28,15 +24,7 @@ def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
     Raises:
         UsageError: It is somebody else's, or the run is of other settings or weights.
     """
-    owner, config = owner_of(out), out / CONFIG_FILE
-    begun = (out / MODEL_FILE).exists() or any(out.glob("fold*/fold.json"))
-    if owner in ("encoder", "other") or (begun and not config.exists()):
-        what = "a CNN's run" if owner == "encoder" else "other files"
-        raise UsageError(f"--out must be a new folder or a sequence model's directory (got {out}, with {what} in it)")
-    if not begun:
-        return
-    refuse_other_recipe(out, recipe, _SECTIONS if cnn is not None else _SECTIONS[1:])
-    if not (out / MODEL_FILE).exists():
+    if not check_begun(out, recipe, has_cnn=cnn is not None) or not (out / MODEL_FILE).exists():
         return
     own = out / ENCODER_FOLDER
     before, now = _encoders(own if (own / MODEL_FILE).exists() else None), _encoders(cnn)

@@ -14,26 +14,26 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.model_directory import read_run
-from ich25d.errors import UsageError
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
 from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
-from ich25d.recipes import find_recipe, read_recipe, write_recipe
+from ich25d.recipes import write_recipe
+from ich25d.sequence.beforehand import check_train_rnn
 from ich25d.sequence.card import write_rnn_card
 from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_lines, cross_fitted
 from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
 from ich25d.sequence.division import Division, divide
 from ich25d.sequence.fold_training import fingerprint_of, read_held_out_series, train_fold
-from ich25d.sequence.model_directory import ENCODER_FOLDER, FEATURES_FOLDER, STATISTICS_FILE
+from ich25d.sequence.model_directory import FEATURES_FOLDER, STATISTICS_FILE
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
 from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
-from ich25d.training.model_file import CONFIG_FILE, FORMAT, MODEL_FILE, SEQUENCE
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.processes import refuse_torchrun
 from ich25d.training.runlog import check_tensorboard, tensorboard_listener
 from ich25d.training.sampling import LabelCount
@@ -98,13 +98,7 @@ def train_rnn(
     """
     begun = time.monotonic()
     refuse_torchrun("train-rnn")
-    if config is not None:
-        config = find_recipe(config)
-    elif cnn is not None:
-        config = cnn / CONFIG_FILE
-    recipe = read_recipe(config, overrides)
-    if (features is None) == (studies is None or cnn is None) or (features is not None and (studies or cnn)):
-        raise UsageError("train-rnn takes a study store and --cnn, or --features alone")
+    recipe = check_train_rnn(studies, cnn, out, features=features, config=config, overrides=overrides, device=device)
     chosen_device = choose_device(device)
     if tensorboard:
         check_tensorboard()
@@ -215,7 +209,8 @@ def _usual_gap_mm(series: list[HeldOutSeries]) -> float:
 def _copy_encoder(cnn: Path, target: Path) -> None:
     """Copy what prediction needs of a CNN's run, `model.json` last."""
     run = read_run(cnn)
-    for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values())]:
+    images = [str(entry["images"]["file"]) for entry in run.folds.values() if entry.get("images")]
+    for name in [CONFIG_FILE, *(str(entry["weights"]) for entry in run.folds.values()), *images]:
         source, copy = inside(cnn, name), inside(target, name)
         if copy.is_file() and sha256_file(copy) == sha256_file(source):
             continue

@@ -20,6 +20,12 @@ from ich25d.training.device import to_device
 _BANK = 1024
 """Side of the square of stored noise from which every slice takes a piece."""
 
+_BLACK_HU, _WHITE_HU = ("black", -5.0, 15.0), ("white", 90.0, 15.0)
+"""Lower and upper end of a picture's window in HU, from 0 to 80 up to -20 to 100: name of the draw, middle and reach
+either way."""
+
+_AIR_HU, _BONE_HU = -200.0, 300.0
+
 _PIECE_STEP = 4
 """Pieces of noise start at multiples of this many px."""
 
@@ -89,6 +95,8 @@ def augment(
     if config.noise_hu > 0:
         strength = torch.from_numpy(draw(keys, seed, epoch, "noise")).float() * config.noise_hu
         hu = hu + to_device(strength, hu.device)[:, None, None, None] * _noise(hu, keys, seed, epoch)
+    if config.clip > 0:
+        hu = _clipped(hu, draws, config.clip)
     if config.erase > 0:
         hu = hu.masked_fill(_erased(hu, keys, config.erase, seed, epoch), 0.0)
     return Augmented(
@@ -171,6 +179,19 @@ def _mean_3x3(hu: torch.Tensor) -> torch.Tensor:
     tall = tall[:, :, :-2] + tall[:, :, 1:-1] + tall[:, :, 2:]
     wide = functional.pad(tall, (1, 1, 0, 0), mode="replicate")
     return (wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]) / 9
+
+
+def _clipped(hu: torch.Tensor, draws: _Draws, probability: float) -> torch.Tensor:
+    """End values as a picture of one brain window ends them: CSF and fat at its black, blood at its white.
+
+    Air and bone stay: reading such pictures finds both by where they lie.
+    """
+    hit = draws.share("clip", probability)[:, None, None, None]
+    black, white = (
+        middle + draws.spread(name, reach)[:, None, None, None] for name, middle, reach in (_BLACK_HU, _WHITE_HU)
+    )
+    ended = torch.where((hu < black) & (hu > _AIR_HU), black, torch.where((hu > white) & (hu < _BONE_HU), white, hu))
+    return torch.where(hit, ended, hu)
 
 
 def _noise(hu: torch.Tensor, keys: npt.NDArray[np.uint64], seed: int, epoch: int) -> torch.Tensor:

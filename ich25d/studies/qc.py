@@ -56,6 +56,20 @@ def count_refused(rows: Iterable[QcRow]) -> Counter[str]:
     return Counter(row.code for row in rows if is_refused(row))
 
 
+def remark_texts(rows: Sequence[QcRow]) -> list[str]:
+    """Return remarks as sentences, one a code, with the number of slices."""
+    by_code: dict[str, list[QcRow]] = {}
+    for row in rows:
+        by_code.setdefault(row.code, []).append(row)
+    texts = []
+    for code, found in sorted(by_code.items(), key=lambda item: (item[1][0].level != "series", item[0])):
+        meaning = CODES[code].meaning if code in CODES else "a remark"
+        count = f" ({len(found)} slices)" if len(found) > 1 and found[0].image_id else ""
+        detail = f" Here: {found[0].detail}." if len(found) == 1 and found[0].detail else ""
+        texts.append(f"{code}{count}: {meaning}.{detail}")
+    return texts
+
+
 HEADER: tuple[str, ...] = tuple(field.name for field in fields(QcRow))
 """First line of `qc.csv`."""
 

@@ -114,6 +114,10 @@ def _join_labels(
     slices: pd.DataFrame, labels: pd.DataFrame | None, own_labels: Mapping[str, Sequence[int | None]]
 ) -> list[QcRow]:
     """Add the six labels to a table of slices; return a row for each that has no partner or is replaced."""
+    if labels is None and not own_labels:
+        for label in LABELS:
+            slices[label] = pd.array([pd.NA] * len(slices), dtype="Int8")
+        return []
     joined = pd.DataFrame(dict.fromkeys(LABELS, pd.NA), index=pd.Index(slices["image_id"]), dtype="Int8")
     qc: list[QcRow] = []
     own = pd.DataFrame.from_dict(dict(own_labels), orient="index", columns=list(LABELS)).astype("Int8")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ich25d.errors import UsageError
+from ich25d.training.device_name import check_device_name
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """Numbers of glibc's mallopt(3)."""
@@ -45,12 +46,10 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: There is no such device.
     """
+    check_device_name(name)
     if name == "auto":
         return _prepared(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device must be auto, cpu, cuda, cuda:N or mps (got {name!r})") from None
+    device = torch.device(name)
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),

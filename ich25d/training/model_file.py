@@ -1,4 +1,4 @@
-"""`model.json` and the weights of a model directory of either kind, read with nothing in them trusted."""
+"""`model.json` of a model directory of either kind, read with nothing in it trusted, and without torch."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from ich25d.errors import Ich25dError, ModelError
-from ich25d.files import replacing, sha256_file
 from ich25d.labels import LABELS
 
-MODEL_FILE, CONFIG_FILE, WEIGHTS_FILE = "model.json", "config.toml", "weights.safetensors"
+MODEL_FILE, CONFIG_FILE = "model.json", "config.toml"
+
+PARENT_FILE = "parent.json"
+"""Beside the recipe of a run that has a parent: what it goes on from."""
+
+ENCODER_FOLDER = "encoder"
+"""Inside a sequence model's directory: a copy of its CNN's."""
 
 FORMAT = 1
 CNN, SEQUENCE = "encoder", "sequence"
@@ -51,6 +52,45 @@ def read_kind(folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Predictor:
+    """A model directory that can predict scans."""
+
+    folder: Path
+    kind: str
+    """`CNN` or `SEQUENCE`."""
+    content: Mapping[str, Any]
+    """Its `model.json`."""
+    size: int
+    """Side in px of the slices that it was trained on."""
+    crop: str
+    """How those were cropped, `head` or `none`."""
+
+
+def read_predictor(folder: Path) -> Predictor:
+    """Check that a model directory can predict scans, as far as its `model.json` says.
+
+    Args:
+        folder: A model directory of `train-rnn` or of `train-cnn`.
+
+    Raises:
+        ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
+    """
+    kind, content = read_kind(folder)
+    if kind not in _NAMES:
+        raise ModelError(f"a model directory must be of kind {SEQUENCE!r} or {CNN!r} (got {kind!r}) in {folder}")
+    content = of_encoder = read_model_file(folder, kind)
+    if kind == SEQUENCE:
+        if not content.get("has_encoder"):
+            raise ModelError(f"a run made from features alone has no encoder that could read images (got {folder})")
+        of_encoder = read_model_file(folder / ENCODER_FOLDER, CNN)
+    with checked_entries(folder):
+        size, crop, folds = int(of_encoder["store"]["size"]), str(of_encoder["store"]["crop"]), of_encoder["folds"]
+    if not folds:
+        raise ModelError(f"a model directory must hold a finished fold (got none) in {folder}; go on with train-cnn")
+    return Predictor(folder, kind, content, size, crop)
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What every output says of the model that made it."""
 
@@ -70,13 +110,13 @@ class About:
         return f"model: {self.text.rstrip('.')}. Research software, not for diagnosis"
 
 
-def about_model(folder: Path) -> About:
+def about_model(folder: Path, content: Mapping[str, Any]) -> About:
     """Return what a model directory says of itself.
 
-    Raises:
-        ModelError: Its `model.json` can't be read.
+    Args:
+        folder: The model directory.
+        content: Its `model.json`, of `read_kind`.
     """
-    _, content = read_kind(folder)
     return About(str(content.get("name") or folder.resolve().name), str(content.get("weak") or ""))
 
 
@@ -116,38 +156,3 @@ def checked_entries(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError, Ich25dError) as error:
         raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error
-
-
-def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> str:
-    """Write tensors by name as safetensors and return the file's SHA-256; equal tensors make equal files."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with replacing(path) as part:
-        # One entry only: safetensors writes several in an order that differs from call to call.
-        save_file(tensors, part, metadata={"format": "pt"})
-    return sha256_file(path)
-
-
-def load_weights(model: nn.Module, path: Path, sha256: str | None) -> None:
-    """Load weights into a model.
-
-    Args:
-        model: Takes them; every tensor must be in the file, and none besides.
-        path: The safetensors file.
-        sha256: What `model.json` says of the file; None for a file that it doesn't name.
-
-    Raises:
-        ModelError: The file is absent, another one, doesn't fit, or holds NaN or infinity.
-    """
-    if not path.is_file():
-        raise ModelError(f"a model's weights must be there (got no file {path})")
-    if sha256 is not None and (found := sha256_file(path)) != sha256:
-        raise ModelError(
-            f"weights must have the SHA-256 {sha256[:12]}... of {MODEL_FILE} (got {found[:12]}...) in {path}"
-        )
-    try:
-        weights = load_file(path)
-        model.load_state_dict(weights, strict=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(f"weights must fit the model tensor for tensor (got {error}) in {path}") from error
-    if bad := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
-        raise ModelError(f"weights must be finite (got NaN or infinity in {bad[:3]}) in {path}")

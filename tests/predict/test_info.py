@@ -1,6 +1,8 @@
 """`ich25d info` says what a store and a model directory hold, with figures, and lives with a directory that is odd."""
 
+import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,17 +10,40 @@ import pytest
 from toy_walk import Walk
 
 from ich25d.errors import UsageError
+from ich25d.view import installation
 from ich25d.view.info import describe
+from ich25d.view.installation import extras_of
 
 
-def test_the_environment() -> None:
-    """Versions, codecs, disk, extras; JSON can hold all of it."""
+def test_the_installation() -> None:
+    """Versions, machine, extras and codecs; JSON can hold all of it."""
     found = describe(None)
-    facts = found.parts["environment"]
 
-    assert {"ich25d", "torch", "gpu", "disk free GB", "decodes JPEG-LS", "[plots]", "[tensorboard]"} <= set(facts)
+    assert {"ich25d", "torch"} <= set(found.parts["installed"])
+    assert {"gpu", "disk free GB", "file locks"} <= set(found.parts["machine"])
+    assert found.parts["machine"]["model in the box"] == "there"
+    assert set(found.parts["extras"]) == {f"[{name}]" for name in extras_of()}
     assert json.loads(json.dumps(found.to_dict()))
     assert found.exit_code == 0
+
+
+def test_what_is_missing_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An extra without its package, and a folder that can't be written; nothing is left behind."""
+    monkeypatch.setattr(installation, "_version", lambda name: None if name == "nibabel" else "1")
+    parts = installation.describe_installation(tmp_path)
+
+    assert parts["extras"]["[nifti]"] == "missing: pip install 'ich25d[nifti]'; reads .nii and .nii.gz"
+    assert parts["extras"]["[fast]"] == "there; inflates zip entries twice as fast"
+    assert parts["extras"]["[dev]"].startswith("missing: pip install 'ich25d[dev]'")  # it names [nifti]
+    assert parts["machine"]["file locks"] == "there"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.TemporaryFile", _not_writable)
+    locks = installation.describe_installation(tmp_path)["machine"]["file locks"]
+    assert locks == f"unknown: {tmp_path} isn't writable (EACCES)"
+
+
+def _not_writable(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_store_and_what_was_refused(walk: Walk) -> None:
@@ -39,6 +64,8 @@ def test_a_model_and_its_figures(walk: Walk, kind: str) -> None:
     assert found.damage == []
     assert facts["MODEL_CARD.md"] == facts["report.html"] == "present"
     assert "threshold of any, series, sensitivity_95" in facts
+    reached = r"sensitivity at least \.95 \(found [\d.]+ of 5 positive, spared [\d.]+ of 5\)"
+    assert re.fullmatch(reached, facts["flagging series, sensitivity_95"])
     named = "fold 0, held out" if kind == "cnn" else "CNN + GRU on all held-out series"
     assert "AUC any" in facts[named]
 

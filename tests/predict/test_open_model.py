@@ -7,16 +7,19 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from toy_walk import Walk
+from toy_walk import SIZE, Walk
 from typer.testing import CliRunner
 
 from ich25d import load_model
 from ich25d.cli.app import app
 from ich25d.errors import ModelError
 from ich25d.files import sha256_file
+from ich25d.labels import row_ids
 from ich25d.phantom.head import make_head
 from ich25d.predict import open_model
 from ich25d.predict.open_model import OPEN_MODEL, model_folder
+from ich25d.studies.build import build_studies
+from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import MODEL_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,13 +64,21 @@ def test_the_script_packs_and_judges(
     script: ModuleType, walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After the training: a folder whose card has a table of another store; what isn't there is one sentence."""
+    rows = [f"{row},{int(image == walk.ids[21][2])}" for image in walk.ids[21] for row in row_ids([image])]
+    labels, other = tmp_path / "labels.csv", tmp_path / "judging"
+    labels.write_text("ID,Label\n" + "\n".join(rows) + "\n")
+    build_studies((walk.test,), other, labels=labels, size=SIZE, folds=2, workers=1)
     with monkeypatch.context() as patched:
-        patched.setattr(script, "train", lambda ct_ich, work: walk.cnn)
-        code = script.main([str(tmp_path), "--out", str(tmp_path / "box"), "--judge", f"toy={walk.store}"])
+        patched.setattr(script, "build", lambda ct_ich, work: StudyStore.open(walk.store))
+        patched.setattr(script, "train", lambda store, work: walk.cnn)
+        code = script.main([str(tmp_path), "--out", str(tmp_path / "box"), "--judge", f"toy={other}"])
+        again = script.main([str(tmp_path), "--out", str(tmp_path / "seen"), "--judge", f"toy={walk.store}"])
     card = (tmp_path / "box" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
-    assert code == 0
-    assert "**toy**: 50 slices of 10 series." in card
+    assert (code, again) == (0, 2)
+    assert "hold nothing that is trained on (got 50 of the same image ids" in capsys.readouterr().err
+    assert not (tmp_path / "seen").exists()
+    assert "**toy**: 15 slices of 3 series." in card
     assert card.index("## On other data") < card.index("## Performance")
     assert script.main([str(tmp_path), "--out", str(tmp_path / "other")]) == 2
     assert "must hold metadata.csv" in capsys.readouterr().err

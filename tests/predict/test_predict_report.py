@@ -60,7 +60,7 @@ def test_predict_reports_in_one_pass(walk: Walk, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Network, "predict", counted)
     watcher = ReportWriter(tmp_path / "report", walk.rnn)
-    predict((walk.test,), walk.rnn, tmp_path / "s.csv", device="cpu", watcher=watcher)
+    predict((walk.test,), walk.rnn, tmp_path / "s.csv", device="cpu", watchers=(watcher,))
 
     assert len(calls) == 3
     assert _files(tmp_path / "report") == WHOLE

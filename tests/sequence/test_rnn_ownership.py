@@ -10,11 +10,11 @@ import pytest
 from synthetic_features import make_store
 
 from ich25d.config import Recipe
-from ich25d.encoder.ownership import owner_of
 from ich25d.errors import UsageError
 from ich25d.recipes import write_recipe
 from ich25d.sequence import fold_training as fold_module
 from ich25d.sequence.train import train_rnn
+from ich25d.training.ownership import owner_of
 
 QUICK = ("sequence.epochs=1", "sequence.batch_size=8", "sequence.project=6", "sequence.hidden=4", "sequence.layers=1")
 

@@ -61,6 +61,25 @@ def test_flips_left_and_right() -> None:
     assert torch.allclose(moved, hu.flip(3), atol=1e-2)
 
 
+def test_clips_as_pictures_of_one_window_end() -> None:
+    """Brain keeps its values, CSF and blood get the ends, air and bone stay; and where it doesn't hit, nothing does."""
+    hu = (
+        torch.tensor([-1000.0, -150.0, -30.0, 5.0, 30.0, 74.0, 120.0, 299.0, 900.0])
+        .reshape(1, 1, 3, 3)
+        .repeat(64, 3, 1, 1)
+    )
+    clipped = change(hu, torch.arange(64), _with(clip=1.0), seed=0, epoch=0).hu
+
+    flat, ends = clipped.reshape(64, 3, 9), clipped.reshape(64, 3, 9)[:, 0]
+    assert torch.equal(flat, flat[:, :1].expand(-1, 3, -1))
+    assert torch.equal(flat[:, 0, [0, 4, 5, 8]], hu.reshape(64, 3, 9)[:, 0, [0, 4, 5, 8]])
+    assert torch.equal(ends[:, 1], ends[:, 2])
+    assert torch.equal(ends[:, 6], ends[:, 7])
+    assert -20 <= ends[:, 2].min() < ends[:, 2].max() <= 10
+    assert 75 <= ends[:, 6].min() < ends[:, 6].max() <= 105
+    assert 0 < (change(hu, torch.arange(64), _with(clip=0.5), seed=0, epoch=0).hu != hu).any(dim=(1, 2, 3)).sum() < 64
+
+
 def test_swaps_the_neighbours() -> None:
     """The slice itself stays in the middle."""
     hu = slabs()

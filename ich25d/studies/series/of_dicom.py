@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ from ich25d.studies.linked import Linked
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.lost_studies import rejoined
 from ich25d.studies.series.own_series import charged, own_series
-from ich25d.studies.series.series_plan import SeriesPlan, turned
+from ich25d.studies.series.series_plan import Images, SeriesPlan, SomeImages, TurnedImages, turned
+from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED})
@@ -75,6 +77,34 @@ class DicomImages:
     def is_native(self) -> bool:
         """All pixels lie in their files as they are."""
         return all(image.transfer_syntax in _NATIVE for image in self.images)
+
+
+class DicomPlace(NamedTuple):
+    """Where one slice of a series is."""
+
+    sources: Sources
+    entry: Entry
+    """The file, in them."""
+    header: Header
+
+
+def dicom_places(images: Images, indices: Iterable[int]) -> list[DicomPlace] | None:
+    """Return where slices of a series are; None where they don't come from DICOM.
+
+    Args:
+        images: The images of its plan.
+        indices: Which of them.
+    """
+    chosen = list(indices)
+    while isinstance(images, SomeImages | TurnedImages):
+        if isinstance(images, SomeImages):
+            chosen = [images.chosen[index] for index in chosen]
+        images = images.images
+    if not isinstance(images, DicomImages):
+        return None
+    return [
+        DicomPlace(images.sources, image.entry, image.header()) for image in (images.images[index] for index in chosen)
+    ]
 
 
 def plan_dicom(

@@ -68,6 +68,19 @@ def read_marker(root: Path) -> dict[str, Any] | None:
     return content
 
 
+def finished_marker(root: Path) -> dict[str, Any]:
+    """Return the content of `store.json`.
+
+    Raises:
+        StoreError: The store is absent, unfinished, damaged or of another form.
+    """
+    marker = read_marker(root)
+    if marker is None:
+        cause = "an unfinished one" if (root / "build.sqlite").exists() else "none"
+        raise StoreError(f"there must be a study store (got {cause}) in {root}; run `ich25d build-studies`")
+    return marker
+
+
 def seal(marker: dict[str, Any]) -> dict[str, Any]:
     """Return the content of `store.json` with a hash of itself, so that a flipped byte in it shows too."""
     plain = {key: value for key, value in marker.items() if key != "seal"}
@@ -103,10 +116,7 @@ class StudyStore:
             StoreError: It is absent, unfinished, damaged or of another form.
         """
         root = Path(path)
-        marker = read_marker(root)
-        if marker is None:
-            cause = "an unfinished one" if (root / "build.sqlite").exists() else "none"
-            raise StoreError(f"there must be a study store (got {cause}) in {root}; run `ich25d build-studies`")
+        marker = finished_marker(root)
         try:
             slices = pd.read_parquet(root / "slices.parquet")
             series = pd.read_parquet(root / "series.parquet")

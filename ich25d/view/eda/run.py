@@ -12,7 +12,6 @@ from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import facts, remarks
 from ich25d.studies.labelfile import read_labels
-from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.qc import QcRow
 from ich25d.summary import Summary
 from ich25d.view.eda.counts import LevelCounts, positive_series
@@ -115,15 +114,16 @@ def _explore_labels(path: Path, out: Path) -> EdaSummary:
 def _explore_store(
     studies: Path, out: Path, labels: Path | None, sources: Sequence[Path], only: Sequence[str], workers: int
 ) -> EdaSummary:
-    # Torch comes with the pictures; labels alone don't need it.
     from ich25d.studies.store_dir.store import StudyStore
+
+    store = StudyStore.open(studies)
+    # Torch comes with the pictures; labels alone don't need it, nor does a store that isn't there.
     from ich25d.view.eda.attributes import attribute_table
     from ich25d.view.eda.header_table import kept_headers, read_headers
     from ich25d.view.eda.section_pictures import Gallery
     from ich25d.view.eda.section_series import add_attributes, add_hu, add_remarks, add_shortcut, count_hu
     from ich25d.view.eda.shortcut import find_shortcut
 
-    store = StudyStore.open(studies)
     if store.slices.empty:
         raise UsageError(f"a study store must hold slices to be explored (got none) in {studies}; see its qc.csv")
     qc = store.qc()
@@ -140,7 +140,7 @@ def _explore_store(
     rows = rows_of_store(store.slices, table)
     headers, origin = kept_headers(store.root, store.slices), "from all headers, as the store's builder kept them"
     if headers is None and sources:
-        headers = read_headers(sources, store.slices, only=only, pool=LocalPool(workers))
+        headers = read_headers(sources, store.slices, only=only, workers=workers)
         origin = "from all headers, read again"
     if headers is None:
         origin = "from the store's tables alone, since its build.sqlite is gone (--source reads the headers again)"

@@ -20,10 +20,11 @@ from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
 from ich25d.slabs.slab import neighbour_indices
+from ich25d.studies.qc import remark_texts
 from ich25d.training.operating_point import RULES
 from ich25d.view.report.packing import PackedSlices, pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
-from ich25d.view.report.shown import ShownSeries, remark_texts
+from ich25d.view.report.shown import ShownSeries
 from ich25d.windows import NAMED_WINDOWS
 
 _STROKE = 9

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.config import SlabConfig
-from ich25d.dicom.codes import CODES
 from ich25d.explain.finding import Finding
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.output import flags_of
@@ -82,17 +81,3 @@ class ShownSeries:
             "Side of a pixel shown, mm": None if pixels.pixel_mm is None else round(pixels.pixel_mm, 3),
             "Rows and columns run to the patient's": pixels.orientation or None,
         }
-
-
-def remark_texts(rows: tuple[QcRow, ...]) -> list[str]:
-    """Return remarks as sentences, one a code, with the number of slices."""
-    by_code: dict[str, list[QcRow]] = {}
-    for row in rows:
-        by_code.setdefault(row.code, []).append(row)
-    texts = []
-    for code, found in sorted(by_code.items(), key=lambda item: (item[1][0].level != "series", item[0])):
-        meaning = CODES[code].meaning if code in CODES else "a remark"
-        count = f" ({len(found)} slices)" if len(found) > 1 and found[0].image_id else ""
-        detail = f" Here: {found[0].detail}." if len(found) == 1 and found[0].detail else ""
-        texts.append(f"{code}{count}: {meaning}.{detail}")
-    return texts

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from ich25d.dicom.codes import is_refusal
 from ich25d.labels import LABELS
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
+from ich25d.predict.series import FoundSeries
 from ich25d.predict.submission import write_submission
 from ich25d.studies.qc import QcRow
 
@@ -60,6 +62,7 @@ class Prediction:
     series: tuple[SeriesPrediction, ...]
     qc: tuple[QcRow, ...]
     """All refusals and remarks, those of `qc.csv`."""
+    _made_by: tuple[Network, FoundSeries, Answer[FinishedSeries]] = field(repr=False)
 
     @property
     def refused(self) -> tuple[QcRow, ...]:
@@ -83,9 +86,37 @@ class Prediction:
         ids = [image for series in self.series for image in series.image_ids]
         write_submission(Path(path), ids, np.concatenate([series.probability for series in self.series]))
 
+    def to_dicom(self, folder: str | Path) -> list[Path]:
+        """Write DICOM objects of all series, as `predict --dicom`: a structured report each, and key objects.
 
-def prediction_of(answer: Answer[FinishedSeries]) -> Prediction:
-    """Give an answer the form for users."""
+        The files are read again, for their pixels and for patient and study; flagged series are explained.
+
+        Args:
+            folder: Where to; apart from the files that were predicted.
+
+        Returns:
+            The files.
+
+        Raises:
+            UsageError: A series doesn't come from DICOM files, highdicom is absent, or the folder holds other things.
+        """
+        from ich25d.dicom_out.writer import DicomWriter
+
+        network, found, answer = self._made_by
+        writer = DicomWriter(Path(folder), network.folder)
+        writer.start(found)
+        writer.finish(network, found, answer)
+        return writer.files
+
+
+def prediction_of(network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> Prediction:
+    """Give an answer the form for users.
+
+    Args:
+        network: The model.
+        found: What was predicted.
+        answer: What became of it.
+    """
     rows_of: defaultdict[str, list[QcRow]] = defaultdict(list)
     for row in answer.qc:
         rows_of[row.series_id].append(row)
@@ -102,4 +133,5 @@ def prediction_of(answer: Answer[FinishedSeries]) -> Prediction:
             for series, finished in answer.series
         ),
         tuple(answer.qc),
+        (network, found, answer),
     )  # fmt: skip

@@ -1,0 +1,202 @@
+"""The files of `predict --dicom` and `Prediction.to_dicom`.
+
+    DIR/
+      objects.csv             a row an object: series, study, file, class and UID
+      SERIES/                 one folder a series
+        report.dcm            structured report
+        key-objects.dcm       key object selection, where slices are flagged
+
+The objects carry the patient and the study of their input.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from ich25d.dicom_out.beforehand import TABLE_FILE, check_place
+from ich25d.dicom_out.objects import dicom_objects
+from ich25d.dicom_out.source import as_in_the_files, is_dicom
+from ich25d.errors import DicomError, UsageError
+from ich25d.files import claim_folder, file_key, replacing, write_json, write_text
+from ich25d.predict.answer import Answer
+from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.network import Network
+from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
+from ich25d.progress import many, remark
+from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
+from ich25d.training.operating_point import read_points
+
+_ROWS = ".rows"
+_FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
+_NAMES = {"SR": "report", "KO": "key-objects"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """One object that was written."""
+
+    series_id: str
+    study_id: str
+    file: str
+    """Path in the folder."""
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+class DicomWriter:
+    """Writes the DICOM objects of every series while a prediction runs; what an unfinished run has written is kept.
+
+    Args:
+        folder: Where to.
+        model: The model directory, for its operating point.
+        sources: What is predicted; the folder must lie apart from it.
+
+    Raises:
+        UsageError: highdicom is absent, or the folder is a file, holds what isn't of this kind, or holds the sources.
+        ModelError: The thresholds can't be read.
+    """
+
+    def __init__(self, folder: Path, model: Path, sources: Sequence[Path] = ()) -> None:
+        check_place(folder, sources)
+        self.folder = folder
+        self.point = read_points(model)[0]
+        self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
+        self._rows: dict[UnreadSeries, list[ObjectRow]] = {}
+
+    @property
+    def files(self) -> list[Path]:
+        """The objects' files, series after series."""
+        return [self.folder / row.file for rows in self._rows.values() for row in rows]
+
+    @property
+    def line(self) -> str:
+        """What people are told at the end."""
+        n_series = sum(bool(rows) for rows in self._rows.values())
+        return f"{self.folder / TABLE_FILE}: {many(len(self.files), 'DICOM object')} of {n_series} series"
+
+    def start(self, found: FoundSeries) -> None:
+        """Take the series, and the remarks that their headers gave rise to.
+
+        Raises:
+            UsageError: A series doesn't come from DICOM files.
+        """
+        check_dicom(found.series)
+        for row in found.qc:
+            self._remarks[row.series_id].append(row)
+        claim_folder(self.folder, "predict --dicom")
+
+    def series(
+        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
+    ) -> list[QcRow]:
+        """Write the objects of a series.
+
+        Args:
+            network: The model.
+            series: The series.
+            pixels: Its slices.
+            finished: Its probabilities.
+
+        Returns:
+            A refusal where its files couldn't be read again.
+        """
+        remarks = remark_texts(tuple(settled([*self._remarks[series.series_id], *finished.qc])))
+        try:
+            made = dicom_objects(network, series, pixels, finished, point=self.point, remarks=remarks)
+        except DicomError as error:
+            return [QcRow("", "", series.series_id, "series", "NO_OBJECTS", f"{error.code}: {error.detail}")]
+        rows = self._write(series, made)
+        write_json(self._kept(network, series), [asdict(row) for row in rows])  # after the objects: a row means a file
+        self._rows[series] = rows
+        return []
+
+    def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
+        """Write objects that an earlier run left out, then the table.
+
+        Args:
+            network: The model.
+            found: All series.
+            answer: Those that were predicted.
+        """
+        del found
+        for series, finished in answer.series:
+            if series in self._rows or any(row.code == "NO_OBJECTS" for row in finished.qc):
+                continue
+            earlier = self._earlier(network, series)
+            if earlier is not None:
+                self._rows[series] = earlier
+                continue
+            pixels = read_pixels(series, crop=network.crop, size=network.size)
+            for row in self.series(network, series, pixels, finished):
+                remark(f"{row.series_id} has no DICOM objects: {row.detail}")
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(field.name for field in fields(ObjectRow))
+        table.writerows(map(safe_cell, astuple(row)) for rows in self._rows.values() for row in rows)
+        write_text(self.folder / TABLE_FILE, text.getvalue())
+        shutil.rmtree(self.folder / _ROWS, ignore_errors=True)
+
+    def _write(self, series: UnreadSeries, made: Sequence[Dataset]) -> list[ObjectRow]:
+        """Write objects, then remove those of an earlier run that this one doesn't make."""
+        folder = self.folder / file_key(series.series_id)
+        rows = []
+        for one in made:
+            path = folder / file_name(one)
+            save_object(one, path)
+            rows.append(
+                ObjectRow(
+                    series.series_id, series.study_id, path.relative_to(self.folder).as_posix(), str(one.SOPClassUID),
+                    str(one.SOPInstanceUID),
+                )
+            )  # fmt: skip
+        written = {Path(row.file).name for row in rows}
+        for old in folder.glob("*.dcm"):
+            if old.name not in written and old.stem.split("_")[0] in _NAMES.values():
+                old.unlink()
+        return rows
+
+    def _kept(self, network: Network, series: UnreadSeries) -> Path:
+        key = hashlib.sha256(f"{_FORMAT} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
+        return self.folder / _ROWS / f"{key}.json"
+
+    def _earlier(self, network: Network, series: UnreadSeries) -> list[ObjectRow] | None:
+        """Return the rows that an unfinished run left, where their files are there too."""
+        try:
+            kept = json.loads(self._kept(network, series).read_text(encoding="utf-8"))
+            rows = [ObjectRow(**row) for row in kept]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return rows if all((self.folder / row.file).is_file() for row in rows) else None
+
+
+def file_name(made: Dataset) -> str:
+    """Return the name of an object's file."""
+    return f"{_NAMES[made.Modality]}.dcm"
+
+
+def save_object(made: Dataset, path: Path) -> None:
+    """Write an object as a DICOM file, whole or not at all."""
+    with as_in_the_files(), replacing(path) as part:
+        made.save_as(part, enforce_file_format=True)
+
+
+def check_dicom(series: Sequence[UnreadSeries]) -> None:
+    """Check that series come from DICOM files.
+
+    Raises:
+        UsageError: One doesn't.
+    """
+    others = [one.series_id for one in series if not is_dicom(one)]
+    if others:
+        raise UsageError(
+            "DICOM objects refer to DICOM files, so that all series must come from such (got "
+            f"{len(others)} of {len(series)} from a table of pictures, NIfTI, a study store or an array, as "
+            f"{others[0]}); predict from the DICOM files"
+        )
