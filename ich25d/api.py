@@ -19,7 +19,8 @@ import numpy.typing as npt
 from ich25d.errors import UsageError
 from ich25d.explain.explanation import Explanation, explain_series
 from ich25d.labels import LABELS
-from ich25d.predict.answer import answer, find_series, predict_series
+from ich25d.predict.answer import answer, predict_series
+from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import model_folder
 from ich25d.predict.series import FoundSeries, plan_array

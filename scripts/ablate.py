@@ -40,7 +40,8 @@ from ich25d.evaluate.scores import short
 from ich25d.files import locked, replacing, sha256_file, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.number import number_text
-from ich25d.predict.answer import find_series, resumable_answer
+from ich25d.predict.answer import resumable_answer
+from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.train import train_rnn

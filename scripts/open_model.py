@@ -21,7 +21,8 @@ from ich25d.evaluate.judging_store import open_judge
 from ich25d.evaluate.paired import MEASURES, measures_of, resampled, with_truth
 from ich25d.files import write_json, write_text
 from ich25d.labels import ANY_INDEX, LABELS
-from ich25d.predict.answer import answer, find_series
+from ich25d.predict.answer import answer
+from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import OPEN_MODEL
 from ich25d.progress import remark

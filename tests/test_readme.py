@@ -147,11 +147,12 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
 def test_commands_and_options_in_sentences_exist() -> None:
     """What stands between backticks in a sentence is a command, an option, or a file of the package."""
     parameters = [one for command in COMMANDS.commands.values() for one in command.params]
+    parameters += COMMANDS.params  # of the program itself
     options = {"--help", *(name for one in parameters for name in (*one.opts, *one.secondary_opts))}
     for page in PAGES:
         for quoted in re.findall(r"`([^`\n]+)`", prose_of(page)):
             words = quoted.split()
-            if words[0] == "ich25d" and len(words) > 1:
+            if words[0] == "ich25d" and len(words) > 1 and not words[1].startswith("-"):
                 assert words[1] in COMMANDS.commands, (page, quoted)
             if words[0] == "ich25d" or words[0].startswith("-"):
                 assert {word for word in words if re.match(r"--?[a-z]", word)} <= options, (page, quoted)

@@ -17,7 +17,7 @@ from ich25d.errors import Ich25dError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Find intracranial haemorrhage on head CT: 2.5D, sequence-aware, study-level. Research software, not a "

@@ -1,11 +1,11 @@
 """Commands on data: build-studies, eda, synth, demo, info."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Accept, Images, Only, Summary, Workers, command
+from ich25d.cli.options import Accept, Dry, Images, Only, Summary, Workers, command
 
 
 @command(
@@ -13,6 +13,7 @@ from ich25d.cli.options import Accept, Images, Only, Summary, Workers, command
     "ich25d build-studies /data/hospital/ --out studies --crop none",
     "ich25d build-studies --images metadata.csv --out studies --size 192",
     "ich25d build-studies ct_scans/ --masks masks=any --out studies",
+    "ich25d build-studies /data/hospital/ --out studies --dry-run",
     "ich25d build-studies /data/cta/ --accept CONTRAST --out studies",
 )
 def build_studies(
@@ -33,15 +34,20 @@ def build_studies(
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
+    dry: Dry = False,
 ) -> Summary:
     """Order DICOM and NIfTI into series of HU and keep them in a study store."""
+    options: dict[str, Any] = {
+        "only": tuple(only or ()), "labels": labels, "images": tuple(images or ()), "masks": tuple(masks or ()),
+        "accept": tuple(accept or ()), "crop": crop, "size": size, "workers": workers,
+    }  # fmt: skip
+    if dry:
+        from ich25d.studies.dry_run import dry_build
+
+        return dry_build(tuple(sources or ()), out, **options)
     from ich25d.studies.build import build_studies as run
 
-    return run(
-        tuple(sources or ()), out, only=tuple(only or ()), labels=labels, images=tuple(images or ()),
-        masks=tuple(masks or ()), accept=tuple(accept or ()), crop=crop, size=size, folds=folds, seed=seed,
-        workers=workers,
-    )  # fmt: skip
+    return run(tuple(sources or ()), out, folds=folds, seed=seed, **options)
 
 
 @command(

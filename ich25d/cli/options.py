@@ -54,6 +54,9 @@ From = Annotated[
     Path | None,
     typer.Option("--from", help="A run whose weights to start from; `open` is the model in the box.", metavar="RUN"),
 ]
+Dry = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be read, grouped and refused, and why; write nothing.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, as encoder.name=resnet18.")]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, Summary, Workers, command
+from ich25d.cli.options import Accept, Device, Dry, Images, Model, Only, Predicted, Summary, Workers, command
 
 
 @command(
@@ -13,6 +13,7 @@ from ich25d.cli.options import Accept, Device, Images, Model, Only, Predicted, S
     "ich25d predict rsna.zip --only '*stage_2_test/*' --model runs/rnn --out submission.csv "
     "--sample stage_2_sample_submission.csv",
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
+    "ich25d predict study/ --out predictions/submission.csv --dry-run",
     "ich25d predict study/ --out submission.csv --dicom dicom",
 )
 def predict(
@@ -30,6 +31,7 @@ def predict(
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
+    dry: Dry = False,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
     from ich25d.cli.watchers import check_places, watchers_of
@@ -41,6 +43,10 @@ def predict(
         "sample": sample, "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
     }  # fmt: skip
     check_places(out, what[0], report=report, dicom=dicom)
+    if dry:
+        from ich25d.predict.dry_run import dry_predict
+
+        return dry_predict(*what, only=tuple(only or ()), workers=workers, **options)
     check_predict(*what, **options)
     from ich25d.predict.run import predict as run  # loads torch
     from ich25d.progress import remark

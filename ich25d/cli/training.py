@@ -8,10 +8,18 @@ import typer
 from ich25d.cli.options import Board, Device, From, Set, Summary, command
 
 
+def _recipes_like(incomplete: str) -> list[str]:
+    """Offer the shell the recipes whose names begin so."""
+    from ich25d.recipes import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
 @command("ich25d recipe", "ich25d recipe baseline > my.toml", "ich25d recipe classic/resnet50")
 def recipe(
     name: Annotated[
-        str | None, typer.Argument(help="A shipped recipe, as baseline; without it all are listed.")
+        str | None,
+        typer.Argument(help="A shipped recipe, as baseline; without it all are listed.", autocompletion=_recipes_like),
     ] = None,
 ) -> Summary:
     """List the shipped recipes, or print one whole: the start of one of your own."""

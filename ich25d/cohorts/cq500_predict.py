@@ -16,7 +16,8 @@ from ich25d.cohorts.reads import name_in
 from ich25d.errors import UsageError
 from ich25d.files import claim_folder, replacing
 from ich25d.labels import LABELS
-from ich25d.predict.answer import each_once, resumable_answer
+from ich25d.predict.answer import resumable_answer
+from ich25d.predict.found import each_once
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
 from ich25d.progress import remark

@@ -11,8 +11,9 @@ from ich25d.explain.output import Found, heat_path, load, save, write_findings
 from ich25d.explain.page import PICTURES_FOLDER, write_page, write_pictures
 from ich25d.files import claim_folder
 from ich25d.labels import LABELS
-from ich25d.predict.answer import answer, find_series
+from ich25d.predict.answer import answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.found import find_series
 from ich25d.predict.network import load_network
 from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many

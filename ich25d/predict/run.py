@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ich25d.predict.answer import Watcher, find_series, resumable_answer, with_images
+from ich25d.predict.answer import Watcher, resumable_answer
 from ich25d.predict.beforehand import check_predict
+from ich25d.predict.found import find_series, with_images
 from ich25d.predict.network import load_network
 from ich25d.predict.output import write_outputs
 from ich25d.predict.submission import read_sample

@@ -81,23 +81,15 @@ def build_studies(
         LabelError: The label table can't be read, or is of other images.
         StoreError: `out` holds a store of another size, crop or version, or another process is building it.
     """
-    if not sources and not images:
-        raise UsageError("there must be something to read; name folders, files, archives or --images")
-    if crop not in get_args(Crop):
-        raise UsageError(f"--crop must be one of {', '.join(get_args(Crop))} (got {crop!r})")
-    check_accepted(accept)  # before a folder is made
-    check_there(sources=sources, images=images, labels=labels)
+    check_request(sources, labels=labels, images=images, accept=accept, crop=crop)  # before a folder is made
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
     with claimed(out), opened_notebook(out, parameters) as notebook:
         plan = make_plan(sources, only, images, masks=masks, accept=accept, workers=workers, notebook=notebook)
         if not plan.series:
             raise nothing_used(plan.n_seen, plan.qc)
-        if table is not None:
-            ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
-            if any(image_id.startswith(RENAMED) for image_id in ids):
-                table = table.rename(index=own_name)
-            check_match(ids, table, labels.name if labels else "")
+        if table is not None and labels is not None:
+            table = matched(plan, table, labels)
         try:
             return _Build(out, plan, notebook, parameters, sorted(set(accept)), workers).run(
                 table, label_qc, labels, folds, seed
@@ -106,6 +98,40 @@ def build_studies(
             raise StoreError(
                 f"the store must be writable (got {error}) in {out}; what is there stays, run again"
             ) from error
+
+
+def check_request(
+    sources: Sequence[Path], *, labels: Path | None, images: Sequence[Path], accept: Sequence[str], crop: str
+) -> None:
+    """Check what `build_studies` is asked for, before anything is read or made; its arguments.
+
+    Raises:
+        UsageError: There is nothing to read, a path isn't there, or a crop or a code is none.
+    """
+    if not sources and not images:
+        raise UsageError("there must be something to read; name folders, files, archives or --images")
+    if crop not in get_args(Crop):
+        raise UsageError(f"--crop must be one of {', '.join(get_args(Crop))} (got {crop!r})")
+    check_accepted(accept)
+    check_there(sources=sources, images=images, labels=labels)
+
+
+def matched(plan: Plan, table: pd.DataFrame, labels: Path) -> pd.DataFrame:
+    """Return a label table with the names that the plan's images have.
+
+    Args:
+        plan: The series.
+        table: What `labels` holds.
+        labels: Its file, for messages.
+
+    Raises:
+        LabelError: Hardly any image is in both.
+    """
+    ids = [image_id for series in plan.series if not series.labels for image_id in series.image_ids]
+    if any(image_id.startswith(RENAMED) for image_id in ids):
+        table = table.rename(index=own_name)
+    check_match(ids, table, labels.name)
+    return table
 
 
 class _Build:

@@ -61,6 +61,8 @@ MISTAKES = [
     ("predict {source} --sample absent.csv --out new.csv", "(--sample) must exist (got absent.csv)"),
     ("predict {source} --out pages/new.csv --report pages", "--report must be another folder than the CSV's"),
     ("predict {source} --out new.csv --device cuda:x", "--device must be auto, cpu, cuda"),
+    ("predict {source} --out new.csv --dry-run", "there must be a head CT series (got 1 file or image: 1 NOT_DICOM)"),
+    ("build-studies {source} --out new --dry-run", "there must be a head CT series (got 1 file or image"),
     ("report absent --out new", "a source must exist (got absent)"),
     ("report {source} --out {taken}", "--out must hold nothing that report would replace"),
     ("explain absent --out new", "a source must exist (got absent)"),

@@ -12,8 +12,9 @@ from toy_model import N_SLICES, head_hu, positions
 from ich25d.dicom_out.objects import dicom_objects
 from ich25d.labels import LABELS
 from ich25d.phantom.dicom import CT_IMAGE_STORAGE, Element, Tag, dicom_bytes
-from ich25d.predict.answer import find_series, predict_pixels
+from ich25d.predict.answer import predict_pixels
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.series import SeriesPixels, UnreadSeries, read_pixels
 from ich25d.training.operating_point import Measured, OperatingPoint

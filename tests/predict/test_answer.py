@@ -9,7 +9,8 @@ from toy_walk import N_SLICES, SIZE, Walk, toy_hu, write_sample, write_series
 
 from ich25d.errors import StoreError
 from ich25d.predict import answer
-from ich25d.predict.answer import find_series, predict_series
+from ich25d.predict.answer import predict_series
+from ich25d.predict.found import find_series
 from ich25d.predict.network import load_network
 from ich25d.predict.run import predict
 from ich25d.predict.series import plan_array, read_pixels

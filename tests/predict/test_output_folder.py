@@ -11,7 +11,7 @@ from ich25d.errors import SubmissionError, UsageError
 from ich25d.evaluate.run import evaluate
 from ich25d.explain.run import explain
 from ich25d.predict import output
-from ich25d.predict.answer import each_once
+from ich25d.predict.found import each_once
 from ich25d.predict.run import predict
 from ich25d.predict.series import FoundSeries, StoredSeries
 from ich25d.studies.build import build_studies

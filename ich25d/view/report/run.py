@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ich25d.predict.answer import find_series, resumable_answer
+from ich25d.predict.answer import resumable_answer
+from ich25d.predict.found import find_series
 from ich25d.predict.network import load_network
 from ich25d.progress import many
 from ich25d.summary import Summary
