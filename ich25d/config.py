@@ -236,6 +236,35 @@ class SequenceConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JointConfig:
+    """[joint]: how encoder and sequence model are trained together, on whole series."""
+
+    __pydantic_config__ = _STRICT
+    epochs: Count = 2
+    """Passes over all series."""
+    series: Count = 8
+    """Series per step."""
+    micro_batch: Count = 32
+    """Slabs of a series that go through the encoder at once: memory grows with them, the result doesn't change."""
+    most_slices: Annotated[int, Field(ge=2)] = 64
+    """Of a longer series a stretch of so many slices is shown, drawn anew in every epoch."""
+    encoder_lr: Positive = 3e-5
+    """Peak learning rate of the encoder, AdamW, cosine to 0."""
+    sequence_lr: Positive = 2e-4
+    """Peak learning rate of the sequence model."""
+    weight_decay: NotNegative = 0.01
+    """Decoupled weight decay; not on biases and norms."""
+    sequence_weight: NotNegative = 2.0
+    """Weight of the loss of the sequence model's slice and series logits."""
+    slice_weight: NotNegative = 1.0
+    """Weight of the loss of the encoder's own logits."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay per step of the averaged weights, which are the ones kept; 0 is off."""
+    seed: Seed = 0
+    """Seed of order, augmentation and dropout."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationConfig:
     """[calibration]: how out-of-fold logits become probabilities."""
 
@@ -268,6 +297,7 @@ class Recipe:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     sequence: SequenceConfig = dataclasses.field(default_factory=SequenceConfig)
+    joint: JointConfig = dataclasses.field(default_factory=JointConfig)
     calibration: CalibrationConfig = dataclasses.field(default_factory=CalibrationConfig)
 
     def __post_init__(self) -> None:

@@ -81,10 +81,7 @@ def one_fold(network: Network, fold: int) -> Network:
     alone = dataclasses.replace(network, encoders=(network.encoders[number],))
     if read_kind(network.folder)[0] == SEQUENCE:
         sequence: LoadedSequence = load_sequence(network.folder, network.device)
-        seeds = len(sequence.models) // len(folds)
-        alone.refine = dataclasses.replace(
-            sequence, folds=(fold,), models=sequence.models[number * seeds : (number + 1) * seeds]
-        ).predict
+        alone.refine = dataclasses.replace(sequence, folds=(fold,), models=sequence.models[number : number + 1]).predict
     return alone
 
 

@@ -31,6 +31,7 @@ RUN_BY = {
     "recipe": ("tests/test_recipes.py", '"recipe"'),
     "train-cnn": ("tests/test_journey.py", '"train-cnn"'),
     "train-rnn": ("tests/test_journey.py", '"train-rnn"'),
+    "train-joint": ("tests/predict/test_joint_model.py", '"train-joint"'),
     "predict": ("tests/test_journey.py", '"predict"'),
     "report": ("tests/predict/test_predict_report.py", "report("),
     "explain": ("tests/explain/test_explain.py", '"explain"'),

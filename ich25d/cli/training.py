@@ -109,6 +109,31 @@ def train_rnn(
     return run(studies, cnn, out, tensorboard=tensorboard, **options)
 
 
+@command(
+    "ich25d train-joint studies --from runs/rnn --out runs/joint",
+    "ich25d train-joint studies --from runs/rnn --config configs/joint.toml --out runs/joint",
+    "ich25d train-joint studies --from runs/rnn --out runs/joint --set joint.micro_batch=8",
+)
+def train_joint(
+    studies: Annotated[Path, typer.Argument(help="A study store with labels.")],
+    parent: Annotated[Path, typer.Option("--from", help="The run of train-rnn to start from.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="The model directory to make; predict needs nothing else.")],
+    config: Annotated[
+        Path | None, typer.Option(help="The recipe: a TOML file, or a shipped one's name. By default the run's own.")
+    ] = None,
+    device: Device = "auto",
+    overrides: Set = None,
+) -> Summary:
+    """Train encoder and sequence model together on whole series, from the two stages."""
+    from ich25d.joint.beforehand import check_train_joint
+
+    options: dict[str, Any] = {"config": config, "overrides": tuple(overrides or ()), "device": device}
+    check_train_joint(studies, parent, out, **options)
+    from ich25d.joint.train import train_joint as run  # loads torch
+
+    return run(studies, parent, out, **options)
+
+
 def fold_number(text: str) -> int | Literal["all"]:
     """Read --fold: a number, or all."""
     if text == "all":

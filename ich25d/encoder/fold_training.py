@@ -135,7 +135,11 @@ class FoldTraining:
         log = RunLog(log_path, (lambda line: progress.has_logged(line, first)) if resumed else None, self._listeners)
         if not resumed:
             log.write("begin", 0, **outline(self._recipe, self._learner, self._schedule, self._per_step, self.rows))
-        with self._loader, explained_failures(self._recipe, stop, self._save, self._processes):
+        too_large = (
+            f"a step must fit into the device's memory (got {self._recipe.train.batch_size} slabs of "
+            f"{self._recipe.slab.size} px); halve train.batch_size and double train.accumulate"
+        )
+        with self._loader, explained_failures(too_large, stop, self._save, self._processes):
             while progress.epoch < epochs:
                 self._epoch(log, stop)
                 self._save()

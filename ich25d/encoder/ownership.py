@@ -1,7 +1,6 @@
 """The owner of an output folder, and the checks that a model directory has one recipe and one study store."""
 
 import contextlib
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,8 @@ from ich25d.errors import ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.learner import load_state
-from ich25d.training.model_file import MODEL_FILE, PARENT_FILE
+from ich25d.training.model_file import MODEL_FILE
+from ich25d.training.ownership import read_parent_file
 
 
 def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
@@ -51,12 +51,7 @@ def refuse_other_parent(out: Path, parent: Parent | None) -> None:
     Raises:
         UsageError: It was begun from another one, or from none.
     """
-    try:
-        before = json.loads((out / PARENT_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        before = None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{PARENT_FILE} must be readable JSON (got {cause_of(error)}) in {out}") from error
+    before = read_parent_file(out)
     now = None if parent is None else parent.describe()
     networks = [None if one is None else one.get("networks") for one in (before, now)]
     if networks[0] != networks[1]:

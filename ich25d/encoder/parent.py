@@ -18,6 +18,8 @@ from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import ModelError, UsageError
 from ich25d.files import inside, sha256_file
+from ich25d.labels import LABELS
+from ich25d.progress import remark
 from ich25d.recipes import read_recipe
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import (
@@ -174,6 +176,41 @@ def refuse_other_network(parent: Parent, recipe: Recipe, store: StudyStore) -> N
             f"the study store must be of the kind that {parent.name} was trained on (size {run.store_size}, crop "
             f"{run.crop}; got size {store.size}, crop {store.marker['crop']}) in {store.root}; build one of that kind"
         )
+
+
+def checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int]) -> Parent:
+    """Read the run to go on from, and check that it fits and that something is left to judge its child by.
+
+    Args:
+        folder: The run.
+        recipe: The child's recipe.
+        store: What it will be trained on.
+        folds: The folds to train.
+
+    Raises:
+        UsageError: It doesn't.
+        ModelError: The run is damaged, or doesn't say which images it was trained on.
+    """
+    parent = read_parent(folder)
+    refuse_other_network(parent, recipe, store)
+    known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
+    fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
+    n_known = n_left = 0
+    for fold in folds:
+        here = known & (fold_of == fold)
+        n_known += int(here.sum())
+        n_left += int((here & ~parent.start_of(fold).images.seen(store)).sum())
+    if not n_left:
+        raise UsageError(
+            f"a run that goes on from another one needs labelled slices of patients that it wasn't trained on (got "
+            f"{n_left} of {n_known} held-out slices) in {store.root}; add new scans, or give other folds"
+        )
+    if n_left < n_known:
+        remark(
+            f"{n_known - n_left} of {n_known} labelled slices are of patients whom {parent.name} was trained on: they "
+            "are learnt from, but validate nothing in the folds that start from a network that knows them"
+        )
+    return parent
 
 
 def terms_of(data: dict[str, Any], parent: dict[str, Any] | None) -> dict[str, Any]:

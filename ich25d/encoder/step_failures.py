@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-from ich25d.config import Recipe
 from ich25d.errors import TrainingError
 from ich25d.slabs.loading import LostReaderError, is_lost_worker
 from ich25d.training.interrupt import Interrupted
@@ -14,7 +13,7 @@ from ich25d.training.processes import Processes
 
 @contextmanager
 def explained_failures(
-    recipe: Recipe, stop: Callable[[], bool], save: Callable[[], None], processes: Processes
+    too_large: str, stop: Callable[[], bool], save: Callable[[], None], processes: Processes
 ) -> Iterator[None]:
     """Turn failures of memory or of reading processes in the block into errors that say what to do.
 
@@ -22,7 +21,7 @@ def explained_failures(
     not a failure.
 
     Args:
-        recipe: The recipe.
+        too_large: What to say of a step that doesn't fit into the device's memory.
         stop: Returns whether a signal asked to stop.
         save: Writes `last.pt`.
         processes: This process among several; saving is done by all of them together or not at all.
@@ -35,10 +34,7 @@ def explained_failures(
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"a step must fit into the device's memory (got {recipe.train.batch_size} slabs of {recipe.slab.size} px); "
-            "halve train.batch_size and double train.accumulate"
-        ) from error
+        raise TrainingError(too_large) from error
     except LostReaderError as error:
         if not stop() or processes.count > 1:
             raise

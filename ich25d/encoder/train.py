@@ -23,7 +23,7 @@ from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, point
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
-from ich25d.encoder.parent import Parent, read_parent, refuse_other_network
+from ich25d.encoder.parent import Parent, checked_parent, refuse_other_network
 from ich25d.errors import UsageError
 from ich25d.files import locked, sha256_file, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -88,7 +88,7 @@ def train_cnn(
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
     interrupted, is_made_here = False, not out.exists()
-    origin = None if parent is None else _checked_parent(parent, recipe, studies, chosen)
+    origin = None if parent is None else checked_parent(parent, recipe, studies, chosen)
     old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
     if tensorboard:
         check_tensorboard()
@@ -129,36 +129,8 @@ def train_cnn(
     if processes.is_first and not interrupted:
         # A call that trains other folds here at the same time makes the folder again; the last one removes it.
         shutil.rmtree(out / ANATOMIES, ignore_errors=True)
-        _conclude(out, studies, recipe)
+        conclude_cnn(out, studies, recipe)
     return dataclasses.replace(summarise(out, studies, interrupted), is_first=processes.is_first)
-
-
-def _checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int]) -> Parent:
-    """Read the run to go on from, and check that it fits and that something is left to judge its child by.
-
-    Raises:
-        UsageError: It doesn't.
-    """
-    parent = read_parent(folder)
-    refuse_other_network(parent, recipe, store)
-    known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
-    fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
-    n_known = n_left = 0
-    for fold in folds:
-        here = known & (fold_of == fold)
-        n_known += int(here.sum())
-        n_left += int((here & ~parent.start_of(fold).images.seen(store)).sum())
-    if not n_left:
-        raise UsageError(
-            f"a run that goes on from another one needs labelled slices of patients that it wasn't trained on (got "
-            f"{n_left} of {n_known} held-out slices) in {store.root}; add new scans, or give other folds"
-        )
-    if n_left < n_known:
-        remark(
-            f"{n_known - n_left} of {n_known} labelled slices are of patients whom {parent.name} was trained on: they "
-            "are learnt from, but validate nothing in the folds that start from a network that knows them"
-        )
-    return parent
 
 
 def _checked_old(folder: Path, parent: Parent, recipe: Recipe) -> StudyStore:
@@ -184,8 +156,14 @@ def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes)
     )  # fmt: skip
 
 
-def _conclude(out: Path, store: StudyStore, recipe: Recipe) -> None:
-    """Calibrate and choose thresholds on the held-out slices of all finished folds, and write the model card."""
+def conclude_cnn(out: Path, store: StudyStore, recipe: Recipe) -> None:
+    """Calibrate and choose thresholds on the held-out slices of all finished folds, and write the model card.
+
+    Args:
+        out: The model directory.
+        store: What was trained on.
+        recipe: How.
+    """
     held_out = read_held_out(out, read_run(out), store)
     known = np.flatnonzero(~np.isnan(held_out.target).all(axis=1))
     if not len(known):

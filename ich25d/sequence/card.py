@@ -20,6 +20,7 @@ def write_rnn_card(
     studies: Path | None,
     cnn: Path | None,
     seconds: float,
+    command: str = "train-rnn",
 ) -> None:
     """Write the card of a sequence model's directory.
 
@@ -31,6 +32,7 @@ def write_rnn_card(
         studies: The study store; None where features alone were given.
         cnn: The CNN's run, likewise.
         seconds: Run time of this call.
+        command: `train-rnn`, or `train-joint`.
     """
     data = content["data"]
     copies = f", with {data['n_train_only']:,} painted copies for training alone" if data["n_train_only"] else ""
@@ -41,13 +43,14 @@ def write_rnn_card(
     )
     run = None if studies is None or cnn is None else read_run(cnn)
     prevalence: list[list[Cell]] = [[label, recipe.calibration.prevalence.get(label)] for label in LABELS]
-    sections = ("features", "sequence", "calibration")
+    sections = ("features", "sequence", *(("joint",) if command == "train-joint" else ()), "calibration")
     write_card(out, {
         "title": "Model card: slice encoder and sequence model",
-        "command": "train-rnn",
+        "command": command,
         "summary": summary,
         "data": None if studies is None or run is None else data_facts(StudyStore.open(studies), run),
-        "sequence": {"dim": content["dim"], "views": content["views"], "run_time": duration(seconds)},
+        "sequence": {"dim": content["dim"], "views": content["views"], "run_time": duration(seconds),
+                     "is_joint": command == "train-joint"},
         "calibration": table(("label", "share"), prevalence),
         "performance": [block for name, found in scopes.items() for block in _scope(name, found)],
         "run_time": None if run is None or cnn is None else run_time(cnn, run),

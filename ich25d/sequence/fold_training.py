@@ -180,7 +180,7 @@ def train_fold(
         models.append(model)
     log.write("end", config.epochs)
     sha256 = write_weights(nn.ModuleList(models).state_dict(), folder / WEIGHTS_FILE)
-    _write_held_out(reader, models, held_out, folder, device)
+    write_held_out(reader, models, held_out, folder, device)
     entry = {
         "weights": f"{folder.name}/{WEIGHTS_FILE}",
         "sha256": sha256,
@@ -244,9 +244,18 @@ def fingerprint_of(reader: SequenceReader, config: SequenceConfig, fold_of: dict
     return digest.hexdigest()
 
 
-def _write_held_out(
+def write_held_out(
     reader: SequenceReader, models: Sequence[SequenceModel], held_out: Sequence[str], folder: Path, device: torch.device
 ) -> None:
+    """Write the logits of a fold's held-out series, slice by slice and of the whole.
+
+    Args:
+        reader: Reads their features.
+        models: The fold's models, in evaluation mode.
+        held_out: The series.
+        folder: `foldK/`.
+        device: Where the models are.
+    """
     image_ids = {
         str(name): part.to_numpy()
         for name, part in reader.store.slices.groupby("series_id", sort=False)["image_id"]

@@ -70,8 +70,10 @@ class LoadedSequence:
     """Versions of every slab, in the order in which `predict` takes them: `plain`, `flip` (left to right)."""
     dim: int
     """Length E of an embedding."""
-    models: tuple[SequenceModel, ...]
-    """Sequence models of all folds and seeds: each reads every encoder's embeddings."""
+    models: tuple[tuple[SequenceModel, ...], ...]
+    """Sequence models by fold, of all seeds: each reads every encoder's embeddings, or its own (`paired`)."""
+    paired: bool
+    """The models of a fold read the embeddings of that fold's encoder alone: they were trained together."""
     standardisation: Standardisation
     base_logit: Floats
     """Log odds of the labels in the training data, shape (6,)."""
@@ -150,9 +152,20 @@ class LoadedSequence:
         heads = []
         for first in range(n_strides):
             rows = np.arange(first, len(position), n_strides)
-            slices[rows], head = refine(self.models, [item.take(rows) for item in items], device=self.device)
+            slices[rows], head = self._refine_series([item.take(rows) for item in items])
             heads.append(head)
         return slices, heads
+
+    def _refine_series(self, items: list[SeriesItem]) -> tuple[Floats, Floats]:
+        """Average all models over all versions, or each fold's over the versions of its own encoder."""
+        if not self.paired:
+            return refine([model for fold in self.models for model in fold], items, device=self.device)
+        n_views = len(self.views)
+        found = [
+            refine(models, items[number * n_views : (number + 1) * n_views], device=self.device)
+            for number, models in enumerate(self.models)
+        ]
+        return np.mean([slices for slices, _ in found], axis=0), np.mean([head for _, head in found], axis=0)
 
 
 def thin_strides(slice_position_mm: Floats, gap_mm: float) -> int:
@@ -194,13 +207,14 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         folds = tuple(int(fold) for fold in content["encoders"])
         base_logit = np.array([float(value) for value in content["base_logit"]])
         gap_mm, n_seeds = float(content["gap_mm"]), int(content["n_seeds"])
-        has_encoder = bool(content["has_encoder"])
+        has_encoder, paired = bool(content["has_encoder"]), bool(content.get("paired", False))
         statistics = content["statistics"]
         path = inside(run_dir, str(statistics["file"]))
         weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in content["folds"].values()]
         thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
         sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
         # A foreign file could name sizes that no memory holds.
+        sound = sound and (not paired or [str(fold) for fold in folds] == list(content["folds"]))
         sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")
@@ -209,16 +223,16 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
     standardisation = Standardisation.load(path, dim)
     if absent := [fold for fold in folds if encoder_key(fold) not in standardisation.mean]:
         raise ModelError(f"every encoder must have its statistics (got none of fold {absent[0]}) in {path}")
-    models: list[SequenceModel] = []
+    models: list[tuple[SequenceModel, ...]] = []
     for file, sha256 in weights:
         several = nn.ModuleList([SequenceModel(dim, config) for _ in range(n_seeds)])
         load_weights(several, file, sha256)
-        models += [model for model in several.eval().to(target) if isinstance(model, SequenceModel)]
+        models.append(tuple(model for model in several.eval().to(target) if isinstance(model, SequenceModel)))
     refinement = Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE))
     return LoadedSequence(
         folder=run_dir, encoder_folder=run_dir / ENCODER_FOLDER if has_encoder else None, folds=folds, views=views,
-        dim=dim, models=tuple(models), standardisation=standardisation, base_logit=base_logit, gap_mm=gap_mm,
-        refinement=refinement, thresholds=thresholds, device=target,
+        dim=dim, models=tuple(models), paired=paired, standardisation=standardisation, base_logit=base_logit,
+        gap_mm=gap_mm, refinement=refinement, thresholds=thresholds, device=target,
     )  # fmt: skip
 
 

@@ -1,9 +1,6 @@
 """`train-rnn`: from a CNN's run, or a feature store, to a model directory that `predict` can use."""
 
-import dataclasses
-import platform
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +8,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.model_directory import read_run
 from ich25d.features.extract import extract_oof_features
 from ich25d.features.store import FeatureStore
-from ich25d.files import inside, replacing, sha256_file, write_bytes, write_json, write_text
+from ich25d.files import inside, replacing, sha256_file, write_bytes, write_text
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.recipes import write_recipe
 from ich25d.sequence.beforehand import check_train_rnn
-from ich25d.sequence.card import write_rnn_card
-from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_lines, cross_fitted
-from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
+from ich25d.sequence.conclusion import RnnSummary, Trained, conclude
+from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import Division, divide
 from ich25d.sequence.fold_training import fingerprint_of, read_held_out_series, train_fold
-from ich25d.sequence.model_directory import FEATURES_FOLDER, STATISTICS_FILE
+from ich25d.sequence.model_directory import FEATURES_FOLDER
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
-from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
+from ich25d.sequence.refinement import HeldOutSeries
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.summary import as_json
 from ich25d.training.device import choose_device
-from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, FORMAT, MODEL_FILE, SEQUENCE
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE
 from ich25d.training.processes import refuse_torchrun
 from ich25d.training.runlog import check_tensorboard, tensorboard_listener
 from ich25d.training.sampling import LabelCount
-from ich25d.training.series_target import series_target
-from ich25d.training.threshold_choice import choose_points
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RnnSummary:
-    """What a training left behind."""
-
-    out: Path
-    scopes: dict[str, dict[str, Any]]
-    """What `compare` returned, by the series that it was measured on."""
-    exit_code: int = 0
-
-    def lines(self) -> list[str]:
-        """Return the comparison as tables for people."""
-        lines = []
-        for scope, content in self.scopes.items():
-            lines += [*comparison_lines(scope, content), ""]
-        return [*lines, f"{FULL} is what predict uses: {self.out}"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same for machines."""
-        return {"out": str(self.out), "comparison": as_json(self.scopes)}
 
 
 def train_rnn(
@@ -116,52 +87,16 @@ def train_rnn(
     refuse_other_features(out, store, digest)
     write_text(out / CONFIG_FILE, write_recipe(recipe))
     division = divide(store, recipe.sequence.seed)
-    reader = SequenceReader(store, fit_standardisation(store), _base_logit(store, division))
+    reader = SequenceReader(store, fit_standardisation(store), base_logit(store, division))
     series, entries = _train(reader, division, recipe, out, chosen_device, tensorboard)
-    refinement = fit_refinement(series, recipe.calibration)
-    predicted = cross_fitted(series, recipe.calibration)
-    scopes = {"all held-out series": compare(series, predicted)}
-    chosen = matching(series, recipe.calibration.fit_on)
-    if len(chosen) < len(series):
-        scopes[f"held-out series that match {', '.join(recipe.calibration.fit_on)}"] = compare(chosen, predicted)
-    write_json(out / "comparison.json", as_json(scopes))
-    summary = RnnSummary(out, scopes)
-    write_text(out / "comparison.txt", "\n".join(summary.lines()) + "\n")
-    reader.standardisation.save(out / STATISTICS_FILE)
     if cnn is not None:
         _copy_encoder(cnn, out / ENCODER_FOLDER)
-    model = {
-        "format": FORMAT,
-        "kind": SEQUENCE,
-        "labels": list(LABELS),
-        "dim": store.dim,
-        "views": list(store.views),
-        "encoders": [int(key) if key else -1 for key in store.encoder],
-        "has_encoder": cnn is not None,
-        "sequence": dataclasses.asdict(recipe.sequence),
-        "n_seeds": recipe.sequence.seeds,
-        "folds": entries,
-        "statistics": {"file": STATISTICS_FILE, "sha256": sha256_file(out / STATISTICS_FILE)},
-        "base_logit": reader.base_logit.tolist(),
-        "gap_mm": _usual_gap_mm(series),
-        "refinement": refinement.to_dict(),
-        "calibration": dataclasses.asdict(recipe.calibration),
-        **_points(series, predicted[FULL]),
-        "versions": {"ich25d": ich25d.__version__, "torch": torch.__version__, "python": platform.python_version()},
-        "data": {
-            "n_series": len(series),
-            "n_patients": len({item.patient_id for item in series}),
-            "n_slices": sum(len(item.target) for item in series),
-            "n_train_only": len(division.fold) - len(division.judged),
-            "features_digest": digest,
-        },
-    }
-    write_json(out / MODEL_FILE, model)
-    write_rnn_card(out, model, scopes, recipe, studies=studies, cnn=cnn, seconds=time.monotonic() - begun)
-    return summary
+    trained = Trained("train-rnn", series, entries, recipe.sequence.seeds, digest, division, studies, cnn, begun)
+    return conclude(trained, reader, recipe, out)
 
 
-def _base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float64]:
+def base_logit(store: FeatureStore, division: Division) -> npt.NDArray[np.float64]:
+    """Return the log odds of the labels among the judged slices, shape (6,)."""
     count = LabelCount(N_LABELS)
     judged = store.slices["series_id"].isin(division.judged)
     count.add(torch.from_numpy(store.slices.loc[judged, list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)))
@@ -187,23 +122,6 @@ def _train(
         )  # fmt: skip
         series += read_held_out_series(reader, held_out, folder, fold)
     return series, entries
-
-
-def _points(series: list[HeldOutSeries], predicted: Mapping[str, Probabilities]) -> dict[str, Any]:
-    """Choose operating points on the cross-fitted probabilities of held-out slices and series."""
-    return choose_points(
-        np.concatenate([item.target for item in series]),
-        np.concatenate([predicted[item.series_id].slices for item in series]),
-        np.repeat(np.arange(len(series)), [len(item.target) for item in series]),
-        np.stack([series_target(item.target) for item in series]),
-        np.stack([predicted[item.series_id].series for item in series]),
-    )
-
-
-def _usual_gap_mm(series: list[HeldOutSeries]) -> float:
-    gaps = np.concatenate([np.diff(item.slice_position_mm) for item in series])
-    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
-    return float(np.median(gaps)) if len(gaps) else USUAL_GAP_MM
 
 
 def _copy_encoder(cnn: Path, target: Path) -> None:

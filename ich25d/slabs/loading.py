@@ -5,7 +5,7 @@ reading end of the pipe itself, so that with more it would wait for ever for a p
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import TracebackType
@@ -88,7 +88,7 @@ class SlabLoader:
     def batches(self, rows: npt.NDArray[np.int64], batch_size: int, *, epoch: int | None = None) -> Iterator[SlabBatch]:
         """Read the rows in the order given, some batches ahead.
 
-        A further call ends the pass before it.
+        A further call, of this or of `batches_of`, ends the pass before it.
 
         Args:
             rows: Rows of the slice table, shape (N,).
@@ -98,9 +98,19 @@ class SlabLoader:
         Raises:
             LostReaderError: A process died.
         """
-        requests: list[_Request] = [
-            (rows[start : start + batch_size], epoch) for start in range(0, len(rows), batch_size)
-        ]
+        return self.batches_of([rows[start : start + batch_size] for start in range(0, len(rows), batch_size)], epoch)
+
+    def batches_of(self, parts: Sequence[npt.NDArray[np.int64]], epoch: int | None = None) -> Iterator[SlabBatch]:
+        """Read batches of any sizes, as whole series, in the order given.
+
+        Args:
+            parts: The rows of each batch.
+            epoch: Number of the epoch, from which painting is drawn; None paints nothing.
+
+        Raises:
+            LostReaderError: A process died.
+        """
+        requests: list[_Request] = [(part, epoch) for part in parts]
         if self._loader is not None:
             return self._of_processes(requests)
         read = (self._reader.read(part, epoch=number) for part, number in requests)

@@ -1,19 +1,23 @@
 """The owner of an output folder, and the checks that a model directory has one kind and one recipe."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ich25d.config import Recipe
-from ich25d.errors import ConfigError, ModelError, UsageError
+from ich25d.errors import ConfigError, ModelError, UsageError, cause_of
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, PARENT_FILE, SEQUENCE, read_kind
 from ich25d.training.runlog import LOG_FILE, read_log
 
-Owner = Literal["nobody", "encoder", "sequence", "begun", "other"]
-"""Owner of a folder: nobody (absent or empty), a CNN's training, a sequence model's, one of either that stopped before
-its first step, or another program or person."""
+Owner = Literal["nobody", "encoder", "sequence", "joint", "begun", "other"]
+"""Owner of a folder: nobody (absent or empty), a CNN's training, a sequence model's, that of both together, one of the
+first two that stopped before its first step, or another program or person."""
+
+JOINT = "joint"
+"""A run of `train-joint`: its `parent.json` says so from the beginning."""
 
 _FEATURES, _ANATOMIES, _BOARD = "features", ".anatomies", "tensorboard"
 
@@ -34,6 +38,8 @@ def owner_of(folder: Path) -> Owner:
     there = {name for name in names if name == _ANATOMIES or not name.startswith(".")}
     if not there:
         return "nobody"
+    if (read_parent_file(folder) or {}).get("command") == "train-joint":
+        return "joint"
     if MODEL_FILE in there:
         return _kind_of(folder)
     if there == {_FEATURES}:  # a sequence model's recipe is written after its features
@@ -63,6 +69,21 @@ def _kind_of(folder: Path) -> Owner:
     except ModelError:
         return "other"
     return "encoder" if kind == CNN else "sequence" if kind == SEQUENCE else "other"
+
+
+def read_parent_file(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder's run goes on from (`parent.json`); None where it names nothing.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    try:
+        content = json.loads((folder / PARENT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{PARENT_FILE} must be readable JSON (got {cause_of(error)}) in {folder}") from error
+    return content if isinstance(content, dict) else None
 
 
 def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> None:
@@ -95,8 +116,8 @@ def refuse_other_recipe(out: Path, recipe: Recipe, sections: Sequence[str]) -> N
         )
 
 
-_OF = {CNN: "a CNN's model directory", SEQUENCE: "a sequence model's directory"}
-_RUN = {CNN: "a CNN's run", SEQUENCE: "a sequence model's run"}
+_OF = {CNN: "a CNN's model directory", SEQUENCE: "a sequence model's directory", JOINT: "a run of train-joint"}
+_RUN = {CNN: "a CNN's run", SEQUENCE: "a sequence model's run", JOINT: "a run of train-joint"}
 
 
 def check_owner(out: Path, kind: str, *, begun: bool) -> None:
@@ -104,7 +125,7 @@ def check_owner(out: Path, kind: str, *, begun: bool) -> None:
 
     Args:
         out: The model directory to make.
-        kind: `CNN` or `SEQUENCE`.
+        kind: `CNN`, `SEQUENCE` or `JOINT`.
         begun: It holds something trained, which has a recipe.
 
     Raises:

@@ -142,8 +142,10 @@ def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
             f"logged to step {last.get('step', 0)} of {last.get('total_steps', '?')}"
         )
     if facts or not finished:
-        sequence = (path / "features").is_dir()
-        facts["to go on"] = "the same train-rnn" if sequence else "the same train-cnn with --resume"
+        command = "train-cnn with --resume"
+        if (path / "features").is_dir() or (path / "encoder").is_dir():
+            command = "train-joint" if (path / "parent.json").is_file() else "train-rnn"
+        facts["to go on"] = f"the same {command}"
     return facts
 
 

@@ -1,0 +1,1 @@
+"""Encoder and sequence model trained together on whole series."""
