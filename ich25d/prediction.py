@@ -86,13 +86,15 @@ class Prediction:
         ids = [image for series in self.series for image in series.image_ids]
         write_submission(Path(path), ids, np.concatenate([series.probability for series in self.series]))
 
-    def to_dicom(self, folder: str | Path) -> list[Path]:
+    def to_dicom(self, folder: str | Path, *, captures: bool = False, heat: bool = False) -> list[Path]:
         """Write DICOM objects of all series, as `predict --dicom`: a structured report each, and key objects.
 
         The files are read again, for their pixels and for patient and study; flagged series are explained.
 
         Args:
             folder: Where to; apart from the files that were predicted.
+            captures: Write pictures of key slices too, with heat and drawing burned in.
+            heat: Write parametric maps of the heat too.
 
         Returns:
             The files.
@@ -103,7 +105,7 @@ class Prediction:
         from ich25d.dicom_out.writer import DicomWriter
 
         network, found, answer = self._made_by
-        writer = DicomWriter(Path(folder), network.folder)
+        writer = DicomWriter(Path(folder), network.folder, captures=captures, heat=heat)
         writer.start(found)
         writer.finish(network, found, answer)
         return writer.files

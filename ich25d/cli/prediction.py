@@ -14,7 +14,7 @@ from ich25d.cli.options import Accept, Device, Dry, Images, Model, Only, Predict
     "--sample stage_2_sample_submission.csv",
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
     "ich25d predict study/ --out predictions/submission.csv --dry-run",
-    "ich25d predict study/ --out submission.csv --dicom dicom",
+    "ich25d predict study/ --out submission.csv --dicom dicom --dicom-captures --dicom-heat",
 )
 def predict(
     out: Annotated[Path, typer.Option(help="The CSV to write; tables of slices, studies and remarks stand beside it.")],
@@ -29,6 +29,12 @@ def predict(
         Path | None,
         typer.Option(help="A folder for DICOM objects: a structured report a series, and its key slices (an extra)."),
     ] = None,
+    dicom_captures: Annotated[
+        bool, typer.Option("--dicom-captures", help="With --dicom: pictures of the key slices, with heat, too.")
+    ] = False,
+    dicom_heat: Annotated[
+        bool, typer.Option("--dicom-heat", help="With --dicom: parametric maps of the heat too.")
+    ] = False,
     device: Device = "auto",
     workers: Workers = 0,
     dry: Dry = False,
@@ -42,7 +48,7 @@ def predict(
     options: dict[str, Any] = {
         "sample": sample, "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
     }  # fmt: skip
-    check_places(out, what[0], report=report, dicom=dicom)
+    check_places(out, what[0], report=report, dicom=dicom, pictures=dicom_captures or dicom_heat)
     if dry:
         from ich25d.predict.dry_run import dry_predict
 
@@ -51,7 +57,7 @@ def predict(
     from ich25d.predict.run import predict as run  # loads torch
     from ich25d.progress import remark
 
-    watchers = watchers_of(what[1], what[0], report=report, dicom=dicom)
+    watchers = watchers_of(what[1], what[0], report=report, dicom=dicom, captures=dicom_captures, heat=dicom_heat)
     summary = run(*what, only=tuple(only or ()), workers=workers, watchers=watchers, **options)
     for watcher in watchers:
         remark(watcher.line)

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from ich25d.view.report.writer import ReportWriter
 
 
-def check_places(out: Path, sources: Sequence[Path], *, report: Path | None, dicom: Path | None) -> None:
+def check_places(
+    out: Path, sources: Sequence[Path], *, report: Path | None, dicom: Path | None, pictures: bool = False
+) -> None:
     """Check the folders that options ask for; torch isn't needed for that.
 
     Args:
@@ -17,6 +19,7 @@ def check_places(out: Path, sources: Sequence[Path], *, report: Path | None, dic
         sources: What is predicted.
         report: The folder of the pages.
         dicom: The folder of the DICOM objects.
+        pictures: Captures or heat are to be among them.
 
     Raises:
         UsageError: A folder is another's, or they don't go together.
@@ -25,6 +28,8 @@ def check_places(out: Path, sources: Sequence[Path], *, report: Path | None, dic
     from ich25d.errors import UsageError
     from ich25d.view.report.beforehand import check_place as check_pages
 
+    if pictures and dicom is None:
+        raise UsageError("--dicom-captures and --dicom-heat add to --dicom (got none); name its folder")
     if dicom is not None:  # first, as it refuses sources that aren't DICOM
         if report is not None and dicom.resolve() == report.resolve():
             raise UsageError(f"--dicom must be another folder than --report (got {dicom} for both); name another")
@@ -34,7 +39,7 @@ def check_places(out: Path, sources: Sequence[Path], *, report: Path | None, dic
 
 
 def watchers_of(
-    model: Path, sources: Sequence[Path], *, report: Path | None, dicom: Path | None
+    model: Path, sources: Sequence[Path], *, report: Path | None, dicom: Path | None, captures: bool, heat: bool
 ) -> list["ReportWriter | DicomWriter"]:
     """Return the writers that options ask for.
 
@@ -43,6 +48,8 @@ def watchers_of(
         sources: What is predicted.
         report: The folder of the pages.
         dicom: The folder of the DICOM objects.
+        captures: Pictures are among them.
+        heat: Parametric maps are.
 
     Raises:
         UsageError: A folder is another's.
@@ -51,7 +58,7 @@ def watchers_of(
     if dicom is not None:
         from ich25d.dicom_out.writer import DicomWriter
 
-        writers.append(DicomWriter(dicom, model, sources))
+        writers.append(DicomWriter(dicom, model, sources, captures=captures, heat=heat))
     if report is not None:
         from ich25d.view.report.writer import ReportWriter
 

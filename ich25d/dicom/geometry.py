@@ -25,6 +25,7 @@ FOV_RATIO = 1.1
 """Fields of view further apart than that are different reconstructions."""
 MIXED_RATIO = 1.2
 """Gaps further apart than that are called mixed."""
+_OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
 class Gaps(NamedTuple):
@@ -76,6 +77,15 @@ def patient_axes(directions: Sequence[float] | None) -> str:
     axes = np.asarray(directions, dtype=np.float64).reshape(2, 3)
     main = np.abs(axes).argmax(axis=1)
     return "".join("RAF LPH"[axis + 4 * int(values[axis] > 0)] for axis, values in zip(main, axes, strict=True))
+
+
+def sides_of(orientation: str) -> tuple[str, str] | None:
+    """Return the patient's sides at the left and right of an image; None where the files don't say.
+
+    Args:
+        orientation: What `patient_axes` returned.
+    """
+    return (_OPPOSITE[orientation[0]], orientation[0]) if orientation[:1] in _OPPOSITE else None
 
 
 class Display(NamedTuple):

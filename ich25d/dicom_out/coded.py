@@ -56,6 +56,8 @@ ESTIMATED = _sct("414135002", "Estimated")
 VOLUME = _sct("118565006", "Volume")
 PROBABILITY = _dcm("122157", "Probability")
 COMMENT = _dcm("121106", "Comment")
+CLASS_ACTIVATION = _dcm("130402", "Class activation")
+SOURCE_IMAGE = _dcm("121322", "Source image for image processing operation")
 OF_INTEREST = _dcm("113000", "Of Interest")
 
 FOUND = _own("found", "At or over the threshold of the operating point")

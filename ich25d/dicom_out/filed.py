@@ -30,6 +30,8 @@ def filed(made: Made, source: SourceSeries, maker: MadeBy) -> Made:
         setattr(made, name, None)
     made.update(source.common)
     made.StudyInstanceUID = source.study
+    if "Rows" in made:
+        made.Laterality = None  # of type 2C: a head isn't one of a pair
     made.SpecificCharacterSet = UNICODE
     made.Manufacturer, made.ManufacturerModelName = MAKER, maker.name
     made.SoftwareVersions, made.DeviceSerialNumber = __version__, maker.serial_number

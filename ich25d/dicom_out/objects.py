@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
+from ich25d.dicom_out.captures import draw_captures
+from ich25d.dicom_out.heat_map import heat_maps
 from ich25d.dicom_out.key_objects import key_objects
 from ich25d.dicom_out.made_by import made_by
 from ich25d.dicom_out.report import structured_report
@@ -23,6 +25,8 @@ def dicom_objects(
     *,
     point: OperatingPoint | None = None,
     remarks: Sequence[str] = (),
+    captures: bool = False,
+    heat: bool = False,
 ) -> list[Dataset]:
     """Make the DICOM objects of a predicted series.
 
@@ -33,9 +37,12 @@ def dicom_objects(
         finished: Its probabilities.
         point: The operating point; None is the model's default.
         remarks: Sentences on the series that its report shall carry.
+        captures: Make pictures of the key slices of findings too.
+        heat: Make parametric maps of the findings' heat too.
 
     Returns:
-        The structured report; then a key object selection where slices are flagged. `save_object` writes them.
+        The structured report; a key object selection where slices are flagged; what was asked for. `save_object`
+        writes them.
 
     Raises:
         DicomError: A file has gone or changed since it was listed.
@@ -44,5 +51,9 @@ def dicom_objects(
     explanation = explain_series(network, pixels, finished, point=point)
     source, maker = read_source(series, finished.image_ids), made_by(network, point)
     with as_in_the_files():
-        made = [structured_report(source, explanation, maker, remarks), key_objects(source, explanation, maker)]
-    return [one for one in made if one is not None]
+        made = [structured_report(source, explanation, maker, remarks)]
+        selection = key_objects(source, explanation, maker)
+        made += [] if selection is None else [selection]
+        made += draw_captures(source, pixels, explanation, maker) if captures else []
+        made += heat_maps(source, pixels, explanation, maker) if heat else []
+    return made

@@ -100,10 +100,17 @@ def _device(maker: MadeBy) -> DeviceObserverIdentifyingAttributes:
 def _sentences(explanation: Explanation, maker: MadeBy) -> list[str]:
     """Return what a reader of the report has to know."""
     point = maker.point
+    over = point.over(explanation.series_probability)
+    verdict = (
+        f"Flagged: {', '.join(over)} at or over the threshold."
+        if over
+        else "Not flagged: no label is over its threshold."
+    )
     at = point.described if point.of_series else "none: the model has no thresholds, so that nothing counts as found"
     sentences = [
         f"{NOT_FOR_DIAGNOSIS}. Written by a research program; no physician has seen or confirmed any of it. Numbers "
         "are estimates.",
+        *([verdict] if point.of_series else []),
         f"Model: {maker.about.text}",
         f"Operating point on validation: {at}",
     ]
@@ -126,7 +133,7 @@ def _group(
     probability = float(explanation.series_probability[LABELS.index(label)])
     measurements = [_estimate(coded.PROBABILITY, probability, coded.ONE)]
     threshold = maker.point.of_series.get(label)
-    state = "flagged" if is_found else "not judged" if threshold is None else "not flagged"
+    state = "at or over its threshold" if is_found else "no threshold" if threshold is None else "below its threshold"
     if threshold is not None:
         # A number that was chosen, no estimate.
         measurements.append(Measurement(coded.THRESHOLD, _rounded(threshold), coded.ONE))

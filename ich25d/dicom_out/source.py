@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,11 @@ from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage
 
+from ich25d.dicom.geometry import Display
+from ich25d.dicom.header import Header
 from ich25d.errors import DicomError
 from ich25d.predict.series import UnreadSeries
-from ich25d.studies.series.of_dicom import DicomPlace, dicom_places
+from ich25d.studies.series.of_dicom import DicomPlace, dicom_places, display_of
 from ich25d.studies.series.series_plan import SeriesPlan
 
 PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
@@ -43,6 +46,17 @@ _READ = [Tag(name) for name in ("SpecificCharacterSet", *COPIED, *_REFERENCED, _
 Floats = npt.NDArray[np.float64]
 
 
+class Plane(NamedTuple):
+    """Where an image lies in the patient, as its file has it."""
+
+    origin_mm: tuple[float, ...]
+    """Image Position (Patient)."""
+    directions: tuple[float, ...]
+    """Image Orientation (Patient)."""
+    spacing_mm: tuple[float, float]
+    """Pixel Spacing: distance of rows, then of columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceImage:
     """One slice as objects refer to it."""
@@ -54,14 +68,10 @@ class SourceImage:
     study: str
     frame: int
     """From 1; 0 where the file is one image."""
-    origin_mm: tuple[float, float, float] | None
-    """Image Position (Patient)."""
-    directions: tuple[float, ...] | None
-    """Image Orientation (Patient)."""
     shape: tuple[int, int]
     """Rows and columns."""
-    spacing_mm: tuple[float, float] | None
-    """Pixel Spacing."""
+    plane: Plane | None
+    """Where it lies; None where the file doesn't say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +84,8 @@ class SourceSeries:
     """The attributes of `COPIED` as the first image has them, decoded."""
     frame_of_reference: str
     """Empty where the first image names none."""
+    display: Display
+    """How slices are turned from what the files hold."""
     lossy: Dataset
     """Lossy Image Compression of the first image, with ratio and method; empty where it isn't lossy."""
 
@@ -101,6 +113,18 @@ class SourceSeries:
             item.Rows, item.Columns = image.shape
             instances[image.sop_instance] = item
         return list(instances.values())
+
+    def references(self, indices: Sequence[int]) -> list[Dataset]:
+        """Return items that refer to slices, one an instance, with the numbers of its frames (PS3.3, 10.8)."""
+        items = []
+        for instance, frames in self.frames(indices).items():
+            item = Dataset()
+            item.ReferencedSOPClassUID = next(one.sop_class for one in self.images if one.sop_instance == instance)
+            item.ReferencedSOPInstanceUID = instance
+            if frames:
+                item.ReferencedFrameNumber = frames
+            items.append(item)
+        return items
 
     def frames(self, indices: Sequence[int]) -> dict[str, list[int]]:
         """Return the numbers of the frames that slices are, by SOP instance; of single images none."""
@@ -153,7 +177,7 @@ def read_source(series: UnreadSeries, image_ids: Sequence[str]) -> SourceSeries:
     first = heads[places[0].entry]
     with as_in_the_files():
         return SourceSeries(
-            tuple(images), _copied(first, COPIED), str(first.get(_FRAME_OF_REFERENCE, "")),
+            tuple(images), _copied(first, COPIED), str(first.get(_FRAME_OF_REFERENCE) or ""), display_of(series.images),
             _copied(first, _LOSSY) if first.get("LossyImageCompression") == "01" else Dataset(),
         )  # fmt: skip
 
@@ -180,11 +204,14 @@ def _image(head: Dataset, place: DicomPlace) -> SourceImage:
         series=str(head.get("SeriesInstanceUID") or header.series_id),
         study=str(head.get("StudyInstanceUID") or header.study_id),
         frame=header.frame,
-        origin_mm=header.origin_mm,
-        directions=header.directions,
         shape=(header.rows, header.columns),
-        spacing_mm=header.pixel_spacing_mm,
+        plane=_plane(header),
     )
+
+
+def _plane(header: Header) -> Plane | None:
+    origin, directions, spacing = header.origin_mm, header.directions, header.pixel_spacing_mm
+    return None if origin is None or directions is None or spacing is None else Plane(origin, directions, spacing)
 
 
 def _copied(head: Dataset, names: Sequence[str]) -> Dataset:

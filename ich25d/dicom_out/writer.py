@@ -5,6 +5,8 @@
       SERIES/                 one folder a series
         report.dcm            structured report
         key-objects.dcm       key object selection, where slices are flagged
+        capture_001.dcm ...   pictures of the key slices, where asked for
+        heat_LABEL.dcm        parametric map of a finding's heat, where asked for
 
 The objects carry the patient and the study of their input.
 """
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+from pydicom import uid
 from pydicom.dataset import Dataset
 
 from ich25d.dicom_out.beforehand import TABLE_FILE, check_place
@@ -36,7 +39,7 @@ from ich25d.training.operating_point import read_points
 
 _ROWS = ".rows"
 _FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
-_NAMES = {"SR": "report", "KO": "key-objects"}
+_REPORT, _KEY_OBJECTS, _CAPTURE, _HEAT = "report", "key-objects", "capture", "heat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,20 @@ class DicomWriter:
         folder: Where to.
         model: The model directory, for its operating point.
         sources: What is predicted; the folder must lie apart from it.
+        captures: Write pictures of key slices too.
+        heat: Write parametric maps too.
 
     Raises:
         UsageError: highdicom is absent, or the folder is a file, holds what isn't of this kind, or holds the sources.
         ModelError: The thresholds can't be read.
     """
 
-    def __init__(self, folder: Path, model: Path, sources: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, folder: Path, model: Path, sources: Sequence[Path] = (), *, captures: bool = False, heat: bool = False
+    ) -> None:
         check_place(folder, sources)
         self.folder = folder
+        self.captures, self.heat = captures, heat
         self.point = read_points(model)[0]
         self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
         self._rows: dict[UnreadSeries, list[ObjectRow]] = {}
@@ -109,7 +117,10 @@ class DicomWriter:
         """
         remarks = remark_texts(tuple(settled([*self._remarks[series.series_id], *finished.qc])))
         try:
-            made = dicom_objects(network, series, pixels, finished, point=self.point, remarks=remarks)
+            made = dicom_objects(
+                network, series, pixels, finished, point=self.point, remarks=remarks, captures=self.captures,
+                heat=self.heat,
+            )  # fmt: skip
         except DicomError as error:
             return [QcRow("", "", series.series_id, "series", "NO_OBJECTS", f"{error.code}: {error.detail}")]
         rows = self._write(series, made)
@@ -158,13 +169,13 @@ class DicomWriter:
             )  # fmt: skip
         written = {Path(row.file).name for row in rows}
         for old in folder.glob("*.dcm"):
-            if old.name not in written and old.stem.split("_")[0] in _NAMES.values():
+            if old.name not in written and old.stem.split("_")[0] in (_REPORT, _KEY_OBJECTS, _CAPTURE, _HEAT):
                 old.unlink()
         return rows
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
-        return self.folder / _ROWS / f"{key}.json"
+        made_from = f"{_FORMAT} {self.captures} {self.heat} {network.stamp} {images_hash(series)}"
+        return self.folder / _ROWS / f"{hashlib.sha256(made_from.encode()).hexdigest()[:40]}.json"
 
     def _earlier(self, network: Network, series: UnreadSeries) -> list[ObjectRow] | None:
         """Return the rows that an unfinished run left, where their files are there too."""
@@ -178,7 +189,16 @@ class DicomWriter:
 
 def file_name(made: Dataset) -> str:
     """Return the name of an object's file."""
-    return f"{_NAMES[made.Modality]}.dcm"
+    match made.SOPClassUID:
+        case uid.EnhancedSRStorage:
+            stem = _REPORT
+        case uid.KeyObjectSelectionDocumentStorage:
+            stem = _KEY_OBJECTS
+        case uid.SecondaryCaptureImageStorage:
+            stem = f"{_CAPTURE}_{made.InstanceNumber:03d}"
+        case _:
+            stem = f"{_HEAT}_{made.ContentLabel.lower()}"
+    return f"{stem}.dcm"
 
 
 def save_object(made: Dataset, path: Path) -> None:

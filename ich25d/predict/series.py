@@ -22,7 +22,8 @@ from ich25d.studies.plan import make_plan
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.store import StudyStore, is_store
-from ich25d.studies.volumes.volume import Crop, read_series
+from ich25d.studies.volumes.headbox import Box
+from ich25d.studies.volumes.volume import Crop, Fit, fit_box, read_series
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +80,8 @@ class SeriesPixels:
     """Where rows and columns run in the patient, as `LP`; empty where unknown (`dicom.geometry.patient_axes`)."""
     brain_hu: float = float("nan")
     """HU of its brain tissue; NaN where no brain was found."""
+    fit: Fit | None = None
+    """Which part of the source's slices `hu` shows, and where; None where that isn't known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +262,15 @@ def read_pixels(series: UnreadSeries, *, crop: str, size: int) -> SeriesPixels:
         pixel_mm=_pixel_mm(volume.series),
         orientation=series.orientation,
         brain_hu=_number(volume.series.get("brain_hu")),
+        fit=_fit(volume.series, series, size),
     )
+
+
+def _fit(row: Mapping[str, Any], series: SeriesPlan, size: int) -> Fit | None:
+    """Return how the volume lies in its source; None where no slice was read."""
+    if not row:
+        return None
+    return fit_box(Box(*(row[f"box_{side}"] for side in Box._fields)), size, series.pixel_spacing_mm)
 
 
 def _pixel_mm(series: Mapping[str, Any] | pd.Series) -> float | None:

@@ -75,6 +75,7 @@ def test_a_report_says_what_was_found(sent: Sent, toy: Network) -> None:
         finding.first_slice + 1, finding.last_slice + 1, finding.peak_slice + 1,
     ]  # fmt: skip
     assert yes.value.meaning == "Yes"
+    assert "Flagged: any, subdural at or over the threshold." in texts(report)
     assert references(found[SUBDURAL]) == [IMAGES[index] for index in drawn]
     assert 0 < len(drawn) < N_SLICES
 
@@ -96,7 +97,8 @@ def test_nothing_found_is_said_too(study: Path, toy: Network) -> None:
 
     assert (code, numbers(group)) == (ANY, {"122157": 0.54, "threshold": 0.55})
     assert no.value.meaning == "No"
-    assert group.tracking_identifier == "ich25d: any, not flagged"
+    assert group.tracking_identifier == "ich25d: any, below its threshold"
+    assert "Not flagged: no label is over its threshold." in texts(report)
     assert references(group) == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.dicom.elements import DEFLATED, EXPLICIT, IMPLICIT
-from ich25d.dicom.geometry import main_directions
+from ich25d.dicom.geometry import Display, main_directions
 from ich25d.dicom.header import Header, Remark, Slice
 from ich25d.dicom.reader import read_hu
 from ich25d.dicom.series import OrderedSeries, order_series
@@ -105,6 +105,13 @@ def dicom_places(images: Images, indices: Iterable[int]) -> list[DicomPlace] | N
     return [
         DicomPlace(images.sources, image.entry, image.header()) for image in (images.images[index] for index in chosen)
     ]
+
+
+def display_of(images: Images) -> Display:
+    """Return how the slices of a series are turned from what their files hold."""
+    while isinstance(images, SomeImages):
+        images = images.images
+    return images.display if isinstance(images, TurnedImages) else Display()
 
 
 def plan_dicom(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from ich25d.dicom.geometry import sides_of
 from ich25d.explain.explanation import HEAT_RULE
 from ich25d.explain.finding import SIDES, Finding
 from ich25d.explain.page import extent_text, volume_text
@@ -37,7 +38,6 @@ _NOTE = (
     "map and the HU under it, made for finding the place again, not for measuring; the README says how far such "
     "estimates were off on phantoms and painted scans."
 )
-_OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
 def study_page(series: ShownSeries, *, model: str = "") -> Page:
@@ -97,7 +97,7 @@ def _viewer(series: ShownSeries, drawing: Markup) -> Markup:
     return render(
         "ich25d.view.report",
         "viewer.html",
-        sides=_sides(series.pixels.orientation),
+        sides=sides_of(series.pixels.orientation),
         last=len(series) - 1,
         best=_best(series),
         windows=[(name.capitalize(), f"{level:g}", f"{width:g}") for name, (level, width) in NAMED_WINDOWS.items()],
@@ -162,11 +162,6 @@ def _key_slice(series: ShownSeries) -> Markup:
 
 def _best(series: ShownSeries) -> int:
     return int(series.finished.probability[:, ANY_INDEX].argmax())
-
-
-def _sides(orientation: str) -> tuple[str, str] | None:
-    """Return the patient's sides at the left and right of the image; None where the files don't say."""
-    return (_OPPOSITE[orientation[0]], orientation[0]) if orientation[:1] in _OPPOSITE else None
 
 
 def _data(series: ShownSeries, packed: PackedSlices, axis: dict[str, Any]) -> dict[str, Any]:
