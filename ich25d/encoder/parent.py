@@ -35,7 +35,7 @@ from ich25d.training.weights_file import load_weights
 
 RATE = 0.3
 """Share of the parent's learning rates at which its child learns, where no recipe is given: the weights are no longer
-new, and large steps would forget what they hold (docs/training.md has the figures)."""
+new, and large steps would forget what they hold."""
 
 _SAME = {"encoder": ("name", "pool", "output_stride"), "pixels": ("channels",)}
 """Keys of a recipe, beside all of [slab], that decide what the parent's weights mean."""
