@@ -30,9 +30,10 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
+from ich25d.encoder.beforehand import SECTIONS
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.train import _SECTIONS, train_cnn
+from ich25d.encoder.train import train_cnn
 from ich25d.errors import ConfigError, Ich25dError, StoreError, UsageError
 from ich25d.evaluate.judging_store import open_judge
 from ich25d.evaluate.paired import MEASURES, SENSITIVITY, Predicted, held_out, measures_of, resampled, with_truth
@@ -214,7 +215,7 @@ def _train(variant: Variant, earlier: list[Variant], seed: int, folds: list[int]
     recipe = variant.seeded(seed)
     for one in earlier:
         before = one.seeded(seed)
-        if not cnn.exists() and all(getattr(before, name) == getattr(recipe, name) for name in _SECTIONS):
+        if not cnn.exists() and all(getattr(before, name) == getattr(recipe, name) for name in SECTIONS):
             _copy(options.out / one.name / cnn.name, cnn, recipe)
     for fold in folds if options.folds != "all" else ("all",):
         if train_cnn(options.studies, recipe, cnn, fold=fold, device=options.device, resume=True).interrupted:

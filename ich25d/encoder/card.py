@@ -86,6 +86,7 @@ def write_cnn_card(
         "data": data_facts(store, run),
         "sequence": None,
         "calibration": table(("label", "share at the place of use", "temperature", "bias"), calibration),
+        "smoothing_mm": found.sigma_mm,
         "performance": _performance(logit, target, np.asarray(patient).astype(str)),
         "run_time": run_time(out, run),
         **model_facts(out, run.content, recipe, ("train", "augment", "pixels")),

@@ -4,6 +4,7 @@ All of that joins logits of every fold with labels of one study store, so that a
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from ich25d.summary import as_json
 from ich25d.training.calibration import Calibration
 from ich25d.training.model_file import MODEL_FILE
 from ich25d.training.series_target import series_targets
+from ich25d.training.smoothing import SIGMAS_MM, USUAL_GAP_MM, smooth
 from ich25d.training.threshold_choice import choose_points
+
+Floats = npt.NDArray[np.float64]
 
 RSNA_SERIES = r"ID_[0-9a-f]{10}"
 """Form of the series ids of RSNA 2019."""
@@ -46,6 +50,32 @@ class HeldOut:
     """The patient of each slice, or what stands in, as in `split_units`."""
     fold: npt.NDArray[np.int64]
     """Number of the fold that held a slice out, shape (N,)."""
+    slice_position_mm: npt.NDArray[np.float64]
+    """Shape (N,); 5 mm apart in a series where any of its slices has none."""
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "HeldOut":
+        """Return some of the slices; whole series, if they are to be smoothed."""
+        kept = np.flatnonzero(rows)
+        return HeldOut(
+            self.logit[kept], self.target[kept], [self.series_id[row] for row in kept],
+            [self.split_unit[row] for row in kept], self.fold[kept], self.slice_position_mm[kept],
+        )  # fmt: skip
+
+    def smoothed(self, sigma_mm: float) -> npt.NDArray[np.float64]:
+        """Return the logits smoothed along each series, shape (N, 6)."""
+        return self._by_series(lambda logit, position: smooth(logit, position, sigma_mm))
+
+    def probability(self, calibration: Calibration) -> npt.NDArray[np.float64]:
+        """Return calibrated probabilities of each series' slices, shape (N, 6)."""
+        return self._by_series(calibration.probability)
+
+    def _by_series(self, change: Callable[[Floats, Floats], Floats]) -> Floats:
+        changed = np.empty_like(self.logit)
+        _, code = np.unique(self.series_id, return_inverse=True)
+        order = np.argsort(code, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1) if len(order) else ():
+            changed[rows] = change(self.logit[rows], self.slice_position_mm[rows])
+        return changed
 
 
 def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
@@ -63,17 +93,22 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
     tables = [table[~table["seen"]] if "seen" in table else table for table in tables]
     table = pd.concat(tables, ignore_index=True)
     truth = store.slices.set_index("image_id").reindex(table["image_id"])
+    unknown = truth["slice_position_mm"].isna().groupby(truth["series_id"]).transform("any")
+    position = truth["slice_position_mm"].mask(unknown, USUAL_GAP_MM * truth["slice_index"])
     return HeldOut(
         table[list(LABELS)].to_numpy(dtype=np.float64),
         truth[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan),
         table["series_id"].astype(str).tolist(),
         truth["split_unit"].astype(str).tolist(),
         np.repeat(np.array(list(run.folds), dtype=np.int64), [len(part) for part in tables]),
+        position.to_numpy(dtype=np.float64),
     )
 
 
 def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
     """Fit the calibration that `predict` applies to a CNN alone; `train-rnn` starts from uncalibrated logits.
+
+    Of the widths of smoothing along the scan, none among them, the one of the least log loss is taken.
 
     Args:
         held_out: Out-of-fold logits.
@@ -83,13 +118,19 @@ def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
     if not rows.any():
         remark(f"calibration.fit_on {list(config.fit_on)} matches no held-out series: the CNN stays uncalibrated")
         return Calibration()
+    used = held_out.take(rows)
+    sigma_mm = min((0.0, *SIGMAS_MM), key=lambda sigma: _calibrated_loss(used.smoothed(sigma), used.target))
     prevalence = [config.prevalence.get(label, np.nan) for label in LABELS]
-    return Calibration.fit(
-        held_out.logit[rows],
-        held_out.target[rows],
-        prevalence=prevalence,
-        prevalence_weight=config.prevalence_weight,
+    found = Calibration.fit(
+        used.smoothed(sigma_mm), used.target, prevalence=prevalence, prevalence_weight=config.prevalence_weight
     )
+    return dataclasses.replace(found, sigma_mm=sigma_mm)
+
+
+def _calibrated_loss(logit: Floats, target: npt.NDArray[np.float32]) -> float:
+    """Return the competition's log loss of logits once they are calibrated on the same slices."""
+    each = Calibration.fit(logit, target).apply(logit, np.zeros(0))
+    return float(score(each, target, np.zeros_like(each))["log_loss"])
 
 
 def points_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
@@ -97,7 +138,7 @@ def points_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
 
     A series has the largest probability of its slices.
     """
-    probability = calibration.probability(held_out.logit)
+    probability = held_out.probability(calibration)
     names, code = np.unique(held_out.series_id, return_inverse=True)
     whole = np.zeros((len(names), N_LABELS))
     np.maximum.at(whole, code, probability)

@@ -1,6 +1,5 @@
 """Measures of several networks on the same patients, resampled together, so that differences have paired intervals."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +95,8 @@ def held_out(run: Path, store: StudyStore) -> list[Predicted]:
     names, units = np.array(rows.series_id), np.array(rows.split_unit)
     for fold in np.unique(rows.fold):
         own = rows.fold == fold
-        others = dataclasses.replace(
-            rows, logit=rows.logit[~own], target=rows.target[~own], series_id=names[~own].tolist()
-        )
-        calibration = Calibration() if own.all() else calibration_of(others, recipe.calibration)
-        probability[own] = calibration.probability(rows.logit[own])
+        calibration = Calibration() if own.all() else calibration_of(rows.take(~own), recipe.calibration)
+        probability[own] = rows.take(own).probability(calibration)
     of_series = [np.flatnonzero(names == name) for name in np.unique(names)]
     return [
         Predicted(units[own[0]], rows.target[own].astype(np.float64), probability[own], probability[own].max(0))

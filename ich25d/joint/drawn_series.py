@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 
 from ich25d.config import JointConfig, SequenceConfig
-from ich25d.sequence.dataset import DROP_ABOVE, known_position_mm
+from ich25d.sequence.dataset import DROP_ABOVE
 from ich25d.slabs.dataset import SlabBatch
+from ich25d.training.smoothing import known_position_mm
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -131,9 +131,9 @@ def _encoder_network(folder: Path, about: About, device: torch.device) -> Networ
     views = read_recipe(config).features.views if config.is_file() else ("plain", "flip")
     encoders = tuple(load_encoder(folder, fold, device) for fold in sorted(run.folds))
 
-    def refine(_: npt.NDArray[np.float32], logit: Floats, __: Floats) -> SequencePrediction:
+    def refine(_: npt.NDArray[np.float32], logit: Floats, slice_position_mm: Floats) -> SequencePrediction:
         mean = logit.mean(axis=(0, 1))
-        probability = calibration.probability(mean)
+        probability = calibration.probability(mean, slice_position_mm)
         return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
 
     return Network(

@@ -13,13 +13,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ich25d.sequence.dataset import known_position_mm
 from ich25d.training.calibration import prevalence_shift
 
 Floats = npt.NDArray[np.float64]
-
-SIGMAS_MM = (7.5, 2.5, 5.0, 10.0, 15.0)
-"""Widths of smoothing that are tried; the first where the data don't prefer one."""
 
 SLICES_PER_OPINION = 30.0
 """Slices that count as one independent slice: about a scan, whose slices share a patient, a bleed and the networks'
@@ -72,25 +68,6 @@ class LabelledSlices:
     """0 or 1."""
     smoothed: dict[float, tuple[Floats, Floats]]
     """By width in mm, logits of encoder and sequence model, smoothed."""
-
-
-def smooth(logit: Floats, slice_position_mm: Floats, sigma_mm: float) -> Floats:
-    """Average logits along the scan under a Gaussian of the distance in mm.
-
-    In mm, so that it means the same in thin and thick series; at the ends fewer slices share the weight.
-
-    Args:
-        logit: Shape (n, ...).
-        slice_position_mm: Shape (n,), mm; 5 mm apart where unknown.
-        sigma_mm: Standard deviation of the Gaussian; 0 leaves everything as it is.
-    """
-    if sigma_mm <= 0 or len(logit) < 2:
-        return logit.copy()
-    position = known_position_mm(np.asarray(slice_position_mm, dtype=np.float64))
-    distance = (position[:, None] - position[None, :]) / sigma_mm
-    weight = np.exp(-0.5 * distance**2)
-    weight /= weight.sum(axis=1, keepdims=True)
-    return np.asarray(np.tensordot(weight, logit, axes=1))
 
 
 def cross_entropy(logit: Floats, truth: Floats) -> float:

@@ -16,13 +16,14 @@ from ich25d.files import sha256_file, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.sequence.card import write_rnn_card
 from ich25d.sequence.comparison import FULL, Probabilities, compare, comparison_lines, cross_fitted
-from ich25d.sequence.dataset import USUAL_GAP_MM, SequenceReader
+from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import Division
 from ich25d.sequence.model_directory import STATISTICS_FILE
 from ich25d.sequence.refinement import HeldOutSeries, fit_refinement, matching
 from ich25d.summary import as_json
 from ich25d.training.model_file import FORMAT, MODEL_FILE, SEQUENCE
 from ich25d.training.series_target import series_target
+from ich25d.training.smoothing import USUAL_GAP_MM
 from ich25d.training.threshold_choice import choose_points
 
 

@@ -16,9 +16,7 @@ from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.series_target import series_target
-
-USUAL_GAP_MM = 5.0
-"""Gap assumed between slices of unknown position."""
+from ich25d.training.smoothing import known_position_mm
 
 DROP_ABOVE = 10
 """Series of more slices than this may lose every second one in training."""
@@ -117,13 +115,6 @@ class SequenceReader:
             position_mm=known_position_mm(features.slice_position_mm).astype(np.float32),
             target=self.target(series_id),
         )
-
-
-def known_position_mm(slice_position_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return positions from 0 at the first slice, mm; 5 mm apart where any is unknown."""
-    if len(slice_position_mm) == 0 or not np.isfinite(slice_position_mm).all():
-        return USUAL_GAP_MM * np.arange(len(slice_position_mm), dtype=np.float64)
-    return np.asarray(slice_position_mm - slice_position_mm[0])
 
 
 def reverse(item: SeriesItem) -> SeriesItem:

@@ -25,13 +25,14 @@ from ich25d.config import SequenceConfig
 from ich25d.errors import ModelError
 from ich25d.files import inside, sha256_file
 from ich25d.labels import N_LABELS
-from ich25d.sequence.dataset import SeriesItem, known_position_mm
+from ich25d.sequence.dataset import SeriesItem
 from ich25d.sequence.model import SequenceModel, refine
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any
 from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, checked_entries, read_model_file
 from ich25d.training.operating_point import Thresholds, read_thresholds
+from ich25d.training.smoothing import known_position_mm
 from ich25d.training.weights_file import load_weights
 
 STATISTICS_FILE = "statistics.safetensors"

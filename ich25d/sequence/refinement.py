@@ -16,15 +16,14 @@ from ich25d.errors import ModelError, UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
 from ich25d.sequence.aggregate import AGGREGATES, HEAD, SeriesRule, candidates, fit_rule
 from ich25d.sequence.blend import (
-    SIGMAS_MM,
     LabelBlend,
     LabelledSlices,
     fit_blend,
     fit_slope,
-    smooth,
     towards_prevalence,
 )
 from ich25d.training.series_target import series_target
+from ich25d.training.smoothing import SIGMAS_MM, smooth
 
 Floats = npt.NDArray[np.float64]
 

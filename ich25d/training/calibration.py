@@ -1,6 +1,6 @@
-"""Calibrated probabilities from logits: temperature and bias of each label, prevalence, `any` >= subtypes.
+"""Calibrated probabilities from logits: smoothing along the scan, temperature and bias of each label, prevalence.
 
-logit -> logit / temperature + bias -> sigmoid -> any = max(any, subtypes)
+logit, smoothed along the scan -> / temperature + bias -> sigmoid -> any = max(any, subtypes)
 """
 
 import math
@@ -16,6 +16,7 @@ from scipy.special import logit as log_odds
 
 from ich25d.errors import ModelError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
+from ich25d.training.smoothing import smooth
 
 CORRELATED = 8.0
 """Slices that count as one independent slice: about the length of a bleed, within which slices share the blood and the
@@ -29,24 +30,26 @@ _LARGEST_LOGIT = 60.0  # beyond it a sigmoid is 0 or 1 in float64 anyway
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A temperature and a bias for each label, in the order of `LABELS`."""
+    """A temperature and a bias for each label, in the order of `LABELS`, and one width of smoothing."""
 
     temperature: tuple[float, ...] = (1.0,) * N_LABELS
     bias: tuple[float, ...] = (0.0,) * N_LABELS
+    sigma_mm: float = 0.0
+    """Standard deviation of the Gaussian under which logits are averaged along the scan first; 0 is none."""
 
     def __post_init__(self) -> None:
         """Refuse what isn't a calibration.
 
         Raises:
-            ModelError: Not six finite numbers each, or a temperature that isn't positive.
+            ModelError: Not six finite numbers each, a temperature that isn't positive, or a negative width.
         """
         sound = len(self.temperature) == len(self.bias) == N_LABELS and all(
-            math.isfinite(value) for value in (*self.temperature, *self.bias)
+            math.isfinite(value) for value in (*self.temperature, *self.bias, self.sigma_mm)
         )
-        if not sound or min(self.temperature) <= 0:
+        if not sound or min(self.temperature) <= 0 or self.sigma_mm < 0:
             raise ModelError(
-                f"a calibration must be {N_LABELS} positive temperatures and {N_LABELS} finite biases "
-                f"(got {self.temperature!r} and {self.bias!r})"
+                f"a calibration must be {N_LABELS} positive temperatures, {N_LABELS} finite biases and a width of 0 mm "
+                f"or more (got {self.temperature!r}, {self.bias!r} and {self.sigma_mm!r})"
             )
 
     @classmethod
@@ -63,7 +66,7 @@ class Calibration:
         A label with few known slices moves little, one with none not at all. The prevalence then shifts the bias alone.
 
         Args:
-            logit: Out-of-fold logits, shape (N, 6).
+            logit: Out-of-fold logits, shape (N, 6); smoothed already, if they are to be.
             target: 0, 1 or NaN where unknown, shape (N, 6).
             prevalence: Expected share of positive slices where the model will be used, shape (6,); NaN for a label
                 leaves it alone.
@@ -81,21 +84,34 @@ class Calibration:
             biases.append(bias)
         return cls(tuple(temperatures), tuple(biases))
 
-    def apply(self, logit: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """Return calibrated logits, same shape (..., 6), float64."""
-        scaled: npt.NDArray[np.float64] = np.asarray(logit, dtype=np.float64) / np.asarray(self.temperature)
-        scaled += np.asarray(self.bias)
-        return scaled
+    def apply(
+        self, logit: npt.NDArray[np.floating[Any]], slice_position_mm: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return calibrated logits of one series.
 
-    def probability(self, logit: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """Return calibrated probabilities, same shape (..., 6), with `any` at least its subtypes."""
-        return enforce_any(np.asarray(expit(self.apply(logit))))
+        Args:
+            logit: Shape (..., n, 6), in scan order.
+            slice_position_mm: Shape (n,), mm; NaN where unknown.
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """Return what goes into JSON: both by label."""
+        Returns:
+            The same shape, float64.
+        """
+        along = np.moveaxis(np.asarray(logit, dtype=np.float64), -2, 0)
+        smoothed = np.moveaxis(smooth(along, slice_position_mm, self.sigma_mm), 0, -2)
+        return np.asarray(smoothed / np.asarray(self.temperature) + np.asarray(self.bias))
+
+    def probability(
+        self, logit: npt.NDArray[np.floating[Any]], slice_position_mm: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return calibrated probabilities of one series, shapes as in `apply`, with `any` at least its subtypes."""
+        return enforce_any(np.asarray(expit(self.apply(logit, slice_position_mm))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into JSON: temperature and bias by label, and the width."""
         return {
             "temperature": dict(zip(LABELS, self.temperature, strict=True)),
             "bias": dict(zip(LABELS, self.bias, strict=True)),
+            "sigma_mm": self.sigma_mm,
         }
 
     @classmethod
@@ -110,7 +126,9 @@ class Calibration:
         try:
             temperature, bias = content["temperature"], content["bias"]
             return cls(
-                tuple(float(temperature[label]) for label in LABELS), tuple(float(bias[label]) for label in LABELS)
+                tuple(float(temperature[label]) for label in LABELS),
+                tuple(float(bias[label]) for label in LABELS),
+                float(content.get("sigma_mm", 0.0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(

@@ -74,13 +74,11 @@ def test_a_cnn_alone_is_calibrated_out_of_fold(walk: Walk) -> None:
     """Its `model.json` holds the calibration that lowers the log loss of the out-of-fold logits."""
     content = json.loads((walk.cnn / "model.json").read_text())
     calibration = Calibration.from_dict(content["calibration"])
-    parts = [pd.read_parquet(walk.cnn / f"fold{fold}" / "oof.parquet") for fold in content["folds"]]
-    logit = pd.concat(parts).set_index("image_id")[list(LABELS)]
-    target = (
-        pd.read_parquet(walk.store / "slices.parquet").set_index("image_id").loc[logit.index, "any"].to_numpy(float)
-    )
+    held_out = read_held_out(walk.cnn, read_run(walk.cnn), StudyStore.open(walk.store))
+    column = LABELS.index("any")
+    target = held_out.target[:, column].astype(float)
 
-    bare, fitted = expit(logit["any"].to_numpy()), expit(calibration.apply(logit.to_numpy())[:, LABELS.index("any")])
+    bare, fitted = expit(held_out.logit)[:, column], held_out.probability(calibration)[:, column]
 
     assert mean_log_loss(target, fitted) < mean_log_loss(target, bare)
 
@@ -90,7 +88,7 @@ def test_a_prevalence_draws_the_calibration_of_a_cnn(walk: Walk) -> None:
     held_out = read_held_out(walk.cnn, read_run(walk.cnn), StudyStore.open(walk.store))
     rarer = CalibrationConfig(prevalence={"any": 0.001}, prevalence_weight=1e5)
 
-    natural = calibration_of(held_out, CalibrationConfig()).probability(held_out.logit)[:, -1]
+    natural = held_out.probability(calibration_of(held_out, CalibrationConfig()))[:, -1]
 
     assert calibration_of(held_out, rarer).bias[-1] < calibration_of(held_out, CalibrationConfig()).bias[-1]
     assert 0 < natural.mean() < 1

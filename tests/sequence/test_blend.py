@@ -18,10 +18,10 @@ from ich25d.sequence.blend import (
     fit_blend,
     fit_slope,
     loss_of,
-    smooth,
     towards_prevalence,
 )
 from ich25d.sequence.refinement import HeldOutSeries, Refinement, at_least_subtypes, fit_refinement
+from ich25d.training.smoothing import smooth
 
 
 def some_slices(

@@ -14,6 +14,9 @@ from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.training.calibration import CORRELATED, Calibration, enforce_any, prevalence_shift
 from ich25d.training.metrics import case_losses
 
+UNSMOOTHED = np.zeros(0)
+"""Positions that nothing is smoothed over: these calibrations have no width."""
+
 
 def _drawn(n, seed=0):
     rng = np.random.default_rng(seed)
@@ -35,7 +38,9 @@ def test_fit_lowers_the_score_of_overconfident_logits():
     true, target = _drawn(500)
     fitted = Calibration.fit(3 * true, target)
 
-    before, after = (case_losses(target, expit(logits))[0].sum() for logits in (3 * true, fitted.apply(3 * true)))
+    before, after = (
+        case_losses(target, expit(logits))[0].sum() for logits in (3 * true, fitted.apply(3 * true, UNSMOOTHED))
+    )
     assert after < before
 
 
@@ -81,9 +86,9 @@ def test_a_prevalence_shifts_the_bias_alone():
     # Where one in twenty is positive, positives and negatives as they are here: the mean probability is that share.
     share = target.mean(axis=0)
     there = target * 0.05 / share + (1 - target) * 0.95 / (1 - share)
-    mean = (there * expit(rarer.apply(true))).mean(axis=0)[:5]
+    mean = (there * expit(rarer.apply(true, UNSMOOTHED))).mean(axis=0)[:5]
     assert mean == pytest.approx([0.05] * 5, abs=0.01)
-    assert expit(plain.apply(true)).mean() > 0.2
+    assert expit(plain.apply(true, UNSMOOTHED)).mean() > 0.2
 
 
 def test_a_prevalence_is_averaged_with_the_share_of_the_fit_by_numbers_of_slices():
@@ -99,12 +104,27 @@ def test_extreme_logits_are_survived():
     """Logits of 10,000 on the wrong side give finite numbers."""
     logits = np.array([[1e4] * 6, [-1e4] * 6])
 
-    assert np.isfinite(Calibration.fit(logits, np.array([[0.0] * 6, [1.0] * 6])).apply(logits)).all()
+    assert np.isfinite(Calibration.fit(logits, np.array([[0.0] * 6, [1.0] * 6])).apply(logits, UNSMOOTHED)).all()
+
+
+def test_smooths_along_the_scan_before_it_calibrates():
+    """By mm, so that slices 5 and 10 mm away count by the Gaussian; several views at once as one by one."""
+    logits = np.zeros((2, 3, 6))
+    logits[0, 0], logits[1, 2] = 1.0, -4.0
+    position = np.array([-20.0, -15.0, -5.0])
+    calibration = Calibration((2.0,) * 6, (0.5,) * 6, sigma_mm=10.0)
+
+    found = calibration.apply(logits, position)
+
+    near, far, both = np.exp(-0.5 * np.array([0.5, 1.5, 1.0]) ** 2)
+    expected = 0.5 + 0.5 * np.array([1 / (1 + near + far), near / (1 + near + both), far / (1 + far + both)])
+    np.testing.assert_allclose(found[0], np.repeat(expected[:, None], 6, axis=1))
+    np.testing.assert_allclose(found[1], calibration.apply(logits[1], position))
 
 
 def test_json_keeps_it():
     """A calibration read from JSON equals the one written; null is none."""
-    calibration = Calibration((1.5, 1, 1, 1, 1, 0.9), (0.1, 0, 0, 0, 0, -2))
+    calibration = Calibration((1.5, 1, 1, 1, 1, 0.9), (0.1, 0, 0, 0, 0, -2), 7.5)
 
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
     assert Calibration.from_dict(None) == Calibration()
@@ -118,6 +138,7 @@ def test_json_keeps_it():
         {"temperature": dict.fromkeys(LABELS, 0.0), "bias": dict.fromkeys(LABELS, 0.0)},
         {"temperature": dict.fromkeys(LABELS, 1.0), "bias": dict.fromkeys(LABELS, float("nan"))},
         {"temperature": dict.fromkeys(LABELS, "x"), "bias": dict.fromkeys(LABELS, 0.0)},
+        {"temperature": dict.fromkeys(LABELS, 1.0), "bias": dict.fromkeys(LABELS, 0.0), "sigma_mm": -1},
         [1.0],
     ],
 )
