@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
+from orthanc_server import PROGRAM as ORTHANC
+from orthanc_server import Orthanc, running_orthanc
 
 from ich25d import progress
 from ich25d.training import device
@@ -80,6 +82,18 @@ def dcm2niix() -> Callable[[Path, Path], Path]:
         return out / "scan.nii.gz"
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A running Orthanc, empty at first; skips where it is absent."""
+    if not ORTHANC.is_file():
+        absent = f"no Orthanc at {ORTHANC}: apt-get install orthanc"
+        if os.environ.get("ICH25D_REQUIRE_ORTHANC"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
 
 
 CHROMIUM = Path("/usr/bin/chromium")

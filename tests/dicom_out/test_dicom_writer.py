@@ -1,6 +1,7 @@
 """`predict --dicom` and `Prediction.to_dicom`: files, resumption, and what is refused before any work."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pydicom
 import pytest
 from dicom_study import IMAGES, SERIES, write_study
+from pydicom.dataset import Dataset
 from toy_model import SIZE, head_hu, positions
 from typer.testing import CliRunner
 
@@ -19,6 +21,7 @@ from ich25d.errors import UsageError
 from ich25d.predict.network import Network
 from ich25d.predict.run import predict
 from ich25d.studies.build import build_studies
+from ich25d.training.operating_point import OperatingPoint
 
 
 def run(sources: list[Path], toy: Network, out: Path) -> DicomWriter:
@@ -157,3 +160,29 @@ def test_without_the_extra_one_sentence_says_so(toy: Network, tmp_path: Path, mo
     with pytest.raises(UsageError, match=r"pip install 'ich25d\[dicom\]'"):
         DicomWriter(tmp_path / "dicom", toy.folder)
     assert not (tmp_path / "dicom").exists()
+
+
+def test_pictures_are_refused_without_a_folder(study: Path, toy: Network, tmp_path: Path) -> None:
+    """They add to `--dicom`."""
+    command = ["predict", str(study), "--model", str(toy.folder), "--out", str(tmp_path / "s.csv"), "--dicom-heat"]
+    done = CliRunner().invoke(app, command)
+
+    assert isinstance(done.exception, UsageError)
+    assert "add to --dicom" in str(done.exception)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.real
+def test_real_scans_make_sound_objects(
+    real_data: Path, toy: Network, tmp_path: Path, dciodvfy: Callable[[Dataset], list[str]]
+) -> None:
+    """A scan of a clinic, whose patient was removed: all four kinds, without an error."""
+    writer = DicomWriter(tmp_path / "dicom", toy.folder, captures=True, heat=True)
+    writer.point = OperatingPoint("f1", {"any": 0.0}, {"any": 0.0})  # whatever the toy's probability is
+    source = real_data / "dicom" / "ge_head"
+    predict((source,), toy.folder, tmp_path / "s.csv", device="cpu", watchers=(writer,))
+    made = [pydicom.dcmread(path) for path in writer.files]
+
+    assert {one.Modality for one in made} == {"SR", "KO", "OT"}
+    assert [dciodvfy(one) for one in (*made[:3], made[-1])] == [[]] * 4
+    assert {one.StudyInstanceUID for one in made} == {pydicom.dcmread(source / "01.dcm").StudyInstanceUID}
