@@ -20,12 +20,14 @@ from ich25d.errors import UsageError
 from ich25d.explain.explanation import Explanation, explain_series
 from ich25d.labels import LABELS
 from ich25d.predict.answer import answer, predict_series
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import model_folder
-from ich25d.predict.series import FoundSeries, plan_array
+from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, plan_array
 from ich25d.prediction import Floats, Prediction, prediction_of
 from ich25d.progress import remark
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.qc import QcRow, is_refused, settled
 from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
@@ -45,6 +47,12 @@ def load_model(run: str | Path | None = None, *, device: str = "auto") -> "Model
         UsageError: There is no such device.
     """
     return Model(load_network(model_folder(None if run is None else Path(run)), choose_device(device)))
+
+
+def _finished(
+    _: Network, __: UnreadSeries, ___: SeriesPixels, finished: FinishedSeries, ____: tuple[QcRow, ...]
+) -> FinishedSeries:
+    return finished
 
 
 class Model:
@@ -95,7 +103,7 @@ class Model:
             StoreError: A study store is of another size or crop than the model's.
         """
         found = self._find(source, slice_position_mm, image_ids, pixel_spacing_mm, only, workers)
-        answered = answer(found, self._network, lambda _, __, finished: finished, workers=workers)
+        answered = answer(found, self._network, _finished, pool=LocalPool(workers))
         return prediction_of(self._network, found, answered)
 
     def explain(
@@ -153,13 +161,13 @@ class Model:
         several = [source] if isinstance(source, str | Path) or not isinstance(source, Iterable) else list(source)
         if not all(isinstance(path, str | Path) for path in several):
             raise UsageError(f"a source must be a path, paths or an array of HU (got {type(source).__name__})")
-        return find_series([Path(path) for path in several], self._network, only=only, workers=workers or 1)
+        return find_series([Path(path) for path in several], self._network, only=only, pool=LocalPool(workers or 1))
 
     def _explanations(
         self, found: FoundSeries, labels: Sequence[str] | None, point: OperatingPoint, workers: int
     ) -> Iterator[Explanation]:
         qc: list[QcRow] = list(found.qc)
-        for series, result in predict_series(found.series, self._network, workers=workers):
+        for series, result in predict_series(found.series, self._network, pool=LocalPool(workers)):
             if isinstance(result, tuple):
                 pixels, finished = result
                 qc += finished.qc

@@ -79,6 +79,10 @@ class TrainingError(Ich25dError):
     """A training that can't go on: numbers that aren't finite, or no data left."""
 
 
+class ClusterError(Ich25dError):
+    """A cluster that isn't there, or nodes that don't see the files or have other versions."""
+
+
 class SubmissionError(Ich25dError):
     """A CSV that isn't what the competition takes."""
 

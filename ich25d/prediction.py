@@ -107,7 +107,7 @@ class Prediction:
         network, found, answer = self._made_by
         writer = DicomWriter(Path(folder), network.folder, captures=captures, heat=heat)
         writer.start(found)
-        writer.finish(network, found, answer)
+        writer.finish(network, found, answer, lambda _: None)  # which has its maps
         return writer.files
 
 

@@ -29,6 +29,7 @@ from ich25d.predict.series import list_series, read_pixels
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.slabs.dataset import series_batches
 from ich25d.slabs.network_input import network_input
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.training.device import choose_device
 
 
@@ -86,7 +87,7 @@ def _timed(work: Callable[[], None]) -> tuple[float, float]:
 
 def _end_to_end(network: Network, options: argparse.Namespace) -> None:
     found = list_series(options.sources, only=options.only, size=network.size, crop=network.crop)
-    for _ in predict_series(found.series, network, workers=options.workers):
+    for _ in predict_series(found.series, network, pool=LocalPool(options.workers)):
         pass
 
 

@@ -140,7 +140,7 @@ def judge(model: Path, sets: list[tuple[str, StudyStore]]) -> None:
 
 
 def _judged(network: Network, name: str, store: StudyStore) -> list[str]:
-    found = answer(find_series([store.root], network), network, lambda _, __, finished: finished)
+    found = answer(find_series([store.root], network), network, lambda _, __, ___, finished, ____: finished)
     if len(found.series) < len(store.series):
         raise UsageError(f"every series must be readable to judge by them (got {found.refusals}) in {store.root}")
     finished = [one for _, one in found.series]

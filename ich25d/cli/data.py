@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Accept, Dry, Images, Only, Summary, Workers, command
+from ich25d.cli.options import Accept, Cluster, Dry, Images, Only, Summary, Workers, command
 
 
 @command(
@@ -14,6 +14,7 @@ from ich25d.cli.options import Accept, Dry, Images, Only, Summary, Workers, comm
     "ich25d build-studies --images metadata.csv --out studies --size 192",
     "ich25d build-studies ct_scans/ --masks masks=any --out studies",
     "ich25d build-studies /data/hospital/ --out studies --dry-run",
+    "ich25d build-studies /shared/archive/ --out /shared/studies --cluster auto",
     "ich25d build-studies /data/cta/ --accept CONTRAST --out studies",
 )
 def build_studies(
@@ -34,6 +35,7 @@ def build_studies(
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds, by patient.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     workers: Workers = 0,
+    cluster: Cluster = None,
     dry: Dry = False,
 ) -> Summary:
     """Order DICOM and NIfTI into series of HU and keep them in a study store."""
@@ -47,7 +49,7 @@ def build_studies(
         return dry_build(tuple(sources or ()), out, **options)
     from ich25d.studies.build import build_studies as run
 
-    return run(tuple(sources or ()), out, folds=folds, seed=seed, **options)
+    return run(tuple(sources or ()), out, folds=folds, seed=seed, cluster=cluster, **options)
 
 
 @command(

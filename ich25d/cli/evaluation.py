@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Device, Figures, Summary, Workers, command
+from ich25d.cli.options import Cluster, Device, Figures, Summary, Workers, command
 
 
 @command(
@@ -60,6 +60,7 @@ def cq500(
     figures: Figures = True,
     device: Device = "auto",
     workers: Workers = 0,
+    cluster: Cluster = None,
 ) -> Summary:
     """Judge a model on CQ500, study by study: AUC with intervals and operating points."""
     from ich25d.cohorts.beforehand import check_cq500
@@ -71,4 +72,4 @@ def cq500(
     check_cq500(reads, out, **options)
     from ich25d.cohorts.cq500 import evaluate_cq500  # loads torch
 
-    return evaluate_cq500(reads, out, figures=figures, workers=workers, **options)
+    return evaluate_cq500(reads, out, figures=figures, workers=workers, cluster=cluster, **options)

@@ -59,6 +59,13 @@ Dry = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="Work on a Ray cluster (an extra): auto joins the one of this machine, local starts one, or HOST:PORT; "
+        "every node must see the files."
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, as encoder.name=resnet18.")]
 Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures as PNG and PDF (matplotlib).")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files (an extra).")]

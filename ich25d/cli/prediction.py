@@ -5,7 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Accept, Device, Dry, Images, Model, Only, Predicted, Summary, Workers, command
+from ich25d.cli.options import (
+    Accept,
+    Cluster,
+    Device,
+    Dry,
+    Images,
+    Model,
+    Only,
+    Predicted,
+    Summary,
+    Workers,
+    command,
+)
 
 
 @command(
@@ -37,6 +49,7 @@ def predict(
     ] = False,
     device: Device = "auto",
     workers: Workers = 0,
+    cluster: Cluster = None,
     dry: Dry = False,
 ) -> Summary:
     """Predict every slice and every series, straight from DICOM, into a Kaggle CSV."""
@@ -58,7 +71,7 @@ def predict(
     from ich25d.progress import remark
 
     watchers = watchers_of(what[1], what[0], report=report, dicom=dicom, captures=dicom_captures, heat=dicom_heat)
-    summary = run(*what, only=tuple(only or ()), workers=workers, watchers=watchers, **options)
+    summary = run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, watchers=watchers, **options)
     for watcher in watchers:
         remark(watcher.line)
     return summary
@@ -78,6 +91,7 @@ def report(
     accept: Accept = None,
     device: Device = "auto",
     workers: Workers = 0,
+    cluster: Cluster = None,
     heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
 ) -> Summary:
     """Write a page a study with its slices and probabilities, and a worklist of all."""
@@ -89,7 +103,7 @@ def report(
     check_report(*what, **options)
     from ich25d.view.report.run import report as run  # loads torch
 
-    return run(*what, only=tuple(only or ()), workers=workers, heat=heat, **options)
+    return run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, heat=heat, **options)
 
 
 @command(
@@ -119,6 +133,7 @@ def explain(
     ] = None,
     device: Device = "auto",
     workers: Workers = 0,
+    cluster: Cluster = None,
 ) -> Summary:
     """Say where a bleed is: heat maps, side, reach in mm, volume in ml with its uncertainty; all estimates."""
     from ich25d.explain.beforehand import check_explain
@@ -132,7 +147,7 @@ def explain(
     check_explain(*what, **options)
     from ich25d.explain.run import explain as run  # loads torch
 
-    return run(*what, only=tuple(only or ()), workers=workers, **options)
+    return run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, **options)
 
 
 @command(

@@ -27,6 +27,7 @@ from ich25d.labels import LABELS
 from ich25d.pages.table import table
 from ich25d.predict.network import load_network
 from ich25d.predict.open_model import model_folder
+from ich25d.studies.pool.pool import opened_pool
 from ich25d.studies.qc import reasons_of
 from ich25d.summary import as_json
 from ich25d.training.device import choose_device
@@ -122,6 +123,7 @@ def evaluate_cq500(
     figures: bool = True,
     device: str = "auto",
     workers: int = 0,
+    cluster: str | None = None,
     replicates: int = REPLICATES,
 ) -> Cq500Summary:
     """Predict CQ500's studies, or take predictions, and judge them by the majority of three readers.
@@ -137,6 +139,7 @@ def evaluate_cq500(
         figures: Draw PNG and PDF.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
         replicates: Resamplings of the studies.
 
     Raises:
@@ -144,6 +147,7 @@ def evaluate_cq500(
         LabelError: The reads can't be read as such.
         SubmissionError: The predictions can't.
         ModelError: The model is damaged.
+        ClusterError: There is no such cluster, or a node can't see the files.
     """
     check_cq500(reads, out, sources=sources, model=model, predictions=predictions, against=against, device=device)
     if sources:
@@ -154,8 +158,9 @@ def evaluate_cq500(
         probability, source = read_study_probabilities(predictions), predictions.name
     else:
         assert model is not None
-        network = load_network(model, choose_device(device))
-        predicted = predict_studies(sources, network, out, read.name, workers=workers)
+        with opened_pool(workers, cluster, reads=(*sources, model), out=out, device=device) as pool:
+            network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+            predicted = predict_studies(sources, network, out, read.name, pool=pool)
         probability, source = predicted.probability, network.about.name
     rows = [row for row, name in enumerate(read.name) if name in probability.index]
     if not rows:

@@ -21,6 +21,7 @@ from ich25d.predict.found import each_once
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
 from ich25d.progress import remark
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
 
@@ -54,7 +55,7 @@ class _Studies:
 
 
 def predict_studies(
-    sources: Sequence[Path], network: Network, out: Path, wanted: Sequence[str], *, workers: int = 0
+    sources: Sequence[Path], network: Network, out: Path, wanted: Sequence[str], *, pool: Pool
 ) -> Predicted:
     """Predict the main series of every study.
 
@@ -66,12 +67,12 @@ def predict_studies(
         out: Folder for `predictions.csv`, `series.csv` (each series, chosen or why not) and `qc.csv`; a killed run
             is gone on with by the same call.
         wanted: Names of the studies that were read; others aren't predicted.
-        workers: Processes that read; 0 chooses.
+        pool: Reads; with other machines, does all of it.
 
     Raises:
         UsageError: No source, or none of the studies in them can be read.
     """
-    studies = _find(sources, network, workers)
+    studies = _find(sources, network, pool)
     asked = set(wanted)
     plans = {name: of for name, of in studies.plans.items() if name in asked}
     n_series, n_chosen_from = len(studies.found.series), sum(map(len, plans.values()))
@@ -85,7 +86,7 @@ def predict_studies(
     chosen = {name: choose_main(of)[0] for name, of in sorted(plans.items(), key=lambda item: _number(item[0]))}
     name_of: dict[UnreadSeries, str] = {plan: name for name, plan in chosen.items()}
     main = replace(studies.found, series=list(name_of))
-    with resumable_answer(main, network, out / STUDIES_FILE, workers=workers) as answer:
+    with resumable_answer(main, network, out / STUDIES_FILE, pool=pool) as answer:
         _assign(studies, answer.qc, chosen)
         claim_folder(out, "cq500")
         _write_choice(plans, studies.rows, out)
@@ -112,7 +113,7 @@ def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _find(sources: Sequence[Path], network: Network, workers: int) -> _Studies:
+def _find(sources: Sequence[Path], network: Network, pool: Pool) -> _Studies:
     """Plan all series and give each to its study.
 
     Paths in rows and plans are relative to their source. Where the source itself is a study's folder they don't name
@@ -125,7 +126,7 @@ def _find(sources: Sequence[Path], network: Network, workers: int) -> _Studies:
     study_of: list[str] = []
     study_of_image: dict[str, str] = {}
     for name, group in groups:
-        listed = list_series(group, size=network.size, crop=network.crop, workers=workers)
+        listed = list_series(group, size=network.size, crop=network.crop, pool=pool)
         every.series += listed.series
         every.qc += listed.qc
         every.n_seen += listed.n_seen

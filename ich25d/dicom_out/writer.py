@@ -16,8 +16,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
-from ich25d.training.operating_point import read_points
+from ich25d.training.operating_point import OperatingPoint, read_points
 
 _ROWS = ".rows"
 _FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
@@ -54,55 +53,24 @@ class ObjectRow:
     sop_instance_uid: str
 
 
-class DicomWriter:
-    """Writes the DICOM objects of every series while a prediction runs; what an unfinished run has written is kept.
+@dataclass(frozen=True, slots=True)
+class ObjectWriter:
+    """Writes the objects of a series, and their rows for the table; pickles."""
 
-    Args:
-        folder: Where to.
-        model: The model directory, for its operating point.
-        sources: What is predicted; the folder must lie apart from it.
-        captures: Write pictures of key slices too.
-        heat: Write parametric maps too.
+    folder: Path
+    point: OperatingPoint
+    captures: bool = False
+    """Write pictures of key slices too."""
+    heat: bool = False
+    """Write parametric maps too."""
 
-    Raises:
-        UsageError: highdicom is absent, or the folder is a file, holds what isn't of this kind, or holds the sources.
-        ModelError: The thresholds can't be read.
-    """
-
-    def __init__(
-        self, folder: Path, model: Path, sources: Sequence[Path] = (), *, captures: bool = False, heat: bool = False
-    ) -> None:
-        check_place(folder, sources)
-        self.folder = folder
-        self.captures, self.heat = captures, heat
-        self.point = read_points(model)[0]
-        self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
-        self._rows: dict[UnreadSeries, list[ObjectRow]] = {}
-
-    @property
-    def files(self) -> list[Path]:
-        """The objects' files, series after series."""
-        return [self.folder / row.file for rows in self._rows.values() for row in rows]
-
-    @property
-    def line(self) -> str:
-        """What people are told at the end."""
-        n_series = sum(bool(rows) for rows in self._rows.values())
-        return f"{self.folder / TABLE_FILE}: {many(len(self.files), 'DICOM object')} of {n_series} series"
-
-    def start(self, found: FoundSeries) -> None:
-        """Take the series, and the remarks that their headers gave rise to.
-
-        Raises:
-            UsageError: A series doesn't come from DICOM files.
-        """
-        check_dicom(found.series)
-        for row in found.qc:
-            self._remarks[row.series_id].append(row)
-        claim_folder(self.folder, "predict --dicom")
-
-    def series(
-        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
+    def __call__(
+        self,
+        network: Network,
+        series: UnreadSeries,
+        pixels: SeriesPixels,
+        finished: FinishedSeries,
+        remarks: tuple[QcRow, ...],
     ) -> list[QcRow]:
         """Write the objects of a series.
 
@@ -111,48 +79,31 @@ class DicomWriter:
             series: The series.
             pixels: Its slices.
             finished: Its probabilities.
+            remarks: What its headers gave rise to.
 
         Returns:
             A refusal where its files couldn't be read again.
         """
-        remarks = remark_texts(tuple(settled([*self._remarks[series.series_id], *finished.qc])))
+        texts = remark_texts(tuple(settled([*remarks, *finished.qc])))
         try:
             made = dicom_objects(
-                network, series, pixels, finished, point=self.point, remarks=remarks, captures=self.captures,
+                network, series, pixels, finished, point=self.point, remarks=texts, captures=self.captures,
                 heat=self.heat,
             )  # fmt: skip
         except DicomError as error:
             return [QcRow("", "", series.series_id, "series", "NO_OBJECTS", f"{error.code}: {error.detail}")]
         rows = self._write(series, made)
         write_json(self._kept(network, series), [asdict(row) for row in rows])  # after the objects: a row means a file
-        self._rows[series] = rows
         return []
 
-    def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
-        """Write objects that an earlier run left out, then the table.
-
-        Args:
-            network: The model.
-            found: All series.
-            answer: Those that were predicted.
-        """
-        del found
-        for series, finished in answer.series:
-            if series in self._rows or any(row.code == "NO_OBJECTS" for row in finished.qc):
-                continue
-            earlier = self._earlier(network, series)
-            if earlier is not None:
-                self._rows[series] = earlier
-                continue
-            pixels = read_pixels(series, crop=network.crop, size=network.size)
-            for row in self.series(network, series, pixels, finished):
-                remark(f"{row.series_id} has no DICOM objects: {row.detail}")
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(field.name for field in fields(ObjectRow))
-        table.writerows(map(safe_cell, astuple(row)) for rows in self._rows.values() for row in rows)
-        write_text(self.folder / TABLE_FILE, text.getvalue())
-        shutil.rmtree(self.folder / _ROWS, ignore_errors=True)
+    def earlier(self, network: Network, series: UnreadSeries) -> list[ObjectRow] | None:
+        """Return the rows of a series whose objects are written."""
+        try:
+            kept = json.loads(self._kept(network, series).read_text(encoding="utf-8"))
+            rows = [ObjectRow(**row) for row in kept]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return rows if all((self.folder / row.file).is_file() for row in rows) else None
 
     def _write(self, series: UnreadSeries, made: Sequence[Dataset]) -> list[ObjectRow]:
         """Write objects, then remove those of an earlier run that this one doesn't make."""
@@ -177,14 +128,81 @@ class DicomWriter:
         made_from = f"{_FORMAT} {self.captures} {self.heat} {network.stamp} {images_hash(series)}"
         return self.folder / _ROWS / f"{hashlib.sha256(made_from.encode()).hexdigest()[:40]}.json"
 
-    def _earlier(self, network: Network, series: UnreadSeries) -> list[ObjectRow] | None:
-        """Return the rows that an unfinished run left, where their files are there too."""
-        try:
-            kept = json.loads(self._kept(network, series).read_text(encoding="utf-8"))
-            rows = [ObjectRow(**row) for row in kept]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return rows if all((self.folder / row.file).is_file() for row in rows) else None
+
+class DicomWriter:
+    """Writes the DICOM objects of every series while a prediction runs; what an unfinished run has written is kept.
+
+    Args:
+        folder: Where to.
+        model: The model directory, for its operating point.
+        sources: What is predicted; the folder must lie apart from it.
+        captures: Write pictures of key slices too.
+        heat: Write parametric maps too.
+
+    Raises:
+        UsageError: highdicom is absent, or the folder is a file, holds what isn't of this kind, or holds the sources.
+        ModelError: The thresholds can't be read.
+    """
+
+    def __init__(
+        self, folder: Path, model: Path, sources: Sequence[Path] = (), *, captures: bool = False, heat: bool = False
+    ) -> None:
+        check_place(folder, sources)
+        self.folder = folder
+        self.each = ObjectWriter(folder, read_points(model)[0], captures, heat)
+        self._rows: list[list[ObjectRow]] = []
+
+    @property
+    def files(self) -> list[Path]:
+        """The objects' files, series after series."""
+        return [self.folder / row.file for rows in self._rows for row in rows]
+
+    @property
+    def line(self) -> str:
+        """What people are told at the end."""
+        n_series = sum(bool(rows) for rows in self._rows)
+        return f"{self.folder / TABLE_FILE}: {many(len(self.files), 'DICOM object')} of {n_series} series"
+
+    def start(self, found: FoundSeries) -> None:
+        """Claim the folder for the series.
+
+        Raises:
+            UsageError: A series doesn't come from DICOM files.
+        """
+        check_dicom(found.series)
+        claim_folder(self.folder, "predict --dicom")
+
+    def finish(
+        self,
+        network: Network,
+        found: FoundSeries,
+        answer: Answer[FinishedSeries],
+        kept: Callable[[UnreadSeries], FinishedSeries | None],
+    ) -> None:
+        """Write objects that an earlier run left out, then the table.
+
+        Args:
+            network: The model.
+            found: All series.
+            answer: Those that were predicted.
+            kept: Gives one of them with the maps of its pixels.
+        """
+        for series, finished in answer.series:
+            if any(row.code == "NO_OBJECTS" for row in finished.qc):
+                continue
+            if (rows := self.each.earlier(network, series)) is None:
+                pixels = read_pixels(series, crop=network.crop, size=network.size)
+                remarks = tuple(row for row in found.qc if row.series_id == series.series_id)
+                for row in self.each(network, series, pixels, kept(series) or finished, remarks):
+                    remark(f"{row.series_id} has no DICOM objects: {row.detail}")
+                rows = self.each.earlier(network, series)
+            self._rows.append(rows or [])
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(field.name for field in fields(ObjectRow))
+        table.writerows(map(safe_cell, astuple(row)) for rows in self._rows for row in rows)
+        write_text(self.folder / TABLE_FILE, text.getvalue())
+        shutil.rmtree(self.folder / _ROWS, ignore_errors=True)
 
 
 def file_name(made: Dataset) -> str:

@@ -14,13 +14,14 @@ from ich25d.labels import LABELS
 from ich25d.predict.answer import answer
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.found import find_series
-from ich25d.predict.network import load_network
+from ich25d.predict.network import Network, load_network
 from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many
-from ich25d.studies.qc import write_qc
+from ich25d.studies.pool.pool import opened_pool
+from ich25d.studies.qc import QcRow, write_qc
 from ich25d.summary import Summary
 from ich25d.training.device import choose_device
-from ich25d.training.operating_point import choose_point, read_points
+from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,38 @@ class ExplainSummary(Summary):
         return lines
 
 
+@dataclass(frozen=True, slots=True)
+class _Finish:
+    """Explains a series that is predicted, and writes its heat and pictures; pickles."""
+
+    out: Path
+    labels: tuple[str, ...] | None
+    point: OperatingPoint
+
+    def earlier(self, network: Network, series: UnreadSeries) -> Found | None:
+        """Return what an earlier call made of a series with the same options."""
+        return load(heat_path(self.out, series.series_id), self._made_from(network, series))
+
+    def __call__(
+        self,
+        network: Network,
+        series: UnreadSeries,
+        pixels: SeriesPixels,
+        finished: FinishedSeries,
+        _: tuple[QcRow, ...],
+    ) -> Found:
+        claim_folder(self.out, "explain")  # before anything is written into it
+        explanation = explain_series(network, pixels, finished, labels=self.labels, point=self.point)
+        one = Found(series.series_id, series.study_id, finished.image_ids, explanation.findings, pixels.qc)
+        write_pictures(self.out / PICTURES_FOLDER, pixels.hu, explanation, one)
+        save(heat_path(self.out, series.series_id), explanation, one, self._made_from(network, series))
+        return one
+
+    def _made_from(self, network: Network, series: UnreadSeries) -> str:
+        labels = "*" if self.labels is None else ",".join(sorted(self.labels))
+        return f"{network.stamp} {images_hash(series)} {labels} {self.point.rule}"
+
+
 def explain(
     sources: Sequence[Path],
     model: Path,
@@ -73,6 +106,7 @@ def explain(
     point: str | None = None,
     device: str = "auto",
     workers: int = 0,
+    cluster: str | None = None,
 ) -> ExplainSummary:
     """Explain every series: heat maps, findings, and a page that shows both.
 
@@ -89,33 +123,22 @@ def explain(
         point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        cluster: A Ray cluster that does all instead, as `opened_pool` takes it.
 
     Raises:
         UsageError: Options or sources that don't fit together, or nothing to explain.
         ModelError: The model directory is damaged, unfinished or foreign.
+        ClusterError: There is no such cluster, or a node can't see the files.
         StoreError: A study store is of another size or crop than the model's.
     """
     check_explain(sources, model, out, images=images, accept=accept, labels=labels, point=point, device=device)
-    network = load_network(model, choose_device(device))
-    found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
     chosen = choose_point(read_points(model), point)
-    options = f"{','.join(sorted(labels)) if labels is not None else '*'} {chosen.rule}"
-    made_from = {series: f"{network.stamp} {images_hash(series)} {options}" for series in found.series}
-    earlier = {
-        series: kept
-        for series in found.series
-        if (kept := load(heat_path(out, series.series_id), made_from[series])) is not None
-    }
-
-    def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> Found:
-        claim_folder(out, "explain")  # before anything is written into it
-        explanation = explain_series(network, pixels, finished, labels=labels, point=chosen)
-        one = Found(series.series_id, series.study_id, finished.image_ids, explanation.findings, pixels.qc)
-        write_pictures(out / PICTURES_FOLDER, pixels.hu, explanation, one)
-        save(heat_path(out, series.series_id), explanation, one, made_from[series])
-        return one
-
-    explained = answer(found, network, finish, earlier=earlier, verb="explain", workers=workers)
+    with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
+        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        found = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
+        finish = _Finish(out, None if labels is None else tuple(labels), chosen)
+        earlier = {series: kept for series in found.series if (kept := finish.earlier(network, series)) is not None}
+        explained = answer(found, network, finish, pool=pool, earlier=earlier, verb="explain")
     ordered = [one for _, one in explained.series]
     check_place(out)  # another command may have filled it meanwhile
     claim_folder(out, "explain")

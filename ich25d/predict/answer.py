@@ -3,33 +3,29 @@
 find_series(sources) -> FoundSeries;  answer(found, network) -> Answer: a result a series, and all rows of `qc.csv`
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
-from ich25d.predict.finished_series import FinishedSeries, finished_folder
+from ich25d.predict.finished_series import FinishedSeries, finished_folder, without_maps
 from ich25d.predict.network import Network
+from ich25d.predict.on_nodes import finished_on_nodes
+from ich25d.predict.one_series import Finish, Result, finish_predicted, predict_pixels
 from ich25d.predict.series import FoundSeries, SeriesPixels, StoredSeries, UnreadSeries, read_pixels
 from ich25d.progress import bar, remark
 from ich25d.studies.no_usable_input import nothing_used
-from ich25d.studies.pool import map_series, n_workers
+from ich25d.studies.pool.local_pool import ONE_A_CORE, ONE_PROCESS
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow, count_refused, settled
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
 from ich25d.training.prefetch import prefetch
 
 AHEAD = 2
 """Series that are read before the network is ready for them."""
-
-
-class _Result(Protocol):
-    @property
-    def qc(self) -> tuple[QcRow, ...]: ...
-
-
-Result = TypeVar("Result", bound=_Result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +48,11 @@ class Answer(Generic[Result]):
 def answer(
     found: FoundSeries,
     network: Network,
-    finish: Callable[[UnreadSeries, SeriesPixels, FinishedSeries], Result],
+    finish: Finish[Result],
     *,
+    pool: Pool = ONE_A_CORE,
     earlier: Mapping[UnreadSeries, Result] | None = None,
     verb: str = "",
-    workers: int = 0,
     may_be_empty: bool = False,
 ) -> Answer[Result]:
     """Predict the series that were found, and account for every one.
@@ -64,10 +60,10 @@ def answer(
     Args:
         found: The series.
         network: The model.
-        finish: Makes the result of a series, while its pixels are in memory.
+        finish: Makes the result of a series, while its pixels are in memory; where other machines take part it pickles.
+        pool: Reads; with other machines, does all of it.
         earlier: Results that an earlier run left; those series aren't read again.
         verb: What is done, `predict` or `explain`, for people; empty shows no progress.
-        workers: Processes that read; 0 chooses.
         may_be_empty: Give an answer also where no series could be read.
 
     Raises:
@@ -80,11 +76,11 @@ def answer(
     unreadable: list[QcRow] = []
     todo = [series for series in found.series if series not in done]
     with bar(verb, sum(map(len, todo)), "slices") as advance:
-        for series, result in predict_series(todo, network, workers=workers):
-            if isinstance(result, tuple):
-                done[series] = finish(series, *result)
-            else:
+        for series, result in _finished(todo, network, finish, pool, found.qc):
+            if isinstance(result, list):
                 unreadable += result
+            else:
+                done[series] = result
             advance(len(series))
     ordered = [(series, done[series]) for series in found.series if series in done]
     qc = settled([*found.qc, *(row for _, result in ordered for row in result.qc), *unreadable])
@@ -93,19 +89,44 @@ def answer(
     return Answer(ordered, qc, n_resumed)
 
 
+def _finished(
+    series: Sequence[UnreadSeries], network: Network, finish: Finish[Result], pool: Pool, qc: Sequence[QcRow]
+) -> Iterator[tuple[UnreadSeries, Result | list[QcRow]]]:
+    """Yield each series with its result, or with the rows that say why there is none."""
+    remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
+    for row in qc:
+        remarks[row.series_id].append(row)
+    if pool.is_remote:
+        yield from finished_on_nodes(series, network, finish, pool, remarks)
+        return
+    for one, result in predict_series(series, network, pool=pool):
+        if isinstance(result, list):
+            yield one, result
+        else:
+            yield one, finish(network, one, *result, tuple(remarks[one.series_id]))
+
+
 class Watcher(Protocol):
     """Gets every series while its pixels are in memory, as the writer of a report's pages does."""
+
+    @property
+    def each(self) -> Finish[Sequence[QcRow]]:
+        """Takes one predicted series, and returns what went wrong; pickles.
+
+        Those that an earlier run had finished don't come.
+        """
 
     def start(self, found: FoundSeries) -> None:
         """Take what was found, before the first series; a UsageError here refuses it all."""
 
-    def series(
-        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
-    ) -> Sequence[QcRow]:
-        """Take one predicted series, and return what went wrong; those that an earlier run had finished don't come."""
-
-    def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
-        """Take the whole answer."""
+    def finish(
+        self,
+        network: Network,
+        found: FoundSeries,
+        answer: Answer[FinishedSeries],
+        kept: Callable[[UnreadSeries], FinishedSeries | None],
+    ) -> None:
+        """Take the whole answer; `kept` gives a series of it with the maps of its pixels."""
 
 
 @contextmanager
@@ -114,8 +135,8 @@ def resumable_answer(
     network: Network,
     out: Path,
     *,
+    pool: Pool = ONE_A_CORE,
     watchers: Sequence[Watcher] = (),
-    workers: int = 0,
     may_be_empty: bool = False,
 ) -> Iterator[Answer[FinishedSeries]]:
     """Predict series, keeping each on disk until the block has written the output that is made from all.
@@ -124,48 +145,40 @@ def resumable_answer(
         found: The series.
         network: The model.
         out: The output; a call that was killed is gone on with by another one for the same file.
+        pool: Reads; with other machines, does all of it.
         watchers: Get every series with its pixels.
-        workers: Processes that read; 0 chooses.
         may_be_empty: Give an answer also where no series could be read.
 
     Raises:
         UsageError: No series could be read, or another process predicts into the same file.
     """
     with finished_folder(out, network.stamp) as folder:
-        earlier = {one: finished for one in found.series if (finished := folder.load(one)) is not None}
+        earlier = {one: without_maps(finished) for one in found.series if (finished := folder.load(one)) is not None}
         for watcher in watchers:
             watcher.start(found)
-
-        def finish(series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries) -> FinishedSeries:
-            rows = [row for watcher in watchers for row in watcher.series(network, series, pixels, finished)]
-            noted = replace(finished, qc=(*finished.qc, *rows))
-            folder.save(series, noted)
-            return noted
-
-        result = answer(
-            found, network, finish, earlier=earlier, verb="predict", workers=workers, may_be_empty=may_be_empty
-        )
+        finish = partial(finish_predicted, folder=folder, watchers=tuple(watcher.each for watcher in watchers))
+        result = answer(found, network, finish, pool=pool, earlier=earlier, verb="predict", may_be_empty=may_be_empty)
         for watcher in watchers:
-            watcher.finish(network, found, result)
+            watcher.finish(network, found, result, folder.load)
         yield result
 
 
 def predict_series(
-    series: Sequence[UnreadSeries], network: Network, *, workers: int = 0
+    series: Sequence[UnreadSeries], network: Network, *, pool: Pool = ONE_A_CORE
 ) -> Iterator[tuple[UnreadSeries, tuple[SeriesPixels, FinishedSeries] | list[QcRow]]]:
     """Predict series one after the other, while the next ones are read.
 
     Args:
         series: The series.
         network: The model.
-        workers: Processes that read; 0 chooses: one a core beside a GPU, and on a CPU, whose cores the network
-            needs, a thread of this process.
+        pool: Reads; one whose size is left open has a process a core beside a GPU, and on a CPU, whose cores the
+            network needs, a thread of this process.
 
     Yields:
         Each series with its pixels and its probabilities, or with the rows that say why there are none; in the order
         of completion.
     """
-    for one, result in _read(series, network, workers):
+    for one, result in _read(series, network, pool):
         if isinstance(result, list):
             yield one, result
         elif not len(result.hu):
@@ -174,33 +187,24 @@ def predict_series(
             yield one, (result, predict_pixels(network, result))
 
 
-def predict_pixels(network: Network, pixels: SeriesPixels) -> FinishedSeries:
-    """Predict a series that was read and has slices."""
-    predicted, maps = network.predict(pixels.hu, pixels.slice_position_mm, pixels.window, pixels.brain_hu)
-    return FinishedSeries(
-        predicted.encoder_probability, predicted.probability, predicted.series_probability, pixels.slice_position_mm,
-        pixels.image_ids, pixels.qc, maps,
-    )  # fmt: skip
-
-
 def _read(
-    series: Sequence[UnreadSeries], network: Network, workers: int
+    series: Sequence[UnreadSeries], network: Network, pool: Pool
 ) -> Iterator[tuple[UnreadSeries, SeriesPixels | list[QcRow]]]:
     """Read series ahead of the network; in processes where a codec might take its process down."""
     work = partial(read_pixels, crop=network.crop, size=network.size)
     native = all(isinstance(one, StoredSeries) or one.images.is_native for one in series)
     on_cpu = network.device.type == "cpu"
-    in_process = native and (workers == 1 or (workers == 0 and (on_cpu or len(series) == 1)))
-    n_processes = 1 if workers == 0 and on_cpu else min(n_workers(workers), max(1, len(series)))
+    in_process = native and (pool.wanted == 1 or (pool.wanted == 0 and (on_cpu or len(series) == 1)))
+    readers = ONE_PROCESS if pool.wanted == 0 and on_cpu else pool
 
     def results() -> Iterator[tuple[UnreadSeries, SeriesPixels | list[QcRow]]]:
-        for one, result in map_series(work, series, n_processes, timeout_s=limit_s, in_process=in_process):
+        for one, result in readers.map(work, series, timeout_s=limit_s, in_process=in_process):
             if not isinstance(result, Exception):
                 yield one, result
             elif isinstance(one, StoredSeries) or len(one) == 1:
                 yield one, lost_rows(one, range(len(one)), result)
             else:
-                rest, rows = rescue(one, work, n_processes)
+                rest, rows = rescue(one, lambda _: work, readers)
                 yield one, replace(rest, qc=(*rows, *rest.qc)) if isinstance(rest, SeriesPixels) else rows
 
     return prefetch(results(), AHEAD)

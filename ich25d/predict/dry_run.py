@@ -8,6 +8,7 @@ from ich25d.predict.found import find_series, with_images
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.studies.dry_run import DryRun, dry_run
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.training.model_file import about_model
 
 
@@ -32,7 +33,7 @@ def dry_predict(
         StoreError: A study store is of another size or crop than the model's.
     """
     predictor = check_predict(sources, model, out, sample=sample, images=images, accept=accept, device=device)
-    found = find_series(sources, predictor, only=only, images=images, accept=accept, workers=workers)
+    found = find_series(sources, predictor, only=only, images=images, accept=accept, pool=LocalPool(workers))
     notes = [about_model(model, predictor.content).line]
     if sample is not None:
         wanted = set(read_sample(sample))

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class FinishedSeries(SequencePrediction):
     """Refusals and remarks that reading its pixels gave rise to."""
     pixel: npt.NDArray[np.float16] | None = None
     """Maps of the pixel heads, shape (n, 6, G, G) (`Network.predict`); None without any."""
+
+
+def without_maps(finished: FinishedSeries) -> FinishedSeries:
+    """Return a series without the maps of its pixels: 12 kB a slice, which stay on disk."""
+    return replace(finished, pixel=None)
 
 
 class FinishedFolder:

@@ -11,6 +11,8 @@ from typing import Protocol
 from ich25d.errors import UsageError
 from ich25d.predict.series import FoundSeries, UnreadSeries, list_series
 from ich25d.studies.no_usable_input import nothing_used
+from ich25d.studies.pool.local_pool import ONE_A_CORE
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow, is_refused
 from ich25d.studies.series.own_series import free_name
 from ich25d.studies.series.series_plan import SeriesPlan, without
@@ -35,7 +37,7 @@ def find_series(
     only: Sequence[str] = (),
     images: Sequence[Path] = (),
     accept: Collection[str] = (),
-    workers: int = 0,
+    pool: Pool = ONE_A_CORE,
 ) -> FoundSeries:
     """Find the series that a model is to predict, each once.
 
@@ -45,14 +47,14 @@ def find_series(
         only: Globs that files and archive members must match, any of them.
         images: Tables of images, as further sources.
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
-        workers: Processes that read headers; 0 chooses.
+        pool: Reads headers.
 
     Raises:
         UsageError: Options or sources that don't fit together, or no series; it names what was refused instead.
         StoreError: A study store is of another size or crop than the model's.
     """
     return each_once(
-        list_series(sources, only=only, images=images, accept=accept, size=model.size, crop=model.crop, workers=workers)
+        list_series(sources, only=only, images=images, accept=accept, size=model.size, crop=model.crop, pool=pool)
     )
 
 

@@ -11,6 +11,7 @@ from ich25d.predict.network import load_network
 from ich25d.predict.output import write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
+from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
 from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, read_points
@@ -78,6 +79,7 @@ def predict(
     accept: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
+    cluster: str | None = None,
     watchers: Sequence[Watcher] = (),
 ) -> PredictSummary:
     """Predict every slice and every series into a Kaggle CSV.
@@ -96,24 +98,27 @@ def predict(
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
         watchers: Get every series with its pixels, as the writer of a report does.
 
     Raises:
         UsageError: Options or sources that don't fit together, or nothing to predict; nothing is written.
         ModelError: The model directory is damaged, unfinished or foreign.
         SubmissionError: The sample can't be read as one.
+        ClusterError: There is no such cluster, or a node can't see the files.
         StoreError: A study store is of another size or crop than the model's.
     """
     check_predict(sources, model, out, sample=sample, images=images, accept=accept, device=device)
     wanted = None if sample is None else read_sample(sample)
-    network = load_network(model, choose_device(device))
-    point = read_points(model)[0]
-    every = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
-    found = every if wanted is None else with_images(every, set(wanted))
-    with resumable_answer(
-        found, network, out, watchers=watchers, workers=workers, may_be_empty=wanted is not None
-    ) as answer:
-        n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
+    with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
+        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        point = read_points(model)[0]
+        every = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
+        found = every if wanted is None else with_images(every, set(wanted))
+        with resumable_answer(
+            found, network, out, pool=pool, watchers=watchers, may_be_empty=wanted is not None
+        ) as answer:
+            n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
     n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)
     n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(

@@ -19,6 +19,8 @@ from ich25d.dicom.header import Remark
 from ich25d.errors import StoreError, UsageError
 from ich25d.files import check_there
 from ich25d.studies.plan import make_plan
+from ich25d.studies.pool.local_pool import ONE_PROCESS
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.store import StudyStore, is_store
@@ -184,7 +186,7 @@ def list_series(
     accept: Collection[str] = (),
     size: int,
     crop: str,
-    workers: int = 1,
+    pool: Pool = ONE_PROCESS,
 ) -> FoundSeries:
     """List all series of the sources.
 
@@ -195,7 +197,7 @@ def list_series(
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         size: Side of the slices that the model takes; a study store must be of it.
         crop: How those are cropped, likewise.
-        workers: Processes that read headers; 0 is one a core.
+        pool: Reads headers.
 
     Raises:
         UsageError: A source isn't there, or there is nothing to read.
@@ -218,7 +220,7 @@ def list_series(
         found.n_seen += len(store.slices)
     rest = [path for path in sources if path not in stores]
     if rest or images:
-        plan = make_plan(rest, only, images, accept=accept, workers=workers)
+        plan = make_plan(rest, only, images, accept=accept, pool=pool)
         found.series += plan.series
         found.qc += plan.qc
         found.n_seen += plan.n_seen

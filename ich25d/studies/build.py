@@ -25,7 +25,7 @@ from ich25d.studies.labelfile import read_labels
 from ich25d.studies.lock import claimed, opened_notebook
 from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.plan import Plan, make_plan
-from ich25d.studies.pool import n_workers
+from ich25d.studies.pool.pool import Pool, opened_pool
 from ich25d.studies.qc import QcRow, count_refused, settled, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.store import FORMAT, VERSION, read_marker, seal
@@ -55,6 +55,7 @@ def build_studies(
     folds: int = 5,
     seed: int = 0,
     workers: int = 0,
+    cluster: str | None = None,
 ) -> BuildSummary:
     """Make a study store, or go on with one.
 
@@ -75,23 +76,30 @@ def build_studies(
         folds: Number of folds, by patient.
         seed: Seed of the folds.
         workers: Processes; 0 is one a core.
+        cluster: A Ray cluster that reads instead, as `opened_pool` takes it.
 
     Raises:
         UsageError: Options or sources that don't fit together, or nothing that can be used; nothing is written.
         LabelError: The label table can't be read, or is of other images.
+        ClusterError: There is no such cluster, or a node can't see sources and store.
         StoreError: `out` holds a store of another size, crop or version, or another process is building it.
     """
     check_request(sources, labels=labels, images=images, accept=accept, crop=crop)  # before a folder is made
     table, label_qc = read_labels(labels) if labels else (None, [])
     parameters = {"size": size, "crop": crop}
-    with claimed(out), opened_notebook(out, parameters) as notebook:
-        plan = make_plan(sources, only, images, masks=masks, accept=accept, workers=workers, notebook=notebook)
+    reads = (*sources, *images)
+    with (
+        opened_pool(workers, cluster, reads=reads, out=out) as pool,
+        claimed(out),
+        opened_notebook(out, parameters) as notebook,
+    ):
+        plan = make_plan(sources, only, images, masks=masks, accept=accept, pool=pool, notebook=notebook)
         if not plan.series:
             raise nothing_used(plan.n_seen, plan.qc)
         if table is not None and labels is not None:
             table = matched(plan, table, labels)
         try:
-            return _Build(out, plan, notebook, parameters, sorted(set(accept)), workers).run(
+            return _Build(out, plan, notebook, parameters, sorted(set(accept)), pool).run(
                 table, label_qc, labels, folds, seed
             )
         except (OSError, sqlite3.OperationalError) as error:
@@ -144,14 +152,14 @@ class _Build:
         notebook: Notebook,
         parameters: Mapping[str, Any],
         accept: Sequence[str],
-        workers: int,
+        pool: Pool,
     ) -> None:
         self.out = out
         self.plan = plan
         self.notebook = notebook
         self.parameters = parameters
         self.accept = list(accept)
-        self.workers = n_workers(workers)
+        self.pool = pool
         self.known = notebook.known()
         self.lost: dict[str, Done] = {}
 
@@ -232,7 +240,7 @@ class _Build:
     def _read(self, todo: Sequence[SeriesPlan], wanted: Mapping[str, str]) -> None:
         committed = time.monotonic()
         with bar("series", sum(len(series) for series in todo), "slices") as advance:
-            for series, done, is_final in build_all(todo, self.out, workers=self.workers, **self.parameters):
+            for series, done, is_final in build_all(todo, self.out, pool=self.pool, **self.parameters):
                 if is_final:
                     self.notebook.note_done(series.series_id, wanted[series.series_id], done)
                 else:

@@ -14,6 +14,7 @@ from ich25d.studies.build import check_request, matched
 from ich25d.studies.labelfile import read_labels
 from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.plan import make_plan
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.qc import NO_DICOM, QcRow, is_refused, safe_cell, settled
 from ich25d.studies.store_dir.store import read_marker
 from ich25d.studies.volumes.read_many import BYTES_PER_PX
@@ -147,7 +148,7 @@ def dry_build(
             f"{marker['crop']}) in {out}; give the same, or another --out"
         )
     table, label_qc = read_labels(labels) if labels else (None, [])
-    plan = make_plan(sources, only, images, masks=masks, accept=accept, workers=workers)
+    plan = make_plan(sources, only, images, masks=masks, accept=accept, pool=LocalPool(workers))
     if not plan.series:
         raise nothing_used(plan.n_seen, plan.qc)
     notes = []

@@ -12,6 +12,8 @@ from ich25d.studies.headers.packed import Indexed, Known, Privacy
 from ich25d.studies.headers.read_many import CHUNK, index_files
 from ich25d.studies.nifti.series import plan_nifti, split_nifti
 from ich25d.studies.pictures.series import PlannedImages, plan_images
+from ich25d.studies.pool.local_pool import ONE_PROCESS
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import NO_DICOM, QcRow
 from ich25d.studies.series.of_dicom import plan_dicom
 from ich25d.studies.series.own_series import free_name
@@ -46,7 +48,7 @@ def make_plan(
     *,
     masks: Sequence[str] = (),
     accept: Collection[str] = (),
-    workers: int = 1,
+    pool: Pool = ONE_PROCESS,
     notebook: Notebook | None = None,
 ) -> Plan:
     """Index all headers and order the series.
@@ -57,7 +59,7 @@ def make_plan(
         images: Tables of images.
         masks: Masks of NIfTI scans, or on the grid of DICOM series, and the labels of their values, as `PATH=any`.
         accept: Reason codes that refuse no series (of `codes.ACCEPTABLE`).
-        workers: Processes that read headers; 0 is one a core.
+        pool: Reads headers.
         notebook: What an earlier call learned; files that haven't changed since aren't opened.
 
     Raises:
@@ -72,7 +74,7 @@ def make_plan(
     n_doubles = sum(not is_refusal(row.code) for row in rows)  # second names of files that are listed
     plan = Plan([], list(rows), n_seen=len(rows) - n_doubles)
     shared: Known = {}
-    for found in _index(entries, opened, privacy, workers, notebook):
+    for found in _index(entries, opened, privacy, pool, notebook):
         plan.n_seen += 1
         if isinstance(found, Indexed):
             indexed.append(found.sharing(shared))  # what comes from another process or the notebook is a copy
@@ -83,9 +85,7 @@ def make_plan(
     plan.series, plan.qc, n_refused = plan_dicom(indexed, opened, accept, refused=plan.qc)
     plan.n_refused += n_refused
     if nifti or masks:
-        of_nifti, plan.series = plan_nifti(
-            nifti, opened, privacy, masks, accept=accept, dicom=plan.series, workers=workers
-        )
+        of_nifti, plan.series = plan_nifti(nifti, opened, privacy, masks, accept=accept, dicom=plan.series, pool=pool)
         _add_table(plan, of_nifti)
     for table in images:
         _add_table(plan, plan_images(table, privacy, accept))
@@ -123,7 +123,7 @@ def _add_table(plan: Plan, planned: PlannedImages) -> None:
 
 
 def _index(
-    entries: Sequence[Entry], sources: Sources, privacy: Privacy, workers: int, notebook: Notebook | None
+    entries: Sequence[Entry], sources: Sources, privacy: Privacy, pool: Pool, notebook: Notebook | None
 ) -> Iterator[Indexed | QcRow]:
     """Yield what every image in every file is, from the notebook where the file hasn't changed."""
     fresh: list[Entry] = []
@@ -133,7 +133,7 @@ def _index(
             fresh.append(entry)
         else:
             yield from known
-    for count, (entry, found, is_final) in enumerate(index_files(fresh, sources, privacy, workers), start=1):
+    for count, (entry, found, is_final) in enumerate(index_files(fresh, sources, privacy, pool), start=1):
         if notebook and is_final:
             notebook.note_seen(entry, found)
         if notebook and count % CHUNK == 0:

@@ -87,7 +87,7 @@ def send(
 ) -> Sent:
     """Predict the one series of a folder, say that its probabilities are others, and make its objects."""
     network = load_network(model, torch.device("cpu")) if isinstance(model, Path) else model
-    (series,) = find_series([folder], network, workers=1).series
+    (series,) = find_series([folder], network).series
     pixels = read_pixels(series, crop=network.crop, size=network.size)
     found = predict_pixels(network, pixels)
     finished = FinishedSeries(

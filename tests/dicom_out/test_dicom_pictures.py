@@ -132,7 +132,7 @@ def test_the_grid_lies_where_the_head_is(tmp_path: Path, directions: tuple[float
             pixel_spacing_mm=(2.0, 1.5),
         )  # fmt: skip
         (tmp_path / f"{index}.dcm").write_bytes(content)
-    (plan,) = list_series([tmp_path], crop="head", size=80, workers=1).series
+    (plan,) = list_series([tmp_path], crop="head", size=80).series
     assert isinstance(plan, SeriesPlan)
     pixels = read_pixels(plan, crop="head", size=80)
     source = read_source(plan, pixels.image_ids)

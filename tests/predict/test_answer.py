@@ -8,18 +8,18 @@ import pytest
 from toy_walk import N_SLICES, SIZE, Walk, toy_hu, write_sample, write_series
 
 from ich25d.errors import StoreError
-from ich25d.predict import answer
 from ich25d.predict.answer import predict_series
 from ich25d.predict.found import find_series
 from ich25d.predict.network import load_network
 from ich25d.predict.run import predict
 from ich25d.predict.series import plan_array, read_pixels
 from ich25d.studies.build import build_studies
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError
+from ich25d.studies.pool.local_pool import LocalPool
+from ich25d.studies.pool.pool import TaskTimeoutError, WorkerLostError
 from ich25d.studies.qc import read_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.store_dir.volume_file import volume_path
-from ich25d.studies.volumes import rescue
+from ich25d.studies.volumes.rescue import try_file
 from ich25d.training.device import choose_device
 
 
@@ -27,22 +27,21 @@ from ich25d.training.device import choose_device
     ("error", "code"), [(WorkerLostError(-6), "DECODER_CRASH"), (TaskTimeoutError(30.0), "TIMEOUT")]
 )
 @pytest.mark.parametrize("bad", [{1}, set(range(N_SLICES))])
-def test_a_deadly_file_costs_itself_alone(walk: Walk, monkeypatch, error: Exception, code: str, bad: set[int]) -> None:
+def test_a_deadly_file_costs_itself_alone(walk: Walk, error: Exception, code: str, bad: set[int]) -> None:
     """A series whose reading dies is tried file by file and predicted without those that die again."""
     plan = plan_array(toy_hu(1), 5.0 * np.arange(N_SLICES))
 
-    def reads_as_if_deadly(function, tasks, workers, **options):
-        del workers, options
-        for task in tasks:
-            if function is rescue.try_file:
-                yield task, error if task[1] in bad else True
-            else:
-                yield task, error if len(task) == N_SLICES else function(task)
+    class DeadlyPool(LocalPool):
+        def map(self, function, tasks, **options):
+            del options
+            for task in tasks:
+                if function is try_file:
+                    yield task, error if task[1] in bad else True
+                else:
+                    yield task, error if len(task) == N_SLICES else function(task)
 
-    monkeypatch.setattr(answer, "map_series", reads_as_if_deadly)
-    monkeypatch.setattr(rescue, "map_series", reads_as_if_deadly)
     network = load_network(walk.cnn, choose_device("cpu"))
-    ((series, result),) = predict_series([plan], network)
+    ((series, result),) = predict_series([plan], network, pool=DeadlyPool(2))
 
     assert series is plan
     rows = result[1].qc if isinstance(result, tuple) else result

@@ -10,7 +10,7 @@ from ich25d.dicom.reader import HEAD_BYTES, read_headers
 from ich25d.errors import DicomError
 from ich25d.progress import bar
 from ich25d.studies.headers.packed import Indexed, Known, Privacy, frame_source, pack, refused_image
-from ich25d.studies.pool import map_series, n_workers, reason_of
+from ich25d.studies.pool.pool import Pool, reason_of
 from ich25d.studies.qc import QcRow
 from ich25d.studies.sources.listing import Entry
 from ich25d.studies.sources.opened import Sources
@@ -28,7 +28,7 @@ _RSNA_FILE = re.compile(r"ID_[0-9a-f]{9}\.dcm")
 
 
 def index_files(
-    entries: Sequence[Entry], sources: Sources, privacy: Privacy, workers: int
+    entries: Sequence[Entry], sources: Sources, privacy: Privacy, pool: Pool
 ) -> Iterator[tuple[Entry, list[Indexed | QcRow], bool]]:
     """Read the headers of files.
 
@@ -39,20 +39,19 @@ def index_files(
         entries: The files.
         sources: Where they are.
         privacy: What hides their patients.
-        workers: Processes; 0 is one a core.
+        pool: Reads them.
 
     Yields:
         Each file, in the order of completion; its images, or the row of its refusal; and whether that is final: a
         crash, a timeout or an unforeseen error isn't, so that the next call tries again.
     """
-    workers = n_workers(workers)
     read = partial(index_entries, sources=sources, privacy=privacy)
-    in_process = workers == 1 or len(entries) < WORTH_STARTING
+    in_process = pool.is_single or len(entries) < WORTH_STARTING
     with bar("headers", len(entries), "files") as advance:
-        for chunk, result in map_series(read, _chunks(entries), workers, in_process=in_process):
+        for chunk, result in pool.map(read, _chunks(entries), in_process=in_process):
             if isinstance(result, Exception):
                 alone = [[entry] for entry in chunk]
-                for (entry,), found in map_series(read, alone, workers, timeout_s=_FILE_S):
+                for (entry,), found in pool.map(read, alone, timeout_s=_FILE_S):
                     if isinstance(found, Exception):
                         yield entry, [QcRow(entry.source, "", "", "file", *reason_of(found))], False
                     else:

@@ -14,7 +14,8 @@ from ich25d.studies.nifti.images import Looked, NiftiImages, is_pair, look
 from ich25d.studies.nifti.masks import Labels, find_masks, labels_of_masks, path_of, stem_of
 from ich25d.studies.nifti.placement import Placement, place_slices
 from ich25d.studies.pictures.series import PlannedImages
-from ich25d.studies.pool import map_series, n_workers, reason_of
+from ich25d.studies.pool.local_pool import ONE_PROCESS
+from ich25d.studies.pool.pool import Pool, reason_of
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.sources.listing import Entry
@@ -65,7 +66,7 @@ def plan_nifti(
     *,
     accept: Collection[str] = (),
     dicom: Sequence[SeriesPlan] = (),
-    workers: int = 1,
+    pool: Pool = ONE_PROCESS,
 ) -> tuple[PlannedImages, list[SeriesPlan]]:
     """Make a series of each NIfTI file.
 
@@ -80,7 +81,7 @@ def plan_nifti(
         masks: Masks and the labels of their values, as `find_masks` takes them; they are no scans.
         accept: Reason codes that refuse no series.
         dicom: Series of DICOM; a mask that is called as no scan may be of one of them.
-        workers: Processes that look into files; 0 is one a core.
+        pool: Looks into files.
 
     Returns:
         The series of the files, and those of DICOM with the labels of their masks.
@@ -91,11 +92,10 @@ def plan_nifti(
     named_masks = find_masks(masks)
     are_masks = {path_of(mask.entry, mask.sources) for mask in named_masks}
     scans = [entry for entry in entries if path_of(entry, sources) not in are_masks] if are_masks else list(entries)
-    workers = n_workers(workers)
     work = partial(_look, sources=sources, accept=tuple(accept))
     kept: dict[Entry, tuple[Looked, Placement]] = {}
     qc: list[QcRow] = []
-    for entry, found in map_series(work, scans, workers, in_process=workers == 1 or len(scans) < WORTH_STARTING):
+    for entry, found in pool.map(work, scans, in_process=pool.is_single or len(scans) < WORTH_STARTING):
         if isinstance(found, tuple):
             kept[entry] = found
         else:

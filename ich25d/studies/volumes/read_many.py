@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ich25d.errors import StoreError
 from ich25d.studies.headers.notebook import Done
-from ich25d.studies.pool import map_series
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.volume_file import Packing, write_volume
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     """False where reading failed in a way that may not occur again; the next call tries again."""
 
 
-def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, workers: int) -> Iterator[Outcome]:
+def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, pool: Pool) -> Iterator[Outcome]:
     """Read series, write their volumes and yield their rows, in the order of completion.
 
     Where reading a series fails as a whole, its files are tried one by one (`rescue`).
@@ -41,20 +41,19 @@ def build_all(plans: Sequence[SeriesPlan], out: Path, *, crop: Crop, size: int, 
         out: The store.
         crop: `head` or `none`.
         size: Side of the stored slices in px.
-        workers: Processes; with one, series that need no codec are read in this process.
+        pool: Reads them; where it is one process, series that need no codec are read in this one.
 
     Raises:
         StoreError: A volume can't be written.
     """
     work = partial(build_one, out=out, crop=crop, size=size)
-    in_process = workers == 1 and all(plan.images.is_native for plan in plans)
-    workers = min(workers, max(1, len(plans)))
-    for plan, result in map_series(work, plans, workers, timeout_s=limit_s, in_process=in_process):
+    in_process = pool.is_single and all(plan.images.is_native for plan in plans)
+    for plan, result in pool.map(work, plans, timeout_s=limit_s, in_process=in_process):
         rows: list[QcRow] = []
         done: Done | Exception | None = result
         if isinstance(result, Exception) and not isinstance(result, OSError):
             if len(plan) > 1:
-                done, rows = rescue(plan, work, workers)
+                done, rows = rescue(plan, lambda _: work, pool)
             else:
                 rows = lost_rows(plan, [0], result)
         if isinstance(done, OSError):

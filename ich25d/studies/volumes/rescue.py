@@ -6,7 +6,7 @@ Reading fails as a whole where it kills its process twice, takes too long, or ra
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from ich25d.studies.pool import map_series, reason_of
+from ich25d.studies.pool.pool import Pool, reason_of
 from ich25d.studies.qc import QcRow
 from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.volumes.volume import read_series
@@ -40,14 +40,21 @@ def limit_s(series: Series) -> float:
 
 
 def rescue(
-    plan: SeriesPlan, work: Callable[[SeriesPlan], Result], workers: int
+    plan: SeriesPlan,
+    work: Callable[[list[QcRow]], Callable[[SeriesPlan], Result]],
+    pool: Pool,
+    *,
+    limit: Callable[[SeriesPlan], float] | None = None,
+    gpu: bool = False,
 ) -> tuple[Result | Exception | None, list[QcRow]]:
     """Find the files that fail, and read the series of the others.
 
     Args:
         plan: A series whose reading failed; it has several files.
-        work: What reads a plan; pickles.
-        workers: Processes that try files.
+        work: Makes what reads a plan, and pickles, from the rows of the slices that are lost.
+        pool: Tries the files, and reads the rest.
+        limit: Seconds that `work` may take; by default those to read the series.
+        gpu: `work` needs a GPU of the pool.
 
     Returns:
         The result of `work` for the rest: None without a rest, an exception where that fails as well; and a row for
@@ -55,13 +62,13 @@ def rescue(
     """
     failed: dict[int, Exception] = {}
     tasks = ((plan, index) for index in range(len(plan)))
-    for (_, index), result in map_series(try_file, tasks, min(workers, len(plan)), timeout_s=_FILE_S):
+    for (_, index), result in pool.map(try_file, tasks, timeout_s=_FILE_S):
         if isinstance(result, Exception):
             failed[index] = result
     rows = [row for index, error in sorted(failed.items()) for row in lost_rows(plan, [index], error)]
     if len(failed) == len(plan):
         return None, rows
-    ((_, rest),) = map_series(work, [without(plan, set(failed))], 1, timeout_s=limit_s)
+    ((_, rest),) = pool.map(work(rows), [without(plan, set(failed))], timeout_s=limit or limit_s, gpu=gpu)
     if isinstance(rest, Exception):
         rows += lost_rows(plan, [index for index in range(len(plan)) if index not in failed], rest)
     return rest, rows

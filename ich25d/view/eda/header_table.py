@@ -11,6 +11,8 @@ from ich25d.files import shown_name
 from ich25d.studies.headers.notebook import NAME, kept_attributes
 from ich25d.studies.headers.packed import Indexed, Privacy, shared_attributes
 from ich25d.studies.headers.read_many import index_files
+from ich25d.studies.pool.local_pool import ONE_PROCESS
+from ich25d.studies.pool.pool import Pool
 from ich25d.studies.sources.listing import list_entries
 from ich25d.studies.sources.opened import Sources
 
@@ -37,7 +39,7 @@ def kept_headers(root: Path, slices: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def read_headers(
-    sources: Sequence[Path], slices: pd.DataFrame, *, only: Sequence[str] = (), workers: int = 1
+    sources: Sequence[Path], slices: pd.DataFrame, *, only: Sequence[str] = (), pool: Pool = ONE_PROCESS
 ) -> pd.DataFrame:
     """Read the headers of a store's images again.
 
@@ -45,7 +47,7 @@ def read_headers(
         sources: What the store was built from: folders, files and archives.
         slices: The store's table of slices: `source` and `series_id`.
         only: Globs, as for `build-studies`.
-        workers: Processes; 0 is one a core.
+        pool: Reads them.
 
     Returns:
         As `kept_headers`; empty where none of the files is among the sources.
@@ -58,7 +60,7 @@ def read_headers(
     # Pseudonyms made here go nowhere: identifying attributes aren't among those that are kept.
     privacy = Privacy(b"0" * 16, 0.0)
     of_source: dict[str, dict[str, Any]] = {}
-    for _, found, _ in index_files(entries, Sources(tuple(sources)), privacy, workers):
+    for _, found, _ in index_files(entries, Sources(tuple(sources)), privacy, pool):
         for image in found:
             if isinstance(image, Indexed):
                 of_source[shown_name(image.source)] = shared_attributes(image.shared)

@@ -12,6 +12,7 @@ from ich25d.files import check_folder, check_there, claim_folder
 from ich25d.labels import LABELS
 from ich25d.pages.page import facts, remarks
 from ich25d.studies.labelfile import read_labels
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.qc import QcRow
 from ich25d.summary import Summary
 from ich25d.view.eda.counts import LevelCounts, positive_series
@@ -140,7 +141,7 @@ def _explore_store(
     rows = rows_of_store(store.slices, table)
     headers, origin = kept_headers(store.root, store.slices), "from all headers, as the store's builder kept them"
     if headers is None and sources:
-        headers = read_headers(sources, store.slices, only=only, workers=workers)
+        headers = read_headers(sources, store.slices, only=only, pool=LocalPool(workers))
         origin = "from all headers, read again"
     if headers is None:
         origin = "from the store's tables alone, since its build.sqlite is gone (--source reads the headers again)"

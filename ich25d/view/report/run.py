@@ -8,6 +8,7 @@ from ich25d.predict.answer import resumable_answer
 from ich25d.predict.found import find_series
 from ich25d.predict.network import load_network
 from ich25d.progress import many
+from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
 from ich25d.training.device import choose_device
 from ich25d.view.report.beforehand import check_report
@@ -47,6 +48,7 @@ def report(
     accept: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
+    cluster: str | None = None,
     heat: bool = True,
 ) -> ReportSummary:
     """Predict every series and write its page, and an index of all.
@@ -63,20 +65,21 @@ def report(
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: Processes that read; 0 chooses.
+        cluster: A Ray cluster that does all instead, as `opened_pool` takes it.
         heat: Explain the series that are flagged: heat maps, places and sizes; it takes longer than predicting.
 
     Raises:
         UsageError: Options or sources that don't fit together, or no CT at all; nothing is written.
         ModelError: The model directory is damaged, unfinished or foreign.
+        ClusterError: There is no such cluster, or a node can't see the files.
         StoreError: A study store is of another size or crop than the model's.
     """
     check_report(sources, model, out, images=images, accept=accept, device=device)
     writer = ReportWriter(out, model, heat=heat)
-    network = load_network(model, choose_device(device))
-    found = find_series(sources, network, only=only, images=images, accept=accept, workers=workers)
-    with resumable_answer(
-        found, network, writer.index, watchers=(writer,), workers=workers, may_be_empty=True
-    ) as answer:
-        return ReportSummary(
-            writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.about.line
-        )
+    with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
+        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        found = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
+        with resumable_answer(found, network, writer.index, pool=pool, watchers=(writer,), may_be_empty=True) as answer:
+            return ReportSummary(
+                writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.about.line
+            )

@@ -4,8 +4,8 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ich25d.explain.explanation import explain_series
@@ -17,7 +17,7 @@ from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, image
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
 from ich25d.training.model_file import about_model, read_kind
-from ich25d.training.operating_point import read_points
+from ich25d.training.operating_point import OperatingPoint, read_points
 from ich25d.view.report.beforehand import INDEX_FILE, PAGES, QC_FILE, TABLE_FILE, check_place
 from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
@@ -25,6 +25,59 @@ from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
 _ROWS = ".rows"
 _FORMAT = "2"  # changes with the pages' form, so that a resumed run doesn't mix two
+
+
+@dataclass(frozen=True, slots=True)
+class PageWriter:
+    """Writes the page of a series, and the row of it for the worklist; pickles."""
+
+    out: Path
+    """The folder of the report."""
+    points: tuple[OperatingPoint, ...]
+    model: str
+    """What the model says of itself."""
+    heat: bool
+    """Explain the series that are flagged."""
+
+    def __call__(
+        self,
+        network: Network,
+        series: UnreadSeries,
+        pixels: SeriesPixels,
+        finished: FinishedSeries,
+        remarks: tuple[QcRow, ...],
+    ) -> tuple[QcRow, ...]:
+        """Write the page of a series; nothing can go wrong with it alone.
+
+        Args:
+            network: The model.
+            series: The series.
+            pixels: Its slices.
+            finished: Its probabilities.
+            remarks: What its headers gave rise to.
+        """
+        every = tuple(settled([*remarks, *finished.qc]))
+        shown = ShownSeries(series, pixels, finished, network.run.slab, self.points, every)
+        if self.heat and shown.over():
+            explained = explain_series(network, pixels, finished, point=shown.point)
+            shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
+        page = _page(series)
+        study_page(shown, model=self.model).write(self.out / page)
+        row = _row(shown, page)
+        write_json(self._kept(network, series), asdict(row))  # after its page, so that a row means a whole page
+        return ()
+
+    def earlier(self, network: Network, series: UnreadSeries) -> Row | None:
+        """Return the row of a series whose page is written."""
+        try:
+            row = Row(**json.loads(self._kept(network, series).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return row if row.page == _page(series) and (self.out / row.page).is_file() else None
+
+    def _kept(self, network: Network, series: UnreadSeries) -> Path:
+        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
+        return self.out / _ROWS / f"{key}.json"
 
 
 class ReportWriter:
@@ -45,10 +98,8 @@ class ReportWriter:
         self.out = out
         self.points = read_points(model)
         self.model = about_model(model, read_kind(model)[1]).text
-        self.heat = heat
+        self.each = PageWriter(out, tuple(self.points), self.model, heat)
         self.n_pages = self.n_flagged = self.n_refused = 0
-        self._remarks: defaultdict[str, list[QcRow]] = defaultdict(list)
-        self._rows: dict[UnreadSeries, Row] = {}
 
     @property
     def index(self) -> Path:
@@ -61,49 +112,35 @@ class ReportWriter:
         return f"{self.index}: {many(self.n_pages, 'study', 'studies')}, {self.n_flagged} flagged"
 
     def start(self, found: FoundSeries) -> None:
-        """Take the remarks that the headers gave rise to."""
-        for row in found.qc:
-            self._remarks[row.series_id].append(row)
+        """Claim the folder."""
+        del found
         claim_folder(self.out, "report")
         (self.out / PAGES).mkdir(exist_ok=True)
 
-    def series(
-        self, network: Network, series: UnreadSeries, pixels: SeriesPixels, finished: FinishedSeries
-    ) -> tuple[QcRow, ...]:
-        """Write the page of a series; nothing can go wrong with it alone.
-
-        Args:
-            network: The model.
-            series: The series.
-            pixels: Its slices.
-            finished: Its probabilities.
-        """
-        remarks = tuple(settled([*self._remarks[series.series_id], *finished.qc]))
-        shown = ShownSeries(series, pixels, finished, network.run.slab, self.points, remarks)
-        if self.heat and shown.over():
-            explained = explain_series(network, pixels, finished, point=shown.point)
-            shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
-        page = f"{PAGES}/{file_key(series.series_id)}.html"
-        study_page(shown, model=self.model).write(self.out / page)
-        row = self._row(shown, page)
-        write_json(self._kept(network, series), asdict(row))  # after its page, so that a row means a whole page
-        self._rows[series] = row
-        return ()
-
-    def finish(self, network: Network, found: FoundSeries, answer: Answer[FinishedSeries]) -> None:
+    def finish(
+        self,
+        network: Network,
+        found: FoundSeries,
+        answer: Answer[FinishedSeries],
+        kept: Callable[[UnreadSeries], FinishedSeries | None],
+    ) -> None:
         """Write pages that an earlier run left out, then table and index.
 
         Args:
             network: The model.
             found: All series.
             answer: Those that were predicted, and all refusals and remarks.
+            kept: Gives one of them with the maps of its pixels.
         """
+        rows = []
         for series, finished in answer.series:
-            if series not in self._rows and (row := self._earlier(network, series)) is not None:
-                self._rows[series] = row
-            if series not in self._rows:
-                self.series(network, series, read_pixels(series, crop=network.crop, size=network.size), finished)
-        rows = [self._rows[series] for series, _ in answer.series]
+            if (row := self.each.earlier(network, series)) is None:
+                pixels = read_pixels(series, crop=network.crop, size=network.size)
+                remarks = tuple(row for row in found.qc if row.series_id == series.series_id)
+                self.each(network, series, pixels, kept(series) or finished, remarks)
+                row = self.each.earlier(network, series)
+            assert row is not None
+            rows.append(row)
         refused, files = _refused(found.series, {series.series_id for series, _ in answer.series}, answer.qc)
         self.n_pages, self.n_refused = len(rows), len(refused)
         self.n_flagged = sum(row.state == "flagged" for row in rows)
@@ -117,30 +154,22 @@ class ReportWriter:
             remark(f"{self.out / PAGES} also holds {many(n_old, 'page')} of an earlier report, not in the index")
         shutil.rmtree(self.out / _ROWS, ignore_errors=True)
 
-    def _row(self, shown: ShownSeries, page: str) -> Row:
-        over = shown.over()
-        return Row(
-            "none" if not shown.point.of_series else "flagged" if over else "clear",
-            shown.listed.series_id, shown.listed.study_id, shown.listed.patient_id, page, len(shown),
-            probability=[float(f"{value:.6g}") for value in shown.finished.series_probability],
-            over=over,
-            codes=sorted({row.code for row in shown.remarks}),
-            found=findings_texts(shown.findings),
-            over_at={point.rule: point.over(shown.finished.series_probability) for point in self.points},
-        )  # fmt: skip
 
-    def _kept(self, network: Network, series: UnreadSeries) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
-        return self.out / _ROWS / f"{key}.json"
+def _page(series: UnreadSeries) -> str:
+    return f"{PAGES}/{file_key(series.series_id)}.html"
 
-    def _earlier(self, network: Network, series: UnreadSeries) -> Row | None:
-        """Return the row that an unfinished run left, where its page is there too."""
-        try:
-            row = Row(**json.loads(self._kept(network, series).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        page = f"{PAGES}/{file_key(series.series_id)}.html"
-        return row if row.page == page and (self.out / page).is_file() else None
+
+def _row(shown: ShownSeries, page: str) -> Row:
+    over = shown.over()
+    return Row(
+        "none" if not shown.point.of_series else "flagged" if over else "clear",
+        shown.listed.series_id, shown.listed.study_id, shown.listed.patient_id, page, len(shown),
+        probability=[float(f"{value:.6g}") for value in shown.finished.series_probability],
+        over=over,
+        codes=sorted({row.code for row in shown.remarks}),
+        found=findings_texts(shown.findings),
+        over_at={point.rule: point.over(shown.finished.series_probability) for point in shown.points},
+    )  # fmt: skip
 
 
 def _refused(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:

@@ -15,6 +15,7 @@ from ich25d.studies.headers.notebook import Notebook
 from ich25d.studies.headers.packed import Indexed, Privacy
 from ich25d.studies.headers.read_many import index_files
 from ich25d.studies.plan import make_plan
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.sources.listing import Entry, list_entries
 from ich25d.studies.sources.opened import Sources
 from ich25d.studies.volumes.volume import read_series
@@ -48,7 +49,7 @@ def test_odd_files_are_refused_and_the_others_indexed(folder, monkeypatch):
     """What one file does to the process that reads it costs no other file."""
     entries, _ = list_entries([folder])
     monkeypatch.setattr(indexing, "WORTH_STARTING", 0)
-    found = list(index_files(entries, OddSources([folder]), Privacy(b"x", 0.0), 2))
+    found = list(index_files(entries, OddSources([folder]), Privacy(b"x", 0.0), LocalPool(2)))
     assert sorted(entry.source for entry, _, _ in found) == sorted(entry.source for entry in entries)
     refused = {entry.source: images[0].code for entry, images, is_final in found if not is_final}
     assert refused == {"killer": "DECODER_CRASH", "raiser": "READ_FAILED"}
@@ -76,7 +77,7 @@ def test_images_of_a_series_share_a_tuple_that_goes_with_the_plan(tmp_path, writ
         write_scan(tmp_path / "in", number, n=8)
     monkeypatch.setattr(indexing, "WORTH_STARTING", 0)
     monkeypatch.setattr(indexing, "CHUNK", 3)
-    plans = make_plan([tmp_path / "in"], workers=workers).series
+    plans = make_plan([tmp_path / "in"], pool=LocalPool(workers)).series
     shared = plans[0].images.images[0].shared
     assert len({id(image.shared) for plan in plans for image in plan.images.images}) == 2
     del plans

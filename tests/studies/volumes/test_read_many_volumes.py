@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ich25d.errors import StoreError
+from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.series.series_plan import SeriesPlan, without
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.tables import find_twins
@@ -64,7 +65,8 @@ def test_files_that_kill_are_refused_and_the_rest_makes_the_series(tmp_path):
     """A file whose decoder crashes costs one slice; another series doesn't notice."""
     plans = [plan_of(OddImages(killers=(1,), raisers=(3,)), "odd"), plan_of(OddImages(), "plain")]
     outcomes = {
-        outcome.plan.series_id: outcome for outcome in build_all(plans, tmp_path, crop="none", size=16, workers=2)
+        outcome.plan.series_id: outcome
+        for outcome in build_all(plans, tmp_path, crop="none", size=16, pool=LocalPool(2))
     }
     odd, plain = outcomes["odd"], outcomes["plain"]
     assert [(row.source, row.code) for row in odd.done.qc if row.level == "slice"] == [
@@ -80,7 +82,9 @@ def test_files_that_kill_are_refused_and_the_rest_makes_the_series(tmp_path):
 
 def test_where_every_file_kills_nothing_is_kept_and_the_next_call_tries_again(tmp_path):
     """Where every file fails, each has its row, and the outcome isn't final."""
-    (outcome,) = build_all([plan_of(OddImages(raisers=(0, 1, 2, 3, 4)))], tmp_path, crop="none", size=16, workers=1)
+    (outcome,) = build_all(
+        [plan_of(OddImages(raisers=(0, 1, 2, 3, 4)))], tmp_path, crop="none", size=16, pool=LocalPool(1)
+    )
     assert outcome.done.series is None
     assert [row.source for row in outcome.done.qc] == [f"file{index}" for index in range(5)]
     assert not outcome.is_final
@@ -93,7 +97,7 @@ def test_a_full_disk_is_not_the_fault_of_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr("ich25d.studies.volumes.read_many.rescue", lambda *_: (full, []))
     plans = [plan_of(OddImages(raisers=(3,)))]
     with pytest.raises(StoreError, match=r"must be writable .got No space left on device"):
-        list(build_all(plans, tmp_path, crop="none", size=16, workers=1))
+        list(build_all(plans, tmp_path, crop="none", size=16, pool=LocalPool(1)))
 
 
 def test_a_plan_without_some_slices_reads_the_others():

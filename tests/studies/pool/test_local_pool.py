@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ich25d.errors import DicomError
-from ich25d.studies.pool import TaskTimeoutError, WorkerLostError, map_series, n_workers
+from ich25d.studies.pool.local_pool import LocalPool
+from ich25d.studies.pool.pool import TaskTimeoutError, WorkerLostError, n_workers
 
 
 def double_or_die(task: int, *, folder: Path) -> int:
@@ -40,7 +41,7 @@ def unpicklable(task: int) -> object:
 
 def test_every_task_comes_back_once_though_workers_die(tmp_path):
     """A task that kills is tried twice and named; after a single death it succeeds; its error is its result."""
-    results = dict(map_series(partial(double_or_die, folder=tmp_path), range(12), 2))
+    results = dict(LocalPool(2).map(partial(double_or_die, folder=tmp_path), range(12)))
     assert sorted(results) == list(range(12))
     lost, refused = results.pop(5), results.pop(7)
     assert isinstance(lost, WorkerLostError)
@@ -54,14 +55,14 @@ def test_every_task_comes_back_once_though_workers_die(tmp_path):
 
 def test_a_task_past_its_time_is_stopped_and_the_others_go_on():
     """A decoder that hangs costs its own file alone."""
-    results = dict(map_series(sleep, [0.0, 60.0, 0.01], 1, timeout_s=lambda task: 1.0 if task else 30.0))
+    results = dict(LocalPool(1).map(sleep, [0.0, 60.0, 0.01], timeout_s=lambda task: 1.0 if task else 30.0))
     assert isinstance(results.pop(60.0), TaskTimeoutError)
     assert results == {0.0: 0.0, 0.01: 0.01}
 
 
 def test_a_result_that_cannot_travel_is_an_answer():
     """What doesn't pickle comes back as a TypeError: the caller never waits for it."""
-    ((_, result),) = map_series(unpicklable, [1], 1)
+    ((_, result),) = LocalPool(1).map(unpicklable, [1])
     assert isinstance(result, TypeError)
 
 
@@ -74,7 +75,7 @@ def test_tasks_are_drawn_as_they_are_needed(tmp_path):
             drawn.append(task)
             yield task
 
-    results = map_series(partial(double_or_die, folder=tmp_path), tasks(), 1)
+    results = LocalPool(1).map(partial(double_or_die, folder=tmp_path), tasks())
     next(results)
     results.close()
     assert len(drawn) <= 3
@@ -83,12 +84,12 @@ def test_tasks_are_drawn_as_they_are_needed(tmp_path):
 @pytest.mark.parametrize("in_process", [True, False])
 def test_no_task_no_result(in_process):
     """An empty store or folder starts no process that would be waited for."""
-    assert list(map_series(sleep, [], 2, in_process=in_process)) == []
+    assert list(LocalPool(2).map(sleep, [], in_process=in_process)) == []
 
 
 def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
     """One worker needs no processes; callers rely on the order of tasks there."""
-    results = list(map_series(partial(double_or_die, folder=tmp_path), [1, 7, 2], 1, in_process=True))
+    results = list(LocalPool(1).map(partial(double_or_die, folder=tmp_path), [1, 7, 2], in_process=True))
     assert [task for task, _ in results] == [1, 7, 2]
     assert [results[0][1], results[2][1]] == [2, 4]
     assert isinstance(results[1][1], DicomError)
@@ -98,7 +99,8 @@ def test_in_process_keeps_order_and_gives_exceptions_as_results(tmp_path):
 def test_zero_workers_is_one_a_core_that_this_process_may_use():
     """A container or `taskset` may give fewer than the machine has."""
     code = (
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from ich25d.studies.pool import n_workers"
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from ich25d.studies.pool.pool import n_workers"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; print(n_workers(0), n_workers(3))"], capture_output=True, text=True, check=True
@@ -113,10 +115,10 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     script.write_text(
         "import pathlib\n"
         "from ich25d.labels import row_ids\n"
-        "from ich25d.studies.pool import map_series\n"
+        "from ich25d.studies.pool.local_pool import LocalPool\n"
         "with pathlib.Path(__file__).with_suffix('.log').open('a') as file:\n"
         "    file.write('x')\n"
-        "print(sorted(len(rows) for _, rows in map_series(row_ids, [['a'], ['b', 'c']], 2)))\n"
+        "print(sorted(len(rows) for _, rows in LocalPool(2).map(row_ids, [['a'], ['b', 'c']])))\n"
     )
 
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""The one place that runs work in other processes: a function over tasks, in workers that may die.
+"""Work in other processes of this machine, in workers that may die.
 
 A codec that aborts or the kernel's out-of-memory killer can end a worker at any time. Every worker has one task at a
 time and a pipe of its own, so that it's known which task died, and no other is lost.
@@ -18,15 +18,19 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from ich25d.errors import StoreError
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-ATTEMPTS = 2
-"""A task whose worker died is tried once more: memory may have run out for another reason."""
+from ich25d.studies.pool.pool import (
+    ATTEMPTS,
+    LIMIT_S,
+    Limit,
+    Result,
+    Task,
+    TaskTimeoutError,
+    WorkerLostError,
+    attempt,
+    n_workers,
+)
 
 STEP_S = 3600.0
 """Longest single wait for any worker; no clock takes infinity."""
@@ -34,93 +38,47 @@ STEP_S = 3600.0
 SPAWN = multiprocessing.get_context("spawn")
 """A fork of a process that holds a CUDA device or threads isn't safe."""
 
-
 _main_lock = threading.Lock()
 
 
-class WorkerLostError(Exception):
-    """A task took its worker process down with it, each time it was tried.
+class LocalPool:
+    """Processes of this machine; they start with the first task and end with the last.
 
     Args:
-        exit_code: The worker's; negative is the signal's number.
-    """
-
-    def __init__(self, exit_code: int | None) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
-
-
-class TaskTimeoutError(Exception):
-    """A task was stopped because it ran past the time limit.
-
-    Args:
-        timeout_s: The limit in seconds.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(timeout_s)
-        self.timeout_s = timeout_s
-
-
-def reason_of(error: Exception) -> tuple[str, str]:
-    """Return the reason code of what came instead of a result, and a sentence."""
-    if isinstance(error, WorkerLostError):
-        return "DECODER_CRASH", f"reading ended its process ({error.exit_code})"
-    if isinstance(error, TaskTimeoutError):
-        return "TIMEOUT", f"reading took more than {error.timeout_s:.0f} s"
-    if isinstance(error, StoreError):
-        return "READ_FAILED", f"the store's volume can't be read: {error}"
-    return "READ_FAILED", f"reading raised {type(error).__name__}"
-
-
-def n_workers(wanted: int) -> int:
-    """Return how many processes to use: as many as wanted, or one a core that this process may use for 0."""
-    if wanted > 0:
-        return wanted
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def map_series(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    workers: int,
-    *,
-    timeout_s: float | Callable[[Task], float] = 600.0,
-    in_process: bool = False,
-) -> Iterator[tuple[Task, Result | Exception]]:
-    """Run a function over tasks and yield each task with its result, as they come.
-
-    Tasks are drawn one by one, and no more results wait than there are workers: memory doesn't grow with
-    the number of tasks. An exception that the function raises is the task's result, and so is
-    `WorkerLostError` or `TaskTimeoutError`; what to make of it is the caller's business.
-
-    Args:
-        function: A function that pickles (of a module, or a `functools.partial` of one).
-        tasks: What pickles.
         workers: Processes; 0 is one a core.
-        timeout_s: Limit a task in seconds, or how to find it.
-        in_process: Run here, one after the other: no isolation, no time limit, nothing to start.
-
-    Yields:
-        The task and its result or exception, in the order of completion.
     """
-    if in_process:
-        for task in tasks:
-            yield task, _attempt(function, task)
-        return
-    limit = timeout_s if callable(timeout_s) else lambda _: timeout_s
-    pool = _Pool(function, iter(tasks), n_workers(workers), limit)
-    try:
-        yield from pool.results()
-    finally:
-        pool.close()
 
+    is_remote = False
+    has_gpus = False
 
-def _attempt(function: Callable[[Task], Result], task: Task) -> Result | Exception:
-    try:
-        return function(task)
-    except Exception as error:  # noqa: BLE001  # the border around one task: its failure is its result
-        return error
+    def __init__(self, workers: int) -> None:
+        self.wanted = workers
+
+    @property
+    def is_single(self) -> bool:
+        """It has one process."""
+        return n_workers(self.wanted) == 1
+
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        *,
+        timeout_s: Limit[Task] = LIMIT_S,
+        in_process: bool = False,
+        gpu: bool = False,
+    ) -> Iterator[tuple[Task, Result | Exception]]:
+        """See `Pool.map`."""
+        assert not gpu  # this machine's GPU is the caller's own
+        if in_process:
+            for task in tasks:
+                yield task, attempt(function, task)
+            return
+        workers = Workers(function, iter(tasks), n_workers(self.wanted), timeout_s)
+        try:
+            yield from workers.results()
+        finally:
+            workers.close()
 
 
 @dataclass(eq=False)
@@ -139,18 +97,32 @@ class _Worker(Generic[Task]):
     deadline: float = float("inf")
 
 
-class _Pool(Generic[Task, Result]):
+ONE_PROCESS, ONE_A_CORE = LocalPool(1), LocalPool(0)
+"""The pools of functions that are called without one."""
+
+
+class Workers(Generic[Task, Result]):
+    """Processes that do tasks, one at a time each.
+
+    Args:
+        function: What they do; pickles.
+        tasks: Drawn one by one, when a worker is free.
+        size: Number of processes.
+        timeout_s: Limit a task in seconds, or how to find it.
+    """
+
     def __init__(
-        self, function: Callable[[Task], Result], tasks: Iterator[Task], size: int, limit: Callable[[Task], float]
+        self, function: Callable[[Task], Result], tasks: Iterator[Task], size: int, timeout_s: Limit[Task]
     ) -> None:
         self._function = function
         self._tasks = tasks
         self._size = size
-        self._limit = limit
+        self._limit = timeout_s if callable(timeout_s) else lambda _: timeout_s
         self._again: deque[_Job[Task]] = deque()
         self._workers: list[_Worker[Task]] = []
 
     def results(self) -> Iterator[tuple[Task, Result | Exception]]:
+        """Yield each task with its result, in the order of completion."""
         while self._fill():
             busy = [worker for worker in self._workers if worker.job is not None]
             rest = min(worker.deadline for worker in busy) - time.monotonic()
@@ -234,6 +206,7 @@ class _Pool(Generic[Task, Result]):
         return worker.process.exitcode
 
     def close(self) -> None:
+        """End all processes."""
         for worker in list(self._workers):
             self._discard(worker)
 
@@ -255,7 +228,8 @@ def _without_main() -> Iterator[None]:
 
 
 def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
-    """Serve tasks until the other end is closed, which the parent's death does too."""
+    """Serve tasks until the other end is closed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
@@ -270,16 +244,29 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        result = _attempt(function, task)
         try:
-            pipe.send(_travelling(result) if isinstance(result, Exception) else result)
+            pipe.send_bytes(packed(attempt(function, task)))
         except OSError:
             return
-        except Exception as error:  # noqa: BLE001  # a result that doesn't pickle is an answer too
-            pipe.send(TypeError(f"the result of a task must pickle (got {type(error).__name__})"))
 
 
-def _travelling(error: Exception) -> Exception:
+def _end_with_parent() -> None:
+    """End this process when its parent has died, also in the middle of a task that nobody waits for any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def packed(result: object) -> bytes:
+    """Return the pickle of a task's result; of one that doesn't pickle, that of a TypeError, which is an answer too."""
+    try:
+        return pickle.dumps(travelling(result) if isinstance(result, Exception) else result)
+    except Exception as error:  # noqa: BLE001  # whatever a foreign result's pickling raises
+        return pickle.dumps(TypeError(f"the result of a task must pickle (got {type(error).__name__})"))
+
+
+def travelling(error: Exception) -> Exception:
     """Return the error, or one that says its class where it wouldn't arrive: many don't unpickle."""
     try:
         pickle.loads(pickle.dumps(error))
