@@ -33,6 +33,7 @@ def recipe(
     "ich25d train-cnn studies --config configs/small-data.toml --out runs/cnn --fold 0 --set train.epochs=2",
     "ich25d train-cnn new_studies --from open --out runs/ours",
     "ich25d train-cnn new_studies --from runs/cnn --old studies --out runs/next",
+    "ich25d train-cnn studies --from open --series-labels reports.csv --out runs/ours",
     "torchrun --nproc-per-node 4 -m ich25d train-cnn studies --config configs/strong.toml --out runs/cnn",
 )
 def train_cnn(
@@ -47,6 +48,12 @@ def train_cnn(
     parent: From = None,
     old: Annotated[
         Path | None, typer.Option(help="With --from: a store of its scans, to measure what is forgotten.")
+    ] = None,
+    series_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of labels of whole series or studies, for those without labels of slices.", metavar="TABLE"
+        ),
     ] = None,
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
@@ -67,13 +74,14 @@ def train_cnn(
     chosen = read_recipe(file, changed)
     folder = None if parent is None else named_model(parent)
     options: dict[str, Any] = {"fold": fold_number(fold), "device": device, "resume": resume}
-    check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, old=old, **options)
+    beside: dict[str, Any] = {"old": old, "series_labels": series_labels}
+    check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, **beside, **options)
     from ich25d.encoder.parent import child_recipe, read_parent
     from ich25d.encoder.train import train_cnn as run  # loads torch
 
     if folder is not None:
         chosen = child_recipe(read_parent(folder), file, changed)
-    summary = run(studies, chosen, out, tensorboard=tensorboard, parent=folder, old=old, **options)
+    summary = run(studies, chosen, out, tensorboard=tensorboard, parent=folder, **beside, **options)
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
     return summary

@@ -25,6 +25,7 @@ def check_train_cnn(
     resume: bool,
     parent: Path | None,
     old: Path | None,
+    series_labels: Path | None,
 ) -> None:
     """Check all that needs neither the store's tables nor torch; the arguments are those of `train_cnn`.
 
@@ -38,6 +39,8 @@ def check_train_cnn(
     check_device_name(device)
     if old is not None and parent is None:
         raise UsageError("--old measures what a run forgets of the one that it goes on from (got no --from); name one")
+    if series_labels is not None and not series_labels.is_file():
+        raise UsageError(f"--series-labels must be a table, CSV, parquet or feather (got no file) in {series_labels}")
     for one in (store, old):
         if one is not None:
             finished_marker(one)
@@ -63,7 +66,7 @@ def check_begun(out: Path, recipe: Recipe | None, folds: Collection[int] | None,
     Raises:
         UsageError: It holds other files, a run of another recipe, or these folds and no `--resume`.
     """
-    begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("*.*")))
+    begun = sorted(path.name for path in out.glob("fold*") if any(path.glob("[!.]*")))
     check_owner(out, CNN, begun=True)
     if begun:
         if recipe is not None:

@@ -57,7 +57,15 @@ def write_card(out: Path, facts: dict[str, Any]) -> None:
 
 
 def write_cnn_card(
-    out: Path, run: Run, store: StudyStore, recipe: Recipe, logit: Floats, target: Floats, patient: Sequence[str]
+    out: Path,
+    run: Run,
+    store: StudyStore,
+    recipe: Recipe,
+    logit: Floats,
+    target: Floats,
+    patient: Sequence[str],
+    *,
+    of_series: bool = False,
 ) -> None:
     """Write the card of a CNN's model directory.
 
@@ -69,6 +77,7 @@ def write_cnn_card(
         logit: Out-of-fold logits of all finished folds, shape (N, 6).
         target: Their labels, shape (N, 6), NaN where unknown.
         patient: Whose they are, length N.
+        of_series: They are of whole series, as no slice has a label.
     """
     summary = (
         f"`{recipe.encoder.name}` on slabs of {len(recipe.slab.neighbours)} slices and {len(recipe.slab.windows)} "
@@ -87,7 +96,7 @@ def write_cnn_card(
         "sequence": None,
         "calibration": table(("label", "share at the place of use", "temperature", "bias"), calibration),
         "smoothing_mm": found.sigma_mm,
-        "performance": _performance(logit, target, np.asarray(patient).astype(str)),
+        "performance": _performance(logit, target, np.asarray(patient).astype(str), of_series=of_series),
         "run_time": run_time(out, run),
         **model_facts(out, run.content, recipe, ("train", "augment", "pixels")),
     })  # fmt: skip
@@ -122,6 +131,7 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "n_all_slices": len(slices),
         "n_series": len(series),
         "n_rsna": int(series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
+        "series_labels": (run.content.get("data") or {}).get("series_labels"),
         "parents": _parents(run),
         "terms": terms_of({}, run.content.get("parent")),
         "changes": change_table(read_changes(run.folder, run)),
@@ -221,8 +231,8 @@ def run_time(cnn: Path, run: Run) -> list[list[Cell]]:
     return rows
 
 
-def _performance(logit: Floats, target: Floats, patient: npt.NDArray[np.str_]) -> list[str]:
-    """Measure out-of-fold slices with intervals over patients."""
+def _performance(logit: Floats, target: Floats, patient: npt.NDArray[np.str_], *, of_series: bool) -> list[str]:
+    """Measure out-of-fold slices, or whole series, with intervals over patients."""
     probability = expit(logit)
     replicates = replicates_for(len(target))
     rows: list[list[Cell]] = []
@@ -238,8 +248,9 @@ def _performance(logit: Floats, target: Floats, patient: npt.NDArray[np.str_]) -
             cells.append(with_interval(float(measure(truth, value)), *ends))
         rows.append([label, int(truth.sum()), len(truth), *cells])
     return [
-        "Out-of-fold slices: each is judged by the one network that never saw its patient, before the calibration, "
-        f"which is fitted on these very slices. 95 % intervals from {replicates} resamplings of patients.",
+        f"Out-of-fold {'series, by their largest slice logit' if of_series else 'slices'}: each is judged by the one "
+        "network that never saw its patient, before the calibration, which is fitted on these very cases. 95 % "
+        f"intervals from {replicates} resamplings of patients.",
         table(("label", "positive", "known", *_MEASURES), rows),
     ]
 

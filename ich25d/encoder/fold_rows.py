@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ich25d.config import matches
+from ich25d.encoder.teaching import Teaching, teaching_of
 from ich25d.errors import UsageError
 from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader
@@ -18,7 +19,7 @@ class Rows:
     """Rows of the slice table that a fold uses."""
 
     train: npt.NDArray[np.int64]
-    """Slices with a known label, of series outside the fold."""
+    """Slices that are taught something, of series outside the fold: by a label, or with others of their series."""
     held_out: npt.NDArray[np.int64]
     """All slices of the fold's series."""
     validated: npt.NDArray[np.int64]
@@ -31,6 +32,7 @@ def rows_of_fold(
     fold: int,
     exclude: tuple[str, ...],
     seen: npt.NDArray[np.bool_] | None = None,
+    teaching: Teaching | None = None,
 ) -> Rows:
     """Divide a store's slices for one fold.
 
@@ -43,26 +45,29 @@ def rows_of_fold(
         fold: Number of the fold to hold out.
         exclude: Glob patterns of series ids.
         seen: Slices of patients whom the network knew before, bool (slices,); None is nobody.
+        teaching: What its slices are taught; None is the store's own labels.
 
     Raises:
         UsageError: There is nothing to train on.
     """
+    teaching = teaching or teaching_of(store)
     series = store.series
     ids, folds = series["series_id"].astype(str).to_numpy(), series["fold"].to_numpy()
-    known = ~np.isnan(reader.target)
+    taught = np.asarray(~np.isnan(teaching.target).all(axis=1)) | teaching.in_bag
+    known = teaching.is_known
     train = reader.rows_of(list(ids[folds != fold]))
     held_out = reader.rows_of(list(ids[folds == fold]))
     counted = [name for name in ids[folds == fold] if not matches(name, exclude)]
     validated = reader.rows_of(counted)
     if seen is not None:
         validated = validated[~seen[validated]]
-    labelled = train[known[train].any(1)]
+    labelled = train[taught[train]]
     if len(labelled) == 0:
         raise UsageError(
             f"training needs labelled slices outside fold {fold} (got {len(labelled)} of {len(train)}); "
-            "build the store with --labels and at least 2 folds"
+            "build the store with --labels, or give --series-labels, and have at least 2 folds"
         )
-    return Rows(labelled, held_out, validated[known[validated].any(1)])
+    return Rows(labelled, held_out, validated[known[validated]])
 
 
 def folds_of(store: StudyStore) -> list[int]:

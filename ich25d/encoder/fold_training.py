@@ -14,6 +14,7 @@ from torch import nn
 
 from ich25d.config import Recipe
 from ich25d.encoder.change import CHANGE_FILE, change_rows, write_change
+from ich25d.encoder.epoch_plan import EpochPlan, plan_epochs
 from ich25d.encoder.fold_progress import Progress
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
@@ -22,7 +23,9 @@ from ich25d.encoder.model import Encoded, SlabEncoder
 from ich25d.encoder.model_directory import export_weights
 from ich25d.encoder.parent import FoldStart
 from ich25d.encoder.pixel_head import pixel_loss
+from ich25d.encoder.series_judge import SeriesJudge
 from ich25d.encoder.step_failures import explained_failures
+from ich25d.encoder.teaching import Teaching
 from ich25d.encoder.validate import predict_rows, score, score_text, without_nan, worst_cases, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
@@ -40,7 +43,7 @@ from ich25d.training.loop import StepReport, train_steps
 from ich25d.training.loss import score_loss
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
-from ich25d.training.sampling import LabelCount, epoch_order, natural_shift, part_of_process, steps_in_epoch
+from ich25d.training.sampling import LabelCount, natural_shift, part_of_process, steps_in_epoch
 from ich25d.training.weights_file import WEIGHTS_FILE, load_weights
 
 SAVE_EVERY_S = 300.0
@@ -61,6 +64,7 @@ class FoldTraining:
         processes: This process among several.
         painter: Paints bleeds into negative slabs; several folds may share it, and its anatomies.
         data_digest: Hash of the store's tables (`data_digest`); a checkpoint of another one is refused.
+        teaching: What the store's slices are taught.
         start: What the fold starts from, where the run goes on from another one.
         old: A further store, on which it is measured what a child forgets.
         listeners: Called with every line of the log.
@@ -77,6 +81,7 @@ class FoldTraining:
         processes: Processes,
         painter: Painter | None,
         data_digest: str,
+        teaching: Teaching,
         start: FoldStart | None = None,
         old: StudyStore | None = None,
         listeners: Sequence[Listener] = (),
@@ -87,19 +92,22 @@ class FoldTraining:
         self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
         self._start, self._old = start, old
         self._seen = None if start is None else start.images.seen(store)
-        reader = SlabReader(store, recipe.slab, painter)
-        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation, self._seen)
+        self._teaching, self._counted_target = teaching, teaching.counted()
+        reader = SlabReader(store, recipe.slab, painter, teaching.write(folder, processes))
+        self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation, self._seen, teaching)
+        self._series = SeriesJudge(teaching, self.rows.held_out, self._seen)
         self._loader = SlabLoader(reader, workers=train.loader_workers, device=device)
         self._is_shifted = painter is not None or train.balanced
-        self._target = reader.target
+        self._target = teaching.truth
         self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
-        self.natural.add(torch.from_numpy(self._target[self.rows.train]))
+        self.natural.add(torch.from_numpy(self._counted_target[self.rows.train]))
         self._learner, self._model = make_learner(
             recipe, self.natural.logit(), device=device, processes=processes, seed=self._seed,
             begin=None if start is None else partial(start.begin, as_shown=self._is_shifted),
         )  # fmt: skip
         self._per_step = train.batch_size * train.accumulate * processes.count
-        self.steps_per_epoch = steps_in_epoch(len(self.rows.train), self._per_step)
+        self._plan: EpochPlan = plan_epochs(teaching, self.rows.train, train)
+        self.steps_per_epoch = steps_in_epoch(self._plan.n_shown, self._per_step)
         total = self.steps_per_epoch * train.epochs
         self._schedule = make_schedule(train, total)
         self._progress = Progress()
@@ -182,7 +190,8 @@ class FoldTraining:
     def _note(self, report: StepReport[SlabBatch], log: RunLog) -> None:
         progress, step = self._progress, report.step
         for batch in report.batches:
-            self.shown.add(batch.target)
+            counted = torch.from_numpy(self._counted_target[batch.row.numpy()])
+            self.shown.add(torch.where(batch.target.isnan(), counted, batch.target))
         if report.skipped:
             images = self._store.slices["image_id"].iloc[np.concatenate([batch.row for batch in report.batches])]
             log.write("skipped", step, loss=report.loss, images=list(images))
@@ -201,17 +210,9 @@ class FoldTraining:
     def _batches(self) -> Iterator[SlabBatch]:
         """Read this process's batches of the epoch, from the next step on."""
         progress, train = self._progress, self._recipe.train
-        rows = self.rows.train
-        known_positive = np.nansum(self._target[rows], axis=1) > 0
-        order = epoch_order(
-            len(rows),
-            self.steps_per_epoch * self._per_step,
-            seed=self._seed,
-            epoch=progress.epoch,
-            positive=known_positive if train.balanced else None,
-        )
+        order = self._plan.order(self.steps_per_epoch * self._per_step, seed=self._seed, epoch=progress.epoch)
         mine = part_of_process(
-            rows[order], batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
+            order, batch_size=train.batch_size, rank=self._processes.rank, count=self._processes.count
         )
         done = progress.step_in_epoch * train.batch_size * train.accumulate
         return self._loader.batches(mine[done:], train.batch_size, epoch=progress.epoch)
@@ -224,7 +225,7 @@ class FoldTraining:
         with self.precision.autocast(self._device):
             found: Encoded = model(x_BCHW)
         target = to_device(batch.target, self._device)
-        loss = score_loss(found.logit, target)
+        loss = score_loss(found.logit, target, self._teaching.bags(batch.row, self._device))
         if found.pixel is None:
             return loss
         share, known = pixel_truth(
@@ -257,6 +258,9 @@ class FoldTraining:
             logit = self._predict(self._learner.averaged, self.rows.validated, "validation", stop) + shift.numpy()
             scores = score(logit, self._target[self.rows.validated], self.natural.logit().numpy())
             worst = worst_cases(self._store.slices, self.rows.validated, logit, self._target)
+        elif len(self._series.rows):
+            logit = self._predict(self._learner.averaged, self._series.rows, "validation", stop) + shift.numpy()
+            scores = self._series.score(logit)
         log.write(
             "epoch", self._learner.step, epoch=progress.epoch + 1, loss=loss, validation=scores,
             logit_shift=dict(zip(LABELS, shift.tolist(), strict=True)),

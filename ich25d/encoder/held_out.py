@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from ich25d.config import CalibrationConfig, matches
 from ich25d.encoder.change import Change, change_lines, read_changes
 from ich25d.encoder.model_directory import Run, read_run
+from ich25d.encoder.series_judge import largest
+from ich25d.encoder.teaching import kept_series_labels
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
@@ -22,6 +25,7 @@ from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.calibration import Calibration
 from ich25d.training.model_file import MODEL_FILE
+from ich25d.training.sampling import LabelCount
 from ich25d.training.series_target import series_targets
 from ich25d.training.smoothing import SIGMAS_MM, USUAL_GAP_MM, smooth
 from ich25d.training.threshold_choice import choose_points
@@ -105,13 +109,31 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
     )
 
 
+def whole_series(held_out: HeldOut, given: pd.DataFrame | None) -> HeldOut:
+    """Put whole series in place of their slices: the largest logit, and the labels that their slices or reports tell.
+
+    Args:
+        held_out: Out-of-fold logits of slices.
+        given: Labels of whole series that the run learnt from (`teaching.kept_series_labels`).
+    """
+    names, first, code = np.unique(held_out.series_id, return_index=True, return_inverse=True)
+    target = series_targets(held_out.target, code).astype(np.float32)
+    if given is not None:
+        told = given.set_index("series_id")[list(LABELS)].reindex(list(names)).to_numpy(dtype=np.float32)
+        target = np.where(np.isnan(target), told, target)
+    return HeldOut(
+        largest(held_out.logit, code), target, [str(name) for name in names],
+        [held_out.split_unit[row] for row in first], held_out.fold[first], np.zeros(len(names)),
+    )  # fmt: skip
+
+
 def calibration_of(held_out: HeldOut, config: CalibrationConfig) -> Calibration:
     """Fit the calibration that `predict` applies to a CNN alone; `train-rnn` starts from uncalibrated logits.
 
     Of the widths of smoothing along the scan, none among them, the one of the least log loss is taken.
 
     Args:
-        held_out: Out-of-fold logits.
+        held_out: Out-of-fold logits, of slices, or of whole series where no slice has a label.
         config: [calibration]; where `fit_on` matches no series, the logits stay as they are, and a remark says so.
     """
     rows = np.array([matches(name, config.fit_on) for name in held_out.series_id])
@@ -133,16 +155,19 @@ def _calibrated_loss(logit: Floats, target: npt.NDArray[np.float32]) -> float:
     return float(score(each, target, np.zeros_like(each))["log_loss"])
 
 
-def points_of(held_out: HeldOut, calibration: Calibration) -> dict[str, Any]:
+def points_of(held_out: HeldOut, whole: HeldOut, calibration: Calibration) -> dict[str, Any]:
     """Choose operating points for predictions of a CNN alone, as `choose_points` returns them.
 
     A series has the largest probability of its slices.
+
+    Args:
+        held_out: Out-of-fold logits of slices.
+        whole: Of their series (`whole_series`).
+        calibration: Fitted on them.
     """
     probability = held_out.probability(calibration)
-    names, code = np.unique(held_out.series_id, return_inverse=True)
-    whole = np.zeros((len(names), N_LABELS))
-    np.maximum.at(whole, code, probability)
-    return choose_points(held_out.target, probability, code, series_targets(held_out.target, code), whole)
+    code = np.unique(held_out.series_id, return_inverse=True)[1]
+    return choose_points(held_out.target, probability, code, whole.target, largest(probability, code))
 
 
 def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
@@ -174,6 +199,26 @@ def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, d
     return {fold: scored(np.logical_and(known, held_out.fold == fold)) for fold in run.folds}, scored(known)
 
 
+def series_scores(out: Path, run: Run, store: StudyStore) -> dict[str, Any]:
+    """Score whole held-out series of all finished folds, by their largest slice logit, before the calibration.
+
+    The constant answer is the share of positives among these very series.
+
+    Returns:
+        The measures of `score`; empty for a run without labels of whole series, or where no held-out series has one.
+    """
+    given = kept_series_labels(out)
+    if given is None:
+        return {}
+    whole = whole_series(read_held_out(out, run, store), given)
+    known = np.asarray(np.isfinite(whole.target).any(axis=1))
+    if not known.any():
+        return {}
+    count = LabelCount(N_LABELS)
+    count.add(torch.from_numpy(whole.target))
+    return without_nan(score(whole.logit[known], whole.target[known], count.logit().numpy()))
+
+
 def counts_of(store: StudyStore) -> dict[str, Any]:
     """Count patients, series (and those with ids of RSNA's form), slices and labels of a store, for `model.json`."""
     labels = store.slices[list(LABELS)]
@@ -200,6 +245,8 @@ class CnnSummary:
     empty where it held out none (`held_out_scores`)."""
     pooled: dict[str, Any]
     """The same over the held-out slices of all finished folds together."""
+    series: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The same of whole held-out series, by their largest slice logit, where labels of whole series were given."""
     changes: dict[str, Change] = dataclasses.field(default_factory=dict)
     """What changed against the run that it goes on from, by part; empty without one."""
     is_first: bool = True
@@ -215,7 +262,8 @@ class CnnSummary:
         lines = [f"{len(self.finished)} fold(s) trained in {self.out}"]
         if self.scores:
             lines.append(f"{'held-out slices':>16} {'log loss':>9} {'of prior':>9} {'AUC any':>9} {'AP any':>9}")
-        for name, scores in [*((f"fold {fold}", own) for fold, own in self.scores.items()), ("all", self.pooled)]:
+        rows = [*((f"fold {fold}", own) for fold, own in self.scores.items()), ("all", self.pooled)]
+        for name, scores in [*rows, *([("whole series", self.series)] if self.series else [])]:
             if scores:
                 values = [scores["log_loss"], scores["of_prior"]]
                 values += [scores[measure]["any"] for measure in ("auc", "average_precision")]
@@ -238,6 +286,7 @@ class CnnSummary:
             "interrupted": self.interrupted,
             "folds": {str(fold): scores for fold, scores in self.scores.items()},
             "pooled": self.pooled,
+            **({"series": self.series} if self.series else {}),
             **({"changes": as_json(self.changes)} if self.changes else {}),
         }
 
@@ -254,7 +303,8 @@ def summarise(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
         return CnnSummary(out, (), interrupted, {}, {})
     run = read_run(out)
     scores, pooled = held_out_scores(out, run, store)
-    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled, read_changes(out, run))
+    series = series_scores(out, run, store)
+    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled, series, read_changes(out, run))
 
 
 def _number(value: float | None) -> str:

@@ -178,7 +178,13 @@ def refuse_other_network(parent: Parent, recipe: Recipe, store: StudyStore) -> N
         )
 
 
-def checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[int]) -> Parent:
+def checked_parent(
+    folder: Path,
+    recipe: Recipe,
+    store: StudyStore,
+    folds: list[int],
+    told: npt.NDArray[np.bool_] | None = None,
+) -> Parent:
     """Read the run to go on from, and check that it fits and that something is left to judge its child by.
 
     Args:
@@ -186,6 +192,7 @@ def checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[
         recipe: The child's recipe.
         store: What it will be trained on.
         folds: The folds to train.
+        told: Slices of series that have a label as a whole, bool (slices,); None is none.
 
     Raises:
         UsageError: It doesn't.
@@ -194,6 +201,7 @@ def checked_parent(folder: Path, recipe: Recipe, store: StudyStore, folds: list[
     parent = read_parent(folder)
     refuse_other_network(parent, recipe, store)
     known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
+    known = known if told is None else known | told
     fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
     n_known = n_left = 0
     for fold in folds:

@@ -19,11 +19,28 @@ from ich25d.encoder.beforehand import check_begun, check_train_cnn
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
-from ich25d.encoder.held_out import CnnSummary, calibration_of, counts_of, points_of, read_held_out, summarise
+from ich25d.encoder.held_out import (
+    CnnSummary,
+    calibration_of,
+    counts_of,
+    points_of,
+    read_held_out,
+    summarise,
+    whole_series,
+)
 from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
 from ich25d.encoder.parent import Parent, checked_parent, refuse_other_network
+from ich25d.encoder.teaching import (
+    TARGETS_FILE,
+    checked_series_labels,
+    described,
+    kept_series_labels,
+    refuse_other_series_labels,
+    teaching_of,
+    write_series_labels,
+)
 from ich25d.errors import UsageError
 from ich25d.files import locked, sha256_file, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -34,7 +51,7 @@ from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
-from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE, PARENT_FILE
+from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE, PARENT_FILE, SERIES_LABELS_FILE
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
@@ -55,6 +72,7 @@ def train_cnn(
     tensorboard: bool = False,
     parent: Path | None = None,
     old: Path | None = None,
+    series_labels: Path | None = None,
 ) -> CnnSummary:
     """Train the encoder on a study store, leaving one fold out at a time.
 
@@ -72,6 +90,8 @@ def train_cnn(
         parent: A run whose weights to start from, heads included; fold k starts from its network k mod n
             (`encoder/parent.py`). Patients that network has learnt from never validate the fold.
         old: A store of scans of the parent's, on whose held-out slices it is measured what is forgotten.
+        series_labels: A table with labels of whole series or studies, for those without labels of slices
+            (`studies/series_labels.py`).
 
     Raises:
         UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store or
@@ -80,22 +100,27 @@ def train_cnn(
         WeightsError: The pretrained weights can't be had.
         TrainingError: Numbers that aren't finite, no memory, or a checkpoint of other data.
     """
-    check_train_cnn(store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old)
+    check_train_cnn(
+        store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old,
+        series_labels=series_labels,
+    )  # fmt: skip
     studies = StudyStore.open(store)
     folds = folds_of(studies)
     if fold != "all" and fold not in folds:
         raise UsageError(f"--fold must be one of the store's, {folds}, or all (got {fold!r})")
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
+    whole = None if series_labels is None else checked_series_labels(series_labels, studies)
+    teaching = teaching_of(studies, whole)
     interrupted, is_made_here = False, not out.exists()
-    origin = None if parent is None else checked_parent(parent, recipe, studies, chosen)
+    origin = None if parent is None else checked_parent(parent, recipe, studies, chosen, teaching.is_told)
     old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
     if tensorboard:
         check_tensorboard()
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
-        is_new = _open(out, recipe, studies, digest, chosen, origin, resume=resume, processes=processes)
+        is_new = _open(out, recipe, studies, digest, chosen, origin, whole, resume=resume, processes=processes)
         try:
             painter = _painter(studies, recipe, out, processes)
             for number in chosen:
@@ -108,7 +133,7 @@ def train_cnn(
                         listeners.append(tensorboard_listener(out / "tensorboard" / f"fold{number}"))
                     training = FoldTraining(
                         studies, recipe, out / f"fold{number}", fold=number, device=place,
-                        processes=processes, painter=painter, data_digest=digest,
+                        processes=processes, painter=painter, data_digest=digest, teaching=teaching,
                         start=None if origin is None else origin.start_of(number), old=old_studies,
                         listeners=listeners,
                     )  # fmt: skip
@@ -120,7 +145,8 @@ def train_cnn(
                         interrupted = True
                         break
                     if processes.is_first:
-                        add_fold(out, describe(studies, recipe, digest, origin), number, entry)
+                        add_fold(out, describe(studies, recipe, digest, origin, described(whole)), number, entry)
+                        (out / f"fold{number}" / TARGETS_FILE).unlink(missing_ok=True)
                     processes.wait()
         except BaseException:
             if is_new and processes.is_first:
@@ -165,14 +191,19 @@ def conclude_cnn(out: Path, store: StudyStore, recipe: Recipe) -> None:
         recipe: How.
     """
     held_out = read_held_out(out, read_run(out), store)
-    known = np.flatnonzero(~np.isnan(held_out.target).all(axis=1))
+    whole = whole_series(held_out, kept_series_labels(out))
+    has_slices, settings = bool(np.isfinite(held_out.target).any()), recipe.calibration
+    if not has_slices:  # the recipe's shares are of slices
+        settings = dataclasses.replace(settings, prevalence={}, prevalence_weight=0.0)
+    judged = held_out if has_slices else whole
+    known = np.flatnonzero(~np.isnan(judged.target).all(axis=1))
     if not len(known):
         return
-    calibration = calibration_of(held_out, recipe.calibration)
-    set_decision(out, calibration, points_of(held_out, calibration))
+    calibration = calibration_of(judged, settings)
+    set_decision(out, calibration, points_of(held_out, whole, calibration))
     write_cnn_card(
-        out, read_run(out), store, recipe, held_out.logit[known], held_out.target[known].astype(np.float64),
-        [held_out.split_unit[row] for row in known],
+        out, read_run(out), store, recipe, judged.logit[known], judged.target[known].astype(np.float64),
+        [judged.split_unit[row] for row in known], of_series=not has_slices,
     )  # fmt: skip
 
 
@@ -183,6 +214,7 @@ def _open(
     digest: str,
     folds: list[int],
     parent: Parent | None,
+    whole: pd.DataFrame | None,
     *,
     resume: bool,
     processes: Processes,
@@ -200,6 +232,7 @@ def _open(
     if begun:
         refuse_other_store(out, store, digest)
         refuse_other_parent(out, parent)
+        refuse_other_series_labels(out, whole)
     processes.wait()
     if processes.is_first:
         if not begun:  # a run that never began (for lack of weights, say) may take another recipe
@@ -207,6 +240,7 @@ def _open(
             (out / PARENT_FILE).unlink(missing_ok=True)
             if parent is not None:
                 write_json(out / PARENT_FILE, parent.describe())
+            write_series_labels(out, whole)
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
             for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
@@ -252,7 +286,7 @@ def _remove_files(out: Path, folds: list[int]) -> None:
     if any(out.glob("fold*")):  # another call trains other folds here
         return
     shutil.rmtree(out / ANATOMIES, ignore_errors=True)
-    for name in (CONFIG_FILE, PARENT_FILE, REPORT_FILE):
+    for name in (CONFIG_FILE, PARENT_FILE, SERIES_LABELS_FILE, REPORT_FILE):
         (out / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or never made
         (out / "tensorboard").rmdir()
@@ -280,7 +314,13 @@ def _announce(training: FoldTraining, fold: int, device: torch.device, recipe: R
         remark(f"fold {fold}: no positive slice to train on for {', '.join(absent)}")
 
 
-def describe(store: StudyStore, recipe: Recipe, digest: str, parent: Parent | None = None) -> dict[str, Any]:
+def describe(
+    store: StudyStore,
+    recipe: Recipe,
+    digest: str,
+    parent: Parent | None = None,
+    beside: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return all of `model.json` but the folds; counts only, no identifiers.
 
     Args:
@@ -288,6 +328,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str, parent: Parent | No
         recipe: The recipe.
         digest: Hash of the store's tables.
         parent: The run that it goes on from.
+        beside: What it learns from beside the store's labels of slices.
     """
     mean, std = normalisation(recipe.encoder, recipe.slab)
     return {
@@ -308,7 +349,7 @@ def describe(store: StudyStore, recipe: Recipe, digest: str, parent: Parent | No
             "timm": timm.__version__,
             "python": platform.python_version(),
         },
-        "data": {"digest": digest, **counts_of(store)},
+        "data": {"digest": digest, **counts_of(store), **(beside or {})},
         **({} if parent is None else {"parent": parent.describe()}),
     }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -66,12 +67,17 @@ class SlabReader:
         store: The study store.
         slab: Which neighbours stand beside a slice.
         painter: Paints bleeds into negative slabs in training; None paints nothing.
+        taught: A .npy file with what the slices are taught in place of the store's labels, shape (rows, 6), float32,
+            NaN where unknown. A file, as an array of a large store wouldn't fit into the pipe.
     """
 
-    def __init__(self, store: StudyStore, slab: SlabConfig, painter: Painter | None = None) -> None:
+    def __init__(
+        self, store: StudyStore, slab: SlabConfig, painter: Painter | None = None, taught: Path | None = None
+    ) -> None:
         self._store = store
         self._slab = slab
         self._painter = painter
+        self._taught = taught
         slices = store.slices
         self._image_id = slices["image_id"].to_numpy(dtype=object)
         self._series_code, self._series_ids = _codes(slices["series_id"].to_numpy(dtype=object))
@@ -79,16 +85,20 @@ class SlabReader:
         self._first = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="left")
         self._end = np.searchsorted(self._series_code, np.arange(len(self._series_ids)), side="right")
         self._position = slices["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
-        self._target = slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+        self._target = (
+            slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+            if taught is None
+            else np.load(taught, mmap_mode="r")
+        )
         self._window = slices[["window_level", "window_width"]].to_numpy(dtype=np.float32, na_value=np.nan)
         self._neighbours: dict[int, npt.NDArray[np.int64]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (SlabReader, (self._store, self._slab, self._painter))
+        return (SlabReader, (self._store, self._slab, self._painter, self._taught))
 
     @property
     def target(self) -> npt.NDArray[np.float32]:
-        """Labels of all rows, shape (rows, 6), in the order of `LABELS`; NaN where unknown."""
+        """What all rows are taught, their labels: shape (rows, 6), in the order of `LABELS`; NaN where unknown."""
         return self._target
 
     def rows_of(self, series_ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -104,7 +114,7 @@ class SlabReader:
             rows: Rows of the slice table, shape (B,).
             epoch: Number of the epoch, from which painting is drawn; None paints nothing.
         """
-        targets, painted = self._target[rows].copy(), np.zeros(len(rows), bool)
+        targets, painted = np.array(self._target[rows]), np.zeros(len(rows), bool)
         with_bleed = with_decoy = np.zeros_like(painted)
         slabs = np.empty((len(rows), len(self._slab.neighbours), self._store.size, self._store.size), np.int16)
         masks = _no_masks(len(rows), self._store.size if self._painter is not None and epoch is not None else 0)

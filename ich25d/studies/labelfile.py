@@ -38,7 +38,8 @@ LABEL_KEYS: dict[str, tuple[str, ...]] = {
 _LONG_ID_KEYS = ("id", "rowid", "imageid")
 _LONG_VALUE_KEYS = ("label", "target", "value")
 
-_MISSING, _BAD = -1, -2
+MISSING_CELL, BAD_CELL = -1, -2
+"""What `cell_values` gives for an empty cell, and for one that holds neither 0 nor 1."""
 _LISTED_LINES = 1000
 
 
@@ -69,11 +70,11 @@ def read_labels(path: Path) -> tuple[pd.DataFrame, list[QcRow]]:
             )
         labels, more = labels_of_wide(columns, image_id, wide, path.name)
     elif long_id is not None and long_value is not None:
-        labels, more = _labels_of_long(_text(columns[long_id]), _text(columns[long_value]), path)
+        labels, more = _labels_of_long(as_text(columns[long_id]), as_text(columns[long_value]), path)
     elif len(columns.column_names) == 2 and _is_long_row(columns.column_names):
         # Without column names: the first line is data.
         first, second = (
-            pa.chunked_array([pa.array([name]), *_text(columns[name]).chunks]) for name in columns.column_names
+            pa.chunked_array([pa.array([name]), *as_text(columns[name]).chunks]) for name in columns.column_names
         )
         labels, more = _labels_of_long(first, second, path)
     else:
@@ -116,12 +117,12 @@ def labels_of_wide(
     Returns:
         As `read_labels`.
     """
-    image_codes, image_ids = _numbered(_clean_ids(_text(columns[image_id])))
-    texts = [_text(columns[names[label]]) for label in LABELS if label in names]
-    values = [_values(text) for text in texts]
+    image_codes, image_ids = _numbered(_clean_ids(as_text(columns[image_id])))
+    texts = [as_text(columns[names[label]]) for label in LABELS if label in names]
+    values = [cell_values(text) for text in texts]
     if len(values) < N_LABELS:  # without `any`, the last
         subtypes = np.stack(values)
-        values.append(np.where((subtypes < 0).any(axis=0), _MISSING, subtypes.max(axis=0)).astype(np.int8))
+        values.append(np.where((subtypes < 0).any(axis=0), MISSING_CELL, subtypes.max(axis=0)).astype(np.int8))
     cells = np.concatenate([image_codes.astype(np.int64) * N_LABELS + index for index in range(N_LABELS)])
 
     def text_at(index: int) -> str:
@@ -138,7 +139,7 @@ def _labels_of_long(ids: Any, values: Any, path: Path) -> tuple[pd.DataFrame, li
     """Check the labels of Kaggle's long form; both columns as pyarrow text."""
     ids = pc.utf8_trim_whitespace(ids)
     lowered = pc.utf8_lower(ids)
-    given = _values(values)
+    given = cell_values(values)
     parts, of_label, rows_of = [], [], []
     is_known = np.zeros(len(ids), dtype=bool)
     for index, label in enumerate(LABELS):
@@ -175,7 +176,7 @@ def _checked(
 
     Args:
         cells: Image number x 6 + label number, a value; shape (n,).
-        given: 0, 1, `_MISSING` or `_BAD`; shape (n,).
+        given: 0, 1, `MISSING_CELL` or `BAD_CELL`; shape (n,).
         image_ids: Id of each image number.
         text_at: Returns a value as the table has it, for messages.
         place: Name of the file.
@@ -183,7 +184,7 @@ def _checked(
     shape = (len(image_ids), N_LABELS)
     zeros, ones, empty, odd = (
         np.bincount(cells[given == value], minlength=shape[0] * N_LABELS).reshape(shape)
-        for value in (0, 1, _MISSING, _BAD)
+        for value in (0, 1, MISSING_CELL, BAD_CELL)
     )
     is_odd = (odd > 0).any(axis=1)
     is_unlabelled = ((zeros + ones + odd) == 0).all(axis=1)
@@ -195,7 +196,7 @@ def _checked(
     is_alone = ~has_subtype & (grid[:, ANY_INDEX] == 1)
     is_double = (zeros + ones + empty + odd > 1).any(axis=1)
     refused = np.zeros(len(image_ids), dtype=bool)
-    bad_rows = np.flatnonzero(given == _BAD)
+    bad_rows = np.flatnonzero(given == BAD_CELL)
     bad_images, firsts = np.unique(cells[bad_rows] // N_LABELS, return_index=True)
     rows = [
         QcRow(place, str(image_ids[image]), "", "label", "L_VALUE", f"labels must be 0 or 1 (got {text_at(at)[:40]!r})")
@@ -224,7 +225,7 @@ def _checked(
     return labels, rows
 
 
-def _text(column: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
+def as_text(column: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
     """Return a column as text, missing values as empty text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -252,8 +253,8 @@ def _numbered(ids: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.object_]]
     return codes, np.asarray(encoded.dictionary.to_pylist(), dtype=object)
 
 
-def _values(column: Any) -> npt.NDArray[np.int8]:  # noqa: ANN401  # pyarrow has no types
-    """Return 0, 1, `_MISSING` or `_BAD` for each cell."""
+def cell_values(column: Any) -> npt.NDArray[np.int8]:  # noqa: ANN401  # pyarrow has no types
+    """Return 0, 1, `MISSING_CELL` or `BAD_CELL` for each cell of a column of text (`as_text`), shape (n,), int8."""
     codes, texts = _numbered(column)
     return np.array([_value(text) for text in texts], dtype=np.int8)[codes]
 
@@ -261,12 +262,12 @@ def _values(column: Any) -> npt.NDArray[np.int8]:  # noqa: ANN401  # pyarrow has
 def _value(text: str) -> int:
     stripped = text.strip().strip("'\"").lower()
     if stripped in EMPTY_CELLS:
-        return _MISSING
+        return MISSING_CELL
     try:
         number = float(stripped)
     except ValueError:
-        return _BAD
-    return int(number) if number in (0, 1) else _BAD
+        return BAD_CELL
+    return int(number) if number in (0, 1) else BAD_CELL
 
 
 def _line_row(path: Path, line: str) -> QcRow:

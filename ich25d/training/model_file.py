@@ -17,6 +17,9 @@ MODEL_FILE, CONFIG_FILE = "model.json", "config.toml"
 PARENT_FILE = "parent.json"
 """Beside the recipe of a run that has a parent: what it goes on from."""
 
+SERIES_LABELS_FILE = "series_labels.parquet"
+"""Likewise, of a run that learns from labels of whole series: these labels, as they met the store."""
+
 ENCODER_FOLDER = "encoder"
 """Inside a sequence model's directory: a copy of its CNN's."""
 

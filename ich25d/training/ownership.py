@@ -9,7 +9,15 @@ from typing import Any, Literal
 from ich25d.config import Recipe
 from ich25d.errors import ConfigError, ModelError, UsageError, cause_of
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
-from ich25d.training.model_file import CNN, CONFIG_FILE, MODEL_FILE, PARENT_FILE, SEQUENCE, read_kind
+from ich25d.training.model_file import (
+    CNN,
+    CONFIG_FILE,
+    MODEL_FILE,
+    PARENT_FILE,
+    SEQUENCE,
+    SERIES_LABELS_FILE,
+    read_kind,
+)
 from ich25d.training.runlog import LOG_FILE, read_log
 
 Owner = Literal["nobody", "encoder", "sequence", "joint", "begun", "other"]
@@ -57,7 +65,15 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
         return "encoder"
     if logged:
         return "sequence"
-    ours = {CONFIG_FILE, PARENT_FILE, _FEATURES, _ANATOMIES, _BOARD, *(path.name for path in folder.glob("fold*"))}
+    ours = {
+        CONFIG_FILE,
+        PARENT_FILE,
+        SERIES_LABELS_FILE,
+        _FEATURES,
+        _ANATOMIES,
+        _BOARD,
+        *(path.name for path in folder.glob("fold*")),
+    }
     if there - ours or (folder / CONFIG_FILE).read_text(encoding="utf-8") != write_recipe(recipe):
         return "other"
     return "sequence" if _FEATURES in there else "begun"

@@ -1,6 +1,6 @@
-"""The labels of whole series, from those of their slices."""
+"""The labels of whole series from those of their slices, and what they say of slices without any."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,3 +29,32 @@ def series_target(target: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float
     """Return the labels of one series, shape (6,), from those of its slices, shape (n, 6)."""
     found: npt.NDArray[np.float64] = series_targets(target, np.zeros(len(target), dtype=np.int64))[0]
     return found
+
+
+class SpreadLabels(NamedTuple):
+    """What the labels of whole series say of their slices."""
+
+    target: npt.NDArray[np.float32]
+    """Labels of slices, shape (N, 6): those given, and 0 where the whole series has none; NaN where unknown."""
+    is_open: npt.NDArray[np.bool_]
+    """Slices of which one at least has the label, but nobody knows which, shape (N, 6): the series has it, and none of
+    the slices with a label."""
+
+
+def spread_series_labels(
+    target: npt.NDArray[np.floating[Any]],
+    series_target: npt.NDArray[np.floating[Any]],
+    whose: npt.NDArray[np.integer[Any]],
+) -> SpreadLabels:
+    """Spread the labels of whole series over slices that have none. Labels of slices stay as they are.
+
+    Args:
+        target: Labels of slices, shape (N, 6), NaN where unknown.
+        series_target: Labels of series, 0, 1 or NaN, shape (number of series, 6).
+        whose: Number of each slice's series, shape (N,).
+    """
+    unknown, wanted = np.isnan(target), series_target[whose]
+    found = np.where(unknown & (wanted == 0), 0.0, target).astype(np.float32)
+    has_one = np.zeros(series_target.shape, dtype=bool)
+    np.logical_or.at(has_one, whose, target == 1)
+    return SpreadLabels(found, unknown & (wanted == 1) & ~has_one[whose])

@@ -1,0 +1,200 @@
+"""What teaches the slices of a store in a training: their own labels, and what is given beside them.
+
+A series that only a report says something of has labels as a whole (`--series-labels`). Where it has none, none of its
+slices has; where it has one, one of its slices at least does. Labels of slices always go before.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from ich25d.errors import ModelError, UsageError, cause_of
+from ich25d.files import replacing
+from ich25d.labels import LABELS, N_LABELS
+from ich25d.progress import remark
+from ich25d.studies.series_labels import read_series_labels, refuse_contradictions
+from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.loss import OpenBags
+from ich25d.training.model_file import SERIES_LABELS_FILE
+from ich25d.training.processes import Processes
+from ich25d.training.series_target import spread_series_labels
+
+TARGETS_FILE = ".targets.npy"
+"""In a fold's folder while it is trained: what the slices are taught, for the processes that read."""
+
+USUAL_SHARE, USUAL_SLICES = 0.25, 16
+"""Share of the slices of a positive series that are taken for positive, and for how many slices that guess counts
+beside series whose slices have labels."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Teaching:
+    """What the N slices of a store are taught by."""
+
+    truth: Floats
+    """Labels of slices as the store has them, shape (N, 6), NaN where unknown: these alone validate."""
+    target: Floats
+    """What the slices are taught, shape (N, 6), 0 to 1; NaN where unknown."""
+    is_open: npt.NDArray[np.bool_]
+    """Slices of which one at least has the label, nobody knows which, shape (N, 6)."""
+    whose: npt.NDArray[np.int64]
+    """Number of the slice's series, shape (N,)."""
+    series_target: Floats
+    """Labels of whole series that were given, shape (number of series, 6), NaN where none was."""
+    series_id: list[str]
+    """The series, by number."""
+
+    @property
+    def is_known(self) -> npt.NDArray[np.bool_]:
+        """Slices with a label of their own, shape (N,)."""
+        return np.asarray(~np.isnan(self.truth).all(axis=1))
+
+    @property
+    def is_told(self) -> npt.NDArray[np.bool_]:
+        """Slices of series with a label as a whole, shape (N,)."""
+        return np.asarray(~np.isnan(self.series_target).all(axis=1))[self.whose]
+
+    @property
+    def in_bag(self) -> npt.NDArray[np.bool_]:
+        """Slices of series that are shown in bags, shape (N,)."""
+        has_open = np.zeros(len(self.series_id), dtype=bool)
+        np.logical_or.at(has_open, self.whose, self.is_open.any(axis=1))
+        return np.asarray(has_open[self.whose])
+
+    def counted(self) -> Floats:
+        """Return the targets with shares where a label is open, for counting how frequent labels are, shape (N, 6)."""
+        has_one = np.zeros_like(self.series_target, dtype=bool)
+        np.logical_or.at(has_one, self.whose, self.truth == 1)
+        own = has_one[self.whose] & ~np.isnan(self.truth)
+        positive, known = (self.truth == 1).sum(axis=0), own.sum(axis=0)
+        share = (positive + USUAL_SHARE * USUAL_SLICES) / (known + USUAL_SLICES)
+        return np.where(self.is_open, share.astype(np.float32), self.target)
+
+    def write(self, folder: Path, processes: Processes) -> Path | None:
+        """Write the targets for processes that read; return the file, or None where the store's own labels are all.
+
+        Args:
+            folder: `foldK/`; the file is hidden in it, and `TARGETS_FILE`.
+            processes: This process among several; the first one writes.
+        """
+        if np.array_equal(self.truth, self.target, equal_nan=True):
+            return None
+        if processes.is_first:
+            with replacing(folder / TARGETS_FILE) as part, part.open("wb") as file:
+                np.save(file, self.target)
+        processes.wait()
+        return folder / TARGETS_FILE
+
+    def bags(self, rows: torch.Tensor, device: torch.device) -> OpenBags | None:
+        """Return which slices of a batch share a label that is open; None where none does.
+
+        Args:
+            rows: The batch's rows of the slice table, shape (B,), on the CPU.
+            device: Where the loss is computed.
+        """
+        is_open = torch.from_numpy(self.is_open[rows.numpy()])
+        if not is_open.any():
+            return None
+        return OpenBags(torch.from_numpy(self.whose[rows.numpy()]).to(device), is_open.to(device))
+
+
+def teaching_of(store: StudyStore, series_labels: pd.DataFrame | None = None) -> Teaching:
+    """Join a store's labels with those given beside them.
+
+    Args:
+        store: The study store.
+        series_labels: Labels of whole series, from `checked_series_labels`.
+    """
+    names = store.slices["series_id"].astype(str)
+    code, series_id = pd.factorize(names)
+    whose = np.asarray(code, dtype=np.int64)
+    truth = store.slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+    series_target = np.full((len(series_id), N_LABELS), np.nan, np.float32)
+    if series_labels is not None:
+        known = series_labels.set_index("series_id")[list(LABELS)]
+        series_target = known.reindex(list(series_id)).to_numpy(dtype=np.float32)
+    spread = spread_series_labels(truth, series_target, whose)
+    return Teaching(truth, spread.target, spread.is_open, whose, series_target, [str(name) for name in series_id])
+
+
+def checked_series_labels(path: Path, store: StudyStore) -> pd.DataFrame:
+    """Read `--series-labels` for a store, and check it against the labels of its slices.
+
+    Raises:
+        LabelError: The table is none of that form, or of other series.
+        UsageError: A slice has what its series is said not to have.
+    """
+    labels = read_series_labels(path, store.series)
+    before = teaching_of(store)
+    refuse_contradictions(labels, store.slices, before.truth == 1, path.name)
+    found = teaching_of(store, labels)
+    known = pd.Series(~np.isnan(found.truth).any(axis=1)).groupby(found.whose).all().to_numpy()
+    has_none = pd.Series((found.truth != 1).all(axis=1)).groupby(found.whose).all().to_numpy()
+    lost = np.flatnonzero(known & has_none & (found.series_target == 1).any(axis=1))
+    if len(lost):
+        remark(
+            f"{len(lost)} series have a label in {path.name} that none of their slices has, though all have labels "
+            f"(as {found.series_id[lost[0]]}): the slices count; the bleed may lie in a slice that was refused"
+        )
+    return labels
+
+
+def write_series_labels(out: Path, labels: pd.DataFrame | None) -> None:
+    """Keep the labels of whole series in the model directory; None removes those of a training that never began."""
+    if labels is None:
+        (out / SERIES_LABELS_FILE).unlink(missing_ok=True)
+        return
+    with replacing(out / SERIES_LABELS_FILE) as part:
+        labels.to_parquet(part, index=False)
+
+
+def kept_series_labels(out: Path) -> pd.DataFrame | None:
+    """Return the labels of whole series that a run was begun with; None where there were none.
+
+    Raises:
+        ModelError: The table is damaged.
+    """
+    path = out / SERIES_LABELS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_parquet(path)[["series_id", *LABELS]]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path.name} must be a readable table (got {cause_of(error)}) in {out}") from error
+
+
+def refuse_other_series_labels(out: Path, labels: pd.DataFrame | None) -> None:
+    """Check that a run goes on with the labels of whole series that it was begun with.
+
+    Raises:
+        UsageError: They are others.
+    """
+    before = kept_series_labels(out)
+    if (before is None) != (labels is None) or (
+        before is not None and labels is not None and not before.reset_index(drop=True).equals(labels)
+    ):
+        names = ["none" if one is None else f"those of {len(one)} series" for one in (labels, before)]
+        raise UsageError(
+            f"all folds of a model directory must learn from the same --series-labels (got {names[0]} for {names[1]}) "
+            f"in {out}; give the table that it was begun with, or choose another --out"
+        )
+
+
+def described(labels: pd.DataFrame | None) -> dict[str, Any]:
+    """Return what `model.json` says of labels of whole series: counts, no ids."""
+    if labels is None:
+        return {}
+    return {
+        "series_labels": {
+            "n_series": len(labels),
+            "positive_series": {name: int((labels[name] == 1).sum()) for name in LABELS},
+            "known_series": {name: int(labels[name].notna().sum()) for name in LABELS},
+        }
+    }
