@@ -33,9 +33,9 @@ from ich25d.training.model_file import (
 )
 from ich25d.training.weights_file import load_weights
 
-RATE = 0.3
-"""Share of the parent's learning rates at which its child learns, where no recipe is given: the weights are no longer
-new, and large steps would forget what they hold."""
+RATE, EPOCHS = 0.1, 1
+"""Share of the parent's learning rates at which its child learns, and its epochs, where no recipe is given: the weights
+are no longer new, and large or many steps forget what they hold (docs/measured.md has the figures)."""
 
 _SAME = {"encoder": ("name", "pool", "output_stride"), "pixels": ("channels",)}
 """Keys of a recipe, beside all of [slab], that decide what the parent's weights mean."""
@@ -129,9 +129,9 @@ def read_parent(folder: Path) -> Parent:
 
 
 def child_recipe(parent: Parent, config: Path | None, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Return the recipe of a child: the one given, else the parent's with `RATE` of its learning rates.
+    """Return the recipe of a child: the one given, else the parent's with `RATE` of its learning rates and `EPOCHS`.
 
-    A parent that is a child itself has learnt at such rates already; they stay.
+    A parent that is a child itself has learnt so already; its recipe stays.
 
     Raises:
         ConfigError: A recipe is damaged.
@@ -140,8 +140,10 @@ def child_recipe(parent: Parent, config: Path | None, overrides: tuple[str, ...]
         return read_recipe(config, overrides)
     own = parent.run.folder / CONFIG_FILE
     train = read_recipe(own).train
-    share = 1.0 if parent.run.content.get("parent") else RATE
-    gentler = [f"train.{name}={getattr(train, name) * share:.4g}" for name in ("lr", "min_lr")]
+    gentler: list[str] = []
+    if not parent.run.content.get("parent"):
+        gentler = [f"train.{name}={getattr(train, name) * RATE:.4g}" for name in ("lr", "min_lr")]
+        gentler.append(f"train.epochs={EPOCHS}")
     return read_recipe(own, (*gentler, *overrides))
 
 

@@ -26,6 +26,6 @@ def _completed(line: str) -> list[str]:
 
 def test_completes_commands_options_and_recipes() -> None:
     """Without a heavy library: a key of the keyboard can't wait for it."""
-    assert _completed("ich25d tra") == ["train-cnn", "train-rnn"]
+    assert _completed("ich25d tra") == ["train-cnn", "train-rnn", "train-joint"]
     assert "--dry-run" in _completed("ich25d predict --d")
     assert _completed("ich25d recipe classic/r") == ["classic/resnet50"]

@@ -20,7 +20,7 @@ from ich25d.encoder.change import CHANGE_FILE, read_changes
 from ich25d.encoder.held_out import read_held_out
 from ich25d.encoder.learnt_images import LearntImages, image_hashes
 from ich25d.encoder.model_directory import load_encoder, read_run
-from ich25d.encoder.parent import RATE, child_recipe, read_parent, terms_of
+from ich25d.encoder.parent import EPOCHS, RATE, child_recipe, read_parent, terms_of
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder
 from ich25d.errors import ModelError, UsageError
@@ -232,8 +232,8 @@ def test_what_is_no_parent_is_refused(parent: Path, mixed: Path, recipe: Recipe,
 def test_the_recipe_is_the_parents_at_smaller_rates(parent: Path, child: Path, recipe: Recipe) -> None:
     """A child's child doesn't slow down further; what the user sets, holds."""
     first, second = (child_recipe(read_parent(run), None) for run in (parent, child))
-    assert first.train.lr == pytest.approx(RATE * recipe.train.lr)
-    assert second.train.lr == recipe.train.lr
+    assert (first.train.lr, first.train.epochs) == (pytest.approx(RATE * recipe.train.lr), EPOCHS)
+    assert second.train == recipe.train
     assert dataclasses.replace(first, train=recipe.train) == recipe
     assert child_recipe(read_parent(parent), None, ("train.lr=0.5",)).train.lr == 0.5
 
