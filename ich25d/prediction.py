@@ -12,6 +12,7 @@ from ich25d.dicom.codes import is_refusal
 from ich25d.labels import LABELS
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.judgement import judge
 from ich25d.predict.network import Network
 from ich25d.predict.output import flags_of
 from ich25d.predict.series import FoundSeries
@@ -36,6 +37,10 @@ class SeriesPrediction:
     """Shape (n, 6), in the order of `labels`, calibrated; `any` is at least the largest subtype."""
     series_probability: Floats
     """Shape (6,): of the whole series, calibrated."""
+    confidence: str
+    """`sure`, `unsure` (somebody should look) or `not_for_this_model`; empty for a model without states."""
+    why: tuple[str, ...]
+    """Why it isn't `sure`."""
     flags: tuple[str, ...]
     """Reason codes of each slice, joined by `;`; empty where there are none."""
     remarks: tuple[QcRow, ...]
@@ -123,16 +128,18 @@ def prediction_of(network: Network, found: FoundSeries, answer: Answer[FinishedS
     for row in answer.qc:
         rows_of[row.series_id].append(row)
     flags = flags_of(answer.qc)
+    judged = [judge(network, finished, rows_of[series.series_id]) for series, finished in answer.series]
     return Prediction(
         tuple(
             SeriesPrediction(
                 series_id=series.series_id, study_id=series.study_id, image_ids=finished.image_ids,
                 slice_position_mm=finished.slice_position_mm, encoder_probability=finished.encoder_probability,
                 probability=finished.probability, series_probability=finished.series_probability,
+                confidence=judgement.state, why=judgement.reasons,
                 flags=tuple(flags.get(image, "") for image in finished.image_ids),
                 remarks=tuple(rows_of[series.series_id]),
             )
-            for series, finished in answer.series
+            for (series, finished), judgement in zip(answer.series, judged, strict=True)
         ),
         tuple(answer.qc),
         (network, found, answer),

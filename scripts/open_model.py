@@ -22,6 +22,7 @@ from ich25d.evaluate.paired import MEASURES, measures_of, resampled, with_truth
 from ich25d.files import write_json, write_text
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.predict.answer import answer
+from ich25d.predict.confidence_fit import fit_model_confidence
 from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.open_model import OPEN_MODEL
@@ -55,12 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("open-model"), help="folder of store and runs")
     parser.add_argument("--out", type=Path, default=OPEN_MODEL)
     parser.add_argument("--judge", action="append", default=[], metavar="NAME=STUDIES")
+    parser.add_argument(
+        "--confidence", action="store_true", help="only choose what the packed model judges scans by, on held-out ones"
+    )
     options = parser.parse_args(arguments)
     try:
         store = build(options.ct_ich, options.work)
+        if options.confidence:
+            fit_model_confidence(options.out, store.root, torch.device("cpu"))
+            return 0
         judges = [open_judge(word, store) for word in options.judge]
         run = train(store, options.work)
         pack(run, options.out)
+        fit_model_confidence(options.out, store.root, torch.device("cpu"))
         judge(options.out, judges)
     except Ich25dError as error:
         print(error, file=sys.stderr)

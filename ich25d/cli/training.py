@@ -84,6 +84,8 @@ def train_cnn(
     summary = run(studies, chosen, out, tensorboard=tensorboard, parent=folder, **beside, **options)
     if not summary.is_first:  # one of torchrun's processes speaks for all
         raise typer.Exit(summary.exit_code)
+    if not summary.interrupted:
+        _fit_confidence(out, studies, device)
     return summary
 
 
@@ -114,7 +116,18 @@ def train_rnn(
     check_train_rnn(studies, cnn, out, **options)
     from ich25d.sequence.train import train_rnn as run  # loads torch
 
-    return run(studies, cnn, out, tensorboard=tensorboard, **options)
+    summary = run(studies, cnn, out, tensorboard=tensorboard, **options)
+    if studies is not None:
+        _fit_confidence(out, studies, device)
+    return summary
+
+
+def _fit_confidence(out: Path, studies: Path, device: str) -> None:
+    """Choose what the model judges scans by, on what its networks held out."""
+    from ich25d.predict.confidence_fit import fit_model_confidence
+    from ich25d.training.device import choose_device
+
+    fit_model_confidence(out, studies, choose_device(device))
 
 
 @command(
@@ -139,7 +152,10 @@ def train_joint(
     check_train_joint(studies, parent, out, **options)
     from ich25d.joint.train import train_joint as run  # loads torch
 
-    return run(studies, parent, out, **options)
+    summary = run(studies, parent, out, **options)
+    if summary.exit_code == 0:
+        _fit_confidence(out, studies, device)
+    return summary
 
 
 def fold_number(text: str) -> int | Literal["all"]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from ich25d.encoder.train import train_cnn
 from ich25d.evaluate.run import evaluate
 from ich25d.evaluate.text import score_table
 from ich25d.labels import LABELS
 from ich25d.phantom.synth import synthesise
+from ich25d.predict.confidence_fit import fit_model_confidence
 from ich25d.predict.open_model import model_folder
 from ich25d.predict.run import predict
 from ich25d.progress import remark
@@ -95,6 +97,7 @@ def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "d
             raise KeyboardInterrupt  # the same command goes on from here
     with _timed(seconds, "train-rnn", "4/6  out-of-fold embeddings -> sequence model"):
         sequence = train_rnn(studies, cnn, rnn, device="cpu")
+        fit_model_confidence(rnn, studies, torch.device("cpu"))
     with _timed(
         seconds, "predict", "5/6  test DICOM -> submission.csv and a page a study; the model in the box beside it"
     ):

@@ -22,13 +22,17 @@ from ich25d.studies.qc import QcRow
 Floats = npt.NDArray[np.float64]
 
 
-_ARRAYS = ("encoder_probability", "probability", "series_probability", "slice_position_mm")
+_ARRAYS = (
+    "encoder_probability", "probability", "series_probability", "member_logit", "measured", "slice_position_mm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedSeries(SequencePrediction):
     """A predicted series of n slices, in scan order."""
 
+    measured: Floats
+    """How the scan looks, shape (8,), in the order of `MEASURES`."""
     slice_position_mm: Floats
     """Shape (n,), mm; NaN where unknown."""
     image_ids: tuple[str, ...]

@@ -16,10 +16,13 @@ from scipy.special import expit
 from ich25d.encoder.model_directory import LoadedEncoder, Run, load_encoder, read_run
 from ich25d.errors import ModelError
 from ich25d.features.extract import AtOnce, embed_series
+from ich25d.labels import ANY_INDEX, N_LABELS
 from ich25d.recipes import read_recipe
 from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, load_sequence
 from ich25d.training.calibration import Calibration
+from ich25d.training.confidence import Confidence, read_confidence
 from ich25d.training.model_file import CONFIG_FILE, MODEL_FILE, SEQUENCE, About, about_model, read_predictor
+from ich25d.training.operating_point import OperatingPoint, read_points
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +48,10 @@ class Network:
     stamp: str
     """Hash that changes with the model."""
     device: torch.device
+    confidence: Confidence | None
+    """What it judges scans by; None for a model without."""
+    point: OperatingPoint
+    """Its default operating point."""
     at_once: AtOnce = field(default_factory=AtOnce)
 
     @property
@@ -98,47 +105,52 @@ class Network:
         return predicted, np.stack(maps).mean(axis=0, dtype=np.float32).astype(np.float16) if maps else None
 
 
-def load_network(folder: Path, device: torch.device) -> Network:
+def load_network(folder: Path, device: torch.device, *, fold: int | None = None) -> Network:
     """Load a model directory of `train-rnn` or of `train-cnn`.
 
     Args:
         folder: The model directory.
         device: Where the networks compute.
+        fold: Only the networks that held this fold out; None takes all.
 
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
     found = read_predictor(folder)
     load = _sequence_network if found.kind == SEQUENCE else _encoder_network
-    return load(folder, about_model(folder, found.content), device)
+    return load(folder, about_model(folder, found.content), device, fold)
 
 
-def _sequence_network(folder: Path, about: About, device: torch.device) -> Network:
-    sequence: LoadedSequence = load_sequence(folder, device)
+def _sequence_network(folder: Path, about: About, device: torch.device, fold: int | None) -> Network:
+    sequence: LoadedSequence = load_sequence(folder, device, fold=fold)
     assert sequence.encoder_folder is not None  # read_predictor has refused such a run
-    encoders = tuple(load_encoder(sequence.encoder_folder, fold, device) for fold in sequence.folds)
+    encoders = tuple(load_encoder(sequence.encoder_folder, number, device) for number in sequence.folds)
     stamp = _stamp(folder / MODEL_FILE, sequence.encoder_folder / MODEL_FILE)
     return Network(
         folder=folder, about=about, encoders=encoders, views=sequence.views, refine=sequence.predict,
-        run=encoders[0].run, prior=sequence.prior, stamp=stamp, device=device,
+        run=encoders[0].run, prior=sequence.prior, stamp=stamp, device=device, confidence=read_confidence(folder),
+        point=read_points(folder)[0],
     )  # fmt: skip
 
 
-def _encoder_network(folder: Path, about: About, device: torch.device) -> Network:
+def _encoder_network(folder: Path, about: About, device: torch.device, fold: int | None) -> Network:
     run = read_run(folder)
     calibration = Calibration.from_dict(run.content.get("calibration"))
     config = folder / CONFIG_FILE
     views = read_recipe(config).features.views if config.is_file() else ("plain", "flip")
-    encoders = tuple(load_encoder(folder, fold, device) for fold in sorted(run.folds))
+    encoders = tuple(load_encoder(folder, number, device) for number in (sorted(run.folds) if fold is None else [fold]))
 
     def refine(_: npt.NDArray[np.float32], logit: Floats, slice_position_mm: Floats) -> SequencePrediction:
         mean = logit.mean(axis=(0, 1))
         probability = calibration.probability(mean, slice_position_mm)
-        return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0))
+        members = calibration.apply(logit, slice_position_mm).max(axis=2).reshape(-1, N_LABELS)
+        members[:, ANY_INDEX] = members.max(axis=1)
+        return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0), members)
 
     return Network(
         folder=folder, about=about, encoders=encoders, views=tuple(views), refine=refine, run=run,
-        prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), device=device,
+        prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), device=device, confidence=read_confidence(folder),
+        point=read_points(folder)[0],
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from ich25d.bleeds.scan_measures import measure_scan
 from ich25d.predict.finished_series import FinishedFolder, FinishedSeries, without_maps
 from ich25d.predict.network import Network
 from ich25d.predict.series import SeriesPixels, UnreadSeries
@@ -38,8 +39,8 @@ def predict_pixels(network: Network, pixels: SeriesPixels) -> FinishedSeries:
     """Predict a series that was read and has slices."""
     predicted, maps = network.predict(pixels.hu, pixels.slice_position_mm, pixels.window, pixels.brain_hu)
     return FinishedSeries(
-        predicted.encoder_probability, predicted.probability, predicted.series_probability, pixels.slice_position_mm,
-        pixels.image_ids, pixels.qc, maps,
+        predicted.encoder_probability, predicted.probability, predicted.series_probability, predicted.member_logit,
+        measure_scan(pixels.hu, pixels.slice_position_mm), pixels.slice_position_mm, pixels.image_ids, pixels.qc, maps,
     )  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from ich25d.labels import LABELS
 from ich25d.predict.answer import Answer
 from ich25d.predict.beforehand import OWNER, QC_FILE, SERIES_FILE, SLICES_FILE
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.judgement import by_series, judge
 from ich25d.predict.network import Network
 from ich25d.predict.submission import DIGITS, HIGHEST, LOWEST, fill_submission
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, is_refused, safe_cell, write_qc
+from ich25d.training.confidence import Judgement
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +55,9 @@ def write_outputs(
         *answer.qc,
         *(QcRow("", image, "", "label", "SUB_PRIOR", why.get(image, "not in the sources")) for image in by_prior),
     ]
-    slices = _slice_table(answer, by_prior, network.prior, flags_of(qc))
+    rows_of = by_series(qc)
+    judged = [judge(network, finished, rows_of.get(series.series_id, ())) for series, finished in answer.series]
+    slices = _slice_table(answer, by_prior, network.prior, flags_of(qc), [one.state for one in judged])
     row_of = {image: row for row, image in enumerate(slices["image_id"])}
     ids = list(row_of) if wanted is None else list(wanted)
     probability = slices[list(LABELS)].to_numpy()[[row_of[image] for image in ids]]
@@ -63,7 +67,7 @@ def write_outputs(
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), OWNER: out.name.encode()})
         with replacing(out.with_name(SLICES_FILE)) as path:
             pq.write_table(content, path)
-        _write_series(out.with_name(SERIES_FILE), answer, qc, f"{network.about.name} ({network.stamp[:12]})")
+        _write_series(out.with_name(SERIES_FILE), answer, qc, judged, f"{network.about.name} ({network.stamp[:12]})")
         write_qc(out.with_name(QC_FILE), qc)
     return len(ids), len(by_prior)
 
@@ -78,7 +82,11 @@ def flags_of(qc: Sequence[QcRow]) -> dict[str, str]:
 
 
 def _slice_table(
-    answer: Answer[FinishedSeries], by_prior: Sequence[str], prior: Floats, flags: dict[str, str]
+    answer: Answer[FinishedSeries],
+    by_prior: Sequence[str],
+    prior: Floats,
+    flags: dict[str, str],
+    states: Sequence[str],
 ) -> pd.DataFrame:
     """Return a row a slice in scan order, series after series, then the images that only have the prior."""
     series = [one for one, finished in answer.series for _ in finished.image_ids]
@@ -98,12 +106,17 @@ def _slice_table(
         filled = np.concatenate([*values, priors]).clip(LOWEST, HIGHEST)
         for number, label in enumerate(LABELS):
             columns[prefix + label] = filled[:, number]
+    columns["confidence"] = [
+        state for state, one in zip(states, finished, strict=True) for _ in one.image_ids
+    ] + [""] * n_absent  # fmt: skip
     columns["flags"] = [flags.get(image, "") for image in columns["image_id"]]
     return pd.DataFrame(columns)
 
 
-def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow], model: str) -> None:
-    """Write a row a series: ids, slices, probabilities of the whole scan, remarks and refused slices, the model."""
+def _write_series(
+    path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow], judged: Sequence[Judgement], model: str
+) -> None:
+    """Write a row a series: ids, slices, probabilities of the whole scan, how sure they are, remarks, the model."""
     remarks: defaultdict[str, set[str]] = defaultdict(set)
     refused: defaultdict[str, set[str]] = defaultdict(set)
     for row in qc:
@@ -112,15 +125,23 @@ def _write_series(path: Path, answer: Answer[FinishedSeries], qc: Sequence[QcRow
         elif is_refused(row) and row.code != "DUP_UID_SAME":  # the other copy of such an image is used
             refused[row.series_id].add(row.image_id)
     rows = []
-    for series, finished in answer.series:
+    for (series, finished), judgement in zip(answer.series, judged, strict=True):
         codes = sorted(remarks[series.series_id])
         if n := len(refused[series.series_id]):
             codes.append(f"{many(n, 'slice')} refused")
         ids = [safe_cell(text) for text in (series.series_id, series.study_id, series.patient_id)]
         values = finished.series_probability.clip(LOWEST, HIGHEST)
         rows.append(
-            [*ids, len(finished.image_ids), *(f"{value:.{DIGITS}g}" for value in values), ";".join(codes), model]
+            [
+                *ids,
+                len(finished.image_ids),
+                *(f"{value:.{DIGITS}g}" for value in values),
+                judgement.state,
+                safe_cell("; ".join(judgement.reasons)),
+                ";".join(codes),
+                model,
+            ]
         )
-    columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "remarks", "model"]
+    columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "confidence", "why", "remarks", "model"]
     with replacing(path) as target:
         pd.DataFrame(rows, columns=columns).to_csv(target, index=False, lineterminator="\n")

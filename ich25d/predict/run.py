@@ -1,18 +1,21 @@
 """`ich25d predict`: sources and a model in, the competition's CSV and its tables out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ich25d.predict.answer import Watcher, resumable_answer
 from ich25d.predict.beforehand import check_predict
 from ich25d.predict.found import find_series, with_images
+from ich25d.predict.judgement import by_series, judge
 from ich25d.predict.network import load_network
 from ich25d.predict.output import write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
+from ich25d.training.confidence import STATES
 from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, read_points
 
@@ -40,6 +43,8 @@ class PredictSummary(Summary):
     """Rule of the model's default operating point; `none` where it has no thresholds."""
     n_flagged: int = 0
     """Series with a label over its threshold there."""
+    confidence: Mapping[str, int] = field(default_factory=dict)
+    """Series by state of confidence; empty for a model without states."""
     remarks: tuple[str, ...] = ()
     """What the point reached on validation, and where it flags nearly everything."""
 
@@ -62,6 +67,8 @@ class PredictSummary(Summary):
         if self.n_not_wanted:
             lines.append(f"{self.n_not_wanted} series hold no image of the sample and were left out")
         lines += self.remarks
+        if self.confidence:
+            lines.append("confidence: " + ", ".join(f"{state} {n}" for state, n in self.confidence.items()))
         if self.refusals:
             codes = ", ".join(f"{code} {count}" for code, count in self.refusals.items())
             lines.append(f"refused: {codes}; {self.out.with_name('qc.csv')} says which")
@@ -119,13 +126,19 @@ def predict(
             found, network, out, pool=pool, watchers=watchers, may_be_empty=wanted is not None
         ) as answer:
             n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
+    rows_of = by_series(answer.qc)
+    states = Counter(
+        judge(network, finished, rows_of.get(series.series_id, ())).state for series, finished in answer.series
+    )
     n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)
     n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(
         out, len(answer.series), n_slices, n_answered, n_by_prior, answer.n_resumed,
         n_not_wanted=len(every.series) - len(found.series), refusals=answer.refusals,
         model=network.about.line,
-        operating_point=point.rule, n_flagged=n_flagged, remarks=_remarks(point, n_flagged, len(answer.series)),
+        operating_point=point.rule, n_flagged=n_flagged,
+        confidence={state: states[state] for state in STATES} if network.confidence else {},
+        remarks=_remarks(point, n_flagged, len(answer.series)),
     )  # fmt: skip
 
 

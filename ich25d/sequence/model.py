@@ -137,14 +137,32 @@ def refine(
     Returns:
         Slice logits, shape (n, 6), and series logits, shape (6,).
     """
+    slices, whole = refine_each(models, items, device=device)
+    return slices.mean(axis=0), whole.mean(axis=0)
+
+
+def refine_each(
+    models: Sequence[SequenceModel], items: Sequence[SeriesItem], *, device: torch.device
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Average the logits of several models, each reading in both directions, for every version of one series.
+
+    Args:
+        models: In evaluation mode.
+        items: M versions (views, encoders) of the same n slices.
+        device: Where the models are.
+
+    Returns:
+        Slice logits, shape (M, n, 6), and series logits, shape (M, 6).
+    """
     n_versions = len(items)
     batch = collate([*items, *(reverse(item) for item in items)])
-    slices, whole = np.zeros((batch.embedding.shape[1], N_LABELS)), np.zeros(N_LABELS)
+    slices = np.zeros((n_versions, batch.embedding.shape[1], N_LABELS))
+    whole = np.zeros((n_versions, N_LABELS))
     with torch.inference_mode():
         inputs = [part.to(device) for part in (batch.embedding, batch.logit, batch.position_mm, batch.length)]
         for model in models:
             logit_BTL, series_BL = (part.cpu().double().numpy() for part in model(*inputs))  # noqa: N806
             forward, backward = logit_BTL[:n_versions], logit_BTL[n_versions:, ::-1]
-            slices += (forward.mean(axis=0) + backward.mean(axis=0)) / 2
-            whole += series_BL.mean(axis=0)
+            slices += (forward + backward) / 2
+            whole += (series_BL[:n_versions] + series_BL[n_versions:]) / 2
     return slices / len(models), whole / len(models)

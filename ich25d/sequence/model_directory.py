@@ -26,7 +26,7 @@ from ich25d.errors import ModelError
 from ich25d.files import inside, sha256_file
 from ich25d.labels import N_LABELS
 from ich25d.sequence.dataset import SeriesItem
-from ich25d.sequence.model import SequenceModel, refine
+from ich25d.sequence.model import SequenceModel, refine_each
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any
@@ -52,6 +52,8 @@ class SequencePrediction:
     """Shape (n, 6), calibrated; `any` is at least the largest subtype."""
     series_probability: Floats
     """Shape (6,), of the whole series, calibrated; `any` is at least the largest subtype."""
+    member_logit: Floats
+    """The same in logits by each of M networks in each view, shape (M, 6): how far they differ says how sure to be."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,40 +135,63 @@ class LoadedSequence:
             for view in range(len(self.views))
         ]
         encoder_mean = logit.mean(axis=(0, 1))
-        sequence_logit, head_logits = self._refine(items, position)
-        slice_logit = self.refinement.slice_logit(encoder_mean, sequence_logit, position)
-        # The series rule counts slices, so each of the interleaved series is rated by itself.
-        whole = [
-            self.refinement.series_logit(slice_logit[first :: len(head_logits)], head_logit)
-            for first, head_logit in enumerate(head_logits)
+        sequence_logit, head_logit = self._refine(items, position)
+        slice_logit, whole = self._whole(encoder_mean, sequence_logit.mean(axis=0), head_logit.mean(axis=1), position)
+        members = [
+            self._whole(own, sequence_logit[number], head_logit[:, number], position)[1]
+            for number, own in enumerate(logit.reshape(-1, n_slices, N_LABELS))
         ]
         return SequencePrediction(
             encoder_probability=_sigmoid(encoder_mean),
             probability=enforce_any(_sigmoid(slice_logit)),
-            series_probability=enforce_any(_sigmoid(np.mean(whole, axis=0))),
+            series_probability=enforce_any(_sigmoid(whole)),
+            member_logit=np.stack(members),
         )
 
-    def _refine(self, items: list[SeriesItem], position: Floats) -> tuple[Floats, list[Floats]]:
-        """Run the sequence models; a thin series is read as several interleaved ones of a usual gap."""
+    def _whole(
+        self, encoder_logit: Floats, sequence_logit: Floats, head_logit: Floats, position: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return calibrated logits of slices, (n, 6), and of the series, (6,), from those of both networks.
+
+        Args:
+            encoder_logit: Shape (n, 6).
+            sequence_logit: Shape (n, 6).
+            head_logit: Shape (strides, 6), of each of the interleaved series: the series rule counts slices, so that
+                each is rated by itself.
+            position: Shape (n,), mm.
+        """
+        slice_logit = self.refinement.slice_logit(encoder_logit, sequence_logit, position)
+        whole = [
+            self.refinement.series_logit(slice_logit[first :: len(head_logit)], head)
+            for first, head in enumerate(head_logit)
+        ]
+        return slice_logit, np.mean(whole, axis=0)
+
+    def _refine(self, items: list[SeriesItem], position: Floats) -> tuple[Floats, Floats]:
+        """Run the sequence models; a thin series is read as several interleaved ones of a usual gap.
+
+        Returns:
+            Logits of slices, (M, n, 6), and of the interleaved series, (strides, M, 6), of each of M items.
+        """
         n_strides = thin_strides(position, self.gap_mm)
-        slices = np.zeros((len(position), N_LABELS))
+        slices = np.zeros((len(items), len(position), N_LABELS))
         heads = []
         for first in range(n_strides):
             rows = np.arange(first, len(position), n_strides)
-            slices[rows], head = self._refine_series([item.take(rows) for item in items])
+            slices[:, rows], head = self._refine_series([item.take(rows) for item in items])
             heads.append(head)
-        return slices, heads
+        return slices, np.stack(heads)
 
     def _refine_series(self, items: list[SeriesItem]) -> tuple[Floats, Floats]:
-        """Average all models over all versions, or each fold's over the versions of its own encoder."""
+        """Average all models for each version, or each fold's for the versions of its own encoder."""
         if not self.paired:
-            return refine([model for fold in self.models for model in fold], items, device=self.device)
+            return refine_each([model for fold in self.models for model in fold], items, device=self.device)
         n_views = len(self.views)
         found = [
-            refine(models, items[number * n_views : (number + 1) * n_views], device=self.device)
+            refine_each(models, items[number * n_views : (number + 1) * n_views], device=self.device)
             for number, models in enumerate(self.models)
         ]
-        return np.mean([slices for slices, _ in found], axis=0), np.mean([head for _, head in found], axis=0)
+        return np.concatenate([slices for slices, _ in found]), np.concatenate([head for _, head in found])
 
 
 def thin_strides(slice_position_mm: Floats, gap_mm: float) -> int:
@@ -190,12 +215,13 @@ def encoder_key(fold: int) -> str:
     return str(fold) if fold >= 0 else ""
 
 
-def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSequence:
+def load_sequence(run_dir: Path, device: torch.device | str = "cpu", *, fold: int | None = None) -> LoadedSequence:
     """Load a sequence run: nothing in it is executed, and every file has the SHA-256 that `model.json` names.
 
     Args:
         run_dir: A model directory that `train-rnn` wrote.
         device: Where to put the models.
+        fold: Only what held this fold out: its encoder and its sequence models.
 
     Raises:
         ModelError: The directory is unfinished, damaged, or of another kind, format or labels.
@@ -211,11 +237,13 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu") -> LoadedSe
         has_encoder, paired = bool(content["has_encoder"]), bool(content.get("paired", False))
         statistics = content["statistics"]
         path = inside(run_dir, str(statistics["file"]))
-        weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in content["folds"].values()]
+        entries = content["folds"] if fold is None else {fold: content["folds"][str(fold)]}
+        folds = folds if fold is None else tuple(number for number in folds if number == fold)
+        weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in entries.values()]
         thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
         sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
         # A foreign file could name sizes that no memory holds.
-        sound = sound and (not paired or [str(fold) for fold in folds] == list(content["folds"]))
+        sound = sound and (not paired or [str(number) for number in folds] == [str(number) for number in entries])
         sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")

@@ -111,7 +111,7 @@ def test_a_thin_series_is_read_in_usual_gaps(trained: tuple[Path, Path, RnnSumma
     usual = loaded._refine(_items(loaded, embedding), np.arange(12) * 5.0)[0]
     thin = loaded._refine(_items(loaded, embedding.repeat(8, axis=2), 0.625), np.arange(96) * 0.625)[0]
 
-    np.testing.assert_allclose(thin, usual.repeat(8, axis=0), atol=0.05)
+    np.testing.assert_allclose(thin, usual.repeat(8, axis=1), atol=0.05)
     assert loaded.gap_mm == 5
     assert [thin_strides(np.arange(20) * gap, 5.0) for gap in (0.625, 1.25, 2.5, 3.0, 5.0, 7.0)] == [8, 4, 2, 1, 1, 1]
     assert thin_strides(np.zeros(20), 5.0) == 1

@@ -53,7 +53,16 @@ def _series(**changes: Any) -> ShownSeries:
     series = ShownSeries(
         listed=StoredSeries(Path("studies"), "ID_series", "ID_study", "ID_patient", ids, ""),
         pixels=SeriesPixels(hu, ids, position, window, (), pixel_mm=4.0, orientation="LP"),
-        finished=FinishedSeries(probability * 0.8, probability, probability.max(axis=0), position, ids, ()),
+        finished=FinishedSeries(
+            probability * 0.8,
+            probability,
+            probability.max(axis=0),
+            np.zeros((4, 6)),
+            np.full(8, np.nan),
+            position,
+            ids,
+            (),
+        ),
         slab=SlabConfig(neighbours=(-1, 0, 1)),
         points=POINTS,
         remarks=(remark,),

@@ -22,6 +22,7 @@ from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
 from ich25d.slabs.slab import neighbour_indices
 from ich25d.studies.qc import remark_texts
+from ich25d.training.confidence import NOT_FOR, SURE, UNSURE, WORDS
 from ich25d.training.operating_point import RULES
 from ich25d.view.report.packing import PackedSlices, pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
@@ -52,7 +53,7 @@ def study_page(series: ShownSeries, *, model: str = "") -> Page:
     page = Page(f"Study {series.listed.study_id or series.listed.series_id}", subtitle=_subtitle(series), wide=True)
     page.style(asset("viewer.css"))
     back = Markup('<p class="back"><a href="../index.html">Back to the worklist</a></p>')
-    page.lead = back + _verdict(series)
+    page.lead = back + _verdict(series) + _confidence(series)
     page.section("Slices and probabilities", _viewer(series, drawing))
     if series.findings:
         note = _NOTE.format(default=series.point.name, heat=RULES[HEAT_RULE].meaning)
@@ -91,6 +92,21 @@ def _verdict(series: ShownSeries) -> Markup:
         "</p>"
         '<p class="point">Operating point: {choice}</p></div>'
     ).format(**verdict(series, series.point), chance=chance, choice=chooser(series.points))
+
+
+def _confidence(series: ShownSeries) -> Markup:
+    """Return the line on how sure the prediction is; nothing for a model without states."""
+    if not series.judgement.state:
+        return Markup("")
+    text = {
+        SURE: "The scan looks like the training scans, and the answer is clear.",
+        UNSURE: "Somebody should look: ",
+        NOT_FOR: "The model can't be trusted on this scan: ",
+    }[series.judgement.state]
+    return Markup('<p class="confidence {}">Confidence: <b>{}</b>. {}{}</p>').format(
+        series.judgement.state, WORDS[series.judgement.state], text,
+        Markup("{}.").format("; ".join(series.judgement.reasons)) if series.judgement.reasons else "",
+    )  # fmt: skip
 
 
 def _viewer(series: ShownSeries, drawing: Markup) -> Markup:

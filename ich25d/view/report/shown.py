@@ -12,6 +12,7 @@ from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.output import flags_of
 from ich25d.predict.series import SeriesPixels, UnreadSeries
 from ich25d.studies.qc import QcRow
+from ich25d.training.confidence import NOT_JUDGED, Judgement
 from ich25d.training.operating_point import OperatingPoint
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ class ShownSeries:
     """The operating points that the reader can choose from, the default first."""
     remarks: tuple[QcRow, ...]
     """Of the series and its slices."""
+    judgement: Judgement = NOT_JUDGED
+    """How sure its prediction is."""
     heat: npt.NDArray[np.float16] | npt.NDArray[np.uint8] | None = None
     """Heat maps, shape (n, 6, h, w), over the same field as the pixels: 0 to 1, or 0 to 255."""
     findings: tuple[Finding, ...] = ()

@@ -15,6 +15,7 @@ from ich25d.pages.page import Page, facts, render
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.studies.qc import QcRow, safe_cell
+from ich25d.training.confidence import WORDS
 from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.page import asset
 from ich25d.view.report.point_switch import bits_of, chooser
@@ -45,6 +46,10 @@ class Row:
     """The same at each operating point, by rule."""
     codes: Sequence[str] = ()
     """Reason codes of its remarks."""
+    confidence: str = ""
+    """State of its prediction, one of `confidence.STATES`; empty where there is none."""
+    why: Sequence[str] = ()
+    """Why it isn't `sure`."""
     reason: str = ""
     """Why it was refused."""
     found: Sequence[tuple[str, str]] = ()
@@ -129,14 +134,15 @@ def write_worklist_csv(path: Path, rows: Sequence[Row], *, point: OperatingPoint
         [
             rank, STATES[row.state], *map(safe_cell, (row.series_id, row.study_id, row.patient_id)), row.n_slices,
             *(f"{value:.6g}" for value in row.probability or [float("nan")] * len(LABELS)),
-            ";".join(row.over), point.rule, safe_cell(", ".join(row.estimates())), ";".join(map(safe_cell, row.codes)),
+            ";".join(row.over), point.rule, row.confidence, safe_cell("; ".join(row.why)),
+            safe_cell(", ".join(row.estimates())), ";".join(map(safe_cell, row.codes)),
             safe_cell(row.reason), row.page,
         ]
         for rank, row in zip(_ranks(ordered), ordered, strict=True)
     ]  # fmt: skip
     columns = [
         "rank", "state", "series_id", "study_id", "patient_id", "n_slices", *LABELS, "over", "operating_point",
-        "estimates", "remarks", "reason", "page",
+        "confidence", "why", "estimates", "remarks", "reason", "page",
     ]  # fmt: skip
     with replacing(path) as part:
         pd.DataFrame(lines, columns=columns).to_csv(part, index=False, lineterminator="\n")
@@ -169,11 +175,15 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
     ever = {*over, *(label for row in rows for labels in row.over_at.values() for label in labels)}
     in_order = [LABELS[number] for number in ANY_FIRST]
     remarks = [(code, f"{code} ({count})") for code, count in sorted(codes.items())]
-    choices = (
+    choices: tuple[tuple[str, str, list[tuple[str, str]]], ...] = (
         ("state", "Show", [(name, f"{STATES[name]} ({count})") for name, count in _states(rows)]),
         ("label", "Over its threshold", [(name, f"{name} ({over[name]})") for name in in_order if name in ever]),
         ("remark", "Remark", [("-", "without remarks"), *remarks]),
     )
+    sure = Counter(row.confidence for row in rows if row.confidence)
+    if sure:
+        states = [(name, f"{WORDS[name]} ({sure[name]})") for name in WORDS if sure[name]]
+        choices = (*choices[:1], ("confidence", "Confidence", states), *choices[1:])
     size = Counter(row.study for row in rows)
     before = [None, *(row.study for row in rows)]
     return render(
@@ -191,6 +201,8 @@ def _studies(rows: Sequence[Row], points: Sequence[OperatingPoint]) -> Markup:
         order=ANY_FIRST,
         labels=LABELS,
         states=STATES,
+        words=WORDS,
+        has_confidence=bool(sure),
         has_found=any(row.found for row in rows),
         short=_short,
         meaning=lambda code: CODES[code].meaning if code in CODES else "",

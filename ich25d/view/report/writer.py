@@ -12,6 +12,7 @@ from ich25d.explain.explanation import explain_series
 from ich25d.files import claim_folder, file_key, write_json
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.judgement import judge
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
@@ -24,7 +25,7 @@ from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
 _ROWS = ".rows"
-_FORMAT = "2"  # changes with the pages' form, so that a resumed run doesn't mix two
+_FORMAT = "3"  # changes with the pages' form, so that a resumed run doesn't mix two
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class PageWriter:
             remarks: What its headers gave rise to.
         """
         every = tuple(settled([*remarks, *finished.qc]))
-        shown = ShownSeries(series, pixels, finished, network.run.slab, self.points, every)
+        shown = ShownSeries(
+            series, pixels, finished, network.run.slab, self.points, every, judge(network, finished, every)
+        )
         if self.heat and shown.over():
             explained = explain_series(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
@@ -167,6 +170,8 @@ def _row(shown: ShownSeries, page: str) -> Row:
         probability=[float(f"{value:.6g}") for value in shown.finished.series_probability],
         over=over,
         codes=sorted({row.code for row in shown.remarks}),
+        confidence=shown.judgement.state,
+        why=shown.judgement.reasons,
         found=findings_texts(shown.findings),
         over_at={point.rule: point.over(shown.finished.series_probability) for point in shown.points},
     )  # fmt: skip

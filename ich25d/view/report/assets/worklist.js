@@ -12,20 +12,20 @@
   const facts = new Map(Array.from(body.rows, (row) => {
     const chance = row.cells[columns.indexOf(any)].dataset.v;
     return [row, {
-      state: row.dataset.s, bits: row.dataset.o.split(" ").map(Number), codes: row.dataset.c.split(" "), text: row.dataset.q,
+      state: row.dataset.s, bits: row.dataset.o.split(" ").map(Number), codes: row.dataset.c.split(" "), confidence: row.dataset.k, text: row.dataset.q,
       study: row.dataset.g ?? row, chance: chance === undefined ? 0 : Number(chance),
     }];
   }));
   const states = Object.fromEntries(Array.from(field("state").options, (option) => [option.value, option.text.replace(/ \(\d+\)$/, "")]));
   let limit = STEP, point = 0;
   const apply = () => {
-    const state = field("state").value, label = known.labels.indexOf(field("label").value), remark = field("remark").value;
+    const state = field("state").value, label = known.labels.indexOf(field("label").value), remark = field("remark").value, confidence = field("confidence")?.value;
     const words = field("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     let fitting = 0, last = null;
     for (const row of body.rows) {
       const fact = facts.get(row);
       const fits = (!state || fact.state === state) && (label < 0 || fact.bits[point] >> label & 1)
-        && (!remark || (remark === "-" ? fact.codes[0] === "" : fact.codes.includes(remark)))
+        && (!confidence || fact.confidence === confidence) && (!remark || (remark === "-" ? fact.codes[0] === "" : fact.codes.includes(remark)))
         && words.every((word) => fact.text.includes(word));
       if (fits) fitting++;
       const hide = !fits || fitting > limit;
