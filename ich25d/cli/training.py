@@ -34,6 +34,7 @@ def recipe(
     "ich25d train-cnn new_studies --from open --out runs/ours",
     "ich25d train-cnn new_studies --from runs/cnn --old studies --out runs/next",
     "ich25d train-cnn studies --from open --series-labels reports.csv --out runs/ours",
+    "ich25d train-cnn studies --from open --canvas our_studies --out runs/ours",
     "torchrun --nproc-per-node 4 -m ich25d train-cnn studies --config configs/strong.toml --out runs/cnn",
 )
 def train_cnn(
@@ -55,6 +56,13 @@ def train_cnn(
             help="A table of labels of whole series or studies, for those without labels of slices.", metavar="TABLE"
         ),
     ] = None,
+    canvas: Annotated[
+        Path | None,
+        typer.Option(
+            help="A store of further scans to paint bleeds into; without labels nothing else is taken from them.",
+            metavar="STUDIES",
+        ),
+    ] = None,
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run was.")] = False,
@@ -74,7 +82,7 @@ def train_cnn(
     chosen = read_recipe(file, changed)
     folder = None if parent is None else named_model(parent)
     options: dict[str, Any] = {"fold": fold_number(fold), "device": device, "resume": resume}
-    beside: dict[str, Any] = {"old": old, "series_labels": series_labels}
+    beside: dict[str, Any] = {"old": old, "series_labels": series_labels, "canvas": canvas}
     check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, **beside, **options)
     from ich25d.encoder.parent import child_recipe, read_parent
     from ich25d.encoder.train import train_cnn as run  # loads torch

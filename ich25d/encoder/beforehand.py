@@ -26,6 +26,7 @@ def check_train_cnn(
     parent: Path | None,
     old: Path | None,
     series_labels: Path | None,
+    canvas: Path | None,
 ) -> None:
     """Check all that needs neither the store's tables nor torch; the arguments are those of `train_cnn`.
 
@@ -41,7 +42,7 @@ def check_train_cnn(
         raise UsageError("--old measures what a run forgets of the one that it goes on from (got no --from); name one")
     if series_labels is not None and not series_labels.is_file():
         raise UsageError(f"--series-labels must be a table, CSV, parquet or feather (got no file) in {series_labels}")
-    for one in (store, old):
+    for one in (store, old, canvas):
         if one is not None:
             finished_marker(one)
     if parent is not None:

@@ -132,6 +132,7 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "n_series": len(series),
         "n_rsna": int(series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
         "series_labels": (run.content.get("data") or {}).get("series_labels"),
+        "canvas": (run.content.get("data") or {}).get("canvas"),
         "parents": _parents(run),
         "terms": terms_of({}, run.content.get("parent")),
         "changes": change_table(read_changes(run.folder, run)),

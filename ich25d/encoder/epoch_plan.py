@@ -1,6 +1,7 @@
 """Which slices an epoch shows, in which order: single ones, and bags of those of which only the series has labels.
 
-A bag is a block of the order that never lies in two batches, as its loss is that of all its slices together.
+A bag is a block of the order that never lies in two batches, as its loss is that of all its slices together. So are
+pairs of a painted canvas and its original.
 """
 
 import dataclasses
@@ -19,9 +20,9 @@ BAG = 16
 """Slices of a bag, at most: of a usual series every second one."""
 
 
-def bag_size(batch_size: int) -> int:
-    """Return the slices of a bag: the largest divisor of a batch that is at most `BAG`."""
-    return max(size for size in range(1, BAG + 1) if batch_size % size == 0)
+def bag_size(batch_size: int, *, even: bool = False) -> int:
+    """Return the slices of a bag: the largest divisor of a batch up to `BAG`, and even where that is asked."""
+    return max(size for size in range(1, BAG + 1) if batch_size % size == 0 and not (even and size % 2))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +37,32 @@ class EpochPlan:
     """The slices of each series that is shown in bags, in scan order."""
     batch_size: int
     """Slabs a batch."""
+    painted: Rows = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    """Painted canvases, each shown beside its original."""
+    apart: int = 0
+    """From a painted canvas's row to its original's."""
+    most: float = 0.0
+    """Slices of canvases that an epoch shows at most, as a share of all others."""
+
+    @property
+    def _size(self) -> int:
+        return bag_size(self.batch_size, even=len(self.painted) > 0)
+
+    @property
+    def _n_others(self) -> int:
+        return len(self.single) + sum(_n_bags(rows, self._size) * self._size for rows in self.series)
+
+    @property
+    def _n_pairs(self) -> int:
+        """Pairs an epoch, in whole blocks."""
+        most = min(len(self.painted), int(self.most * self._n_others / 2))
+        half = self._size // 2
+        return 0 if not len(self.painted) else max(1, most // half) * half
 
     @property
     def n_shown(self) -> int:
-        """Slices of one epoch: every single one, and every series in about as many slices as it has."""
-        size = bag_size(self.batch_size)
-        return len(self.single) + sum(_n_bags(rows, size) * size for rows in self.series)
+        """Slices of one epoch: every single one, every series in about as many slices as it has, and some canvases."""
+        return self._n_others + 2 * self._n_pairs
 
     def order(self, n_shown: int, *, seed: int, epoch: int) -> Rows:
         """Draw the order of one epoch.
@@ -54,15 +75,18 @@ class EpochPlan:
         Returns:
             Rows, shape (n_shown,); the same for the same arguments. Without bags it is `epoch_order`'s.
         """
-        if not self.series:
+        if not self.series and not len(self.painted):
             return self.single[epoch_order(len(self.single), n_shown, seed=seed, epoch=epoch, positive=self.positive)]
-        size = bag_size(self.batch_size)
+        size = self._size
         rng = np.random.default_rng([seed, epoch, 0x62616773])
         blocks = [_spread(rows, size, rng) for rows in self.series for _ in range(_n_bags(rows, size))]
         if len(self.single):
             n_single = -(-len(self.single) // size) * size
             order = epoch_order(len(self.single), n_single, seed=seed, epoch=epoch, positive=self.positive)
             blocks += list(self.single[order].reshape(-1, size))
+        if len(self.painted):
+            pairs = np.resize(rng.permutation(self.painted), self._n_pairs)
+            blocks += list(np.stack([pairs, pairs + self.apart], 1).reshape(-1, size))
         n_blocks = n_shown // size
         rounds = [rng.permutation(len(blocks)) for _ in range(-(-n_blocks // len(blocks)))]
         return np.concatenate([blocks[number] for number in np.concatenate(rounds)[:n_blocks]])

@@ -13,34 +13,33 @@ import torch
 from torch import nn
 
 from ich25d.config import Recipe
+from ich25d.encoder.canvas import CANVAS_SHARE, ZEROS_FILE, Canvas, with_canvas
 from ich25d.encoder.change import CHANGE_FILE, change_rows, write_change
-from ich25d.encoder.epoch_plan import EpochPlan, plan_epochs
+from ich25d.encoder.epoch_plan import plan_epochs
+from ich25d.encoder.fold_loss import FoldLoss
 from ich25d.encoder.fold_progress import Progress
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.learnt_images import IMAGES_FILE, LearntImages, image_hashes
-from ich25d.encoder.model import Encoded, SlabEncoder
+from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.model_directory import export_weights
 from ich25d.encoder.parent import FoldStart
-from ich25d.encoder.pixel_head import pixel_loss
 from ich25d.encoder.series_judge import SeriesJudge
 from ich25d.encoder.step_failures import explained_failures
-from ich25d.encoder.teaching import Teaching
+from ich25d.encoder.teaching import TARGETS_FILE, Teaching
 from ich25d.encoder.validate import predict_rows, score, score_text, without_nan, worst_cases, write_logits
 from ich25d.errors import TrainingError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar, remark
 from ich25d.slabs.dataset import SlabBatch, SlabReader
-from ich25d.slabs.loading import SlabLoader
-from ich25d.slabs.network_input import network_input, pixel_truth
+from ich25d.slabs.loading import ReadsSlabs, SlabLoader
 from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.training.device import Precision, to_device
+from ich25d.training.device import Precision
 from ich25d.training.interrupt import Interrupted, until_stopped
 from ich25d.training.learner import load_state, save_state
 from ich25d.training.loop import StepReport, train_steps
-from ich25d.training.loss import score_loss
 from ich25d.training.processes import Processes
 from ich25d.training.runlog import LOG_FILE, Listener, RunLog
 from ich25d.training.sampling import LabelCount, natural_shift, part_of_process, steps_in_epoch
@@ -65,6 +64,7 @@ class FoldTraining:
         painter: Paints bleeds into negative slabs; several folds may share it, and its anatomies.
         data_digest: Hash of the store's tables (`data_digest`); a checkpoint of another one is refused.
         teaching: What the store's slices are taught.
+        canvas: Further scans to paint into.
         start: What the fold starts from, where the run goes on from another one.
         old: A further store, on which it is measured what a child forgets.
         listeners: Called with every line of the log.
@@ -82,6 +82,7 @@ class FoldTraining:
         painter: Painter | None,
         data_digest: str,
         teaching: Teaching,
+        canvas: Canvas | None = None,
         start: FoldStart | None = None,
         old: StudyStore | None = None,
         listeners: Sequence[Listener] = (),
@@ -96,8 +97,23 @@ class FoldTraining:
         reader = SlabReader(store, recipe.slab, painter, teaching.write(folder, processes))
         self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation, self._seen, teaching)
         self._series = SeriesJudge(teaching, self.rows.held_out, self._seen)
-        self._loader = SlabLoader(reader, workers=train.loader_workers, device=device)
-        self._is_shifted = painter is not None or train.balanced
+        self._plan = plan_epochs(teaching, self.rows.train, train)
+        self._n_own, self._canvas, self._canvas_rows = len(teaching.truth), canvas, np.zeros(0, np.int64)
+        joined: ReadsSlabs = reader
+        if canvas is not None:
+            joined, m = canvas.reader(reader, recipe, folder, processes), len(canvas.negative)
+            negative, unknown = canvas.rows(store, self.rows.held_out)
+            self._canvas_rows = np.concatenate([negative, unknown])
+            self._plan = dataclasses.replace(
+                plan_epochs(
+                    with_canvas(teaching, canvas), np.concatenate([self.rows.train, self._n_own + negative]), train
+                ),
+                painted=self._n_own + m + unknown, apart=m, most=CANVAS_SHARE,
+            )  # fmt: skip
+            self._teaching = with_canvas(teaching, canvas)
+            self._counted_target = self._teaching.counted()
+        self._loader = SlabLoader(joined, workers=train.loader_workers, device=device)
+        self._is_shifted = painter is not None or train.balanced or canvas is not None
         self._target = teaching.truth
         self.natural, self.shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
         self.natural.add(torch.from_numpy(self._counted_target[self.rows.train]))
@@ -106,11 +122,14 @@ class FoldTraining:
             begin=None if start is None else partial(start.begin, as_shown=self._is_shifted),
         )  # fmt: skip
         self._per_step = train.batch_size * train.accumulate * processes.count
-        self._plan: EpochPlan = plan_epochs(teaching, self.rows.train, train)
         self.steps_per_epoch = steps_in_epoch(self._plan.n_shown, self._per_step)
         total = self.steps_per_epoch * train.epochs
         self._schedule = make_schedule(train, total)
         self._progress = Progress()
+        self._loss = FoldLoss(
+            recipe, self._teaching, n_own=self._n_own, n_canvas=0 if canvas is None else len(canvas.negative),
+            device=device, precision=self._learner.precision, seed=self._seed,
+        )  # fmt: skip
 
     @property
     def precision(self) -> Precision:
@@ -173,7 +192,7 @@ class FoldTraining:
         with bar(title, self.steps_per_epoch * self._per_step, "slices") as advance:
             advance(progress.step_in_epoch * self._per_step)
             reports = train_steps(
-                self._learner, self._batches(), self._loss, self._schedule,
+                self._learner, self._batches(), self._loss.of_epoch(progress.epoch), self._schedule,
                 n_steps=n_left, wrapped=wrapped, requests=requests,
             )  # fmt: skip
             for report in reports:
@@ -191,9 +210,11 @@ class FoldTraining:
         progress, step = self._progress, report.step
         for batch in report.batches:
             counted = torch.from_numpy(self._counted_target[batch.row.numpy()])
-            self.shown.add(torch.where(batch.target.isnan(), counted, batch.target))
+            target = self._loss.scored(batch)
+            self.shown.add(torch.where(target.isnan(), counted, target))
         if report.skipped:
-            images = self._store.slices["image_id"].iloc[np.concatenate([batch.row for batch in report.batches])]
+            rows = np.concatenate([batch.row for batch in report.batches])
+            images = self._store.slices["image_id"].iloc[rows[rows < self._n_own]]
             log.write("skipped", step, loss=report.loss, images=list(images))
             remark(f"fold {self._fold} step {step}: left out, its loss isn't finite")
             return
@@ -216,23 +237,6 @@ class FoldTraining:
         )
         done = progress.step_in_epoch * train.batch_size * train.accumulate
         return self._loader.batches(mine[done:], train.batch_size, epoch=progress.epoch)
-
-    def _loss(self, model: nn.Module, batch: SlabBatch) -> torch.Tensor:
-        x_BCHW = network_input(  # noqa: N806  # axes as suffix
-            batch, self._recipe.slab, self._device,
-            augment=self._recipe.augment, seed=self._seed, epoch=self._progress.epoch,
-        )  # fmt: skip
-        with self.precision.autocast(self._device):
-            found: Encoded = model(x_BCHW)
-        target = to_device(batch.target, self._device)
-        loss = score_loss(found.logit, target, self._teaching.bags(batch.row, self._device))
-        if found.pixel is None:
-            return loss
-        share, known = pixel_truth(
-            batch, found.pixel.shape[-1], self._device,
-            augment=self._recipe.augment, seed=self._seed, epoch=self._progress.epoch,
-        )  # fmt: skip
-        return loss + self._recipe.pixels.weight * pixel_loss(found.pixel, share, known)
 
     def _shift(self) -> torch.Tensor:
         """Return what corrects the logits from the shares of positives as shown to those as they are, shape (6,)."""
@@ -309,6 +313,8 @@ class FoldTraining:
         if self._processes.is_first:
             named = images.write(self._folder / IMAGES_FILE)
             log.write("end", self._learner.step, kept_epoch=self._progress.kept_epoch)
+            for name in (TARGETS_FILE, ZEROS_FILE):
+                (self._folder / name).unlink(missing_ok=True)
         natural = torch.sigmoid(self.natural.logit()).tolist()
         shown = LabelCount(N_LABELS)
         shown.positive, shown.known = self._counted()
@@ -328,7 +334,11 @@ class FoldTraining:
 
     def _learnt_images(self) -> LearntImages:
         hashes, own = image_hashes(self._store), self.rows.held_out
-        return LearntImages.of(np.delete(hashes, own), hashes[own], None if self._start is None else self._start.images)
+        learnt = [np.delete(hashes, own)]
+        if self._canvas is not None:
+            learnt.append(image_hashes(self._canvas.store)[self._canvas_rows])
+        before = None if self._start is None else self._start.images
+        return LearntImages.of(np.concatenate(learnt), hashes[own], before)
 
     def _compare(
         self, start: FoldStart, images: LearntImages, logit: npt.NDArray[np.float64], stop: Callable[[], bool]

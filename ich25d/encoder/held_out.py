@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 
 from ich25d.config import CalibrationConfig, matches
+from ich25d.encoder.beside import kept_series_labels
 from ich25d.encoder.change import Change, change_lines, read_changes
 from ich25d.encoder.model_directory import Run, read_run
 from ich25d.encoder.series_judge import largest
-from ich25d.encoder.teaching import kept_series_labels
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
@@ -114,7 +114,7 @@ def whole_series(held_out: HeldOut, given: pd.DataFrame | None) -> HeldOut:
 
     Args:
         held_out: Out-of-fold logits of slices.
-        given: Labels of whole series that the run learnt from (`teaching.kept_series_labels`).
+        given: Labels of whole series that the run learnt from (`beside.kept_series_labels`).
     """
     names, first, code = np.unique(held_out.series_id, return_index=True, return_inverse=True)
     target = series_targets(held_out.target, code).astype(np.float32)

@@ -95,12 +95,12 @@ def pixel_loss(pixel_BLGG: torch.Tensor, share_BLGG: torch.Tensor, known_BL: tor
     Args:
         pixel_BLGG: Logits, float32.
         share_BLGG: Truth, 0 to 1.
-        known_BL: Which maps have a truth; the others don't count.
+        known_BL: Which maps have a truth; the others don't count. Of shape (B, 6), or by cell, (B, 6, G, G).
     """
     each = functional.binary_cross_entropy_with_logits(
         pixel_BLGG, share_BLGG, reduction="none", pos_weight=pixel_BLGG.new_tensor(POSITIVE_WEIGHT)
     )
-    known = known_BL[:, :, None, None].to(each.dtype)
-    n_cells = known.sum() * each.shape[2] * each.shape[3]
+    known = (known_BL if known_BL.ndim == 4 else known_BL[:, :, None, None]).expand_as(each).to(each.dtype)
+    n_cells = known.sum()
     least = (RARE * n_cells).clamp(min=1.0)
     return (each * known).sum() / torch.maximum((share_BLGG * known).sum(), least)

@@ -6,21 +6,18 @@ slices has; where it has one, one of its slices at least does. Labels of slices 
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ich25d.errors import ModelError, UsageError, cause_of
 from ich25d.files import replacing
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.series_labels import read_series_labels, refuse_contradictions
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.loss import OpenBags
-from ich25d.training.model_file import SERIES_LABELS_FILE
 from ich25d.training.processes import Processes
 from ich25d.training.series_target import spread_series_labels
 
@@ -124,16 +121,18 @@ def teaching_of(store: StudyStore, series_labels: pd.DataFrame | None = None) ->
     return Teaching(truth, spread.target, spread.is_open, whose, series_target, [str(name) for name in series_id])
 
 
-def checked_series_labels(path: Path, store: StudyStore) -> pd.DataFrame:
-    """Read `--series-labels` for a store, and check it against the labels of its slices.
+def checked_series_labels(path: Path, store: StudyStore, canvas: StudyStore | None = None) -> pd.DataFrame:
+    """Read `--series-labels` for a store and its canvases, and check it against the labels of their slices.
 
     Raises:
         LabelError: The table is none of that form, or of other series.
         UsageError: A slice has what its series is said not to have.
     """
-    labels = read_series_labels(path, store.series)
-    before = teaching_of(store)
-    refuse_contradictions(labels, store.slices, before.truth == 1, path.name)
+    stores = [store] if canvas is None else [store, canvas]
+    series = pd.concat([one.series[["series_id", "study_id"]] for one in stores]).drop_duplicates("series_id")
+    labels = read_series_labels(path, series)
+    for one in stores:
+        refuse_contradictions(labels, one.slices, teaching_of(one).truth == 1, path.name)
     found = teaching_of(store, labels)
     known = pd.Series(~np.isnan(found.truth).any(axis=1)).groupby(found.whose).all().to_numpy()
     has_none = pd.Series((found.truth != 1).all(axis=1)).groupby(found.whose).all().to_numpy()
@@ -144,57 +143,3 @@ def checked_series_labels(path: Path, store: StudyStore) -> pd.DataFrame:
             f"(as {found.series_id[lost[0]]}): the slices count; the bleed may lie in a slice that was refused"
         )
     return labels
-
-
-def write_series_labels(out: Path, labels: pd.DataFrame | None) -> None:
-    """Keep the labels of whole series in the model directory; None removes those of a training that never began."""
-    if labels is None:
-        (out / SERIES_LABELS_FILE).unlink(missing_ok=True)
-        return
-    with replacing(out / SERIES_LABELS_FILE) as part:
-        labels.to_parquet(part, index=False)
-
-
-def kept_series_labels(out: Path) -> pd.DataFrame | None:
-    """Return the labels of whole series that a run was begun with; None where there were none.
-
-    Raises:
-        ModelError: The table is damaged.
-    """
-    path = out / SERIES_LABELS_FILE
-    if not path.is_file():
-        return None
-    try:
-        return pd.read_parquet(path)[["series_id", *LABELS]]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path.name} must be a readable table (got {cause_of(error)}) in {out}") from error
-
-
-def refuse_other_series_labels(out: Path, labels: pd.DataFrame | None) -> None:
-    """Check that a run goes on with the labels of whole series that it was begun with.
-
-    Raises:
-        UsageError: They are others.
-    """
-    before = kept_series_labels(out)
-    if (before is None) != (labels is None) or (
-        before is not None and labels is not None and not before.reset_index(drop=True).equals(labels)
-    ):
-        names = ["none" if one is None else f"those of {len(one)} series" for one in (labels, before)]
-        raise UsageError(
-            f"all folds of a model directory must learn from the same --series-labels (got {names[0]} for {names[1]}) "
-            f"in {out}; give the table that it was begun with, or choose another --out"
-        )
-
-
-def described(labels: pd.DataFrame | None) -> dict[str, Any]:
-    """Return what `model.json` says of labels of whole series: counts, no ids."""
-    if labels is None:
-        return {}
-    return {
-        "series_labels": {
-            "n_series": len(labels),
-            "positive_series": {name: int((labels[name] == 1).sum()) for name in LABELS},
-            "known_series": {name: int(labels[name].notna().sum()) for name in LABELS},
-        }
-    }

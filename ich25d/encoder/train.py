@@ -16,6 +16,8 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.beforehand import check_begun, check_train_cnn
+from ich25d.encoder.beside import Beside, kept_series_labels
+from ich25d.encoder.canvas import Canvas, open_canvas
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
 from ich25d.encoder.fold_training import FoldTraining
@@ -32,15 +34,7 @@ from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
 from ich25d.encoder.parent import Parent, checked_parent, refuse_other_network
-from ich25d.encoder.teaching import (
-    TARGETS_FILE,
-    checked_series_labels,
-    described,
-    kept_series_labels,
-    refuse_other_series_labels,
-    teaching_of,
-    write_series_labels,
-)
+from ich25d.encoder.teaching import checked_series_labels, teaching_of
 from ich25d.errors import UsageError
 from ich25d.files import locked, sha256_file, write_json, write_text
 from ich25d.labels import LABELS, N_LABELS
@@ -51,7 +45,15 @@ from ich25d.slabs.painting import Painter
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
-from ich25d.training.model_file import CNN, CONFIG_FILE, FORMAT, MODEL_FILE, PARENT_FILE, SERIES_LABELS_FILE
+from ich25d.training.model_file import (
+    CANVAS_FILE,
+    CNN,
+    CONFIG_FILE,
+    FORMAT,
+    MODEL_FILE,
+    PARENT_FILE,
+    SERIES_LABELS_FILE,
+)
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
@@ -73,6 +75,7 @@ def train_cnn(
     parent: Path | None = None,
     old: Path | None = None,
     series_labels: Path | None = None,
+    canvas: Path | None = None,
 ) -> CnnSummary:
     """Train the encoder on a study store, leaving one fold out at a time.
 
@@ -92,6 +95,7 @@ def train_cnn(
         old: A store of scans of the parent's, on whose held-out slices it is measured what is forgotten.
         series_labels: A table with labels of whole series or studies, for those without labels of slices
             (`studies/series_labels.py`).
+        canvas: A store of further scans to paint into (`encoder/canvas.py`).
 
     Raises:
         UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store or
@@ -102,7 +106,7 @@ def train_cnn(
     """
     check_train_cnn(
         store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old,
-        series_labels=series_labels,
+        series_labels=series_labels, canvas=canvas,
     )  # fmt: skip
     studies = StudyStore.open(store)
     folds = folds_of(studies)
@@ -110,8 +114,10 @@ def train_cnn(
         raise UsageError(f"--fold must be one of the store's, {folds}, or all (got {fold!r})")
     chosen = folds if fold == "all" else [fold]
     digest = data_digest(studies)
-    whole = None if series_labels is None else checked_series_labels(series_labels, studies)
+    scans = None if canvas is None else StudyStore.open(canvas)
+    whole = None if series_labels is None else checked_series_labels(series_labels, studies, scans)
     teaching = teaching_of(studies, whole)
+    beside = Beside(whole, None if scans is None else _canvas(scans, recipe, studies, whole, out))
     interrupted, is_made_here = False, not out.exists()
     origin = None if parent is None else checked_parent(parent, recipe, studies, chosen, teaching.is_told)
     old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
@@ -120,7 +126,7 @@ def train_cnn(
     with joined(choose_device(device)) as (processes, place), asked_to_stop() as stop:
         if not processes.is_first:
             set_quiet(True)
-        is_new = _open(out, recipe, studies, digest, chosen, origin, whole, resume=resume, processes=processes)
+        is_new = _open(out, recipe, studies, digest, chosen, origin, beside, resume=resume, processes=processes)
         try:
             painter = _painter(studies, recipe, out, processes)
             for number in chosen:
@@ -134,6 +140,7 @@ def train_cnn(
                     training = FoldTraining(
                         studies, recipe, out / f"fold{number}", fold=number, device=place,
                         processes=processes, painter=painter, data_digest=digest, teaching=teaching,
+                        canvas=beside.canvas,
                         start=None if origin is None else origin.start_of(number), old=old_studies,
                         listeners=listeners,
                     )  # fmt: skip
@@ -145,8 +152,7 @@ def train_cnn(
                         interrupted = True
                         break
                     if processes.is_first:
-                        add_fold(out, describe(studies, recipe, digest, origin, described(whole)), number, entry)
-                        (out / f"fold{number}" / TARGETS_FILE).unlink(missing_ok=True)
+                        add_fold(out, describe(studies, recipe, digest, origin, beside.describe()), number, entry)
                     processes.wait()
         except BaseException:
             if is_new and processes.is_first:
@@ -168,6 +174,12 @@ def _checked_old(folder: Path, parent: Parent, recipe: Recipe) -> StudyStore:
     store = StudyStore.open(folder)
     refuse_other_network(parent, recipe, store)
     return store
+
+
+def _canvas(canvas: StudyStore, recipe: Recipe, store: StudyStore, labels: pd.DataFrame | None, out: Path) -> Canvas:
+    """Check a store of canvases; its painters share the memory that is left beside the store's own."""
+    memory = MEMORY_BYTES // (4 * max(1, recipe.train.loader_workers))
+    return open_canvas(canvas, recipe, store, labels=labels, anatomies=out / ANATOMIES, memory_bytes=memory)
 
 
 def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes) -> Painter | None:
@@ -214,7 +226,7 @@ def _open(
     digest: str,
     folds: list[int],
     parent: Parent | None,
-    whole: pd.DataFrame | None,
+    beside: Beside,
     *,
     resume: bool,
     processes: Processes,
@@ -232,7 +244,7 @@ def _open(
     if begun:
         refuse_other_store(out, store, digest)
         refuse_other_parent(out, parent)
-        refuse_other_series_labels(out, whole)
+        beside.refuse_other(out)
     processes.wait()
     if processes.is_first:
         if not begun:  # a run that never began (for lack of weights, say) may take another recipe
@@ -240,7 +252,7 @@ def _open(
             (out / PARENT_FILE).unlink(missing_ok=True)
             if parent is not None:
                 write_json(out / PARENT_FILE, parent.describe())
-            write_series_labels(out, whole)
+            beside.write(out)
         for number in folds:
             (out / f"fold{number}").mkdir(exist_ok=True)
             for part in (out / f"fold{number}").glob(".*.part"):  # a kill cut this file off
@@ -286,7 +298,7 @@ def _remove_files(out: Path, folds: list[int]) -> None:
     if any(out.glob("fold*")):  # another call trains other folds here
         return
     shutil.rmtree(out / ANATOMIES, ignore_errors=True)
-    for name in (CONFIG_FILE, PARENT_FILE, SERIES_LABELS_FILE, REPORT_FILE):
+    for name in (CONFIG_FILE, PARENT_FILE, SERIES_LABELS_FILE, CANVAS_FILE, REPORT_FILE):
         (out / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or never made
         (out / "tensorboard").rmdir()

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ich25d.errors import Ich25dError, TrainingError
-from ich25d.slabs.dataset import SlabBatch, SlabReader
+from ich25d.slabs.dataset import SlabBatch
 from ich25d.training.device import leave_cores_to_torch
 from ich25d.training.prefetch import prefetch
 
@@ -30,6 +30,13 @@ _CPU = torch.device("cpu")
 
 _Request = tuple[npt.NDArray[np.int64], int | None]
 """Rows of one batch, and the epoch that painting is drawn from."""
+
+
+class ReadsSlabs(Protocol):
+    """What reads batches by row; it pickles."""
+
+    def read(self, rows: npt.NDArray[np.int64], *, epoch: int | None = None) -> SlabBatch:
+        """Read slabs, as `SlabReader.read`."""
 
 
 class LostReaderError(TrainingError):
@@ -51,7 +58,7 @@ class SlabLoader:
         device: Where the batches will go; those for a GPU are in pinned memory.
     """
 
-    def __init__(self, reader: SlabReader, *, workers: int = 0, device: torch.device = _CPU) -> None:
+    def __init__(self, reader: ReadsSlabs, *, workers: int = 0, device: torch.device = _CPU) -> None:
         self._reader, self._is_pinned = reader, device.type == "cuda"
         self._pass = _Pass()
         self._loader: Any = None
@@ -158,7 +165,7 @@ class _Pass:
 class _Batches(torch.utils.data.Dataset[SlabBatch | Ich25dError]):
     """A data set whose items are whole batches."""
 
-    def __init__(self, reader: SlabReader) -> None:
+    def __init__(self, reader: ReadsSlabs) -> None:
         self._reader = reader
 
     def __getitem__(self, request: _Request) -> SlabBatch | Ich25dError:

@@ -20,6 +20,9 @@ PARENT_FILE = "parent.json"
 SERIES_LABELS_FILE = "series_labels.parquet"
 """Likewise, of a run that learns from labels of whole series: these labels, as they met the store."""
 
+CANVAS_FILE = "canvas.json"
+"""Likewise, of a run that paints into further scans: their counts and hash."""
+
 ENCODER_FOLDER = "encoder"
 """Inside a sequence model's directory: a copy of its CNN's."""
 

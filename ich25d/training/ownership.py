@@ -10,6 +10,7 @@ from ich25d.config import Recipe
 from ich25d.errors import ConfigError, ModelError, UsageError, cause_of
 from ich25d.recipes import check_recipe, read_recipe, write_recipe
 from ich25d.training.model_file import (
+    CANVAS_FILE,
     CNN,
     CONFIG_FILE,
     MODEL_FILE,
@@ -69,6 +70,7 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
         CONFIG_FILE,
         PARENT_FILE,
         SERIES_LABELS_FILE,
+        CANVAS_FILE,
         _FEATURES,
         _ANATOMIES,
         _BOARD,

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from ich25d.config import Recipe
 from ich25d.encoder.epoch_plan import EpochPlan, bag_size
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.teaching import SERIES_LABELS_FILE, TARGETS_FILE, teaching_of
+from ich25d.encoder.teaching import TARGETS_FILE, teaching_of
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import UsageError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
@@ -22,6 +22,7 @@ from ich25d.slabs.dataset import SlabReader
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.store_dir.volume_file import write_volume
 from ich25d.training.loss import BAG_WEIGHT, OpenBags, pooled_logit, score_loss
+from ich25d.training.model_file import SERIES_LABELS_FILE
 from ich25d.training.processes import Processes
 from ich25d.training.series_target import spread_series_labels
 
