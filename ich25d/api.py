@@ -29,24 +29,24 @@ from ich25d.prediction import Floats, Prediction, prediction_of
 from ich25d.progress import remark
 from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.qc import QcRow, is_refused, settled
-from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
 
 Source = str | Path | Sequence[str | Path] | npt.NDArray[np.integer[Any]]
 
 
-def load_model(run: str | Path | None = None, *, device: str = "auto") -> "Model":
+def load_model(run: str | Path | None = None, *, device: str = "auto", engine: str = "auto") -> "Model":
     """Load a model directory of `train-rnn` or `train-cnn`, once for many predictions and explanations.
 
     Args:
         run: The model directory; None is the model in the box.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `torch`, `openvino`, `onnx`, or `auto`, the fastest of them that gives torch's numbers on a CPU.
 
     Raises:
         ModelError: It is damaged, unfinished or foreign.
-        UsageError: There is no such device.
+        UsageError: There is no such device or engine.
     """
-    return Model(load_network(model_folder(None if run is None else Path(run)), choose_device(device)))
+    return Model(load_network(model_folder(None if run is None else Path(run)), device, engine))
 
 
 def _finished(
@@ -70,6 +70,11 @@ class Model:
     def about(self) -> str:
         """What the model is called, and where it is known to fail."""
         return self._network.about.text
+
+    @property
+    def engine(self) -> str:
+        """What computes its networks, with its version, as `openvino 2026.4.1`."""
+        return self._network.engine.label
 
     @property
     def prior(self) -> Floats:

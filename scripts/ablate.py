@@ -253,7 +253,7 @@ def _judge(
     predicted: dict[str, list[tuple[list[Predicted], float]]] = {name: [] for name in (HELD_OUT, *judges)}
     for run in runs:
         predicted[HELD_OUT].append((held_out(run, store), np.nan))
-        network = load_network(run, device)
+        network = load_network(run, str(device), "torch")
         for name, judge in judges.items():
             path = run.parent / "predictions" / f"{run.name}-{name}.npz"
             predicted[name].append(_predicted(network, judge, path))

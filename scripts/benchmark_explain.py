@@ -15,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from scipy.stats import rankdata
 
 from ich25d.bleeds.anatomy import Anatomy, find_anatomy
@@ -28,12 +27,10 @@ from ich25d.phantom.head import make_head
 from ich25d.predict.answer import predict_pixels
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.series import SeriesPixels, list_series, plan_array, read_pixels
-from ich25d.sequence.model_directory import LoadedSequence, load_sequence
-from ich25d.slabs.painting import store_spacing_mm
+from ich25d.slabs.spacing import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.volumes.headbox import Box
 from ich25d.studies.volumes.volume import fit_box, fit_slice, read_series
-from ich25d.training.model_file import SEQUENCE, read_kind
 
 NEAR_MM = 10.0
 
@@ -64,7 +61,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    network = load_network(options.model, torch.device(options.device))
+    network = load_network(options.model, options.device, "torch")
     store = StudyStore.open(options.studies)
     for title, cases in (
         ("painted into held-out scans", painted_cases(store, network, options.painted, options.seed)),
@@ -75,14 +72,8 @@ def main() -> None:
 
 
 def one_fold(network: Network, fold: int) -> Network:
-    """Return a network of one fold's encoder and sequence models."""
-    folds = [encoder.fold for encoder in network.encoders]
-    number = folds.index(fold)
-    alone = dataclasses.replace(network, encoders=(network.encoders[number],))
-    if read_kind(network.folder)[0] == SEQUENCE:
-        sequence: LoadedSequence = load_sequence(network.folder, network.device)
-        alone.refine = dataclasses.replace(sequence, folds=(fold,), models=sequence.models[number : number + 1]).predict
-    return alone
+    """Return a network of one fold's encoder and sequence models, in torch."""
+    return load_network(network.folder, network.torch_encoders()[0].device.type, fold=fold)
 
 
 def painted_cases(store: StudyStore, network: Network, n: int, seed: int) -> Iterator[Case]:
@@ -110,7 +101,7 @@ def painted_cases(store: StudyStore, network: Network, n: int, seed: int) -> Ite
 
 def phantom_cases(network: Network, n: int, seed: int) -> Iterator[Case]:
     """Explain phantoms, each of one kind of bleed."""
-    folds = [encoder.fold for encoder in network.encoders]
+    folds = list(network.model.folds)
     for number in range(n):
         label = number % len(SUBTYPES)
         head = make_head(np.random.default_rng([seed, number]), labels=[SUBTYPES[label]])

@@ -1,11 +1,12 @@
 """Prediction end to end from DICOM against the encoder's forward pass alone, in one run, warm files.
 
-    python scripts/benchmark_predict.py SOURCE... [--model RUN] [--repeats 3] [--workers 0]
+    python scripts/benchmark_predict.py SOURCE... [--model RUN] [--engine torch]... [--repeats 3] [--workers 0]
 
 Without --model the network is the one of the small-data recipe with random weights: speed doesn't depend on them.
-Both sides do the same forward passes (folds x views) on the same slices in the same batches. The baseline feeds
-tensors that lie ready in memory; the other side finds the series, reads, crops, windows, refines and calibrates.
-Sides take turns, so that a busy machine slows both; the ratio is that of the best of either.
+Both sides do the same forward passes (folds x views) on the same slices in the same batches, by the same engine. The
+baseline feeds tensors that lie ready in memory; the other side finds the series, reads, crops, windows, refines and
+calibrates. Sides and engines take turns, so that a busy machine slows all; ratios are those of the best of each. The
+first engine is what the others are compared with, end to end.
 """
 
 import argparse
@@ -14,23 +15,28 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from ich25d.config import Recipe
+from ich25d.encoder.loaded import export_weights
 from ich25d.encoder.model import normalisation
-from ich25d.encoder.model_directory import add_fold, export_weights
+from ich25d.encoder.model_directory import add_fold
 from ich25d.encoder.weights import build_encoder
+from ich25d.engine.exported_engine import BATCH_SIZE
+from ich25d.engine.network_input import slab_batches
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.predict.answer import predict_series
 from ich25d.predict.network import Network, load_network
 from ich25d.predict.series import list_series, read_pixels
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
-from ich25d.slabs.dataset import series_batches
-from ich25d.slabs.network_input import network_input
 from ich25d.studies.pool.local_pool import LocalPool
-from ich25d.training.device import choose_device
+
+Array = np.ndarray[Any, Any]
 
 
 def main() -> None:
@@ -39,43 +45,48 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--engine", action="append", default=[])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    device = choose_device(options.device)
+    engines = options.engine or ["torch"]
     with tempfile.TemporaryDirectory() as folder:
-        network = load_network(options.model or _random_model(Path(folder)), device)
-        _measure(network, options)
+        model = options.model or _random_model(Path(folder))
+        _measure([load_network(model, options.device, engine) for engine in engines], options)
 
 
-def _measure(network: Network, options: argparse.Namespace) -> None:
-    found = list_series(options.sources, only=options.only, size=network.size, crop=network.crop)
-    reads = [read_pixels(series, crop=network.crop, size=network.size) for series in found.series]
-    tensors = [
-        network_input(batch, network.run.slab, network.device)
+def _measure(networks: list[Network], options: argparse.Namespace) -> None:
+    model = networks[0].model
+    found = list_series(options.sources, only=options.only, size=model.size, crop=model.crop)
+    reads = [read_pixels(series, crop=model.crop, size=model.size) for series in found.series]
+    slabs = [
+        batch
         for read in reads
-        for batch in series_batches(
-            read.hu, read.slice_position_mm, read.window, network.run.slab, network.batch_size, brain_hu=read.brain_hu
+        for batch in slab_batches(
+            read.hu, read.slice_position_mm, read.window, model.slab, BATCH_SIZE, brain_hu=read.brain_hu
         )
     ]
-    n_slices = sum(len(tensor) for tensor in tensors)
-    passes = len(network.encoders) * len(network.views)
-    _forward(network, tensors[:2])
-    forward, whole = [], []
+    n_slices, passes = sum(map(len, slabs)), len(model.folds) * len(model.views)
+    forward: list[list[tuple[float, float]]] = [[] for _ in networks]
+    whole: list[list[tuple[float, float]]] = [[] for _ in networks]
+    for network in networks:
+        _forward(network, slabs[:2])
     for _ in range(options.repeats):
-        forward.append(_timed(lambda: _forward(network, tensors)))
-        whole.append(_timed(lambda: _end_to_end(network, options)))
+        for number, network in enumerate(networks):
+            forward[number].append(_timed(partial(_forward, network, slabs)))
+            whole[number].append(_timed(partial(_end_to_end, network, options)))
     machine = platform.processor() or platform.machine()
-    print(f"{machine}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(
-        f"{network.device}; {n_slices} slices of {len(reads)} series, {passes} passes each, batch {network.batch_size}"
-    )
-    for number, clock in enumerate(("wall clock", "CPU time of this process")):
-        alone, all_of_it = (min(times[number] for times in side) for side in (forward, whole))
-        spread = "; ".join(", ".join(f"{times[number]:.2f}" for times in side) for side in (forward, whole))
-        print(f"{clock}: forward alone {n_slices / alone:.1f} slices/s, end to end {n_slices / all_of_it:.1f} slices/s")
-        print(f"    ratio {alone / all_of_it:.2f} (wanted on a CPU: at least 0.85); seconds {spread}")
+    print(f"{machine}, {os.cpu_count()} cores; {n_slices} slices of {len(reads)} series, {passes} passes each")
+    first = [min(times[number] for times in whole[0]) for number in (0, 1)]
+    for network, *sides in zip(networks, forward, whole, strict=True):
+        print(network.engine.label)
+        for number, clock in enumerate(("wall clock", "CPU time of this process")):
+            alone, all_of_it = (min(times[number] for times in side) for side in sides)
+            spread = "; ".join(", ".join(f"{times[number]:.2f}" for times in side) for side in sides)
+            print(f"  {clock}: forward {n_slices / alone:.1f} slices/s, end to end {n_slices / all_of_it:.1f} slices/s")
+            print(f"    end to end is {alone / all_of_it:.2f} of its own forward pass (wanted on a CPU: at least 0.85)")
+            print(f"    and {first[number] / all_of_it:.2f} times {networks[0].engine.label}; seconds {spread}")
 
 
 def _timed(work: Callable[[], None]) -> tuple[float, float]:
@@ -91,14 +102,24 @@ def _end_to_end(network: Network, options: argparse.Namespace) -> None:
         pass
 
 
-def _forward(network: Network, tensors: list[torch.Tensor]) -> None:
+def _forward(network: Network, slabs: list[Array]) -> None:
+    """Show every encoder every slab in every view, and nothing else."""
+    encoders = network.engine.encoders
+    if encoders is None:
+        owner = network.engine.embed.__self__  # type: ignore[attr-defined]  # a method of CompiledEncoders
+        for batch in slabs:
+            for encoder in owner.encoders:
+                for _ in network.model.views:
+                    encoder(batch)
+        return
     with torch.inference_mode():
-        for tensor in tensors:
-            for encoder in network.encoders:
-                with encoder.precision.autocast(network.device):
-                    for _ in network.views:
-                        encoder.model(tensor)
-    if network.device.type == "cuda":
+        for batch in slabs:
+            tensor = torch.from_numpy(batch).to(encoders[0].device)
+            for loaded in encoders:
+                with loaded.precision.autocast(loaded.device):
+                    for _ in network.model.views:
+                        loaded.model(tensor)
+    if encoders[0].device.type == "cuda":
         torch.cuda.synchronize()
 
 

@@ -34,7 +34,6 @@ from ich25d.predict.one_series import predict_pixels
 from ich25d.predict.open_model import model_folder
 from ich25d.predict.series import FoundSeries, SeriesPixels, plan_array
 from ich25d.training.confidence import STATES, Judgement
-from ich25d.training.device import choose_device
 
 Hu = npt.NDArray[np.int16]
 USUAL_PIXEL_MM = 0.8
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--each", action="store_true", help="also print every series with its reasons")
     options = parser.parse_args(arguments)
     try:
-        network = load_network(model_folder(options.model), choose_device("auto"))
+        network = load_network(model_folder(options.model))
         if network.confidence is None:
             raise Ich25dError(f"the model must have states of confidence (got none in {network.folder})")
         print(f"held out when it was chosen: {network.confidence.reached}")

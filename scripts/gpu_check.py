@@ -270,7 +270,7 @@ def _encoding(job: Job, slabs: Any, recipe: Recipe, device: torch.device, second
 
 def _predicted(store: StudyStore, device: torch.device, most: int | None) -> dict[str, Any]:
     """Predict `most` series of the phantoms' store by the model in the box, from disk to probabilities."""
-    network = load_network(OPEN_MODEL, device)
+    network = load_network(OPEN_MODEL, str(device), "torch")
     begun = time.perf_counter()
     planned = find_series([store.root], network)
     planned = dataclasses.replace(planned, series=planned.series[:most])

@@ -134,7 +134,7 @@ def judge(model: Path, sets: list[tuple[str, StudyStore]]) -> None:
     """Predict study stores of other institutions and add to the card what the model reaches there."""
     if not sets:
         return
-    network = load_network(model, torch.device("cpu"))
+    network = load_network(model, "cpu", "torch")
     blocks = [
         "## On other data",
         "Patients, scanners and readers that the model has never seen; 95 % intervals over patients. Log loss: a share"

@@ -34,6 +34,7 @@ RUN_BY = {
     "train-joint": ("tests/predict/test_joint_model.py", '"train-joint"'),
     "predict": ("tests/test_journey.py", '"predict"'),
     "report": ("tests/predict/test_predict_report.py", "report("),
+    "export": ("tests/predict/test_exported.py", '"export"'),
     "explain": ("tests/explain/test_explain.py", '"explain"'),
     "evaluate": ("tests/test_journey.py", '"evaluate"'),
     "cq500": ("tests/cohorts/test_cq500_cohort.py", '"cq500"'),

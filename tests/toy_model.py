@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from ich25d.config import AugmentConfig, EncoderConfig, PixelsConfig, Recipe, SlabConfig
+from ich25d.encoder.loaded import export_weights
 from ich25d.encoder.model import normalisation
-from ich25d.encoder.model_directory import add_fold, export_weights
+from ich25d.encoder.model_directory import add_fold
 from ich25d.encoder.weights import build_encoder
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.recipes import write_recipe

@@ -27,7 +27,7 @@ app = typer.Typer(
 for _command in (
     data.build_studies, data.eda, training.recipe, training.train_cnn, training.train_rnn, training.train_joint,
     prediction.predict, prediction.report, prediction.explain, evaluation.evaluate, evaluation.cq500,
-    prediction.check_submission, data.synth, data.demo, data.info,
+    prediction.check_submission, prediction.export, data.synth, data.demo, data.info,
 ):  # fmt: skip
     app.command(epilog=_command.__dict__["epilog"])(_command)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ich25d.cli.options import Cluster, Device, Figures, Summary, Workers, command
+from ich25d.cli.options import Cluster, Device, Engine, Figures, Summary, Workers, command
 
 
 @command(
@@ -59,6 +59,7 @@ def cq500(
     against: Annotated[Path | None, typer.Option(help="Another such CSV to compare with.")] = None,
     figures: Figures = True,
     device: Device = "auto",
+    engine: Engine = "auto",
     workers: Workers = 0,
     cluster: Cluster = None,
 ) -> Summary:
@@ -70,6 +71,6 @@ def cq500(
         "device": device,
     }  # fmt: skip
     check_cq500(reads, out, **options)
-    from ich25d.cohorts.cq500 import evaluate_cq500  # loads torch
+    from ich25d.cohorts.cq500 import evaluate_cq500  # may load torch
 
-    return evaluate_cq500(reads, out, figures=figures, workers=workers, cluster=cluster, **options)
+    return evaluate_cq500(reads, out, figures=figures, engine=engine, workers=workers, cluster=cluster, **options)

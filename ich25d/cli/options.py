@@ -57,6 +57,7 @@ From = Annotated[
 Dry = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be read, grouped and refused, and why; write nothing.")
 ]
+Engine = Annotated[str, typer.Option(help="auto (on a CPU the fastest with torch's numbers), torch, openvino, onnx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read; 0 is one a core.")]
 Cluster = Annotated[

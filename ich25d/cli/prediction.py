@@ -1,4 +1,4 @@
-"""Commands that predict and explain: predict, report, explain, check-submission."""
+"""Commands that predict and explain: predict, report, explain, export, check-submission."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from ich25d.cli.options import (
     Cluster,
     Device,
     Dry,
+    Engine,
     Images,
     Model,
     Only,
@@ -48,6 +49,7 @@ def predict(
         bool, typer.Option("--dicom-heat", help="With --dicom: parametric maps of the heat too.")
     ] = False,
     device: Device = "auto",
+    engine: Engine = "auto",
     workers: Workers = 0,
     cluster: Cluster = None,
     dry: Dry = False,
@@ -71,7 +73,9 @@ def predict(
     from ich25d.progress import remark
 
     watchers = watchers_of(what[1], what[0], report=report, dicom=dicom, captures=dicom_captures, heat=dicom_heat)
-    summary = run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, watchers=watchers, **options)
+    summary = run(
+        *what, only=tuple(only or ()), engine=engine, workers=workers, cluster=cluster, watchers=watchers, **options
+    )
     for watcher in watchers:
         remark(watcher.line)
     return summary
@@ -90,6 +94,7 @@ def report(
     images: Images = None,
     accept: Accept = None,
     device: Device = "auto",
+    engine: Engine = "auto",
     workers: Workers = 0,
     cluster: Cluster = None,
     heat: Annotated[bool, typer.Option(help="Heat maps, places and sizes for the series that are flagged.")] = True,
@@ -101,9 +106,9 @@ def report(
     what = (tuple(sources or ()), model_folder(model), out)
     options: dict[str, Any] = {"images": tuple(images or ()), "accept": tuple(accept or ()), "device": device}
     check_report(*what, **options)
-    from ich25d.view.report.run import report as run  # loads torch
+    from ich25d.view.report.run import report as run  # may load torch
 
-    return run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, heat=heat, **options)
+    return run(*what, only=tuple(only or ()), engine=engine, workers=workers, cluster=cluster, heat=heat, **options)
 
 
 @command(
@@ -132,6 +137,7 @@ def explain(
         ),
     ] = None,
     device: Device = "auto",
+    engine: Engine = "auto",
     workers: Workers = 0,
     cluster: Cluster = None,
 ) -> Summary:
@@ -145,9 +151,24 @@ def explain(
         "labels": tuple(labels) if labels else None, "point": point,
     }  # fmt: skip
     check_explain(*what, **options)
-    from ich25d.explain.run import explain as run  # loads torch
+    from ich25d.explain.run import explain as run  # may load torch
 
-    return run(*what, only=tuple(only or ()), workers=workers, cluster=cluster, **options)
+    return run(*what, only=tuple(only or ()), engine=engine, workers=workers, cluster=cluster, **options)
+
+
+@command(
+    "ich25d export --model runs/rnn --out exported",
+    "ich25d predict study/ --model exported --out predictions/submission.csv",
+)
+def export(
+    out: Annotated[Path, typer.Option(help="The folder to make; predict, report and load_model take it as a model.")],
+    model: Model = None,
+) -> Summary:
+    """Write a model as ONNX and JSON, to predict without torch, and check that it gives torch's numbers."""
+    from ich25d.engine.export import export as run
+    from ich25d.predict.open_model import model_folder
+
+    return run(model_folder(model), out)
 
 
 @command(

@@ -25,12 +25,11 @@ from ich25d.evaluate.scores import interval, short
 from ich25d.files import claim_folder, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.pages.table import table
-from ich25d.predict.network import load_network
+from ich25d.predict.network import network_for
 from ich25d.predict.open_model import model_folder
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.studies.qc import reasons_of
 from ich25d.summary import as_json
-from ich25d.training.device import choose_device
 from ich25d.training.intervals import LEVEL, REPLICATES, Measure
 from ich25d.training.operating_point import HOLDING_RULES, find_thresholds
 
@@ -122,6 +121,7 @@ def evaluate_cq500(
     against: Path | None = None,
     figures: bool = True,
     device: str = "auto",
+    engine: str = "auto",
     workers: int = 0,
     cluster: str | None = None,
     replicates: int = REPLICATES,
@@ -138,6 +138,7 @@ def evaluate_cq500(
         against: Another such CSV, to compare with.
         figures: Draw PNG and PDF.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `auto`, `torch`, `openvino` or `onnx`.
         workers: Processes that read; 0 chooses.
         cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
         replicates: Resamplings of the studies.
@@ -159,7 +160,7 @@ def evaluate_cq500(
     else:
         assert model is not None
         with opened_pool(workers, cluster, reads=(*sources, model), out=out, device=device) as pool:
-            network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+            network = network_for(pool, model, device, engine)
             predicted = predict_studies(sources, network, out, read.name, pool=pool)
         probability, source = predicted.probability, network.about.name
     rows = [row for row, name in enumerate(read.name) if name in probability.index]

@@ -125,7 +125,7 @@ class ObjectWriter:
         return rows
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
-        made_from = f"{_FORMAT} {self.captures} {self.heat} {network.stamp} {images_hash(series)}"
+        made_from = f"{_FORMAT} {self.captures} {self.heat} {network.made_by} {images_hash(series)}"
         return self.folder / _ROWS / f"{hashlib.sha256(made_from.encode()).hexdigest()[:40]}.json"
 
 

@@ -21,8 +21,8 @@ from ich25d.encoder.fold_progress import Progress
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.learner import make_learner, make_schedule, outline
 from ich25d.encoder.learnt_images import IMAGES_FILE, LearntImages, image_hashes
+from ich25d.encoder.loaded import export_weights
 from ich25d.encoder.model import SlabEncoder
-from ich25d.encoder.model_directory import export_weights
 from ich25d.encoder.parent import FoldStart
 from ich25d.encoder.series_judge import SeriesJudge
 from ich25d.encoder.step_failures import explained_failures

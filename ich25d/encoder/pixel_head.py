@@ -81,8 +81,8 @@ def pooled(pixel_BLGG: torch.Tensor) -> torch.Tensor:  # noqa: N803  # axes as s
         Shape (B, 6), float32.
     """
     flat = pixel_BLGG.flatten(2)
-    log_n = torch.log(torch.tensor(float(flat.shape[2]), device=flat.device))
-    return torch.logsumexp(flat, dim=2) - log_n - START_LOGIT
+    highest = flat.amax(dim=2, keepdim=True).detach()  # taken out before exp, which would overflow
+    return (flat - highest).exp().mean(dim=2).log() + highest[..., 0] - START_LOGIT
 
 
 def pixel_loss(pixel_BLGG: torch.Tensor, share_BLGG: torch.Tensor, known_BL: torch.Tensor) -> torch.Tensor:  # noqa: N803  # axes as suffix

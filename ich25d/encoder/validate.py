@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import nn
 
 from ich25d.config import SlabConfig
-from ich25d.encoder.model_directory import encode
+from ich25d.encoder.loaded import encode
 from ich25d.errors import TrainingError
 from ich25d.files import replacing
 from ich25d.labels import LABELS, N_LABELS

@@ -17,7 +17,7 @@ from ich25d.labels import LABELS
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
 from ich25d.predict.series import SeriesPixels
-from ich25d.slabs.painting import store_spacing_mm
+from ich25d.slabs.spacing import store_spacing_mm
 from ich25d.training.operating_point import OperatingPoint, find_thresholds, read_points
 
 HEAT_RULE = "f1"

@@ -14,13 +14,12 @@ from ich25d.labels import LABELS
 from ich25d.predict.answer import answer
 from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.found import find_series
-from ich25d.predict.network import Network, load_network
+from ich25d.predict.network import Network, network_for
 from ich25d.predict.series import SeriesPixels, UnreadSeries, images_hash
 from ich25d.progress import many
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.studies.qc import QcRow, write_qc
 from ich25d.summary import Summary
-from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, choose_point, read_points
 
 
@@ -91,7 +90,7 @@ class _Finish:
 
     def _made_from(self, network: Network, series: UnreadSeries) -> str:
         labels = "*" if self.labels is None else ",".join(sorted(self.labels))
-        return f"{network.stamp} {images_hash(series)} {labels} {self.point.rule}"
+        return f"{network.made_by} {images_hash(series)} {labels} {self.point.rule}"
 
 
 def explain(
@@ -105,6 +104,7 @@ def explain(
     labels: Sequence[str] | None = None,
     point: str | None = None,
     device: str = "auto",
+    engine: str = "auto",
     workers: int = 0,
     cluster: str | None = None,
 ) -> ExplainSummary:
@@ -122,6 +122,7 @@ def explain(
         labels: Labels that get heat and findings; None is those that reach the operating point in a series.
         point: The operating point by its rule, as `f1`; None is the default, as in a report.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `auto`, `torch`, `openvino` or `onnx`.
         workers: Processes that read; 0 chooses.
         cluster: A Ray cluster that does all instead, as `opened_pool` takes it.
 
@@ -134,7 +135,7 @@ def explain(
     check_explain(sources, model, out, images=images, accept=accept, labels=labels, point=point, device=device)
     chosen = choose_point(read_points(model), point)
     with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
-        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        network = network_for(pool, model, device, engine)
         found = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
         finish = _Finish(out, None if labels is None else tuple(labels), chosen)
         earlier = {series: kept for series in found.series if (kept := finish.earlier(network, series)) is not None}
@@ -150,6 +151,6 @@ def explain(
     counts = Counter(finding.label for one in ordered for finding in one.findings)
     by_label = {label: counts[label] for label in LABELS if counts[label]}
     return ExplainSummary(
-        out, len(ordered), explained.n_resumed, sum(counts.values()), by_label, explained.refusals, network.about.line,
+        out, len(ordered), explained.n_resumed, sum(counts.values()), by_label, explained.refusals, network.line,
         chosen.rule, remarks=(f"on validation: {chosen.described}", *doubts) if chosen.measured else doubts,
     )  # fmt: skip

@@ -5,7 +5,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,10 @@ import ich25d
 from ich25d.bleeds.paint import paint
 from ich25d.bleeds.plan import plan_bleeds
 from ich25d.config import FeaturesConfig, SlabConfig
-from ich25d.encoder.model_directory import LoadedEncoder, Run, load_encoder, read_run
+from ich25d.encoder.loaded import LoadedEncoder, load_encoder
+from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
+from ich25d.features.embedded import Embedded
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
 from ich25d.features.table import targets
 from ich25d.features.task import PAINTED, Task, check_held_out, without_seen
@@ -45,17 +46,6 @@ class Prepared:
     target: npt.NDArray[np.float32]
     brain_hu: float
     """Of the series as scanned; NaN where unknown."""
-
-
-class Embedded(NamedTuple):
-    """What an encoder says of a series of n slices in V views."""
-
-    embedding: npt.NDArray[np.float32]
-    """Shape (V, n, E)."""
-    logit: npt.NDArray[np.float32]
-    """Shape (V, n, 6)."""
-    pixel: npt.NDArray[np.float16] | None
-    """Probability of each label in cells of 8 px, mean of the views, shape (n, 6, G, G); None without a pixel head."""
 
 
 @dataclasses.dataclass(slots=True)

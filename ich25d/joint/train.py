@@ -14,7 +14,8 @@ import torch
 
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest, folds_of
-from ich25d.encoder.model_directory import add_fold, load_encoder, read_run
+from ich25d.encoder.loaded import load_encoder
+from ich25d.encoder.model_directory import add_fold, read_run
 from ich25d.encoder.parent import Parent, checked_parent
 from ich25d.encoder.train import conclude_cnn, describe
 from ich25d.errors import ModelError, UsageError
@@ -29,7 +30,7 @@ from ich25d.sequence.conclusion import RnnSummary, Trained, conclude
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
 from ich25d.sequence.fold_training import read_held_out_series, write_held_out
-from ich25d.sequence.model import SequenceModel
+from ich25d.sequence.model import SequenceModel, module_of
 from ich25d.sequence.model_directory import FEATURES_FOLDER, LoadedSequence, load_sequence
 from ich25d.sequence.ownership import features_digest
 from ich25d.sequence.standardisation import Standardisation
@@ -144,7 +145,7 @@ def _fold_training(
     encoder = load_encoder(origin.run.folder, start.number).model
     encoder.dropout.p = recipe.encoder.dropout
     own = SequenceModel(sequence.dim, recipe.sequence)
-    own.load_state_dict(sequence.models[sequence.folds.index(start.number)][0].state_dict())
+    own.load_state_dict(module_of(sequence.models[sequence.folds.index(start.number)][0]).state_dict())
     key = str(start.number)
     model = JointModel(encoder, own, sequence.standardisation.mean[key], sequence.standardisation.spread[key])
     return JointFold(store, recipe, out, model, start, fold=fold, device=device, digest=digest)

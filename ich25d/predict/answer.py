@@ -152,7 +152,7 @@ def resumable_answer(
     Raises:
         UsageError: No series could be read, or another process predicts into the same file.
     """
-    with finished_folder(out, network.stamp) as folder:
+    with finished_folder(out, network.made_by) as folder:
         earlier = {one: without_maps(finished) for one in found.series if (finished := folder.load(one)) is not None}
         for watcher in watchers:
             watcher.start(found)
@@ -193,7 +193,7 @@ def _read(
     """Read series ahead of the network; in processes where a codec might take its process down."""
     work = partial(read_pixels, crop=network.crop, size=network.size)
     native = all(isinstance(one, StoredSeries) or one.images.is_native for one in series)
-    on_cpu = network.device.type == "cpu"
+    on_cpu = network.engine.on_cpu
     in_process = native and (pool.wanted == 1 or (pool.wanted == 0 and (on_cpu or len(series) == 1)))
     readers = ONE_PROCESS if pool.wanted == 0 and on_cpu else pool
 

@@ -104,7 +104,7 @@ def _judge_all(
     judged = []
     with bar("confidence", sum(len(listed[name]) for name in fold_of), "slices") as advance:
         for fold in sorted(set(fold_of.values())):
-            network = load_network(model, device, fold=fold)
+            network = load_network(model, str(device), fold=fold)
             for name in (name for name, own in fold_of.items() if own == fold):
                 series = listed[name]
                 assert isinstance(series, StoredSeries)

@@ -13,7 +13,6 @@ from ich25d.studies.pool.local_pool import travelling
 from ich25d.studies.pool.pool import Pool, TaskTimeoutError, WorkerLostError
 from ich25d.studies.qc import QcRow
 from ich25d.studies.volumes.rescue import limit_s, lost_rows, rescue
-from ich25d.training.device import choose_device
 
 _LOAD_S, _SLICE_S = 600.0, 20.0
 """Beyond the time to read a series: seconds to load a model, and to predict and explain a slice on one core."""
@@ -133,7 +132,7 @@ def _do_part(
 def _network(model: _Model) -> Network:
     if model not in _loaded:
         _loaded.clear()
-        network = load_network(model.folder, choose_device(model.device))
+        network = load_network(model.folder, model.device, "torch")
         if network.stamp != model.stamp:
             raise ModelError(f"a model mustn't change while it predicts (got another one in {model.folder}); run again")
         _loaded[model] = network

@@ -67,7 +67,7 @@ def write_outputs(
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), OWNER: out.name.encode()})
         with replacing(out.with_name(SLICES_FILE)) as path:
             pq.write_table(content, path)
-        _write_series(out.with_name(SERIES_FILE), answer, qc, judged, f"{network.about.name} ({network.stamp[:12]})")
+        _write_series(out.with_name(SERIES_FILE), answer, qc, judged, network.named)
         write_qc(out.with_name(QC_FILE), qc)
     return len(ids), len(by_prior)
 

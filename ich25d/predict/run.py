@@ -9,14 +9,13 @@ from ich25d.predict.answer import Watcher, resumable_answer
 from ich25d.predict.beforehand import check_predict
 from ich25d.predict.found import find_series, with_images
 from ich25d.predict.judgement import by_series, judge
-from ich25d.predict.network import load_network
+from ich25d.predict.network import network_for
 from ich25d.predict.output import write_outputs
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
 from ich25d.training.confidence import STATES
-from ich25d.training.device import choose_device
 from ich25d.training.operating_point import OperatingPoint, read_points
 
 
@@ -85,6 +84,7 @@ def predict(
     images: Sequence[Path] = (),
     accept: Sequence[str] = (),
     device: str = "auto",
+    engine: str = "auto",
     workers: int = 0,
     cluster: str | None = None,
     watchers: Sequence[Watcher] = (),
@@ -104,6 +104,7 @@ def predict(
         images: Tables of images, as further sources.
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `auto`, `torch`, `openvino` or `onnx`.
         workers: Processes that read; 0 chooses.
         cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
         watchers: Get every series with its pixels, as the writer of a report does.
@@ -118,7 +119,7 @@ def predict(
     check_predict(sources, model, out, sample=sample, images=images, accept=accept, device=device)
     wanted = None if sample is None else read_sample(sample)
     with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
-        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        network = network_for(pool, model, device, engine)
         point = read_points(model)[0]
         every = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
         found = every if wanted is None else with_images(every, set(wanted))
@@ -135,7 +136,7 @@ def predict(
     return PredictSummary(
         out, len(answer.series), n_slices, n_answered, n_by_prior, answer.n_resumed,
         n_not_wanted=len(every.series) - len(found.series), refusals=answer.refusals,
-        model=network.about.line,
+        model=network.line,
         operating_point=point.rule, n_flagged=n_flagged,
         confidence={state: states[state] for state in STATES} if network.confidence else {},
         remarks=_remarks(point, n_flagged, len(answer.series)),

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from ich25d.sequence.blend import cross_entropy
 
@@ -86,6 +84,9 @@ def fit_rule(sources: dict[str, Floats], truth: Floats) -> SeriesRule:
 
 
 def _calibrate(name: str, logit: Floats, truth: Floats) -> tuple[SeriesRule, float]:
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     def objective(free: Floats) -> tuple[float, Floats]:
         slope, bias = np.exp(free[0]), free[1]
         residual = expit(slope * logit + bias) - truth

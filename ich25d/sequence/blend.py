@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from ich25d.training.calibration import prevalence_shift
 
@@ -84,6 +82,8 @@ def fit_slope(logits: Sequence[Floats], truths: Sequence[Floats]) -> float:
         logits: One array a label.
         truths: Likewise, 0 or 1.
     """
+    from scipy.optimize import minimize
+    from scipy.special import expit
 
     def objective(free: Floats) -> tuple[float, Floats]:
         slope = np.exp(free[0])
@@ -152,6 +152,9 @@ def _fit(
     slices: LabelledSlices, log_slope: float, sigma_mm: float | None, *, sequence: bool
 ) -> tuple[LabelBlend, float]:
     """Fit with one width of smoothing, or none; return the penalised objective as well."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     encoder, truth = slices.encoder, slices.truth
     smoothed = (encoder, slices.sequence) if sigma_mm is None else slices.smoothed[sigma_mm]
 

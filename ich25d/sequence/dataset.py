@@ -14,6 +14,7 @@ from ich25d.config import SequenceConfig
 from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
+from ich25d.sequence.item import SeriesItem, reverse
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.series_target import series_target
 from ich25d.training.smoothing import known_position_mm
@@ -23,24 +24,6 @@ DROP_ABOVE = 10
 
 _CACHE_BYTES = 2 * 1024**3
 """Embeddings kept in memory: training reads every series in every epoch."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SeriesItem:
-    """One version of one series, ready to be put in a batch."""
-
-    embedding: npt.NDArray[np.float32]
-    """Shape (n, E), standardised."""
-    logit: npt.NDArray[np.float32]
-    """Shape (n, 6), the encoder's."""
-    position_mm: npt.NDArray[np.float32]
-    """Shape (n,); falling in a reversed series."""
-    target: npt.NDArray[np.float32]
-    """Shape (n, 6), NaN where unknown."""
-
-    def take(self, rows: npt.NDArray[np.int64]) -> "SeriesItem":
-        """Return some of the slices, in the order of `rows`."""
-        return SeriesItem(self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,11 +98,6 @@ class SequenceReader:
             position_mm=known_position_mm(features.slice_position_mm).astype(np.float32),
             target=self.target(series_id),
         )
-
-
-def reverse(item: SeriesItem) -> SeriesItem:
-    """Turn the order of the slices round."""
-    return item.take(np.arange(len(item.position_mm))[::-1])
 
 
 def augment(item: SeriesItem, config: SequenceConfig, rng: np.random.Generator) -> SeriesItem:

@@ -18,8 +18,9 @@ from ich25d.errors import ModelError
 from ich25d.files import replacing, sha256_file, write_json
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar
-from ich25d.sequence.dataset import SequenceBatch, SequenceReader, SeriesItem, augment, collate
-from ich25d.sequence.model import SequenceModel, refine
+from ich25d.sequence.dataset import SequenceBatch, SequenceReader, augment, collate
+from ich25d.sequence.item import SeriesItem, logits_of_each
+from ich25d.sequence.model import SequenceModel, TorchRunner
 from ich25d.sequence.refinement import HeldOutSeries
 from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
@@ -261,9 +262,9 @@ def write_held_out(
         for name, part in reader.store.slices.groupby("series_id", sort=False)["image_id"]
         if name in set(held_out)
     }
-    slices, whole = [], []
+    slices, whole, runners = [], [], [TorchRunner(model, device) for model in models]
     for series_id in held_out:
-        slice_logit, head_logit = refine(models, reader.items(series_id), device=device)
+        slice_logit, head_logit = (part.mean(axis=0) for part in logits_of_each(runners, reader.items(series_id)))
         table = pd.DataFrame({"image_id": image_ids[series_id], "series_id": series_id})
         table[list(LABELS)] = slice_logit.astype(np.float32)
         slices.append(table)

@@ -3,7 +3,9 @@
 Axes: B batch, T padded series length, E embedding, P projection, H hidden, L labels (6).
 """
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ich25d.config import SequenceConfig
 from ich25d.labels import N_LABELS
-from ich25d.sequence.dataset import SeriesItem, collate, reverse
+from ich25d.sequence.item import Runner
+from ich25d.training.weights_file import load_weights
 
 _LOGIT_SCALE, _LOGIT_LIMIT = 4.0, 12.0
 _GAP_MM, _REACH_MM, _FAR = 5.0, 100.0, 3.0
@@ -62,7 +65,7 @@ class SequenceModel(nn.Module):
         embedding_BTE: torch.Tensor,  # noqa: N803  # axes as suffix
         encoder_logit_BTL: torch.Tensor,  # noqa: N803
         position_mm_BT: torch.Tensor,  # noqa: N803
-        length_B: torch.Tensor,  # noqa: N803
+        length_B: torch.Tensor | None = None,  # noqa: N803
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Refine series.
 
@@ -70,12 +73,15 @@ class SequenceModel(nn.Module):
             embedding_BTE: Standardised embeddings, float32; anything finite beyond a series' length.
             encoder_logit_BTL: The encoder's logits.
             position_mm_BT: Slice positions, mm, rising or (a reversed series) falling.
-            length_B: Slices of each series, int64, at least 1.
+            length_B: Slices of each series, int64, at least 1; None is T for all.
 
         Returns:
             Slice logits, shape (B, T, 6), and series logits, shape (B, 6). Slice logits beyond a series' length
             are the encoder's.
         """
+        is_padded = length_B is not None
+        if length_B is None:
+            length_B = torch.full_like(position_mm_BT[:, 0], embedding_BTE.shape[1], dtype=torch.int64)  # noqa: N806
         here_BT1 = (torch.arange(embedding_BTE.shape[1], device=length_B.device) < length_B[:, None])[..., None]  # noqa: N806
         projected = self.project(self.dropout(self.norm(embedding_BTE)))
         scaled = encoder_logit_BTL.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_SCALE
@@ -84,8 +90,11 @@ class SequenceModel(nn.Module):
             inputs += _deltas(inputs[0], here_BT1)
         inputs.append(_positions(position_mm_BT, length_B))
         mixed = nn.functional.gelu(self.mix(torch.cat(inputs, dim=2)))
-        packed = pack_padded_sequence(self.dropout(mixed), length_B.cpu(), batch_first=True, enforce_sorted=False)
-        hidden, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=mixed.shape[1])
+        if is_padded:
+            packed = pack_padded_sequence(self.dropout(mixed), length_B.cpu(), batch_first=True, enforce_sorted=False)
+            hidden, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=mixed.shape[1])
+        else:
+            hidden = self.gru(self.dropout(mixed))[0]
         state = self.dropout(torch.cat([hidden, mixed], dim=2))
         correction = torch.where(here_BT1, self.slice_head(state), 0.0)
         logit_BTL = encoder_logit_BTL + correction  # noqa: N806
@@ -124,45 +133,47 @@ def _positions(position_mm_BT: torch.Tensor, length_B: torch.Tensor) -> torch.Te
     return torch.stack(columns, dim=2)
 
 
-def refine(
-    models: Sequence[SequenceModel], items: Sequence[SeriesItem], *, device: torch.device
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Average the logits of several models over the versions of one series, each read in both directions.
+@dataclasses.dataclass(frozen=True, slots=True)
+class TorchRunner:
+    """A sequence model for `logits_of_each`."""
+
+    module: SequenceModel
+    """In evaluation mode."""
+    device: torch.device
+    """Where it is."""
+
+    def __call__(self, *arrays: npt.NDArray[np.float32]) -> Sequence[npt.NDArray[np.float32]]:
+        """Refine series of one length: embeddings, logits and positions to slice logits and series logits."""
+        with torch.inference_mode():
+            found = self.module(*(torch.from_numpy(array).to(self.device) for array in arrays))
+            return [part.cpu().numpy() for part in found]
+
+
+def module_of(runner: Runner) -> SequenceModel:
+    """Return the sequence model of what `load_sequence` loaded."""
+    assert isinstance(runner, TorchRunner)
+    return runner.module
+
+
+def load_models(
+    dim: int, config: SequenceConfig, files: Sequence[tuple[Path, str]], n_seeds: int, device: torch.device | str
+) -> tuple[tuple[TorchRunner, ...], ...]:
+    """Load the sequence models of a run, by fold.
 
     Args:
-        models: In evaluation mode.
-        items: Versions (views, encoders) of the same n slices.
-        device: Where the models are.
+        dim: Length E of an embedding.
+        config: [sequence].
+        files: Weights of every fold, `n_seeds` models in each, and their SHA-256.
+        n_seeds: Models a fold.
+        device: Where to put them.
 
-    Returns:
-        Slice logits, shape (n, 6), and series logits, shape (6,).
+    Raises:
+        ModelError: A file is another one, or doesn't fit.
     """
-    slices, whole = refine_each(models, items, device=device)
-    return slices.mean(axis=0), whole.mean(axis=0)
-
-
-def refine_each(
-    models: Sequence[SequenceModel], items: Sequence[SeriesItem], *, device: torch.device
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Average the logits of several models, each reading in both directions, for every version of one series.
-
-    Args:
-        models: In evaluation mode.
-        items: M versions (views, encoders) of the same n slices.
-        device: Where the models are.
-
-    Returns:
-        Slice logits, shape (M, n, 6), and series logits, shape (M, 6).
-    """
-    n_versions = len(items)
-    batch = collate([*items, *(reverse(item) for item in items)])
-    slices = np.zeros((n_versions, batch.embedding.shape[1], N_LABELS))
-    whole = np.zeros((n_versions, N_LABELS))
-    with torch.inference_mode():
-        inputs = [part.to(device) for part in (batch.embedding, batch.logit, batch.position_mm, batch.length)]
-        for model in models:
-            logit_BTL, series_BL = (part.cpu().double().numpy() for part in model(*inputs))  # noqa: N806
-            forward, backward = logit_BTL[:n_versions], logit_BTL[n_versions:, ::-1]
-            slices += (forward + backward) / 2
-            whole += (series_BL[:n_versions] + series_BL[n_versions:]) / 2
-    return slices / len(models), whole / len(models)
+    target = torch.device(device)
+    models = []
+    for file, sha256 in files:
+        several = [SequenceModel(dim, config) for _ in range(n_seeds)]
+        load_weights(nn.ModuleList(several), file, sha256)
+        models.append(tuple(TorchRunner(model.eval().to(target), target) for model in several))
+    return tuple(models)

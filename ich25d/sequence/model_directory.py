@@ -11,33 +11,32 @@ RUN/  model.json              dimensions, blend, calibration, series rules, thre
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import TypeAdapter
-from torch import nn
 
 from ich25d.config import SequenceConfig
 from ich25d.errors import ModelError
 from ich25d.files import inside, sha256_file
 from ich25d.labels import N_LABELS
-from ich25d.sequence.dataset import SeriesItem
-from ich25d.sequence.model import SequenceModel, refine_each
+from ich25d.sequence.item import Runner, SeriesItem, logits_of_each
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
 from ich25d.training.calibration import enforce_any
 from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, checked_entries, read_model_file
 from ich25d.training.operating_point import Thresholds, read_thresholds
 from ich25d.training.smoothing import known_position_mm
-from ich25d.training.weights_file import load_weights
+
+if TYPE_CHECKING:
+    import torch
 
 STATISTICS_FILE = "statistics.safetensors"
 FEATURES_FOLDER = "features"
-_MAX_WIDTH, _MAX_LAYERS = 4096, 8
+_MAX_WIDTH, _MAX_LAYERS, _MAX_DIM, _MAX_SEEDS = 4096, 8, 65_536, 1000
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +72,7 @@ class LoadedSequence:
     """Versions of every slab, in the order in which `predict` takes them: `plain`, `flip` (left to right)."""
     dim: int
     """Length E of an embedding."""
-    models: tuple[tuple[SequenceModel, ...], ...]
+    models: tuple[tuple[Runner, ...], ...]
     """Sequence models by fold, of all seeds: each reads every encoder's embeddings, or its own (`paired`)."""
     paired: bool
     """The models of a fold read the embeddings of that fold's encoder alone: they were trained together."""
@@ -85,7 +84,6 @@ class LoadedSequence:
     refinement: Refinement
     thresholds: dict[str, Thresholds]
     """`slice` and `series`: thresholds by rule and label."""
-    device: torch.device
 
     @property
     def prior(self) -> Floats:
@@ -185,10 +183,10 @@ class LoadedSequence:
     def _refine_series(self, items: list[SeriesItem]) -> tuple[Floats, Floats]:
         """Average all models for each version, or each fold's for the versions of its own encoder."""
         if not self.paired:
-            return refine_each([model for fold in self.models for model in fold], items, device=self.device)
+            return logits_of_each([model for fold in self.models for model in fold], items)
         n_views = len(self.views)
         found = [
-            refine_each(models, items[number * n_views : (number + 1) * n_views], device=self.device)
+            logits_of_each(models, items[number * n_views : (number + 1) * n_views])
             for number, models in enumerate(self.models)
         ]
         return np.concatenate([slices for slices, _ in found]), np.concatenate([head for _, head in found])
@@ -215,7 +213,7 @@ def encoder_key(fold: int) -> str:
     return str(fold) if fold >= 0 else ""
 
 
-def load_sequence(run_dir: Path, device: torch.device | str = "cpu", *, fold: int | None = None) -> LoadedSequence:
+def load_sequence(run_dir: Path, device: "torch.device | str" = "cpu", *, fold: int | None = None) -> LoadedSequence:
     """Load a sequence run: nothing in it is executed, and every file has the SHA-256 that `model.json` names.
 
     Args:
@@ -226,25 +224,48 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu", *, fold: in
     Raises:
         ModelError: The directory is unfinished, damaged, or of another kind, format or labels.
     """
+    from ich25d.sequence.model import load_models
+
     content = read_model_file(run_dir, SEQUENCE)
-    target = torch.device(device)
     with checked_entries(run_dir):
         config = TypeAdapter(SequenceConfig).validate_python(content["sequence"])
-        dim, views = int(content["dim"]), tuple(str(view) for view in content["views"])
-        folds = tuple(int(fold) for fold in content["encoders"])
-        base_logit = np.array([float(value) for value in content["base_logit"]])
-        gap_mm, n_seeds = float(content["gap_mm"]), int(content["n_seeds"])
-        has_encoder, paired = bool(content["has_encoder"]), bool(content.get("paired", False))
-        statistics = content["statistics"]
-        path = inside(run_dir, str(statistics["file"]))
         entries = content["folds"] if fold is None else {fold: content["folds"][str(fold)]}
-        folds = folds if fold is None else tuple(number for number in folds if number == fold)
         weights = [(inside(run_dir, str(item["weights"])), str(item["sha256"])) for item in entries.values()]
-        thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
-        sound = 1 <= dim <= 65_536 and views and folds and weights and 1 <= n_seeds <= 1000 and gap_mm > 0
+        dim, n_seeds = int(content["dim"]), int(content["n_seeds"])
         # A foreign file could name sizes that no memory holds.
-        sound = sound and (not paired or [str(number) for number in folds] == [str(number) for number in entries])
-        sound = sound and max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
+        sound = max(config.project, config.hidden) <= _MAX_WIDTH and config.layers <= _MAX_LAYERS
+        sound = sound and (not content.get("paired") or list(map(str, content["encoders"])) == list(content["folds"]))
+        if not (sound and 1 <= dim <= _MAX_DIM and 1 <= n_seeds <= _MAX_SEEDS and weights):
+            raise ValueError("a number out of range")
+    return dataclasses.replace(
+        sequence_of(content, run_dir, fold), models=load_models(dim, config, weights, n_seeds, device)
+    )
+
+
+def sequence_of(content: Mapping[str, Any], folder: Path, fold: int | None = None) -> LoadedSequence:
+    """Read all of a sequence run but its networks.
+
+    Args:
+        content: Its `model.json`.
+        folder: Where its files are.
+        fold: Only the encoder that held this fold out; None takes all.
+
+    Returns:
+        Without `models`.
+
+    Raises:
+        ModelError: An entry is absent or unfit, or the embeddings' statistics aren't those that it names.
+    """
+    with checked_entries(folder):
+        dim, views = int(content["dim"]), tuple(str(view) for view in content["views"])
+        folds = tuple(number for number in map(int, content["encoders"]) if fold is None or number == fold)
+        base_logit = np.array([float(value) for value in content["base_logit"]])
+        gap_mm, has_encoder = float(content["gap_mm"]), bool(content["has_encoder"])
+        paired = bool(content.get("paired", False))
+        statistics = content["statistics"]
+        path = inside(folder, str(statistics["file"]))
+        thresholds = {level: read_thresholds(content["thresholds"][level]) for level in ("slice", "series")}
+        sound = 1 <= dim <= _MAX_DIM and views and folds and gap_mm > 0
         if not sound or base_logit.shape != (N_LABELS,) or not np.isfinite(base_logit).all() or math.isinf(gap_mm):
             raise ValueError("a number out of range")
     if not path.is_file() or sha256_file(path) != statistics.get("sha256"):
@@ -252,16 +273,11 @@ def load_sequence(run_dir: Path, device: torch.device | str = "cpu", *, fold: in
     standardisation = Standardisation.load(path, dim)
     if absent := [fold for fold in folds if encoder_key(fold) not in standardisation.mean]:
         raise ModelError(f"every encoder must have its statistics (got none of fold {absent[0]}) in {path}")
-    models: list[tuple[SequenceModel, ...]] = []
-    for file, sha256 in weights:
-        several = nn.ModuleList([SequenceModel(dim, config) for _ in range(n_seeds)])
-        load_weights(several, file, sha256)
-        models.append(tuple(model for model in several.eval().to(target) if isinstance(model, SequenceModel)))
-    refinement = Refinement.from_dict(content.get("refinement"), str(run_dir / MODEL_FILE))
+    refinement = Refinement.from_dict(content.get("refinement"), str(folder / MODEL_FILE))
     return LoadedSequence(
-        folder=run_dir, encoder_folder=run_dir / ENCODER_FOLDER if has_encoder else None, folds=folds, views=views,
-        dim=dim, models=tuple(models), paired=paired, standardisation=standardisation, base_logit=base_logit,
-        gap_mm=gap_mm, refinement=refinement, thresholds=thresholds, device=target,
+        folder=folder, encoder_folder=folder / ENCODER_FOLDER if has_encoder else None, folds=folds, views=views,
+        dim=dim, models=(), paired=paired, standardisation=standardisation, base_logit=base_logit, gap_mm=gap_mm,
+        refinement=refinement, thresholds=thresholds,
     )  # fmt: skip
 
 

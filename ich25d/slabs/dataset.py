@@ -14,8 +14,9 @@ import torch
 from ich25d.config import SlabConfig
 from ich25d.errors import StoreError
 from ich25d.labels import LABELS, SUBTYPES
+from ich25d.slabs.neighbours import neighbour_indices
 from ich25d.slabs.painting import Painter
-from ich25d.slabs.slab import neighbour_indices, sized
+from ich25d.slabs.slab import sized
 from ich25d.studies.store_dir.store import StudyStore
 
 MASK_STEP = 4

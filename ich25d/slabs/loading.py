@@ -17,7 +17,7 @@ import torch
 
 from ich25d.errors import Ich25dError, TrainingError
 from ich25d.slabs.dataset import SlabBatch
-from ich25d.training.device import leave_cores_to_torch
+from ich25d.training.machine import leave_cores_to_network
 from ich25d.training.prefetch import prefetch
 
 _PREFETCH = 4
@@ -184,7 +184,7 @@ def _set_up(_: int) -> None:
     """Set up a reading process: signals to stop are ignored, as the last step needs its batches; one core is used."""
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
-    leave_cores_to_torch()
+    leave_cores_to_network()
 
 
 @contextmanager

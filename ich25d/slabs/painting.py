@@ -15,10 +15,10 @@ from ich25d.bleeds.anatomy import Anatomy, find_anatomy
 from ich25d.bleeds.decoys import plan_decoys
 from ich25d.bleeds.paint import Painted, paint
 from ich25d.bleeds.plan import plan_bleeds
-from ich25d.bleeds.skull import estimate_pixel_mm
 from ich25d.files import file_key
 from ich25d.slabs.anatomies import MEMORY_BYTES, Anatomies
 from ich25d.slabs.augment import draw
+from ich25d.slabs.spacing import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
 
 
@@ -147,22 +147,3 @@ class Painter:
         found_from = [ich25d.__version__, self._file_hash[series_id], self._spacing[series_id]]
         digest = hashlib.blake2b(repr(found_from).encode() + self._position_mm(series_id).tobytes(), digest_size=8)
         return f"{file_key(series_id)}-{digest.hexdigest()}"
-
-
-def store_spacing_mm(
-    hu: npt.NDArray[np.int16], slice_spacing_mm: float, pixel_spacing_mm: float, scale: float
-) -> tuple[float, float, float]:
-    """Return the distances between the voxels of a stored series.
-
-    Args:
-        hu: The series, shape (n, H, W), from which the pixel spacing is estimated where unknown.
-        slice_spacing_mm: Median gap; NaN or 0 where unknown, then 5.
-        pixel_spacing_mm: Of the source; NaN where unknown.
-        scale: Source px per store px.
-
-    Returns:
-        Slice, row and column distance in mm.
-    """
-    gap_mm = float(slice_spacing_mm) if slice_spacing_mm > 0 else 5.0
-    pixel_mm = float(pixel_spacing_mm * scale) if pixel_spacing_mm > 0 else estimate_pixel_mm(hu)
-    return gap_mm, pixel_mm, pixel_mm

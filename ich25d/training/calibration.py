@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
-from scipy.special import logit as log_odds
 
 from ich25d.errors import ModelError
 from ich25d.labels import ANY_INDEX, LABELS, N_LABELS
@@ -104,6 +101,8 @@ class Calibration:
         self, logit: npt.NDArray[np.floating[Any]], slice_position_mm: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities of one series, shapes as in `apply`, with `any` at least its subtypes."""
+        from scipy.special import expit
+
         return enforce_any(np.asarray(expit(self.apply(logit, slice_position_mm))))
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,6 +149,9 @@ def prevalence_shift(logit: npt.NDArray[np.float64], prevalence: float, weight: 
     References:
         Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities, 2002, eq. 2.4.
     """
+    from scipy.special import expit
+    from scipy.special import logit as log_odds
+
     if weight <= 0:
         return 0.0
     now = float(expit(logit).mean()) if len(logit) else prevalence
@@ -160,6 +162,9 @@ def prevalence_shift(logit: npt.NDArray[np.float64], prevalence: float, weight: 
 
 def _fit_label(logit: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return temperature and bias of one label: the maximum of a posterior with normal priors."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     if not len(logit):
         return 1.0, 0.0
 

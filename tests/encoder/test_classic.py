@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ich25d.encoder.learner import make_learner, make_schedule
+from ich25d.encoder.loaded import encode, export_weights, load_encoder
 from ich25d.encoder.model import build_backbone
-from ich25d.encoder.model_directory import add_fold, encode, export_weights, load_encoder
+from ich25d.encoder.model_directory import add_fold
 from ich25d.encoder.train import describe
 from ich25d.recipes import read_recipe
 from ich25d.slabs.dataset import SlabBatch, SlabReader

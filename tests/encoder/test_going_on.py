@@ -19,7 +19,8 @@ from ich25d.encoder import train as train_module
 from ich25d.encoder.change import CHANGE_FILE, read_changes
 from ich25d.encoder.held_out import read_held_out
 from ich25d.encoder.learnt_images import LearntImages, image_hashes
-from ich25d.encoder.model_directory import load_encoder, read_run
+from ich25d.encoder.loaded import load_encoder
+from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.parent import EPOCHS, RATE, child_recipe, read_parent, terms_of
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ich25d.config import Recipe
-from ich25d.encoder.model_directory import add_fold, export_weights, load_encoder, read_run
+from ich25d.encoder.loaded import export_weights, load_encoder
+from ich25d.encoder.model_directory import add_fold, read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder
 from ich25d.errors import ModelError

@@ -22,7 +22,8 @@ from ich25d.config import Recipe
 from ich25d.encoder import train as train_module
 from ich25d.encoder.fold_rows import rows_of_fold
 from ich25d.encoder.fold_training import FoldTraining
-from ich25d.encoder.model_directory import load_encoder, read_run
+from ich25d.encoder.loaded import load_encoder
+from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import TrainingError, UsageError, WeightsError
 from ich25d.files import locked

@@ -9,7 +9,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import torch
 from toy_model import GAP_MM, N_SLICES, PIXEL_MM, SIZE, head_hu, positions, write_model
 
 from ich25d import load_model
@@ -35,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def network(run: Path) -> Network:
     """The same, loaded."""
-    return load_network(run, torch.device("cpu"))
+    return load_network(run, "cpu")
 
 
 def explained(
@@ -182,8 +181,8 @@ def test_files_and_arrays_are_explained_alike(run: Path, tmp_path: Path) -> None
 def test_a_pixel_head_maps_in_the_same_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No gradient is asked for; a mirrored head has the mirrored maps; what a killed run kept gives the same heat."""
     run = write_model(tmp_path / "run", pixels=0.3)
-    network = load_network(run, torch.device("cpu"))
-    monkeypatch.setattr("ich25d.explain.heat.class_maps", Mock(side_effect=AssertionError("a second pass")))
+    network = load_network(run, "cpu")
+    monkeypatch.setattr("ich25d.explain.layer_cam.class_maps", Mock(side_effect=AssertionError("a second pass")))
     hu, nothing = head_hu(), np.full((N_SLICES, 2), np.nan, np.float32)
     pixels, mirrored = (
         SeriesPixels(volume, tuple("abcdefghijkl"), positions(), nothing, (), pixel_mm=PIXEL_MM)
@@ -199,7 +198,7 @@ def test_a_pixel_head_maps_in_the_same_pass(tmp_path: Path, monkeypatch: pytest.
     assert not found.heat[:, :4].any()
 
     series = plan_array(hu, positions())
-    with finished_folder(tmp_path / "out.csv", network.stamp) as folder:
+    with finished_folder(tmp_path / "out.csv", network.made_by) as folder:
         folder.save(series, finished)
         kept = folder.load(series)
     assert kept is not None

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ich25d.explain.heat import combine, own_cells, scaled, sharpened, slice_weight, without_background
+from ich25d.explain.heat import own_cells, scaled, sharpened, slice_weight
+from ich25d.explain.layer_cam import combine, without_background
 from ich25d.labels import ANY_INDEX
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_model import head_hu, positions, write_model
 
-from ich25d.encoder.model_directory import LoadedEncoder, load_encoder
+from ich25d.encoder.loaded import LoadedEncoder, load_encoder
 from ich25d.errors import UsageError
-from ich25d.explain.heat import as_planes, class_maps, evidence, stages_of
+from ich25d.explain.layer_cam import as_planes, class_maps, evidence, stages_of
 from ich25d.slabs.dataset import SlabBatch, series_batches
 
 

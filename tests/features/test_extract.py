@@ -11,7 +11,7 @@ import torch
 
 from ich25d.bleeds.paint import Painted
 from ich25d.config import EncoderConfig, FeaturesConfig, Recipe, SlabConfig, TrainConfig
-from ich25d.encoder.model_directory import load_encoder
+from ich25d.encoder.loaded import load_encoder
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import ModelError, UsageError
 from ich25d.features import extract

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.config import EncoderConfig, JointConfig, Recipe, SequenceConfig, SlabConfig, TrainConfig
-from ich25d.encoder.model_directory import load_encoder, read_run
+from ich25d.encoder.loaded import load_encoder
+from ich25d.encoder.model_directory import read_run
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder
 from ich25d.errors import UsageError
@@ -77,7 +78,7 @@ def test_starts_as_the_two_stages_predict(two_stages: tuple[Path, Path], recipe:
     store, rnn = StudyStore.open(two_stages[0]), two_stages[1]
     loaded, encoder = load_sequence(rnn), load_encoder(rnn / "encoder", 1).model
     statistics = loaded.standardisation
-    model = JointModel(encoder, loaded.models[1][0], statistics.mean["1"], statistics.spread["1"]).eval()
+    model = JointModel(encoder, loaded.models[1][0].module, statistics.mean["1"], statistics.spread["1"]).eval()
     reader = SlabReader(store, recipe.slab)
     batch = reader.read(reader.rows_of(["ID_s3"]))
     with torch.no_grad():
@@ -86,7 +87,7 @@ def test_starts_as_the_two_stages_predict(two_stages: tuple[Path, Path], recipe:
     standard = torch.from_numpy(statistics.apply(features.embedding[0], "1"))
     logit = torch.from_numpy(features.logit[0])
     with torch.no_grad():
-        refined, series = loaded.models[1][0](
+        refined, series = loaded.models[1][0].module(
             standard[None], logit[None], 5.0 * torch.arange(6)[None], torch.tensor([6])
         )
 

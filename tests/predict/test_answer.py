@@ -20,7 +20,6 @@ from ich25d.studies.qc import read_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.studies.store_dir.volume_file import volume_path
 from ich25d.studies.volumes.rescue import try_file
-from ich25d.training.device import choose_device
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def test_a_deadly_file_costs_itself_alone(walk: Walk, error: Exception, code: st
                 else:
                     yield task, error if len(task) == N_SLICES else function(task)
 
-    network = load_network(walk.cnn, choose_device("cpu"))
+    network = load_network(walk.cnn, "cpu")
     ((series, result),) = predict_series([plan], network, pool=DeadlyPool(2))
 
     assert series is plan
@@ -88,7 +87,7 @@ def test_two_stores_that_share_images_keep_what_either_has_alone(walk: Walk, tmp
     build_studies((tmp_path / "in",), tmp_path / "whole", size=SIZE, folds=2, workers=1)
     (tmp_path / "in" / f"{ids[1]}.dcm").unlink()
     build_studies((tmp_path / "in",), tmp_path / "part", size=SIZE, folds=2, workers=1)
-    network = load_network(walk.cnn, choose_device("cpu"))
+    network = load_network(walk.cnn, "cpu")
     found = find_series([tmp_path / "part", tmp_path / "whole"], network)
     pixels = [read_pixels(series, crop=network.crop, size=network.size) for series in found.series]
     whole = StudyStore.open(tmp_path / "whole")
@@ -103,7 +102,7 @@ def test_a_store_that_was_built_anew_is_opened_anew(walk: Walk, tmp_path: Path) 
     """In one process, as a notebook is: a store in the same folder is another one; one that changes is no KeyError."""
     write_series(tmp_path / "in", 21)
     build_studies((tmp_path / "in",), tmp_path / "store", size=SIZE, folds=2, workers=1)
-    network = load_network(walk.cnn, choose_device("cpu"))
+    network = load_network(walk.cnn, "cpu")
     (before,) = find_series([tmp_path / "store"], network).series
     read_pixels(before, crop=network.crop, size=network.size)
     shutil.rmtree(tmp_path / "in")

@@ -77,8 +77,8 @@ def test_a_held_out_network_is_the_one_of_the_fold(walk: Walk) -> None:
     pixels = np.zeros((3, SIZE, SIZE), np.int16)
     position = np.arange(3.0) * 5
     for model in (walk.cnn, walk.rnn):
-        alone = [load_network(model, CPU, fold=fold).predict(pixels, position, None)[0] for fold in (0, 1)]
-        both = load_network(model, CPU).predict(pixels, position, None)[0]
+        alone = [load_network(model, "cpu", fold=fold).predict(pixels, position, None)[0] for fold in (0, 1)]
+        both = load_network(model, "cpu").predict(pixels, position, None)[0]
         mean = np.mean([np.log(one.encoder_probability / (1 - one.encoder_probability)) for one in alone], axis=0)
         assert np.log(both.encoder_probability / (1 - both.encoder_probability)) == pytest.approx(mean, abs=1e-4)
         assert [len(one.member_logit) for one in (*alone, both)] == [2, 2, 4]

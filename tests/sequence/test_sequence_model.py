@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.config import SequenceConfig
-from ich25d.sequence.dataset import SeriesItem, augment, collate, reverse
+from ich25d.sequence.dataset import augment, collate
+from ich25d.sequence.item import SeriesItem, reverse
 from ich25d.sequence.model import SequenceModel
 from ich25d.training.smoothing import known_position_mm
 

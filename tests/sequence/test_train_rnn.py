@@ -17,7 +17,8 @@ from ich25d.sequence.comparison import ALONE, FULL, RAW, SMOOTHED, Probabilities
 from ich25d.sequence.dataset import SequenceReader
 from ich25d.sequence.division import divide
 from ich25d.sequence.fold_training import finished_entry, painted_shift, read_held_out_series, train_sequence_model
-from ich25d.sequence.model import refine
+from ich25d.sequence.item import logits_of_each
+from ich25d.sequence.model import TorchRunner
 from ich25d.sequence.model_directory import load_sequence, thin_strides
 from ich25d.sequence.standardisation import Standardisation, fit_standardisation
 from ich25d.sequence.train import RnnSummary, train_rnn
@@ -119,7 +120,7 @@ def test_a_thin_series_is_read_in_usual_gaps(trained: tuple[Path, Path, RnnSumma
 
 
 def _items(loaded, embedding, gap_mm=5.0):
-    from ich25d.sequence.dataset import SeriesItem
+    from ich25d.sequence.item import SeriesItem
 
     n_slices = embedding.shape[2]
     return [
@@ -256,7 +257,7 @@ def test_training_repeats_itself(trained: tuple[Path, Path, RnnSummary]) -> None
 
     cpu = torch.device("cpu")
     models = [train_sequence_model(reader, ids, config, seed=seed, device=cpu)[0] for seed in (1, 1, 2)]
-    logits = [refine([model], reader.items(ids[0]), device=cpu)[0] for model in models]
+    logits = [logits_of_each([TorchRunner(model, cpu)], reader.items(ids[0]))[0] for model in models]
 
     assert np.array_equal(logits[0], logits[1])
     assert not np.array_equal(logits[0], logits[2])

@@ -12,8 +12,9 @@ from ich25d.labels import LABELS
 from ich25d.slabs.dataset import SlabReader, image_key, series_batches
 from ich25d.slabs.loading import SlabLoader
 from ich25d.slabs.network_input import network_input
-from ich25d.slabs.painting import Painter, store_spacing_mm
+from ich25d.slabs.painting import Painter
 from ich25d.slabs.slab import sized
+from ich25d.slabs.spacing import store_spacing_mm
 from ich25d.studies.store_dir.store import StudyStore
 
 SLAB = SlabConfig(windows=("brain", "subdural"), neighbour_mm=5.0, size=48)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ich25d.config import SlabConfig
-from ich25d.slabs.slab import make_slabs, neighbour_indices
+from ich25d.slabs.neighbours import neighbour_indices
+from ich25d.slabs.slab import make_slabs
 
 BY_RANK = SlabConfig(windows=("brain",))
 BY_5_MM = SlabConfig(windows=("brain",), neighbour_mm=5.0)

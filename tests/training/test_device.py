@@ -10,14 +10,8 @@ from torch import nn
 
 from ich25d.errors import UsageError
 from ich25d.training import device as device_module
-from ich25d.training.device import (
-    Precision,
-    choose_device,
-    choose_precision,
-    keep_freed_memory,
-    leave_cores_to_torch,
-    resumed_precision,
-)
+from ich25d.training.device import Precision, choose_device, choose_precision, resumed_precision
+from ich25d.training.machine import keep_freed_memory, leave_cores_to_network
 
 CPU = torch.device("cpu")
 PLAIN, DEPTHWISE = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
@@ -118,7 +112,7 @@ def test_numpy_and_opencv_keep_to_one_thread() -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)
     try:
-        leave_cores_to_torch()
+        leave_cores_to_network()
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)

@@ -20,7 +20,7 @@ from ich25d.pages.svg import Plane, figure, line_key, path, with_axes
 from ich25d.pages.table import table
 from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
-from ich25d.slabs.slab import neighbour_indices
+from ich25d.slabs.neighbours import neighbour_indices
 from ich25d.studies.qc import remark_texts
 from ich25d.training.confidence import NOT_FOR, SURE, UNSURE, WORDS
 from ich25d.training.operating_point import RULES

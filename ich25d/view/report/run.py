@@ -6,11 +6,10 @@ from pathlib import Path
 
 from ich25d.predict.answer import resumable_answer
 from ich25d.predict.found import find_series
-from ich25d.predict.network import load_network
+from ich25d.predict.network import network_for
 from ich25d.progress import many
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
-from ich25d.training.device import choose_device
 from ich25d.view.report.beforehand import check_report
 from ich25d.view.report.writer import ReportWriter
 
@@ -47,6 +46,7 @@ def report(
     images: Sequence[Path] = (),
     accept: Sequence[str] = (),
     device: str = "auto",
+    engine: str = "auto",
     workers: int = 0,
     cluster: str | None = None,
     heat: bool = True,
@@ -64,6 +64,7 @@ def report(
         images: Tables of images, as further sources.
         accept: Codes of refused series to use nevertheless, of `codes.ACCEPTABLE`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `auto`, `torch`, `openvino` or `onnx`.
         workers: Processes that read; 0 chooses.
         cluster: A Ray cluster that does all instead, as `opened_pool` takes it.
         heat: Explain the series that are flagged: heat maps, places and sizes; it takes longer than predicting.
@@ -77,9 +78,9 @@ def report(
     check_report(sources, model, out, images=images, accept=accept, device=device)
     writer = ReportWriter(out, model, heat=heat)
     with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
-        network = load_network(model, choose_device("cpu" if pool.is_remote else device))
+        network = network_for(pool, model, device, engine)
         found = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
         with resumable_answer(found, network, writer.index, pool=pool, watchers=(writer,), may_be_empty=True) as answer:
             return ReportSummary(
-                writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.about.line
+                writer.index, writer.n_pages, writer.n_flagged, writer.n_refused, answer.refusals, network.line
             )

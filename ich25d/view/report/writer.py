@@ -58,9 +58,7 @@ class PageWriter:
             remarks: What its headers gave rise to.
         """
         every = tuple(settled([*remarks, *finished.qc]))
-        shown = ShownSeries(
-            series, pixels, finished, network.run.slab, self.points, every, judge(network, finished, every)
-        )
+        shown = ShownSeries(series, pixels, finished, network.slab, self.points, every, judge(network, finished, every))
         if self.heat and shown.over():
             explained = explain_series(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
@@ -79,7 +77,7 @@ class PageWriter:
         return row if row.page == _page(series) and (self.out / row.page).is_file() else None
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
-        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.stamp} {images_hash(series)}".encode()).hexdigest()[:40]
+        key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.made_by} {images_hash(series)}".encode()).hexdigest()[:40]
         return self.out / _ROWS / f"{key}.json"
 
 
