@@ -19,12 +19,12 @@ class Orthanc:
     """Orthanc's REST interface."""
 
     def __init__(self, port: int) -> None:
-        self._root = f"http://127.0.0.1:{port}"
+        self.root = f"http://127.0.0.1:{port}"
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> bytes:
         """GET a path."""
-        with self._opener.open(self._root + path, timeout=SLOWEST_S) as answer:
+        with self._opener.open(self.root + path, timeout=SLOWEST_S) as answer:
             content: bytes = answer.read()
         return content
 
@@ -34,7 +34,7 @@ class Orthanc:
 
     def post(self, path: str, body: bytes) -> Any:
         """POST bytes, and return the JSON that answers."""
-        with self._opener.open(self._root + path, data=body, timeout=SLOWEST_S) as answer:
+        with self._opener.open(self.root + path, data=body, timeout=SLOWEST_S) as answer:
             return json.loads(answer.read())
 
     def store(self, content: bytes) -> dict[str, str]:

@@ -40,6 +40,7 @@ RUN_BY = {
     "cq500": ("tests/cohorts/test_cq500_cohort.py", '"cq500"'),
     "check-submission": ("tests/test_journey.py", '"check-submission"'),
     "synth": ("tests/test_journey.py", "synthesise("),
+    "node": ("tests/node/node_walk.py", '"node"'),
     "demo": ("tests/demo/test_walk.py", "walk("),
     "info": ("tests/test_journey.py", '"info"'),
 }

@@ -37,7 +37,7 @@ def test_rooms_reexport_nothing() -> None:
 @pytest.mark.parametrize(
     "command",
     [[], ["build-studies"], ["train-cnn"], ["train-rnn"], ["predict"], ["evaluate"], ["check-submission"], ["synth"],
-     ["demo"], ["info"], ["eda"], ["cq500"], ["explain"], ["report"], ["recipe"], ["export"]],
+     ["demo"], ["info"], ["eda"], ["cq500"], ["explain"], ["report"], ["recipe"], ["export"], ["node"]],
 )  # fmt: skip
 def test_help_is_light_and_has_examples(command: list[str]) -> None:
     """--help imports no heavy library, and every command shows how it is called."""

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ich25d.cli import data, evaluation, prediction, training
+from ich25d.cli import data, evaluation, node, prediction, training
 from ich25d.cli.failures import sentence_for
 from ich25d.errors import Ich25dError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 for _command in (
     data.build_studies, data.eda, training.recipe, training.train_cnn, training.train_rnn, training.train_joint,
     prediction.predict, prediction.report, prediction.explain, evaluation.evaluate, evaluation.cq500,
-    prediction.check_submission, prediction.export, data.synth, data.demo, data.info,
+    prediction.check_submission, prediction.export, node.node, data.synth, data.demo, data.info,
 ):  # fmt: skip
     app.command(epilog=_command.__dict__["epilog"])(_command)
 

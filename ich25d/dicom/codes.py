@@ -53,6 +53,8 @@ CODES: dict[str, ReasonCode] = {
     "TIMEOUT": _refused("reading the file took longer than the limit"),
     "READ_FAILED": _refused("reading the file's series failed in a way that nobody foresaw; please report it"),
     "NO_OBJECTS": _refused("predicted, but its DICOM objects weren't written: a file couldn't be read again"),
+    "NODE_FAILED": _refused("a node failed on the study again and again; its images lie aside, for somebody to look"),
+    "NOT_RECEIVED": _refused("an image that a sender or a DICOMweb service announced, and that couldn't be taken"),
     # Headers of images.
     "NO_META": _remark("no file meta information or transfer syntax: read off the first element"),
     "UNREADABLE": _refused("the header can't be parsed"),

@@ -24,7 +24,8 @@ from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
 from ich25d.view.report.worklist import Row, worklist_page, write_worklist_csv
 
-_ROWS = ".rows"
+ROWS = ".rows"
+"""Folder of what a run that isn't finished keeps."""
 _FORMAT = "3"  # changes with the pages' form, so that a resumed run doesn't mix two
 
 
@@ -78,7 +79,7 @@ class PageWriter:
 
     def _kept(self, network: Network, series: UnreadSeries) -> Path:
         key = hashlib.sha256(f"{_FORMAT} {self.heat} {network.made_by} {images_hash(series)}".encode()).hexdigest()[:40]
-        return self.out / _ROWS / f"{key}.json"
+        return self.out / ROWS / f"{key}.json"
 
 
 class ReportWriter:
@@ -133,27 +134,72 @@ class ReportWriter:
             answer: Those that were predicted, and all refusals and remarks.
             kept: Gives one of them with the maps of its pixels.
         """
-        rows = []
-        for series, finished in answer.series:
-            if (row := self.each.earlier(network, series)) is None:
-                pixels = read_pixels(series, crop=network.crop, size=network.size)
-                remarks = tuple(row for row in found.qc if row.series_id == series.series_id)
-                self.each(network, series, pixels, kept(series) or finished, remarks)
-                row = self.each.earlier(network, series)
-            assert row is not None
-            rows.append(row)
-        refused, files = _refused(found.series, {series.series_id for series, _ in answer.series}, answer.qc)
-        self.n_pages, self.n_refused = len(rows), len(refused)
+        rows, files = rows_of(self.each, network, found, answer, kept)
+        self.n_pages = len(answer.series)
+        self.n_refused = len(rows) - self.n_pages
         self.n_flagged = sum(row.state == "flagged" for row in rows)
-        rows += refused
-        write_qc(self.out / QC_FILE, answer.qc)
-        write_worklist_csv(self.out / TABLE_FILE, rows, point=self.points[0])
-        worklist_page(rows, files, points=self.points, model=self.model).write(self.index)
+        write_worklist(self.out, rows, files, answer.qc, points=self.points, model=self.model)
         named = {row.page for row in rows}
         n_old = sum(f"{PAGES}/{path.name}" not in named for path in (self.out / PAGES).glob("*.html"))
         if n_old:
             remark(f"{self.out / PAGES} also holds {many(n_old, 'page')} of an earlier report, not in the index")
-        shutil.rmtree(self.out / _ROWS, ignore_errors=True)
+        shutil.rmtree(self.out / ROWS, ignore_errors=True)
+
+
+def rows_of(
+    each: PageWriter,
+    network: Network,
+    found: FoundSeries,
+    answer: Answer[FinishedSeries],
+    kept: Callable[[UnreadSeries], FinishedSeries | None],
+) -> tuple[list[Row], list[QcRow]]:
+    """Return the worklist's rows of an answer, and write pages that an earlier run left out.
+
+    Args:
+        each: Writes a page.
+        network: The model.
+        found: All series.
+        answer: Those that were predicted, and all refusals and remarks.
+        kept: Gives one of them with the maps of its pixels.
+
+    Returns:
+        A row a series, the refused ones last; and the refused files that belong to none of them.
+    """
+    rows = []
+    for series, finished in answer.series:
+        if (row := each.earlier(network, series)) is None:
+            pixels = read_pixels(series, crop=network.crop, size=network.size)
+            remarks = tuple(row for row in found.qc if row.series_id == series.series_id)
+            each(network, series, pixels, kept(series) or finished, remarks)
+            row = each.earlier(network, series)
+        assert row is not None
+        rows.append(row)
+    refused, files = refused_rows(found.series, {series.series_id for series, _ in answer.series}, answer.qc)
+    return rows + refused, files
+
+
+def write_worklist(
+    out: Path,
+    rows: Sequence[Row],
+    files: Sequence[QcRow],
+    qc: Sequence[QcRow],
+    *,
+    points: Sequence[OperatingPoint],
+    model: str,
+) -> None:
+    """Write the index of a report and the tables beside it.
+
+    Args:
+        out: The report's folder.
+        rows: The series.
+        files: Files that were refused and belong to none of them.
+        qc: All refusals and remarks.
+        points: The operating points; the first flags.
+        model: What the model says of itself.
+    """
+    write_qc(out / QC_FILE, qc)
+    write_worklist_csv(out / TABLE_FILE, rows, point=points[0])
+    worklist_page(rows, files, points=points, model=model).write(out / INDEX_FILE)
 
 
 def _page(series: UnreadSeries) -> str:
@@ -175,7 +221,7 @@ def _row(shown: ShownSeries, page: str) -> Row:
     )  # fmt: skip
 
 
-def _refused(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:
+def refused_rows(every: Sequence[UnreadSeries], done: set[str], qc: Sequence[QcRow]) -> tuple[list[Row], list[QcRow]]:
     """Return a row for every series that wasn't predicted, and the refused files that belong to no series."""
     reasons: defaultdict[str, list[QcRow]] = defaultdict(list)
     files = []
