@@ -27,6 +27,9 @@ from ich25d.studies.volumes.read_many import build_all
 ARCHIVES = {"all of RSNA": (21_744, 752_803), "10 million studies": (10_000_000, 350_000_000)}
 """Series and slices."""
 
+COPIES = 10
+"""Times that each series is read, so that the start of processes weighs little."""
+
 BYTES_A_SLICE = 61_000
 """Of a store with the head box, as `build-studies` prints it."""
 
@@ -62,15 +65,10 @@ def synthetic(n: int, like: SeriesPlan) -> Iterator[SeriesPlan]:
         yield dataclasses.replace(like, series_id=f"ID_{number:010x}", image_ids=ids)
 
 
-def count(plan: SeriesPlan) -> int:
-    """Do nothing with a series."""
-    return len(plan)
-
-
 def growth(pool: Pool, like: SeriesPlan, n: int) -> tuple[int, int]:
     """Return the driver's memory in KiB after a tenth of the tasks, and after all."""
     early = 0
-    for number, _ in enumerate(pool.map(count, synthetic(n, like)), start=1):
+    for number, _ in enumerate(pool.map(len, synthetic(n, like)), start=1):
         if number == n // 10:
             early = resident_kib()
     return early, resident_kib()
@@ -78,6 +76,7 @@ def growth(pool: Pool, like: SeriesPlan, n: int) -> tuple[int, int]:
 
 def index_bytes(source: Path) -> float:
     """Return the bytes that the driver holds a slice: all plans of a source, in Python's own memory."""
+    make_plan([source])  # imports what it needs
     tracemalloc.start()
     plan = make_plan([source])
     held = tracemalloc.get_traced_memory()[0]
@@ -116,8 +115,9 @@ def main() -> None:
     options = parser.parse_args()
     set_quiet(True)
     held = index_bytes(options.source)
-    plans = make_plan([options.source]).series
-    like = max(plans, key=len)
+    found = make_plan([options.source]).series
+    like = max(found, key=len)
+    plans = [dataclasses.replace(one, series_id=f"{one.series_id}-{n}") for n in range(COPIES) for one in found]
     best: dict[str, float] = {}
     cost: dict[str, float] = {}
     memory: dict[str, tuple[int, int]] = {}
