@@ -54,6 +54,7 @@ From = Annotated[
     Path | None,
     typer.Option("--from", help="A run whose weights to start from; `open` is the model in the box.", metavar="RUN"),
 ]
+Old = Annotated[Path | None, typer.Option(help="With --from: a store of its scans, to measure what is forgotten.")]
 Dry = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be read, grouped and refused, and why; write nothing.")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ich25d.cli.options import Board, Device, From, Set, Summary, command
+from ich25d.cli.options import Board, Device, From, Old, Set, Summary, command
 
 
 def _recipes_like(incomplete: str) -> list[str]:
@@ -47,9 +47,7 @@ def train_cnn(
         ),
     ] = None,
     parent: From = None,
-    old: Annotated[
-        Path | None, typer.Option(help="With --from: a store of its scans, to measure what is forgotten.")
-    ] = None,
+    old: Old = None,
     series_labels: Annotated[
         Path | None,
         typer.Option(
@@ -101,18 +99,30 @@ def train_cnn(
     "ich25d train-rnn studies --cnn runs/cnn --out runs/rnn",
     "ich25d train-rnn --features features --out runs/rnn",
     "ich25d train-rnn studies --cnn runs/cnn --out runs/rnn --set sequence.epochs=40",
+    "ich25d train-rnn new_studies --cnn runs/next --from runs/rnn --old studies --out runs/next_rnn",
 )
 def train_rnn(
     out: Annotated[Path, typer.Option(help="The model directory to make; predict needs nothing else.")],
     studies: Annotated[Path | None, typer.Argument(help="The study store the CNN was trained on.")] = None,
     cnn: Annotated[Path | None, typer.Option(help="The run of train-cnn.")] = None,
     features: Annotated[Path | None, typer.Option(help="A feature store, instead of studies and CNN.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Another recipe than the CNN's.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Another recipe than the CNN's; with --from than that run's, slower.")
+    ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="A run of train-rnn or train-joint to go on from; --cnn holds its encoders, or went on from them.",
+        ),
+    ] = None,
+    old: Old = None,
     device: Device = "auto",
     overrides: Set = None,
     tensorboard: Board = False,
 ) -> Summary:
-    """Train the sequence model on out-of-fold embeddings; fit blend and calibration."""
+    """Train the sequence model on out-of-fold embeddings, or on from a run of before; fit blend and calibration."""
     from ich25d.sequence.beforehand import check_train_rnn
 
     options: dict[str, Any] = {
@@ -120,6 +130,8 @@ def train_rnn(
         "config": config,
         "overrides": tuple(overrides or ()),
         "device": device,
+        "parent": parent,
+        "old": old,
     }
     check_train_rnn(studies, cnn, out, **options)
     from ich25d.sequence.train import train_rnn as run  # loads torch

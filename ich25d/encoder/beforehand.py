@@ -11,6 +11,10 @@ from ich25d.training.device_name import check_device_name
 from ich25d.training.model_file import CNN, ENCODER_FOLDER, read_kind
 from ich25d.training.ownership import check_owner, refuse_other_recipe
 
+RATE, EPOCHS = 0.1, 1
+"""Share of the parent's learning rates at which its child learns, and its epochs, where no recipe is given: the weights
+are no longer new, and large or many steps forget what they hold (docs/measured.md has the figures)."""
+
 SECTIONS = ("slab", "augment", "encoder", "pixels", "train")
 """Sections of a recipe that decide the weights of a CNN."""
 
@@ -38,18 +42,40 @@ def check_train_cnn(
         ModelError: There is no finished run to go on from.
     """
     check_device_name(device)
-    if old is not None and parent is None:
-        raise UsageError("--old measures what a run forgets of the one that it goes on from (got no --from); name one")
     if series_labels is not None and not series_labels.is_file():
         raise UsageError(f"--series-labels must be a table, CSV, parquet or feather (got no file) in {series_labels}")
-    for one in (store, old, canvas):
+    for one in (store, canvas):
         if one is not None:
             finished_marker(one)
+    check_old(old, parent)
     if parent is not None:
         read_kind(parent)
-        if out.exists() and out.resolve() in (parent.resolve(), (parent / ENCODER_FOLDER).resolve()):
-            raise UsageError(f"--out must be another folder than the run that it goes on from (got {out} for both)")
+        refuse_itself(out, parent)
     check_begun(out, recipe, None if fold == "all" else [fold], resume=resume)
+
+
+def check_old(old: Path | None, parent: Path | None) -> None:
+    """Check that the store of old scans is one, and that there is a run to go on from that knows them.
+
+    Raises:
+        UsageError: There is no such run.
+        StoreError: It's no finished study store.
+    """
+    if old is None:
+        return
+    if parent is None:
+        raise UsageError("--old measures what a run forgets of the one that it goes on from (got no --from); name one")
+    finished_marker(old)
+
+
+def refuse_itself(out: Path, parent: Path) -> None:
+    """Check that a run doesn't go on from itself.
+
+    Raises:
+        UsageError: It does.
+    """
+    if out.exists() and out.resolve() in (parent.resolve(), (parent / ENCODER_FOLDER).resolve()):
+        raise UsageError(f"--out must be another folder than the run that it goes on from (got {out} for both)")
 
 
 def check_begun(out: Path, recipe: Recipe | None, folds: Collection[int] | None, *, resume: bool) -> bool:

@@ -133,9 +133,9 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "n_rsna": int(series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
         "series_labels": (run.content.get("data") or {}).get("series_labels"),
         "canvas": (run.content.get("data") or {}).get("canvas"),
-        "parents": _parents(run),
+        "parents": parent_rows(run.content.get("parent")),
         "terms": terms_of({}, run.content.get("parent")),
-        "changes": change_table(read_changes(run.folder, run)),
+        "changes": change_table(read_changes(run.folder, run.content)),
         "n_slices": _spread(series["n_slices"]),
         "spacing_mm": _spread(_known(series, "slice_spacing_mm")),
         "n_tilted": int((_known(series, "tilt_deg").abs() > 0.5).sum()),
@@ -155,10 +155,14 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
     }
 
 
-def _parents(run: Run) -> list[list[Cell]]:
-    """Return a row a run that this one goes on from, the nearest first: name, hash, and what it was trained on."""
+def parent_rows(parent: dict[str, Any] | None) -> list[list[Cell]]:
+    """Return a row a run that one goes on from, the nearest first: name, hash, and what it was trained on.
+
+    Args:
+        parent: `parent` in the `model.json` of that one.
+    """
     rows: list[list[Cell]] = []
-    for one in terms_of({}, run.content.get("parent"))["chain"]:
+    for one in terms_of({}, parent)["chain"]:
         data = one.get("data") or {}
         rsna = data.get("n_rsna")
         rows.append([

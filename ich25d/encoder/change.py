@@ -5,7 +5,7 @@ trained: what the child loses there is what it has forgotten.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from ich25d.encoder.model_directory import Run
 from ich25d.files import replacing
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.studies.store_dir.store import StudyStore
@@ -80,11 +79,16 @@ def write_change(path: Path, tables: Sequence[pd.DataFrame]) -> None:
         pd.concat(tables, ignore_index=True).to_parquet(part, index=False)
 
 
-def read_changes(out: Path, run: Run) -> dict[str, Change]:
-    """Measure what a training changed, over all finished folds, by part; empty for a run without a parent."""
-    paths = [out / f"fold{number}" / CHANGE_FILE for number in run.folds]
+def read_changes(out: Path, content: Mapping[str, Any]) -> dict[str, Change]:
+    """Measure what a training changed, over all finished folds, by part; empty for a run without a parent.
+
+    Args:
+        out: A model directory of either kind.
+        content: Its `model.json`.
+    """
+    paths = [out / f"fold{number}" / CHANGE_FILE for number in content["folds"]]
     tables = [pd.read_parquet(path) for path in paths if path.is_file()]
-    if not tables or run.content.get("parent") is None:
+    if not tables or content.get("parent") is None:
         return {}
     table = pd.concat(tables, ignore_index=True)
     return {part: _measured(table[table["part"] == part]) for part in (NEW, OLD) if (table["part"] == part).any()}

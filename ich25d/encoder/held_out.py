@@ -304,7 +304,7 @@ def summarise(out: Path, store: StudyStore, interrupted: bool) -> CnnSummary:
     run = read_run(out)
     scores, pooled = held_out_scores(out, run, store)
     series = series_scores(out, run, store)
-    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled, series, read_changes(out, run))
+    return CnnSummary(out, tuple(run.folds), interrupted, scores, pooled, series, read_changes(out, run.content))
 
 
 def _number(value: float | None) -> str:

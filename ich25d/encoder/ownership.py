@@ -2,12 +2,12 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ich25d.encoder.held_out import counts_of
 from ich25d.encoder.model_directory import Run, read_run
-from ich25d.encoder.parent import Parent
 from ich25d.errors import ModelError, TrainingError, UsageError, cause_of
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
@@ -45,14 +45,17 @@ def refuse_other_store(out: Path, store: StudyStore, digest: str) -> None:
                 raise _other_store(out, store, f"other series, images, labels or folds than {path.parent.name}'s")
 
 
-def refuse_other_parent(out: Path, parent: Parent | None) -> None:
+def refuse_other_parent(out: Path, now: dict[str, Any] | None) -> None:
     """Check that a run goes on from the run that it was begun from.
+
+    Args:
+        out: The model directory.
+        now: What `model.json` will say of the run to go on from; None without one.
 
     Raises:
         UsageError: It was begun from another one, or from none.
     """
     before = read_parent_file(out)
-    now = None if parent is None else parent.describe()
     networks = [None if one is None else one.get("networks") for one in (before, now)]
     if networks[0] != networks[1]:
         names = ["no run" if one is None else str(one.get("name")) for one in (now, before)]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ich25d.config import Recipe
+from ich25d.encoder.beforehand import EPOCHS, RATE
 from ich25d.encoder.learnt_images import LearntImages
 from ich25d.encoder.model import SlabEncoder
 from ich25d.encoder.model_directory import Run, read_run
@@ -32,10 +33,6 @@ from ich25d.training.model_file import (
     read_kind,
 )
 from ich25d.training.weights_file import load_weights
-
-RATE, EPOCHS = 0.1, 1
-"""Share of the parent's learning rates at which its child learns, and its epochs, where no recipe is given: the weights
-are no longer new, and large or many steps forget what they hold (docs/measured.md has the figures)."""
 
 _SAME = {"encoder": ("name", "pool", "output_stride"), "pixels": ("channels",)}
 """Keys of a recipe, beside all of [slab], that decide what the parent's weights mean."""

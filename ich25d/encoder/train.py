@@ -243,7 +243,7 @@ def _open(
     begun = check_begun(out, recipe, folds, resume=resume)
     if begun:
         refuse_other_store(out, store, digest)
-        refuse_other_parent(out, parent)
+        refuse_other_parent(out, None if parent is None else parent.describe())
         beside.refuse_other(out)
     processes.wait()
     if processes.is_first:

@@ -4,20 +4,17 @@ import dataclasses
 from pathlib import Path
 
 from ich25d.config import Recipe
-from ich25d.errors import UsageError
 from ich25d.recipes import find_recipe, read_recipe
+from ich25d.sequence.beforehand import form_of, refuse_other_form
 from ich25d.studies.store_dir.store import finished_marker
 from ich25d.training.device_name import check_device_name
-from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, SEQUENCE, checked_entries, read_model_file
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER
 from ich25d.training.ownership import JOINT, check_owner, owner_of, refuse_other_recipe
 
 COMMAND = "train-joint"
 
 _SECTIONS = ("slab", "augment", "encoder", "pixels", "features", "sequence", "joint", "calibration")
 """Sections of a recipe that decide what a joint model becomes."""
-
-_SHAPE = ("project", "hidden", "layers", "deltas")
-"""Keys of [sequence] that the sequence model's weights depend on."""
 
 
 def check_train_joint(
@@ -34,22 +31,9 @@ def check_train_joint(
     """
     check_device_name(device)
     finished_marker(studies)
-    content = read_model_file(parent, SEQUENCE)
-    with checked_entries(parent):
-        folds, encoders = [int(fold) for fold in content["folds"]], [int(fold) for fold in content["encoders"]]
-        has_encoder, form = bool(content["has_encoder"]), dict(content["sequence"])
-    if not has_encoder or encoders != folds:
-        raise UsageError(
-            f"{COMMAND} needs a run with an encoder for each fold of its sequence model (got encoders of "
-            f"{encoders if has_encoder else 'none'} for folds {folds}) in {parent}; train all folds with train-cnn, "
-            "then train-rnn"
-        )
+    form = form_of(parent, COMMAND)
     recipe = _recipe(parent, None if config is None else find_recipe(config), overrides)
-    if names := [f"sequence.{name}" for name in _SHAPE if form.get(name) != getattr(recipe.sequence, name)]:
-        raise UsageError(
-            f"the sequence model must be of the form of the run's (got other values of {', '.join(names)}) in {parent}"
-            "; leave --config out to take its recipe, or set them as there"
-        )
+    refuse_other_form(form, recipe, parent)
     begun = owner_of(out) == JOINT and (out / CONFIG_FILE).exists()
     if owner_of(out) != "nobody":
         check_owner(out, JOINT, begun=begun)

@@ -33,7 +33,6 @@ from ich25d.sequence.fold_training import read_held_out_series, write_held_out
 from ich25d.sequence.model import SequenceModel, module_of
 from ich25d.sequence.model_directory import FEATURES_FOLDER, LoadedSequence, load_sequence
 from ich25d.sequence.ownership import features_digest
-from ich25d.sequence.standardisation import Standardisation
 from ich25d.sequence.train import base_logit
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
@@ -161,11 +160,7 @@ def _conclude(
     features = extract_oof_features(store, cnn, plain, out / FEATURES_FOLDER, device, seed=recipe.joint.seed)
     division = divide(features, recipe.joint.seed)
     keys = {str(fold): str(origin.start_of(fold).number) for fold in folds}
-    statistics = Standardisation(
-        {own: sequence.standardisation.mean[key] for own, key in keys.items()},
-        {own: sequence.standardisation.spread[key] for own, key in keys.items()},
-    )
-    reader = SequenceReader(features, statistics, base_logit(features, division))
+    reader = SequenceReader(features, sequence.standardisation.renamed(keys), base_logit(features, division))
     entries, series = {}, []
     for fold in folds:
         folder, held_out = out / f"fold{fold}", division.held_out(fold)

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ich25d.config import Recipe
-from ich25d.encoder.card import data_facts, model_facts, run_time, write_card
-from ich25d.encoder.model_directory import read_run
+from ich25d.encoder.card import data_facts, model_facts, parent_rows, run_time, write_card
+from ich25d.encoder.change import Change, change_table
+from ich25d.encoder.model_directory import Run, read_run
+from ich25d.encoder.parent import terms_of
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Cell, duration, table, with_interval
@@ -21,6 +23,7 @@ def write_rnn_card(
     cnn: Path | None,
     seconds: float,
     command: str = "train-rnn",
+    changes: dict[str, Change],
 ) -> None:
     """Write the card of a sequence model's directory.
 
@@ -33,6 +36,7 @@ def write_rnn_card(
         cnn: The CNN's run, likewise.
         seconds: Run time of this call.
         command: `train-rnn`, or `train-joint`.
+        changes: What changed against the run that the sequence models went on from.
     """
     data = content["data"]
     copies = f", with {data['n_train_only']:,} painted copies for training alone" if data["n_train_only"] else ""
@@ -48,14 +52,24 @@ def write_rnn_card(
         "title": "Model card: slice encoder and sequence model",
         "command": command,
         "summary": summary,
-        "data": None if studies is None or run is None else data_facts(StudyStore.open(studies), run),
+        "data": None if studies is None or run is None else _data(StudyStore.open(studies), run, content),
         "sequence": {"dim": content["dim"], "views": content["views"], "run_time": duration(seconds),
-                     "is_joint": command == "train-joint"},
+                     "is_joint": command == "train-joint", "parents": parent_rows(content.get("parent")),
+                     "changes": change_table(changes)},
         "calibration": table(("label", "share"), prevalence),
         "performance": [block for name, found in scopes.items() for block in _scope(name, found)],
         "run_time": None if run is None or cnn is None else run_time(cnn, run),
         **model_facts(out, content, recipe, sections if run is None else ("train", "augment", "pixels", *sections)),
     })  # fmt: skip
+
+
+def _data(store: StudyStore, run: Run, content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a CNN was trained on, with the terms that the sequence models inherit too."""
+    facts, inherited = data_facts(store, run), terms_of({}, content.get("parent"))
+    own = facts["terms"]
+    attributions = list(dict.fromkeys([*own["attributions"], *inherited["attributions"]]))
+    terms = {**own, "n_rsna": max(own["n_rsna"], inherited["n_rsna"]), "attributions": attributions}
+    return {**facts, "terms": terms}
 
 
 def _scope(name: str, found: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 import ich25d
 from ich25d.config import Recipe
+from ich25d.encoder.change import Change, change_lines, read_changes
 from ich25d.files import sha256_file, write_json, write_text
 from ich25d.labels import LABELS
 from ich25d.sequence.card import write_rnn_card
@@ -35,17 +36,20 @@ class RnnSummary:
     scopes: dict[str, dict[str, Any]]
     """What `compare` returned, by the series that it was measured on."""
     exit_code: int = 0
+    changes: dict[str, Change] = dataclasses.field(default_factory=dict)
+    """What changed against the run that it goes on from, by part; empty without one."""
 
     def lines(self) -> list[str]:
         """Return the comparison as tables for people."""
         lines = []
         for scope, content in self.scopes.items():
             lines += [*comparison_lines(scope, content), ""]
-        return [*lines, f"{FULL} is what predict uses: {self.out}"]
+        return [*lines, *change_lines(self.changes), f"{FULL} is what predict uses: {self.out}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for machines."""
-        return {"out": str(self.out), "comparison": as_json(self.scopes)}
+        changes = {"changes": as_json(self.changes)} if self.changes else {}
+        return {"out": str(self.out), "comparison": as_json(self.scopes), **changes}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Trained:
     """The encoders' model directory, likewise."""
     begun: float
     """`time.monotonic()` at the beginning of this call."""
+    parent: dict[str, Any] | None = None
+    """What `model.json` says of the run whose sequence models these went on from."""
 
     @property
     def is_joint(self) -> bool:
@@ -95,7 +101,9 @@ def conclude(trained: Trained, reader: SequenceReader, recipe: Recipe, out: Path
     if len(chosen) < len(series):
         scopes[f"held-out series that match {', '.join(recipe.calibration.fit_on)}"] = compare(chosen, predicted)
     write_json(out / "comparison.json", as_json(scopes))
-    summary = RnnSummary(out, scopes)
+    descent = {} if trained.parent is None else {"parent": trained.parent}
+    changes = read_changes(out, {"folds": trained.entries, **descent})
+    summary = RnnSummary(out, scopes, changes=changes)
     write_text(out / "comparison.txt", "\n".join(summary.lines()) + "\n")
     reader.standardisation.save(out / STATISTICS_FILE)
     model = {
@@ -104,7 +112,8 @@ def conclude(trained: Trained, reader: SequenceReader, recipe: Recipe, out: Path
         "labels": list(LABELS),
         "dim": store.dim,
         "views": list(store.views),
-        "encoders": [int(key) if key else -1 for key in store.encoder],
+        # An encoder whose held-out series its parent knew has embedded none: its embeddings' statistics aren't known.
+        "encoders": [int(key) if key else -1 for key in store.encoder if key in reader.standardisation.mean],
         "has_encoder": trained.cnn is not None,
         "paired": trained.is_joint,
         "sequence": dataclasses.asdict(recipe.sequence),
@@ -124,11 +133,12 @@ def conclude(trained: Trained, reader: SequenceReader, recipe: Recipe, out: Path
             "n_train_only": len(trained.division.fold) - len(trained.division.judged),
             "features_digest": trained.digest,
         },
+        **descent,
     }
     write_json(out / MODEL_FILE, model)
     write_rnn_card(
         out, model, scopes, recipe, studies=trained.studies, cnn=trained.cnn,
-        seconds=time.monotonic() - trained.begun, command=trained.command,
+        seconds=time.monotonic() - trained.begun, command=trained.command, changes=changes,
     )  # fmt: skip
     return summary
 

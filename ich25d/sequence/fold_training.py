@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def train_sequence_model(
     seed: int,
     device: torch.device,
     title: str = "sequence model",
+    start: SequenceModel | None = None,
 ) -> tuple[SequenceModel, list[float]]:
     """Train one sequence model.
 
@@ -63,6 +64,7 @@ def train_sequence_model(
         seed: Seed of everything.
         device: Where to train.
         title: Name of the progress bar.
+        start: A model of the same form to start from.
 
     Returns:
         The averaged model in evaluation mode, and the mean loss of each epoch.
@@ -72,6 +74,8 @@ def train_sequence_model(
     """
     torch.manual_seed(seed)
     model = SequenceModel(reader.store.dim, config).to(device)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
     groups = parameter_groups(model, weight_decay=config.weight_decay, layer_decay=1.0, depth={}, max_depth=0)
     learner = Learner(
         model=model,
@@ -133,7 +137,10 @@ def _drawn(reader: SequenceReader, series_id: str, config: SequenceConfig, key: 
     return augment(reader.item(series_id, view), config, rng)
 
 
-_ENTRY_FILE, _SLICES_FILE, _SERIES_FILE = "fold.json", "oof.parquet", "oof_series.parquet"
+SLICES_FILE = "oof.parquet"
+"""In a fold's folder: logits of the slices that it held out."""
+
+_ENTRY_FILE, _SERIES_FILE = "fold.json", "oof_series.parquet"
 
 
 def train_fold(
@@ -147,6 +154,8 @@ def train_fold(
     fingerprint: str,
     device: torch.device,
     listeners: Sequence[Listener] = (),
+    start: Sequence[SequenceModel] = (),
+    compare: Callable[[Sequence[SequenceModel]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one fold's models, unless that is done already.
 
@@ -160,6 +169,8 @@ def train_fold(
         fingerprint: Hash of everything that training depends on.
         device: Where to train.
         listeners: Called with every line of the log.
+        start: Models to start from: model s from number s mod n.
+        compare: Called with the trained models before the fold counts as finished; its table `oof.parquet` is there.
 
     Returns:
         The fold's entry in `model.json`: weights, sha256, n_train, n_held_out.
@@ -175,6 +186,7 @@ def train_fold(
         model, losses = train_sequence_model(
             reader, train, config, seed=config.seed + 1000 * fold + number, device=device,
             title=f"fold {fold}, model {number + 1}/{config.seeds}",
+            start=start[number % len(start)] if start else None,
         )  # fmt: skip
         for epoch, loss in enumerate(losses, start=1):
             log.write("epoch", epoch, seed=number, loss=loss)
@@ -182,6 +194,8 @@ def train_fold(
     log.write("end", config.epochs)
     sha256 = write_weights(nn.ModuleList(models).state_dict(), folder / WEIGHTS_FILE)
     write_held_out(reader, models, held_out, folder, device)
+    if compare is not None:
+        compare(models)
     entry = {
         "weights": f"{folder.name}/{WEIGHTS_FILE}",
         "sha256": sha256,
@@ -207,7 +221,7 @@ def read_held_out_series(
         ModelError: The fold's tables are absent, damaged, or of other series.
     """
     try:
-        slices, whole = pd.read_parquet(folder / _SLICES_FILE), pd.read_parquet(folder / _SERIES_FILE)
+        slices, whole = pd.read_parquet(folder / SLICES_FILE), pd.read_parquet(folder / _SERIES_FILE)
     except (OSError, ValueError) as error:
         raise ModelError(f"a fold's held-out logits must be readable (got {error}) in {folder}") from error
     whole = whole.set_index("series_id")
@@ -228,16 +242,19 @@ def read_held_out_series(
     return series
 
 
-def fingerprint_of(reader: SequenceReader, config: SequenceConfig, fold_of: dict[str, int]) -> str:
+def fingerprint_of(
+    reader: SequenceReader, config: SequenceConfig, fold_of: dict[str, int], parent: dict[str, Any] | None = None
+) -> str:
     """Hash everything that the training of a fold depends on.
 
     Args:
         reader: Reads the feature store, whose tables and files count.
         config: [sequence].
         fold_of: Fold of every series, by id.
+        parent: What is said of the run that it goes on from, whose `networks` count.
     """
     digest = hashlib.sha256()
-    digest.update(json.dumps([dataclasses.asdict(config)]).encode())
+    digest.update(json.dumps([dataclasses.asdict(config), *([] if parent is None else [parent["networks"]])]).encode())
     digest.update(reader.store.slices.to_csv(index=False).encode())
     for series_id, fold in sorted(fold_of.items()):
         status = reader.store.file_of(series_id).stat()
@@ -269,7 +286,7 @@ def write_held_out(
         table[list(LABELS)] = slice_logit.astype(np.float32)
         slices.append(table)
         whole.append([series_id, *head_logit.astype(np.float32)])
-    with replacing(folder / _SLICES_FILE) as part:
+    with replacing(folder / SLICES_FILE) as part:
         pd.concat(slices, ignore_index=True).to_parquet(part, index=False)
     with replacing(folder / _SERIES_FILE) as part:
         pd.DataFrame(whole, columns=["series_id", *LABELS]).to_parquet(part, index=False)
@@ -279,7 +296,7 @@ def finished_entry(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """Return the entry of a fold that was trained from the same data and settings, else None."""
     try:
         content = json.loads((folder / _ENTRY_FILE).read_text(encoding="utf-8"))
-        whole = all((folder / name).is_file() for name in (_SLICES_FILE, _SERIES_FILE))
+        whole = all((folder / name).is_file() for name in (SLICES_FILE, _SERIES_FILE))
         if content.pop("fingerprint") != fingerprint or not whole:
             return None
         return dict(content) if sha256_file(folder / WEIGHTS_FILE) == content["sha256"] else None

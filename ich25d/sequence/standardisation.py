@@ -42,6 +42,16 @@ class Standardisation:
         value = (embedding.astype(np.float32) - self.mean[encoder]) / self.spread[encoder]
         return np.clip(value, -LIMIT, LIMIT, out=value)
 
+    def renamed(self, key_of: Mapping[str, str]) -> "Standardisation":
+        """Return the statistics under other keys.
+
+        Args:
+            key_of: The key here of each new key.
+        """
+        return Standardisation(
+            {new: self.mean[key] for new, key in key_of.items()}, {new: self.spread[key] for new, key in key_of.items()}
+        )
+
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
         kinds = {"mean": self.mean, "spread": self.spread}

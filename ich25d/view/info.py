@@ -10,6 +10,7 @@ from typing import Any
 from ich25d.errors import ModelError, UsageError
 from ich25d.labels import LABELS
 from ich25d.training.operating_point import read_points
+from ich25d.training.ownership import JOINT, owner_of
 from ich25d.view.installation import describe_installation
 
 
@@ -144,7 +145,7 @@ def _unfinished(path: Path, finished: Collection[str] = ()) -> dict[str, Any]:
     if facts or not finished:
         command = "train-cnn with --resume"
         if (path / "features").is_dir() or (path / "encoder").is_dir():
-            command = "train-joint" if (path / "parent.json").is_file() else "train-rnn"
+            command = "train-joint" if owner_of(path) == JOINT else "train-rnn"
         facts["to go on"] = f"the same {command}"
     return facts
 

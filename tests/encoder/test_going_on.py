@@ -16,12 +16,13 @@ from sklearn import metrics as reference
 
 from ich25d.config import Recipe
 from ich25d.encoder import train as train_module
+from ich25d.encoder.beforehand import EPOCHS, RATE
 from ich25d.encoder.change import CHANGE_FILE, read_changes
 from ich25d.encoder.held_out import read_held_out
 from ich25d.encoder.learnt_images import LearntImages, image_hashes
 from ich25d.encoder.loaded import load_encoder
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.parent import EPOCHS, RATE, child_recipe, read_parent, terms_of
+from ich25d.encoder.parent import child_recipe, read_parent, terms_of
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder
 from ich25d.errors import ModelError, UsageError
@@ -110,7 +111,7 @@ def test_a_patient_is_known_by_one_image(mixed: Path) -> None:
 
 def test_what_changed_is_measured_on_both(child: Path, mixed: Path, toy_store: Path) -> None:
     """New: the three new series once each; old: those that a fold's parent network held out and its child never saw."""
-    changes = read_changes(child, read_run(child))
+    changes = read_changes(child, read_run(child).content)
     tables = [pd.read_parquet(child / f"fold{fold}" / CHANGE_FILE).assign(fold=fold) for fold in range(3)]
     table = pd.concat(tables, ignore_index=True)
     new, old = (table[table["part"] == part] for part in ("new", "old"))
@@ -185,7 +186,7 @@ def test_nothing_is_left_to_judge_by(parent: Path, toy_store: Path, recipe: Reci
         train_cnn(dealt_anew, recipe, tmp_path / "cnn", device="cpu", parent=parent)
     assert not (tmp_path / "cnn").exists()
     train_cnn(toy_store, recipe, tmp_path / "cnn", fold=0, device="cpu", parent=parent)
-    assert read_changes(tmp_path / "cnn", read_run(tmp_path / "cnn")).keys() == {"old"}
+    assert read_changes(tmp_path / "cnn", read_run(tmp_path / "cnn").content).keys() == {"old"}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from ich25d.joint.drawn_series import augmented_alike, draw_series
 from ich25d.joint.model import JointModel
 from ich25d.joint.train import train_joint
 from ich25d.recipes import write_recipe
-from ich25d.sequence.model import SequenceModel
+from ich25d.sequence.model import SequenceModel, module_of
 from ich25d.sequence.model_directory import load_sequence
 from ich25d.sequence.train import train_rnn
 from ich25d.slabs.dataset import SlabReader
@@ -235,6 +235,22 @@ def test_a_killed_run_loses_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(train_module, "JointFold", None)
         train_joint(*two_stages, tmp_path / "run", device="cpu")
+
+
+def test_sequence_models_may_go_on_from_it(joint: Path, two_stages: tuple[Path, Path], tmp_path: Path) -> None:
+    """train-rnn --from: every seed starts from the one of its fold; and train-rnn's from encoders trained jointly."""
+    still = ("sequence.lr=1e-12", "sequence.epochs=1", "features.painted_copies=0")
+    store, cnn = two_stages[0], joint / "encoder"
+    for parent, name in ((joint, "same"), (two_stages[1], "child")):
+        summary = train_rnn(store, cnn, tmp_path / name, device="cpu", parent=parent, overrides=still)
+        before, after = load_sequence(parent), load_sequence(tmp_path / name)
+        assert not after.paired
+        assert summary.changes.keys() == {"old"}
+        for fold in (0, 1):
+            for seed, model in enumerate(after.models[fold]):
+                start = before.models[fold][seed % len(before.models[fold])]
+                old, new = module_of(start).state_dict(), module_of(model).state_dict()
+                assert all(torch.allclose(old[key], new[key], atol=1e-9) for key in old)
 
 
 def test_what_does_not_fit_is_refused(
