@@ -1,7 +1,7 @@
 """The files of an evaluation beside its scores: the page, tables as CSV, figures as PNG and PDF."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ich25d.evaluate.results import LevelResults, Results
 from ich25d.evaluate.scores import DECIDED, RANKED
 from ich25d.files import replacing
 from ich25d.labels import LABELS
+from ich25d.pages.chart import LineChart
 from ich25d.pages.plot import can_plot, plot
 from ich25d.studies.qc import safe_cell
 from ich25d.studies.store_dir.store import StudyStore
@@ -36,6 +37,7 @@ def write_results(
     store: StudyStore | None = None,
     more: Mapping[str, pd.DataFrame] | None = None,
     figures: bool = True,
+    more_figures: Mapping[str, Sequence[LineChart]] | None = None,
 ) -> list[str]:
     """Write `index.html`, `tables/*.csv` and `figures/*.png` and `.pdf`; return remarks.
 
@@ -45,13 +47,16 @@ def write_results(
         store: The study store that pictures of mistakes are from.
         more: Further tables, by name.
         figures: Also draw the charts as PNG and PDF.
+        more_figures: Further figures, by name.
     """
     remarks = []
     write_tables({**tables_of(results), **(more or {})}, out / TABLES_FOLDER)
     if figures and can_plot():
+        drawn: dict[str, Sequence[LineChart]] = dict(more_figures or {})
         for part in results.levels:
-            for name, charts in figures_of(part.level, part.charts).items():
-                plot(charts, *(out / FIGURES_FOLDER / f"{name}.{kind}" for kind in ("png", "pdf")))
+            drawn |= figures_of(part.level, part.charts)
+        for name, charts in drawn.items():
+            plot(charts, *(out / FIGURES_FOLDER / f"{name}.{kind}" for kind in ("png", "pdf")))
     elif figures:
         remarks.append("no PNG and PDF figures: matplotlib isn't installed; pip install 'ich25d[plots]'")
     evaluation_page(results, store=store).write(out / PAGE_FILE)

@@ -13,6 +13,7 @@ from ich25d.evaluate.curves import LabelCurves
 from ich25d.evaluate.decisions import PREVALENCES, PointResult, decide
 from ich25d.evaluate.level import Level
 from ich25d.evaluate.mistakes import Mistake
+from ich25d.evaluate.selective import Selective
 from ich25d.labels import LABELS
 from ich25d.progress import bar
 from ich25d.studies.qc import Reason
@@ -90,6 +91,8 @@ class Results:
     remarks: list[str] = field(default_factory=list)
     prevalences: tuple[float, ...] = PREVALENCES
     intro: str = ""
+    selective: Selective | None = None
+    """What states of confidence are worth; None for predictions without."""
     sections: list[Section] = field(default_factory=list)
     """Shown after the summary."""
 
@@ -124,6 +127,7 @@ class Results:
                 for part in self.levels
             },
             "flow": self.flow.rows(),
+            **({} if self.selective is None else {"confidence": self.selective.to_dict()}),
         }
 
 

@@ -14,8 +14,9 @@ from ich25d.evaluate.inputs import Joined, join
 from ich25d.evaluate.level import Cases, make_level
 from ich25d.evaluate.mistakes import find_mistakes
 from ich25d.evaluate.output import FILES, QC_FILE, SCORES_FILE, TEXT_FILE, write_results
-from ich25d.evaluate.results import Flow, LevelResults, Results, measure_level
+from ich25d.evaluate.results import Flow, LevelResults, Results, Section, measure_level
 from ich25d.evaluate.scores import LevelScores
+from ich25d.evaluate.selective import Selective, measure_selective, states_of
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, decision_table, point_table, score_table
 from ich25d.files import check_folder, claim_folder, write_json, write_text
@@ -23,7 +24,7 @@ from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
 from ich25d.training.intervals import LEVEL, REPLICATES
-from ich25d.training.operating_point import find_thresholds
+from ich25d.training.operating_point import OperatingPoint, find_thresholds, read_points
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class Evaluation:
             lines += ["", *score_table(part.level.name, part.level.scores), *decision_table(part.level.scores)]
         for part in self.results.levels:
             lines += point_table(part)
+        if self.results.selective is not None:
+            lines += self.results.selective.lines()
         lines += comparison_table(self.results)
         resampled = self.joined.resampled if self.joined.resampled == "series" else f"{self.joined.resampled}s"
         drawn = " and ".join(f"{name}: {n}" for name, n in self._replicates().items())
@@ -157,6 +160,10 @@ def evaluate(
         prevalences=tuple(prevalences), intro=_intro(joined, levels[-1]),
     )  # fmt: skip
     results.remarks = [*joined.remarks, *results.point_remarks(), *_seen_before(joined.slices, model)]
+    selective = _selective(joined, predictions, model, replicates=levels[-1].level.replicates, seed=seed)
+    if selective is not None:
+        results.selective = selective
+        results.sections.append(Section("Confidence", selective.parts(), selective.note))
     if other is not None and against is not None:
         results.other = against.name if against.name != predictions.name else f"{against.parent.name}/{against.name}"
         results.comparison, more = compare(joined.levels, other.levels, replicates=replicates, seed=seed)
@@ -164,7 +171,10 @@ def evaluate(
     if store is not None:
         results.mistakes = find_mistakes(levels[0].level)
     claim_folder(out, "evaluate")
-    results.remarks += write_results(results, out, store=store, figures=figures)
+    results.remarks += write_results(
+        results, out, store=store, more=None if selective is None else selective.tables(), figures=figures,
+        more_figures={} if selective is None else {"series_risk_coverage": [selective.chart()]},
+    )  # fmt: skip
     rule = "1 / (1 + beta^2), as no thresholds chosen on validation were given"
     if thresholds:
         rule = f"chosen on validation, of {model}; where a label has none, 1 / (1 + beta^2)"
@@ -173,6 +183,19 @@ def evaluate(
     write_json(out / SCORES_FILE, evaluation.to_dict())
     write_text(out / TEXT_FILE, "\n".join(evaluation.lines()) + "\n")
     return evaluation
+
+
+def _selective(
+    joined: Joined, predictions: Path, model: Path | None, *, replicates: int, seed: int
+) -> Selective | None:
+    """Measure what states of confidence are worth, where the predictions hold any."""
+    if joined.series is None:
+        return None
+    states = states_of(predictions, joined.series, joined.slices, own=joined.has_own_tables)
+    if states is None:
+        return None
+    point = OperatingPoint() if model is None else read_points(model)[0]
+    return measure_selective(joined.series, states, point, replicates=replicates, seed=seed)
 
 
 def _seen_before(slices: Cases, model: Path | None) -> list[str]:

@@ -57,7 +57,7 @@ def write_outputs(
     ]
     rows_of = by_series(qc)
     judged = [judge(network, finished, rows_of.get(series.series_id, ())) for series, finished in answer.series]
-    slices = _slice_table(answer, by_prior, network.prior, flags_of(qc), [one.state for one in judged])
+    slices = _slice_table(answer, by_prior, network.prior, flags_of(qc), judged)
     row_of = {image: row for row, image in enumerate(slices["image_id"])}
     ids = list(row_of) if wanted is None else list(wanted)
     probability = slices[list(LABELS)].to_numpy()[[row_of[image] for image in ids]]
@@ -86,7 +86,7 @@ def _slice_table(
     by_prior: Sequence[str],
     prior: Floats,
     flags: dict[str, str],
-    states: Sequence[str],
+    judged: Sequence[Judgement],
 ) -> pd.DataFrame:
     """Return a row a slice in scan order, series after series, then the images that only have the prior."""
     series = [one for one, finished in answer.series for _ in finished.image_ids]
@@ -107,8 +107,12 @@ def _slice_table(
         for number, label in enumerate(LABELS):
             columns[prefix + label] = filled[:, number]
     columns["confidence"] = [
-        state for state, one in zip(states, finished, strict=True) for _ in one.image_ids
+        judgement.state for judgement, one in zip(judged, finished, strict=True) for _ in one.image_ids
     ] + [""] * n_absent  # fmt: skip
+    columns["clearness"] = np.array([
+        *(judgement.clearness for judgement, one in zip(judged, finished, strict=True) for _ in one.image_ids),
+        *[np.nan] * n_absent,
+    ])  # fmt: skip
     columns["flags"] = [flags.get(image, "") for image in columns["image_id"]]
     return pd.DataFrame(columns)
 
@@ -137,11 +141,23 @@ def _write_series(
                 len(finished.image_ids),
                 *(f"{value:.{DIGITS}g}" for value in values),
                 judgement.state,
+                f"{judgement.clearness:.4g}",
                 safe_cell("; ".join(judgement.reasons)),
                 ";".join(codes),
                 model,
             ]
         )
-    columns = ["series_id", "study_id", "patient_id", "n_slices", *LABELS, "confidence", "why", "remarks", "model"]
+    columns = [
+        "series_id",
+        "study_id",
+        "patient_id",
+        "n_slices",
+        *LABELS,
+        "confidence",
+        "clearness",
+        "why",
+        "remarks",
+        "model",
+    ]
     with replacing(path) as target:
         pd.DataFrame(rows, columns=columns).to_csv(target, index=False, lineterminator="\n")

@@ -80,6 +80,8 @@ class Judgement(NamedTuple):
     """One of `STATES`; empty where the model has nothing to judge by."""
     reasons: tuple[str, ...] = ()
     """Why not `sure`, for people."""
+    clearness: float = float("nan")
+    """Of the answer, in logits (`clearness_of`)."""
 
 
 NOT_JUDGED = Judgement("")
@@ -134,7 +136,7 @@ class Confidence:
         reasons += [code for code in TO_LOOK_AT if code in odd]
         if clearness < self.clear:
             reasons.append("the answer is close to a threshold, or networks and views differ")
-        return Judgement(NOT_FOR if is_foreign else UNSURE if reasons else SURE, tuple(reasons))
+        return Judgement(NOT_FOR if is_foreign else UNSURE if reasons else SURE, tuple(reasons), clearness)
 
     def _told(self, name: str, value: float) -> str:
         low, high = (f"{end:.3g}" for end in (self.usual[name].low, self.usual[name].high))
