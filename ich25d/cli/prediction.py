@@ -26,6 +26,8 @@ from ich25d.cli.options import (
     "ich25d predict rsna.zip --only '*stage_2_test/*' --model runs/rnn --out submission.csv "
     "--sample stage_2_sample_submission.csv",
     "ich25d predict studies --model runs/rnn --out submission.csv --report report",
+    "ich25d predict studies --out submission.csv --report report --prevalence any=0.05",
+    "ich25d predict studies --out submission.csv --prevalence em",
     "ich25d predict study/ --out predictions/submission.csv --dry-run",
     "ich25d predict study/ --out submission.csv --dicom dicom --dicom-captures --dicom-heat",
 )
@@ -48,6 +50,10 @@ def predict(
     dicom_heat: Annotated[
         bool, typer.Option("--dicom-heat", help="With --dicom: parametric maps of the heat too.")
     ] = False,
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(help="How common bleeds are here, as any=0.05: a share of series; may be repeated. Or em."),
+    ] = None,
     device: Device = "auto",
     engine: Engine = "auto",
     workers: Workers = 0,
@@ -58,7 +64,11 @@ def predict(
     from ich25d.cli.watchers import check_places, watchers_of
     from ich25d.predict.beforehand import check_predict
     from ich25d.predict.open_model import model_folder
+    from ich25d.training.prevalence import read_words
 
+    words = tuple(prevalence or ())
+    if words:
+        read_words(words)  # a word that is wrong is named before torch is loaded
     what = (tuple(sources or ()), model_folder(model), out)
     options: dict[str, Any] = {
         "sample": sample, "images": tuple(images or ()), "accept": tuple(accept or ()), "device": device,
@@ -74,7 +84,14 @@ def predict(
 
     watchers = watchers_of(what[1], what[0], report=report, dicom=dicom, captures=dicom_captures, heat=dicom_heat)
     summary = run(
-        *what, only=tuple(only or ()), engine=engine, workers=workers, cluster=cluster, watchers=watchers, **options
+        *what,
+        only=tuple(only or ()),
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+        prevalence=words,
+        watchers=watchers,
+        **options,
     )
     for watcher in watchers:
         remark(watcher.line)

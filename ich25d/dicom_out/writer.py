@@ -34,7 +34,6 @@ from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
-from ich25d.training.operating_point import OperatingPoint, read_points
 
 _ROWS = ".rows"
 _FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
@@ -58,7 +57,6 @@ class ObjectWriter:
     """Writes the objects of a series, and their rows for the table; pickles."""
 
     folder: Path
-    point: OperatingPoint
     captures: bool = False
     """Write pictures of key slices too."""
     heat: bool = False
@@ -87,7 +85,7 @@ class ObjectWriter:
         texts = remark_texts(tuple(settled([*remarks, *finished.qc])))
         try:
             made = dicom_objects(
-                network, series, pixels, finished, point=self.point, remarks=texts, captures=self.captures,
+                network, series, pixels, finished, point=network.point, remarks=texts, captures=self.captures,
                 heat=self.heat,
             )  # fmt: skip
         except DicomError as error:
@@ -149,7 +147,7 @@ class DicomWriter:
     ) -> None:
         check_place(folder, sources)
         self.folder = folder
-        self.each = ObjectWriter(folder, read_points(model)[0], captures, heat)
+        self.each = ObjectWriter(folder, captures, heat)
         self._rows: list[list[ObjectRow]] = []
 
     @property

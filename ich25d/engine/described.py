@@ -34,6 +34,7 @@ from ich25d.training.model_file import (
     read_predictor,
 )
 from ich25d.training.operating_point import OperatingPoint, read_points
+from ich25d.training.prevalence import Site
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,8 +76,10 @@ class Described:
     """All of `model.json`."""
     confidence: Confidence | None
     """What it judges scans by; None for a model without."""
-    point: OperatingPoint
-    """Its default operating point."""
+    points: tuple[OperatingPoint, ...]
+    """Its operating points, the default first."""
+    site: Site | None = None
+    """Where it is used; None where nobody has said so."""
 
     def refine_with(self, models: Sequence[Sequence[Runner]]) -> Refine:
         """Return what makes probabilities of the encoders' logits.
@@ -127,7 +130,7 @@ def _of_sequence(found: Predictor, fold: int | None) -> Described:
         folder=folder, about=about_model(folder, found.content), slab=run.slab, size=run.store_size, crop=run.crop,
         views=sequence.views, prior=sequence.prior, stamp=_stamp(folder / MODEL_FILE, run.folder / MODEL_FILE),
         is_exported=False, encoder_folder=run.folder, folds=sequence.folds, fold=fold, calibration=Calibration(),
-        sequence=sequence, content=content, confidence=read_confidence(folder), point=read_points(folder)[0],
+        sequence=sequence, content=content, confidence=read_confidence(folder), points=read_points(folder),
     )  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _of_encoders(found: Predictor, fold: int | None) -> Described:
         views=tuple(views), prior=_prior(run), stamp=_stamp(folder / MODEL_FILE), is_exported=False,
         encoder_folder=folder, folds=tuple(sorted(run.folds)) if fold is None else (fold,), fold=fold,
         calibration=Calibration.from_dict(run.content.get("calibration")), sequence=None, content=run.content,
-        confidence=read_confidence(folder), point=read_points(folder)[0],
+        confidence=read_confidence(folder), points=read_points(folder),
     )  # fmt: skip
 
 
@@ -158,7 +161,7 @@ def _of_exported(found: Predictor) -> Described:
         folder=folder, about=about_model(folder, found.content), slab=slab, size=found.size, crop=found.crop,
         views=views, prior=prior, stamp=stamp, is_exported=True, encoder_folder=folder, folds=folds, fold=None,
         calibration=Calibration.from_dict(content.get("calibration")), sequence=sequence, content=content,
-        confidence=read_confidence(folder), point=read_points(folder)[0],
+        confidence=read_confidence(folder), points=read_points(folder),
     )  # fmt: skip
 
 

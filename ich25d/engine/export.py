@@ -30,7 +30,7 @@ from ich25d.windows import FILE_WINDOW
 
 CHECK_FILE, EXAMPLE_FILE = "check.npz", "predict_series.py"
 _STATISTICS_FILE = "statistics.safetensors"
-_KEPT = ("thresholds", "operating_points", "confidence")
+_KEPT = ("thresholds", "operating_points", "confidence", "prevalence")
 _OF_SEQUENCE = ("dim", "views", "encoders", "base_logit", "gap_mm", "has_encoder", "refinement", "thresholds")
 
 

@@ -18,7 +18,7 @@ from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.network import Network
 from ich25d.predict.series import SeriesPixels
 from ich25d.slabs.spacing import store_spacing_mm
-from ich25d.training.operating_point import OperatingPoint, find_thresholds, read_points
+from ich25d.training.operating_point import OperatingPoint
 
 HEAT_RULE = "f1"
 """Rule whose thresholds of slices the heat is scaled to. The operating point won't do: it is chosen to miss little, so
@@ -83,7 +83,7 @@ def explain_series(
     if unknown := sorted(set(labels or ()) - set(LABELS)):
         raise UsageError(f"labels must be of {', '.join(LABELS)} (got {', '.join(unknown)})")
     hu, position, pixel_mm = pixels.hu, pixels.slice_position_mm, pixels.pixel_mm
-    point = point or read_points(network.folder)[0]
+    point = point or network.point
     wanted = point.over(finished.series_probability) if labels is None else labels
     numbers = [number for number, label in enumerate(LABELS) if label in wanted]
     weight = slice_weight(finished.probability, heat_thresholds(network))
@@ -125,6 +125,6 @@ def heat_thresholds(network: Network) -> Floats:
 
     A label without one (it had no positive on validation) gets even odds, or ten times its prior where that is less.
     """
-    by_label = find_thresholds(network.folder).get("slice", {}).get(HEAT_RULE, {})
+    by_label = next((point.of_slice for point in network.points if point.rule == HEAT_RULE), {})
     spare = np.minimum(0.5, 10 * network.prior)
     return np.array([by_label.get(label, spare[number]) for number, label in enumerate(LABELS)])

@@ -94,7 +94,7 @@ class Desk:
         """
         earlier = self.records.read(study)
         names = tuple(sorted(path.name for path in (folder / IMAGES).glob("*.dcm")))
-        pages = StudyPages(PageWriter(self.report, self.points, self.network.about.text, True))
+        pages = StudyPages(PageWriter(self.report, self.network.about.text, True))
         watchers: list[Watcher] = [pages]
         if self.outbox is not None:
             shutil.rmtree(folder / OBJECTS, ignore_errors=True)  # without a record they are of an unfinished answer

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol
+from typing import Generic, NamedTuple, Protocol
 
 from ich25d.predict.finished_series import FinishedSeries, finished_folder, without_maps
 from ich25d.predict.network import Network
@@ -129,6 +129,14 @@ class Watcher(Protocol):
         """Take the whole answer; `kept` gives a series of it with the maps of its pixels."""
 
 
+class Settled(NamedTuple):
+    """What all series together change in each."""
+
+    network: Network
+    """The model as it is used then."""
+    change: Callable[[FinishedSeries], FinishedSeries]
+
+
 @contextmanager
 def resumable_answer(
     found: FoundSeries,
@@ -138,6 +146,7 @@ def resumable_answer(
     pool: Pool = ONE_A_CORE,
     watchers: Sequence[Watcher] = (),
     may_be_empty: bool = False,
+    settle: Callable[[Answer[FinishedSeries]], Settled | None] | None = None,
 ) -> Iterator[Answer[FinishedSeries]]:
     """Predict series, keeping each on disk until the block has written the output that is made from all.
 
@@ -148,6 +157,8 @@ def resumable_answer(
         pool: Reads; with other machines, does all of it.
         watchers: Get every series with its pixels.
         may_be_empty: Give an answer also where no series could be read.
+        settle: What all series together change in each, once all are predicted; watchers get them after that alone,
+            with pixels that are read again.
 
     Raises:
         UsageError: No series could be read, or another process predicts into the same file.
@@ -156,10 +167,24 @@ def resumable_answer(
         earlier = {one: without_maps(finished) for one in found.series if (finished := folder.load(one)) is not None}
         for watcher in watchers:
             watcher.start(found)
-        finish = partial(finish_predicted, folder=folder, watchers=tuple(watcher.each for watcher in watchers))
+        at_once = () if settle is not None else tuple(watcher.each for watcher in watchers)
+        finish = partial(finish_predicted, folder=folder, watchers=at_once)
         result = answer(found, network, finish, pool=pool, earlier=earlier, verb="predict", may_be_empty=may_be_empty)
+        settled_as = None if settle is None else settle(result)
+        if settled_as is None:
+            for watcher in watchers:
+                watcher.finish(network, found, result, folder.load)
+            yield result
+            return
+        change = settled_as.change
+        result = replace(result, series=[(one, change(finished)) for one, finished in result.series])
+
+        def kept(one: UnreadSeries) -> FinishedSeries | None:
+            before = folder.load(one)
+            return None if before is None else change(before)
+
         for watcher in watchers:
-            watcher.finish(network, found, result, folder.load)
+            watcher.finish(settled_as.network, found, result, kept)
         yield result
 
 

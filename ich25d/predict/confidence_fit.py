@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from ich25d.encoder.fold_rows import data_digest
-from ich25d.encoder.model_directory import read_run
+from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import UsageError
 from ich25d.files import write_json
 from ich25d.labels import ANY_INDEX, LABELS
@@ -22,9 +22,11 @@ from ich25d.predict.network import load_network
 from ich25d.predict.one_series import predict_pixels
 from ich25d.predict.series import StoredSeries, list_series, read_pixels
 from ich25d.progress import bar, remark
+from ich25d.recipes import read_recipe
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.confidence import COMMON, CONFIDENCE, LEAST_SCANS, Confidence, clearness_of, fit_confidence
-from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, read_kind
+from ich25d.training.model_file import CONFIG_FILE, ENCODER_FOLDER, MODEL_FILE, SEQUENCE, read_kind
+from ich25d.training.prevalence import PREVALENCE, fit_shares
 from ich25d.training.series_target import series_target
 
 MOST_SERIES = 400
@@ -38,6 +40,10 @@ class _Judged(NamedTuple):
     fold: int
     clearness: float
     wrong: float
+    probability: float
+    """Of any bleed in the series."""
+    target: npt.NDArray[np.float64]
+    """Its labels, shape (6,)."""
 
 
 def fit_model_confidence(model: Path, store: Path, device: torch.device, *, seed: int = 0) -> Confidence | None:
@@ -76,7 +82,12 @@ def fit_model_confidence(model: Path, store: Path, device: torch.device, *, seed
         np.stack([one.measured for one in judged]), np.array([one.fold for one in judged]),
         np.array([one.clearness for one in judged]), np.array([one.wrong for one in judged]), _common(studies),
     )  # fmt: skip
-    write_json(model / MODEL_FILE, {**read_kind(model)[1], CONFIDENCE: None if found is None else found.to_dict()})
+    shares = fit_shares(
+        np.array([one.probability for one in judged]), np.stack([one.target for one in judged]),
+        _slice_shares(model, encoder),
+    )  # fmt: skip
+    known = {CONFIDENCE: None if found is None else found.to_dict(), PREVALENCE: shares}
+    write_json(model / MODEL_FILE, {**read_kind(model)[1], **known})
     return found
 
 
@@ -109,17 +120,28 @@ def _judge_all(
                 series = listed[name]
                 assert isinstance(series, StoredSeries)
                 finished = predict_pixels(network, read_pixels(series, crop=crop, size=encoder_size))
-                target = series_target(labels.loc[[name]].to_numpy(dtype=np.float32, na_value=np.nan))[ANY_INDEX]
+                target = series_target(labels.loc[[name]].to_numpy(dtype=np.float32, na_value=np.nan))
+                bleeds = target[ANY_INDEX]
                 flagged = bool(network.point.over(finished.series_probability))
                 judged.append(
                     _Judged(
                         finished.measured, fold,
                         clearness_of(network.point, finished.series_probability, finished.member_logit),
-                        float("nan") if np.isnan(target) else float(flagged != (target == 1)),
+                        float("nan") if np.isnan(bleeds) else float(flagged != (bleeds == 1)),
+                        float(finished.series_probability[ANY_INDEX]), target,
                     )
                 )  # fmt: skip
                 advance(len(series), note=f"fold {fold}")
     return judged
+
+
+def _slice_shares(model: Path, run: Run) -> npt.NDArray[np.float64]:
+    """Return the shares of positive slices for which the calibration stands: the training's, moved by the recipe's."""
+    calibration = read_recipe(model / CONFIG_FILE).calibration
+    n, weight = float(run.content["data"]["n_labelled"]), calibration.prevalence_weight
+    own = [float(share) for share in run.content["prior"]]
+    wanted = [calibration.prevalence.get(label, share) for label, share in zip(LABELS, own, strict=True)]
+    return (n * np.array(own) + weight * np.array(wanted)) / (n + weight)
 
 
 def _common(studies: StudyStore) -> list[str]:

@@ -20,6 +20,7 @@ from ich25d.studies.pool.pool import Pool
 from ich25d.training.confidence import Confidence
 from ich25d.training.model_file import About
 from ich25d.training.operating_point import OperatingPoint
+from ich25d.training.prevalence import Site
 
 if TYPE_CHECKING:
     from ich25d.encoder.loaded import LoadedEncoder
@@ -55,9 +56,19 @@ class Network:
         return self.model.confidence
 
     @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """Its operating points, the default first."""
+        return self.model.points
+
+    @property
     def point(self) -> OperatingPoint:
         """Its default operating point."""
-        return self.model.point
+        return self.model.points[0]
+
+    @property
+    def site(self) -> Site | None:
+        """Where it is used; None where nobody has said so."""
+        return self.model.site
 
     @property
     def slab(self) -> SlabConfig:

@@ -3,20 +3,24 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from ich25d.predict.answer import Watcher, resumable_answer
+from ich25d.predict.answer import Answer, Settled, Watcher, resumable_answer
 from ich25d.predict.beforehand import check_predict
+from ich25d.predict.finished_series import FinishedSeries
 from ich25d.predict.found import find_series, with_images
 from ich25d.predict.judgement import by_series, judge
 from ich25d.predict.network import network_for
 from ich25d.predict.output import write_outputs
+from ich25d.predict.site import at_site, estimated_site, finished_at, shares_of, stated_site, told
 from ich25d.predict.submission import read_sample
 from ich25d.progress import many
 from ich25d.studies.pool.pool import opened_pool
 from ich25d.summary import Summary
 from ich25d.training.confidence import STATES
-from ich25d.training.operating_point import OperatingPoint, read_points
+from ich25d.training.operating_point import OperatingPoint
+from ich25d.training.prevalence import EM, Site, read_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def predict(
     engine: str = "auto",
     workers: int = 0,
     cluster: str | None = None,
+    prevalence: Sequence[str] = (),
     watchers: Sequence[Watcher] = (),
 ) -> PredictSummary:
     """Predict every slice and every series into a Kaggle CSV.
@@ -107,6 +112,8 @@ def predict(
         engine: `auto`, `torch`, `openvino` or `onnx`.
         workers: Processes that read; 0 chooses.
         cluster: A Ray cluster that reads and predicts instead, as `opened_pool` takes it.
+        prevalence: `em`, or `label=share` each: how common bleeds are here, as shares of series
+            (`training/prevalence.py`).
         watchers: Get every series with its pixels, as the writer of a report does.
 
     Raises:
@@ -118,19 +125,33 @@ def predict(
     """
     check_predict(sources, model, out, sample=sample, images=images, accept=accept, device=device)
     wanted = None if sample is None else read_sample(sample)
+    words = read_words(prevalence) if prevalence else None
     with opened_pool(workers, cluster, reads=(*sources, *images, model), out=out, device=device) as pool:
         network = network_for(pool, model, device, engine)
-        point = read_points(model)[0]
+        site: Site | str | None = stated_site(network, words) if isinstance(words, dict) else None
+        if words == EM:
+            shares_of(network)  # a model that can't tell is refused before anything is predicted
+
+        def settle(answer: Answer[FinishedSeries]) -> Settled | None:
+            nonlocal network, site
+            site = estimated_site(network, answer) if site is None else site
+            if isinstance(site, str):
+                return None
+            network = at_site(network, site)
+            return Settled(network, partial(finished_at, site))
+
         every = find_series(sources, network, only=only, images=images, accept=accept, pool=pool)
         found = every if wanted is None else with_images(every, set(wanted))
         with resumable_answer(
-            found, network, out, pool=pool, watchers=watchers, may_be_empty=wanted is not None
-        ) as answer:
+            found, network, out, pool=pool, watchers=watchers, may_be_empty=wanted is not None,
+            settle=None if words is None else settle,
+        ) as answer:  # fmt: skip
             n_answered, n_by_prior = write_outputs(out, answer, network, sample, wanted)
     rows_of = by_series(answer.qc)
     states = Counter(
         judge(network, finished, rows_of.get(series.series_id, ())).state for series, finished in answer.series
     )
+    point = network.point
     n_flagged = sum(bool(point.over(finished.series_probability)) for _, finished in answer.series)
     n_slices = sum(len(finished.image_ids) for _, finished in answer.series)
     return PredictSummary(
@@ -139,7 +160,7 @@ def predict(
         model=network.line,
         operating_point=point.rule, n_flagged=n_flagged,
         confidence={state: states[state] for state in STATES} if network.confidence else {},
-        remarks=_remarks(point, n_flagged, len(answer.series)),
+        remarks=(*(() if site is None else (told(site),)), *_remarks(point, n_flagged, len(answer.series))),
     )  # fmt: skip
 
 

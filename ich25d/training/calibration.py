@@ -150,14 +150,18 @@ def prevalence_shift(logit: npt.NDArray[np.float64], prevalence: float, weight: 
         Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities, 2002, eq. 2.4.
     """
     from scipy.special import expit
-    from scipy.special import logit as log_odds
 
     if weight <= 0:
         return 0.0
     now = float(expit(logit).mean()) if len(logit) else prevalence
     now = min(max(now, 1e-6), 1 - 1e-6)
     wanted = (len(logit) * now + weight * prevalence) / (len(logit) + weight)
-    return float(log_odds(wanted) - log_odds(now))
+    return odds_between(now, wanted)
+
+
+def odds_between(now: float, wanted: float) -> float:
+    """Return what takes logits from one share of positives to another: the difference of their log odds."""
+    return math.log(wanted / (1 - wanted)) - math.log(now / (1 - now))
 
 
 def _fit_label(logit: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> tuple[float, float]:

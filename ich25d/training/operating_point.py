@@ -85,6 +85,8 @@ class OperatingPoint:
     of_series: Mapping[str, float] = field(default_factory=dict)
     measured: Measured | None = None
     """What flagging by it reached on the series of validation; None where a model doesn't say."""
+    share: float | None = None
+    """Of bleeding series where it is used; None where nobody has said so."""
 
     @property
     def name(self) -> str:
@@ -97,7 +99,22 @@ class OperatingPoint:
         if self.measured is None:
             return self.name
         right, n_positive, spared, n_negative = self.measured
-        return f"{self.name} (found {_share(right)} of {n_positive} positive, spared {_share(spared)} of {n_negative})"
+        at = f"; {self.predictive}" if self.share is not None else ""
+        return (
+            f"{self.name} (found {_share(right)} of {n_positive} positive, spared {_share(spared)} of {n_negative}{at})"
+        )
+
+    @property
+    def predictive(self) -> str:
+        """What a flag says where it is used, at the sensitivity and specificity of validation; else empty."""
+        if self.measured is None or self.share is None:
+            return ""
+        hit, spared = self.measured.sensitivity * self.share, self.measured.specificity * (1 - self.share)
+        false, missed = 1 - self.share - spared, self.share - hit
+        ppv = _share(hit / (hit + false)) if hit + false > 0 else "-"
+        npv = _share(spared / (spared + missed)) if spared + missed > 0 else "-"
+        per_hit = f"{false / hit:.1f}" if hit > 0 else "-"
+        return f"where {_share(self.share)} of series bleed: PPV {ppv}, NPV {npv}, {per_hit} false alarms per hit"
 
     @property
     def caution(self) -> str:

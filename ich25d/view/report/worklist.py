@@ -81,7 +81,14 @@ def by_urgency(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (first[row.study], key(row)))
 
 
-def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequence[OperatingPoint], model: str) -> Page:
+def worklist_page(
+    rows: Sequence[Row],
+    files: Sequence[QcRow],
+    *,
+    points: Sequence[OperatingPoint],
+    model: str,
+    site: str | None = None,
+) -> Page:
     """Return the index page.
 
     Args:
@@ -89,6 +96,7 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
         files: Files that were refused and belong to none of them.
         points: The operating points that a reader can choose from; the first flags when the page opens.
         model: The model's name.
+        site: How common bleeds are there, for people; None where nobody has said so.
     """
     ordered = by_urgency(rows)
     n_studies = len({row.study for row in ordered})
@@ -103,7 +111,8 @@ def worklist_page(rows: Sequence[Row], files: Sequence[QcRow], *, points: Sequen
         STATES[state]: Markup('<span data-count="{}">{}</span>').format(state, count)
         for state, count in _states(ordered)
     }
-    page.lead = facts({**counts, "Operating point": chooser(points), "Model": model})
+    place = {} if site is None else {"Prevalence": site}
+    page.lead = facts({**counts, "Operating point": chooser(points), **place, "Model": model})
     n_flagged = sum(row.state == "flagged" for row in ordered)
     n_predicted = sum(bool(row.probability) for row in ordered)
     page.section(

@@ -18,7 +18,7 @@ from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, image
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, is_refused, settled, write_qc
 from ich25d.training.model_file import about_model, read_kind
-from ich25d.training.operating_point import OperatingPoint, read_points
+from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.beforehand import INDEX_FILE, PAGES, QC_FILE, TABLE_FILE, check_place
 from ich25d.view.report.page import findings_texts, study_page
 from ich25d.view.report.shown import ShownSeries
@@ -35,7 +35,6 @@ class PageWriter:
 
     out: Path
     """The folder of the report."""
-    points: tuple[OperatingPoint, ...]
     model: str
     """What the model says of itself."""
     heat: bool
@@ -59,7 +58,9 @@ class PageWriter:
             remarks: What its headers gave rise to.
         """
         every = tuple(settled([*remarks, *finished.qc]))
-        shown = ShownSeries(series, pixels, finished, network.slab, self.points, every, judge(network, finished, every))
+        shown = ShownSeries(
+            series, pixels, finished, network.slab, network.points, every, judge(network, finished, every)
+        )
         if self.heat and shown.over():
             explained = explain_series(network, pixels, finished, point=shown.point)
             shown = replace(shown, heat=explained.heat, findings=explained.findings, masks=explained.masks)
@@ -98,9 +99,8 @@ class ReportWriter:
     def __init__(self, out: Path, model: Path, *, heat: bool = True) -> None:
         check_place(out)
         self.out = out
-        self.points = read_points(model)
         self.model = about_model(model, read_kind(model)[1]).text
-        self.each = PageWriter(out, tuple(self.points), self.model, heat)
+        self.each = PageWriter(out, self.model, heat)
         self.n_pages = self.n_flagged = self.n_refused = 0
 
     @property
@@ -138,7 +138,10 @@ class ReportWriter:
         self.n_pages = len(answer.series)
         self.n_refused = len(rows) - self.n_pages
         self.n_flagged = sum(row.state == "flagged" for row in rows)
-        write_worklist(self.out, rows, files, answer.qc, points=self.points, model=self.model)
+        write_worklist(
+            self.out, rows, files, answer.qc, points=network.points, model=self.model,
+            site=None if network.site is None else network.site.told,
+        )  # fmt: skip
         named = {row.page for row in rows}
         n_old = sum(f"{PAGES}/{path.name}" not in named for path in (self.out / PAGES).glob("*.html"))
         if n_old:
@@ -186,6 +189,7 @@ def write_worklist(
     *,
     points: Sequence[OperatingPoint],
     model: str,
+    site: str | None = None,
 ) -> None:
     """Write the index of a report and the tables beside it.
 
@@ -196,10 +200,11 @@ def write_worklist(
         qc: All refusals and remarks.
         points: The operating points; the first flags.
         model: What the model says of itself.
+        site: How common bleeds are there, for people; None where nobody has said so.
     """
     write_qc(out / QC_FILE, qc)
     write_worklist_csv(out / TABLE_FILE, rows, point=points[0])
-    worklist_page(rows, files, points=points, model=model).write(out / INDEX_FILE)
+    worklist_page(rows, files, points=points, model=model, site=site).write(out / INDEX_FILE)
 
 
 def _page(series: UnreadSeries) -> str:
