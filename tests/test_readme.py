@@ -46,10 +46,11 @@ RUN_BY = {
 }
 """Which test runs a command, and by which words."""
 
-SCRIPTS = {"demo", "test", "docs", "benchmark", "train_open_model", "gpu_check"}
+SCRIPTS = {"demo", "test", "docs", "benchmark", "train_open_model", "gpu_check", "endurance"}
 """Shell scripts that documents may name. `test` and `docs` are what checks run; `demo` walks as tests/demo does;
 `benchmark` needs the real data and a quiet machine; tests/predict/test_open_model.py does what `train_open_model` does
-after its training, tests/test_gpu_check.py what `gpu_check` does, on a CPU."""
+after its training, tests/test_gpu_check.py what `gpu_check` does, on a CPU; tests/hard_to_break is the short form of
+`endurance`."""
 
 
 class Block(NamedTuple):

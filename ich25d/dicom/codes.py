@@ -48,7 +48,7 @@ CODES: dict[str, ReasonCode] = {
     "ZIP_BIG": _refused("the archive's member, or the archive as a whole, is larger than the limit"),
     "ZIP_DUPLICATE": _refused("the archive holds several members of this name"),
     "GZIP_DAMAGED": _refused("the gzip file is cut off, damaged or fails its checksum"),
-    "GZIP_BIG": _refused("the gzip file inflates to more than its content says"),
+    "GZIP_BIG": _refused("the gzip file inflates to more than its content says, or far more than any scan does"),
     "DECODER_CRASH": _refused("reading the file killed the worker"),
     "TIMEOUT": _refused("reading the file took longer than the limit"),
     "READ_FAILED": _refused("reading the file's series failed in a way that nobody foresaw; please report it"),

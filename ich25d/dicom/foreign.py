@@ -55,7 +55,8 @@ _STREAM_BYTES = 66_000
 """So far a stream is searched for the size that it declares."""
 _JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
 _SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream; its image's size follows
-_SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)", re.DOTALL)
+_SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..(.)(..)(..)(.)", re.DOTALL)
+_WIDEST_JPEG = 16  # bits a sample in all JPEG processes and in JPEG-LS; GDCM ends the process where a header says more
 
 
 def read_elements(data: bytes, meta: Meta, total_size: int) -> Elements:
@@ -182,9 +183,7 @@ def decode(content: bytes, header: Header) -> npt.NDArray[Any]:
         if not plugin:
             raise DicomError("NO_DECODER", f"no decoder for {name} ({syntax}); pip install 'ich25d[codecs]'")
         start = header.pixel_offset
-        size = _stream_size(content[start : start + _STREAM_BYTES] if frame is None else frame, syntax)
-        if size is not None and size != (header.rows, header.columns):
-            raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
+        _check_stream(content[start : start + _STREAM_BYTES] if frame is None else frame, header)
     elif syntax not in NATIVE:
         shown = syntax if re.fullmatch(r"[0-9.]{5,64}", syntax) else "not a UID"
         raise DicomError("NO_DECODER", f"this transfer syntax isn't read ({shown}); convert it, as by gdcmconv --raw")
@@ -256,17 +255,34 @@ def _one_image(frame: bytes, header: Header) -> pydicom.Dataset:
     return dataset
 
 
-def _stream_size(pixels: bytes, transfer_syntax: str) -> tuple[int, int] | None:
-    """Return rows and columns that a compressed stream itself declares, or None for RLE, which has none."""
-    if transfer_syntax == RLE:
-        return None
-    if transfer_syntax.startswith(_JPEG_2000):
+def _check_stream(pixels: bytes, header: Header) -> None:
+    """Hold what a compressed stream declares against the header, before a decoder allocates memory for it.
+
+    RLE declares nothing. Components count too: a JPEG 2000 stream of some kilobytes may claim 16,384 of them.
+
+    Raises:
+        DicomError: Another size or number of components (`SHAPE`), bits that no such stream has (`BITS`), or no stream
+            (`BAD_STREAM`).
+    """
+    syntax = header.transfer_syntax
+    if syntax == RLE:
+        return
+    if syntax.startswith(_JPEG_2000):
         at = pixels.find(_SIZ, 0, 4096)
         if at < 0:
             raise DicomError("BAD_STREAM", "no JPEG 2000 codestream in the pixel data")
         right, bottom, left, top = (int.from_bytes(pixels[at + 8 + k : at + 12 + k]) for k in (0, 4, 8, 12))
-        return bottom - top, right - left
-    match = _SOF.search(pixels, 0, 65_536)
-    if match is None:
-        raise DicomError("BAD_STREAM", "no JPEG frame header in the pixel data")
-    return int.from_bytes(match[2]), int.from_bytes(match[3])
+        size, n_components = (bottom - top, right - left), int.from_bytes(pixels[at + 40 : at + 42])
+    else:
+        match = _SOF.search(pixels, 0, 65_536)
+        if match is None:
+            raise DicomError("BAD_STREAM", "no JPEG frame header in the pixel data")
+        if header.bits_allocated > _WIDEST_JPEG:
+            raise DicomError(
+                "BITS", f"JPEG holds at most {_WIDEST_JPEG} bits (the header says {header.bits_allocated})"
+            )
+        size, n_components = (int.from_bytes(match[2]), int.from_bytes(match[3])), match[4][0]
+    if size != (header.rows, header.columns):
+        raise DicomError("SHAPE", f"the stream holds {size} px, the header says {(header.rows, header.columns)}")
+    if n_components != 1:
+        raise DicomError("SHAPE", f"the stream holds {n_components} components, the header says 1")

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from ich25d.dicom import foreign, reader
@@ -233,6 +234,25 @@ def test_a_damaged_stream_is_a_reason(make_dataset: Callable[..., Any], write: C
     damaged = content[: at + 4] + b"\xff" * 8 + content[at + 12 :]
 
     assert refusal(damaged).code in {"BAD_STREAM", "SHAPE"}
+
+
+def test_what_a_stream_claims_is_checked_before_it_is_decoded(
+    make_dataset: Callable[..., Any], write: Callable[..., bytes]
+) -> None:
+    """Of 16,384 components a decoder would take gigabytes; of 32 bits in a JPEG, GDCM would end the process."""
+    dataset = make_dataset()
+    dataset.compress("1.2.840.10008.1.2.4.90", generate_instance_uid=False)
+    content = bytearray(write(dataset))
+    at = content.index(b"\xff\x4f\xff\x51")
+    content[at + 40 : at + 42] = (16_384).to_bytes(2)
+    assert str(refusal(bytes(content))) == "SHAPE: the stream holds 16384 components, the header says 1"
+
+    dataset = make_dataset(BitsAllocated=32, BitsStored=12, HighBit=11)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+    frame = b"\xff\xd8\xff\xc3\x00\x0b\x10\x00\x06\x00\x08\x01\x01\x11\x00\xff\xd9"
+    dataset.PixelData = encapsulate([frame + b"\0"])
+    dataset["PixelData"].is_undefined_length = True
+    assert str(refusal(write(dataset))) == "BITS: JPEG has at most 16 bits (the header says 32)"
 
 
 def test_unknown_transfer_syntaxes_are_named_only_when_they_are_uids(

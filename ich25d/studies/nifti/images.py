@@ -21,6 +21,8 @@ MASK_VALUES = 12
 """A slice of at most so many whole values, none below 0, is a mask."""
 GREY_RANGE = -200.0, 255.0
 """A head in HU reaches from air to bone; a slice whose values all lie in here holds grey values."""
+MAX_RATIO, RATIO_BYTES = 200, 2**28
+"""A packed file of more bytes than these mustn't swell more than so many times; masks of zeros swell a thousandfold."""
 _STEP = 4
 """Every so many rows and columns are looked at for the number of values."""
 
@@ -127,6 +129,9 @@ def read_head(entry: Entry, sources: Sources) -> tuple[NiftiHeader, Callable[[in
     header = read_nifti_header(bytes(first(HEADER_BYTES)))
     if packed is None and entry.size < header.n_bytes:
         raise DicomError("TRUNCATED", f"the file must be {header.n_bytes} bytes long (got {entry.size})")
+    if packed is not None and header.n_bytes > max(RATIO_BYTES, MAX_RATIO * len(packed)):
+        detail = f"a volume of {header.n_bytes} bytes must be packed in more than {len(packed)}"
+        raise DicomError("GZIP_BIG", f"{detail}; pack it less, or not at all")
     # The last 4 bytes of gzip are the content's length, where there is one member and nothing behind it.
     if packed is not None and int.from_bytes(packed[-4:], "little") != header.n_bytes:
         gunzip(packed, header.n_bytes)

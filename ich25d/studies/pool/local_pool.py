@@ -232,6 +232,7 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C reaches the whole group of processes; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _silence_libraries()
     import cv2
 
     cv2.setNumThreads(1)
@@ -264,6 +265,20 @@ def packed(result: object) -> bytes:
         return pickle.dumps(travelling(result) if isinstance(result, Exception) else result)
     except Exception as error:  # noqa: BLE001  # whatever a foreign result's pickling raises
         return pickle.dumps(TypeError(f"the result of a task must pickle (got {type(error).__name__})"))
+
+
+def _silence_libraries() -> None:
+    """Drop what libraries of C and Rust print on stderr, as a codec's panic does; Python's own messages still appear.
+
+    What a damaged file made of a decoder is said in `qc.csv`.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr to speak of: there is nothing to drop
+        sys.stderr.flush()
+        own = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        sys.stderr = os.fdopen(own, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def travelling(error: Exception) -> Exception:

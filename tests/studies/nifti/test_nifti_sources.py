@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import itertools
 import re
+import struct
 import sys
 import tracemalloc
 import zipfile
@@ -273,6 +274,7 @@ def damaged_files(whole: bytes) -> list[tuple[str, bytes, str]]:
         ("half.nii.gz", packed[: len(packed) // 3], "GZIP_DAMAGED"),
         ("short.nii.gz", gzip.compress(whole[:-1]), "TRUNCATED"),
         ("bomb.nii.gz", gzip.compress(whole + b"\0" * 2**24), "GZIP_BIG"),
+        ("swells.nii.gz", gzip.compress(whole[:40] + struct.pack("<4h", 3, 1024, 1024, 300) + whole[48:]), "GZIP_BIG"),
         ("pair.hdr", whole[:344] + b"ni1\0", "NIFTI_PAIR"),
         ("analyze.hdr", whole[:344] + b"\0" * 4, "NIFTI_PAIR"),
     ]
