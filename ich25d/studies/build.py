@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +21,7 @@ from ich25d.progress import bar, remark
 from ich25d.studies.build_summary import BuildSummary
 from ich25d.studies.headers.notebook import Done, Notebook
 from ich25d.studies.labelfile import read_labels
-from ich25d.studies.lock import claimed, opened_notebook
+from ich25d.studies.lock import claimed, opened_notebook, unwritable
 from ich25d.studies.no_usable_input import nothing_used
 from ich25d.studies.plan import Plan, make_plan
 from ich25d.studies.pool.pool import Pool, opened_pool
@@ -102,10 +101,8 @@ def build_studies(
             return _Build(out, plan, notebook, parameters, sorted(set(accept)), pool).run(
                 table, label_qc, labels, folds, seed
             )
-        except (OSError, sqlite3.OperationalError) as error:
-            raise StoreError(
-                f"the store must be writable (got {error}) in {out}; what is there stays, run again"
-            ) from error
+        except OSError as error:
+            raise unwritable(out, error) from error
 
 
 def check_request(

@@ -67,10 +67,10 @@ class Notebook:
         self._connection = _connect(path)
         try:
             self._connection.executescript(f"BEGIN; {_SCHEMA}")
+        except sqlite3.OperationalError:  # the disk's fault, not the file's
+            raise
         except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"the builder's notebook must be readable (got {error}) in {path}; remove it to build everything again"
-            ) from error
+            raise unreadable(path, error) from error
         read_by = self.setting("reader_version")
         if read_by != READ_BY:
             if read_by is not None:
@@ -105,8 +105,10 @@ class Notebook:
 
     def close(self) -> None:
         """Commit and close."""
-        self._connection.commit()
-        self._connection.close()
+        try:
+            self._connection.commit()
+        finally:
+            self._connection.close()
 
     def seen(self, entry: Entry) -> list[Indexed | QcRow] | None:
         """Return the images of a file as they were last read; None when the file is new or has changed since."""
@@ -171,6 +173,13 @@ class Notebook:
     def forget_done(self, series_ids: Iterable[str]) -> None:
         """Drop series that the sources no longer hold."""
         self._connection.executemany("DELETE FROM done WHERE series_id = ?", ((shown_name(key),) for key in series_ids))
+
+
+def unreadable(path: Path, error: Exception) -> StoreError:
+    """Return the error of a notebook that is damaged."""
+    return StoreError(
+        f"the builder's notebook must be readable (got {error}) in {path}; remove it to build everything again"
+    )
 
 
 def kept_attributes(path: Path) -> dict[str, dict[str, Any]] | None:
