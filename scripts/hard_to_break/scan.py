@@ -23,14 +23,14 @@ def cores(wanted: int) -> int:
     return n_workers(wanted)
 
 
-@lru_cache(maxsize=4)
-def head_hu(side: int = SIDE, n: int = SLICES) -> npt.NDArray[np.int16]:
-    """Return n slices of a skull around a brain in air, int16 HU (n, side, side)."""
-    rng = np.random.default_rng(0)
+@lru_cache(maxsize=32)
+def head_hu(side: int = SIDE, seed: int = 0) -> npt.NDArray[np.int16]:
+    """Return the slices of a skull around a brain in air, int16 HU (10, side, side); the seed draws their noise."""
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side - 0.5
     radius = np.hypot(x / 0.4, y / 0.46)
     one = np.where(radius < 0.85, 35, np.where(radius < 1, 1000, -1000))
-    return np.clip(one + rng.integers(-4, 5, (n, side, side)), -1024, 3071).astype(np.int16)
+    return np.clip(one + rng.integers(-4, 5, (SLICES, side, side)), -1024, 3071).astype(np.int16)
 
 
 def sound_file(index: int, family: int = 0, *, side: int = SIDE) -> bytes:
@@ -43,7 +43,7 @@ def sound_file(index: int, family: int = 0, *, side: int = SIDE) -> bytes:
     """
     series, rank = divmod(index, SLICES)
     return dicom_bytes(
-        head_hu(side)[rank], image_id=f"ID_{index:09x}", patient_id=f"ID_{series:08x}", study_id=f"ID_{series:010x}",
+        head_hu(side, series % 16)[rank], image_id=f"ID_{index:09x}", patient_id=f"ID_{series:08x}", study_id=f"ID_{series:010x}",
         series_id=f"ID_{series + (1 << 36):010x}", origin_mm=(-100.0, -100.0, 5.0 * rank),
         pixel_spacing_mm=(64 / side, 64 / side), family=FAMILIES[family],
     )  # fmt: skip

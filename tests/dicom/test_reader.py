@@ -252,7 +252,7 @@ def test_what_a_stream_claims_is_checked_before_it_is_decoded(
     frame = b"\xff\xd8\xff\xc3\x00\x0b\x10\x00\x06\x00\x08\x01\x01\x11\x00\xff\xd9"
     dataset.PixelData = encapsulate([frame + b"\0"])
     dataset["PixelData"].is_undefined_length = True
-    assert str(refusal(write(dataset))) == "BITS: JPEG has at most 16 bits (the header says 32)"
+    assert str(refusal(write(dataset))) == "BITS: JPEG holds at most 16 bits (the header says 32)"
 
 
 def test_unknown_transfer_syntaxes_are_named_only_when_they_are_uids(

@@ -16,7 +16,7 @@ from ich25d.studies.qc import QcRow
 def test_what_is_damaged_was_sound(syntax: str) -> None:
     """Before anything is damaged, every codec gives the pixels back."""
     content = compressed(sound_file(13), syntax)
-    assert (read_hu(content, read_header(content, total_size=len(content))).hu == head_hu()[3]).all()
+    assert (read_hu(content, read_header(content, total_size=len(content))).hu == head_hu(seed=1)[3]).all()
 
 
 def test_a_mutant_is_the_same_each_time() -> None:
