@@ -43,8 +43,8 @@ def sound_file(index: int, family: int = 0, *, side: int = SIDE) -> bytes:
     """
     series, rank = divmod(index, SLICES)
     return dicom_bytes(
-        head_hu(side, series % 16)[rank], image_id=f"ID_{index:09x}", patient_id=f"ID_{series:08x}", study_id=f"ID_{series:010x}",
-        series_id=f"ID_{series + (1 << 36):010x}", origin_mm=(-100.0, -100.0, 5.0 * rank),
+        head_hu(side, series % 16)[rank], image_id=f"ID_{index:09x}", patient_id=f"ID_{series:08x}",
+        study_id=f"ID_{series:010x}", series_id=f"ID_{series + (1 << 36):010x}", origin_mm=(-100.0, -100.0, 5.0 * rank),
         pixel_spacing_mm=(64 / side, 64 / side), family=FAMILIES[family],
     )  # fmt: skip
 
