@@ -11,6 +11,7 @@ from ich25d.cli.options import Accept, Device, Engine, Model, Summary, command
 @command(
     "ich25d node --out node --send-to PACS@192.0.2.7:104",
     "ich25d node --out node --host 0.0.0.0 --allow SCANNER1 --allow PACS --send-to PACS@192.0.2.7:104 --dicom-captures",
+    "ich25d node --out node --dicomweb https://pacs.example/dicom-web",
     "ich25d node --out node --send-to PACS@192.0.2.7:104 --dry-run",
 )
 def node(
@@ -20,13 +21,31 @@ def node(
     host: Annotated[
         str, typer.Option(help="Address to listen at; another than this machine's own needs --allow.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at for DICOM.")] = 11112,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            show_default=False,
+            help="Port to listen at for DICOM; default: 11112, and with --dicomweb none.",
+        ),
+    ] = None,
     allow: Annotated[
         list[str] | None, typer.Option(metavar="AET", help="An AE title that may send; may be repeated.")
     ] = None,
     send_to: Annotated[
         str | None, typer.Option(metavar="AET@HOST:PORT", help="Where results go, by C-STORE; default: nowhere.")
     ] = None,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Root of a DICOMweb service: it is asked for new studies, and gets their results without --send-to.",
+        ),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="YYYYMMDD", help="With --dicomweb: studies of this date on; default: of yesterday.")
+    ] = "",
     close_after: Annotated[
         float, typer.Option(min=1, help="A study is complete when for so many seconds no image of it came.")
     ] = 30,
@@ -50,11 +69,12 @@ def node(
 ) -> Summary:
     """Take CT studies from a PACS or a scanner, predict them, send the results back, and show a worklist."""
     from ich25d.node.beforehand import check_node
-    from ich25d.node.settings import Limits, NodeSettings, peer
+    from ich25d.node.settings import Limits, NodeSettings, peer, service_url
     from ich25d.predict.open_model import model_folder
 
     settings = NodeSettings(
-        out, title, host, port, tuple(allow or ()), None if send_to is None else peer(send_to),
+        out, title, host, port or (11112 if dicomweb is None else None), tuple(allow or ()),
+        None if send_to is None else peer(send_to), None if dicomweb is None else service_url(dicomweb), since,
         close_after_s=close_after, captures=dicom_captures, heat=dicom_heat, page_port=page_port, n_shown=show,
         accept=tuple(accept or ()), device=device, engine=engine, limits=Limits(spool_bytes=int(spool_gb * 1e9)),
     )  # fmt: skip

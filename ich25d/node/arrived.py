@@ -1,7 +1,6 @@
 """An image as it came over the network: which study it is of, and the bytes of the file that it becomes."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
 
@@ -23,13 +22,8 @@ class Arrived:
     name: str
     """Of its file. It follows from the content: the same image that comes twice is one file, another one under the same
     UID a second one."""
-    parts: Sequence[bytes | memoryview]
+    content: bytes
     """Of the file: preamble and file meta information, then the data set as it came."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the file."""
-        return sum(len(part) for part in self.parts)
 
 
 def arrived(data_set: bytes | memoryview, *, sop_class: str, sop_instance: str, transfer_syntax: str) -> Arrived:
@@ -46,12 +40,21 @@ def arrived(data_set: bytes | memoryview, *, sop_class: str, sop_instance: str, 
     Raises:
         DicomError: It can't be parsed so far as to say of which study it is.
     """
-    meta = file_meta(sop_class, sop_instance, transfer_syntax)
-    content = b"".join((meta, data_set))
-    study = _study(content, sop_instance)
-    digest = hashlib.sha256(transfer_syntax.encode())
-    digest.update(data_set)
-    return Arrived(file_key(study), f"{digest.hexdigest()[:40]}.dcm", (content,))
+    return arrived_file(b"".join((file_meta(sop_class, sop_instance, transfer_syntax), data_set)), sop_instance)
+
+
+def arrived_file(content: bytes, sop_instance: str) -> Arrived:
+    """Find the study of a DICOM file.
+
+    Args:
+        content: The file.
+        sop_instance: Its UID, as it was announced.
+
+    Raises:
+        DicomError: It can't be parsed so far as to say of which study it is.
+    """
+    name = f"{hashlib.sha256(content).hexdigest()[:40]}.dcm"
+    return Arrived(file_key(_study(content, sop_instance)), name, content)
 
 
 def _study(content: bytes, sop_instance: str) -> str:

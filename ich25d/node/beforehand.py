@@ -12,7 +12,7 @@ from ich25d.training.device_name import check_device_name
 from ich25d.training.model_file import Predictor, read_predictor
 from ich25d.training.operating_point import read_points
 
-NAMES = ("spool", "outbox", "report", "studies")
+NAMES = ("spool", "outbox", "report", "studies", "fetched")
 """Folders that a node fills."""
 
 
@@ -38,6 +38,8 @@ def check_node(settings: NodeSettings, model: Path) -> Predictor:
         ae_title(title, "--allow")
     if settings.dicomweb is not None:
         service_url(settings.dicomweb)
+    if settings.since and settings.dicomweb is None:
+        raise UsageError(f"--since is for --dicomweb (got {settings.since!r} and none)")
     if settings.since and not re.fullmatch(r"[12]\d{3}(0[1-9]|1[0-2])([0-2]\d|3[01])", settings.since):
         raise UsageError(f"--since must be a date, YYYYMMDD (got {settings.since!r})")
     if settings.port is None and settings.dicomweb is None:

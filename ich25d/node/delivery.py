@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from ich25d.progress import many
 
 FIRST_S, LONGEST_S = 2.0, 300.0
 """Pause after a failure: it doubles from the first to the longest."""
+_COUNTED_S = 1.0
 AT_ONCE = 100
 """Objects of one connection."""
 
@@ -43,6 +45,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._counted = (-_COUNTED_S, 0)
 
     def waiting(self) -> list[Path]:
         """Return the objects, the oldest study first."""
@@ -52,13 +55,17 @@ class Outbox:
 
     @property
     def n_bytes(self) -> int:
-        """What it takes on disk."""
+        """What it takes on disk, as it was a second ago at the latest."""
+        now, (when, total) = time.monotonic(), self._counted
+        if now - when < _COUNTED_S:
+            return total
         total = 0
         for path in self.folder.rglob("*.dcm"):
             try:
                 total += path.stat().st_size
             except FileNotFoundError:  # sent just now
                 continue
+        self._counted = (now, total)
         return total
 
     def arrived(self, path: Path) -> None:

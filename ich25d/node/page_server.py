@@ -7,6 +7,7 @@ GET /health               how the node is doing, as JSON
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,8 +80,14 @@ def serving(report: Path, port: int, health: Callable[[], dict[str, object]]) ->
             if self.command != "HEAD":
                 self.wfile.write(content)
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Keep silent where a browser has gone; other errors are told as usual."""
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)  # type: ignore[arg-type]  # the base class names sockets
+
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        server = Server((LOOPBACK, port), Handler)
     except OSError as error:
         raise UsageError(
             f"the page's port must be free (got {error.strerror} for {port}); name another --page-port"

@@ -1,11 +1,14 @@
 """`ich25d node`: listens and asks for scans, predicts each complete study, sends its results, shows the worklist."""
 
+import errno
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ich25d import __version__
 from ich25d.dicom_out.source import as_in_the_files
@@ -20,7 +23,7 @@ from ich25d.node.records import Record, Records
 from ich25d.node.refusals import Refusals
 from ich25d.node.send_store import StoreSender
 from ich25d.node.settings import NodeSettings
-from ich25d.node.spool import CLOSED, Spool
+from ich25d.node.spool import Spool
 from ich25d.node.study import Desk
 from ich25d.predict.network import Network, load_network
 from ich25d.progress import many, remark
@@ -28,10 +31,15 @@ from ich25d.studies.qc import is_refused
 from ich25d.summary import Summary
 from ich25d.training.operating_point import read_points
 
-_STEP_S = 1.0
-"""How often a node looks for studies that are complete."""
+if TYPE_CHECKING:
+    from ich25d.node.web_service import WebService
+
+_STEP_S = 0.5
+"""Pause between two looks for studies that are complete."""
 _DISK_S = 10.0
 """Pause after the disk has failed."""
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""Errors that pass: a study that meets them is tried without end."""
 _ATTEMPTS = "attempts"
 
 
@@ -44,22 +52,18 @@ class Node:
     desk: Desk
     health: Health
     delivery: Delivery | None
-    refused_shown: list[int]
 
     def step(self) -> bool:
         """Answer one complete study; return whether there was one."""
         self.spool.sweep()
         study = self.spool.next_closed(self.settings.close_after_s)
         if study is None:
-            if self.refused_shown[0] != self.desk.refusals.n:
-                self.refused_shown[0] = self.desk.refusals.n
-                self.desk.write_worklist()
+            self.desk.show_refusals()
             return False
         earlier = self.desk.records.read(study)
         folder = self.spool.take(study, frozenset(earlier.images) if earlier else frozenset())
         if folder is None:
-            if earlier is not None:
-                self.desk.post(study, self.settings.out / "spool" / CLOSED / study)  # a kill came before that
+            if earlier is not None and self.desk.post_left(study, self.spool.closed_folder(study), earlier):
                 self._wake()
             return True
         self.health.state = "predicting"
@@ -82,18 +86,18 @@ class Node:
         except (ModelError, UsageError) as error:
             self._set_aside(study, folder, str(error).partition("\n")[0])
             return
-        except OSError:
-            write_text(folder / _ATTEMPTS, str(n_before))
+        except Exception as error:
             self.spool.again(study)
-            raise
-        except Exception as error:  # noqa: BLE001  # one study mustn't end the node; it is told of, and tried again
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                write_text(folder / _ATTEMPTS, str(n_before))
+                raise
+            # One study mustn't end the node; it is told of, and tried again.
             self.health.count("studies_failed")
             self.health.trouble("studies", f"a study failed by {type(error).__name__}; the log says where")
             remark(
                 f"a study failed by {type(error).__name__}, please report it:"
             )  # without its text, which may be data
             print("".join(traceback.format_tb(error.__traceback__)), file=sys.stderr, flush=True)
-            self.spool.again(study)
             return
         (folder / _ATTEMPTS).unlink(missing_ok=True)
         self.spool.answered(study)
@@ -149,11 +153,11 @@ def node(settings: NodeSettings, model: Path, *, until: Callable[[], bool] = lam
             while not until():
                 try:
                     if not one.step():
-                        one.spool.wait(_STEP_S)
+                        time.sleep(_STEP_S)
                 except OSError as error:
                     one.health.trouble("disk", f"the disk must answer (got {error.strerror or type(error).__name__})")
                     remark(f"the disk fails ({error.strerror or type(error).__name__}); the node tries again")
-                    one.spool.wait(_DISK_S)
+                    time.sleep(_DISK_S)
             return NodeSummary(one.health.counts())
 
 
@@ -190,14 +194,30 @@ def running(settings: NodeSettings, network: Network) -> Iterator[Node]:
         if settings.port is not None:
             port = stack.enter_context(listening(settings, spool, refusals, health))
             remark(f"listening as {settings.title} on {settings.host}:{port}")
+        if settings.dicomweb is not None:
+            from ich25d.node.web_poll import Poll
+
+            poll = Poll(
+                _service(settings.dicomweb, settings), out / "fetched", spool, refusals, health, since=settings.since,
+                close_after_s=settings.close_after_s,
+            )  # fmt: skip
+            poll.start()
+            stack.callback(poll.close)
+            remark(f"asking {settings.dicomweb} for new studies")
         health.state = "waiting"
-        yield Node(settings, spool, desk, health, delivery, [refusals.n])
+        yield Node(settings, spool, desk, health, delivery)
 
 
 def _destination(settings: NodeSettings) -> Destination | None:
     if settings.send_to is not None:
         return StoreSender(settings.send_to, settings.title)
-    return None
+    return None if settings.dicomweb is None else _service(settings.dicomweb, settings)
+
+
+def _service(root: str, settings: NodeSettings) -> "WebService":
+    from ich25d.node.web_service import WebService
+
+    return WebService(root, settings.limits.image_bytes)
 
 
 def _health_of(

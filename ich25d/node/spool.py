@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from ich25d.files import replacing, sync_folder
+from ich25d.files import sync_folder, write_bytes
 from ich25d.node.arrived import Arrived
 from ich25d.node.settings import Limits
 
@@ -46,7 +46,7 @@ class Spool:
         for place in (self._arriving, self._closed, self._aside):
             place.mkdir(parents=True, exist_ok=True)
         self._folder, self._limits, self._others, self._clock = folder, limits, others, clock
-        self._news = threading.Condition()  # its lock may be taken again by the thread that holds it
+        self._lock = threading.RLock()
         self._writing: Counter[str] = Counter()
         self._reserved = 0
         for part in folder.glob("*/**/.*.part"):  # half written when an earlier node was killed; never acknowledged
@@ -81,8 +81,8 @@ class Spool:
             SpoolFullError: There is no room for it.
             OSError: The disk is full or fails.
         """
-        with self._news:
-            self._reserve(image.n_bytes)
+        with self._lock:
+            self._reserve(len(image.content))
             self._writing[image.study] += 1
         is_new = False
         try:
@@ -92,19 +92,17 @@ class Spool:
                 if not folder.exists():
                     folder.mkdir(exist_ok=True)
                     sync_folder(self._arriving)
-                with replacing(path) as part, part.open("wb") as file:
-                    file.writelines(image.parts)
+                write_bytes(path, image.content)
                 is_new = True
         finally:
-            with self._news:
-                self._reserved -= image.n_bytes
-                self._stored += image.n_bytes if is_new else 0
+            with self._lock:
+                self._reserved -= len(image.content)
+                self._stored += len(image.content) if is_new else 0
                 self._writing[image.study] -= 1
                 if not self._writing[image.study]:
                     del self._writing[image.study]
                 if (self._arriving / image.study).is_dir():
                     self._last[image.study] = self._clock()
-                self._news.notify_all()
         return is_new
 
     def _reserve(self, n_bytes: int) -> None:
@@ -117,16 +115,12 @@ class Spool:
             raise SpoolFullError(f"{self._limits.free_bytes} bytes of the disk must stay free (got {free})")
         self._reserved += n_bytes
 
-    def wait(self, seconds: float) -> None:
-        """Wait until something arrives, at most so long."""
-        with self._news:
-            self._news.wait(seconds)
-
     def next_closed(self, close_after_s: float) -> str | None:
         """Return the key of a complete study, the one that waits longest; None where there is none."""
-        with self._news:
-            if self._again:
-                return self._again[0]
+        with self._lock:
+            for study in self._again:
+                if not self._writing[study]:
+                    return study
             now = self._clock()
             waiting = {
                 study: last
@@ -145,7 +139,7 @@ class Spool:
         Returns:
             The study's folder, with `images` in it; None where all that came was known, or something came just now.
         """
-        with self._news:
+        with self._lock:
             if self._writing[study]:
                 return None
             again = study in self._again
@@ -173,33 +167,37 @@ class Spool:
             self._stored = self._on_disk()
             return self._closed / study if n_new else None
 
+    def closed_folder(self, study: str) -> Path:
+        """Return the folder of a study that was taken."""
+        return self._closed / study
+
     def again(self, study: str) -> None:
         """Put a taken study back, to be given once more."""
-        with self._news:
+        with self._lock:
             self._again.append(study)
 
     def answered(self, study: str) -> None:
         """Keep a taken study's images for those that may follow, until `sweep` or a lack of room removes them."""
-        with self._news:
+        with self._lock:
             self._kept[study] = self._clock()
 
     def sweep(self) -> None:
         """Remove the images of studies that were answered long ago."""
-        with self._news:
+        with self._lock:
             now = self._clock()
             for study in [study for study, when in self._kept.items() if now - when > self._limits.kept_s]:
                 self.forget(study)
 
     def forget(self, study: str) -> None:
         """Remove an answered study's images."""
-        with self._news:
+        with self._lock:
             self._kept.pop(study, None)
             shutil.rmtree(self._closed / study, ignore_errors=True)
             self._stored = self._on_disk()
 
     def set_aside(self, study: str) -> None:
         """Move a taken study's images to where nothing touches them."""
-        with self._news:
+        with self._lock:
             (self._aside / study).mkdir(exist_ok=True)
             for path in (self._closed / study / IMAGES).iterdir():
                 path.replace(self._aside / study / path.name)

@@ -34,6 +34,7 @@ from ich25d.view.report.worklist import Row
 from ich25d.view.report.writer import ROWS, PageWriter, refused_rows, rows_of, write_worklist
 
 OBJECTS = "objects"
+_SHOW_S = 5.0
 
 
 class StudyPages:
@@ -64,7 +65,7 @@ class StudyPages:
         self.rows, self.files = rows_of(self.each, network, found, answer, kept)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
     """Where studies are answered, one after the other."""
 
@@ -80,6 +81,8 @@ class Desk:
     captures: bool = False
     heat: bool = False
     n_shown: int = 200
+    shown: tuple[int, float] = (-1, 0.0)
+    """Refusals that the worklist shows, and when it was written."""
 
     def answer(self, study: str, folder: Path) -> Record:
         """Predict a study, write its pages and objects, and note that it is answered.
@@ -163,8 +166,27 @@ class Desk:
         else:
             shutil.rmtree(made)
 
+    def post_left(self, study: str, folder: Path, record: Record) -> bool:
+        """Move objects to the outbox that a kill left behind after their record was written.
+
+        Returns:
+            Whether there were any.
+        """
+        names = {path.name for path in (folder / IMAGES).glob("*.dcm")}
+        if self.outbox is None or not (folder / OBJECTS).is_dir() or not names <= set(record.images):
+            return False
+        self.post(study, folder)
+        return True
+
+    def show_refusals(self) -> None:
+        """Write the worklist anew where images were refused since, every few seconds at most."""
+        shown, when = self.shown
+        if shown != self.refusals.n and time.monotonic() - when > _SHOW_S:
+            self.write_worklist()
+
     def write_worklist(self) -> None:
         """Write the worklist of the studies that were answered last, and remove the pages of others."""
+        self.shown = (self.refusals.n, time.monotonic())
         shown = self.records.newest(self.n_shown)
         rows = [row for record in shown for row in record.rows]
         refused = self.refusals.rows()

@@ -16,9 +16,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("node") / "run", folds=1)
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[Pacs]:
-    """An empty Orthanc with DICOM and DICOMweb; skips where it is absent."""
+@pytest.fixture(scope="session")
+def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
+    """An Orthanc with DICOM and DICOMweb; skips where it is absent."""
     plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     for what, package in ((PROGRAM, "orthanc"), (plugin, "orthanc-dicomweb")):
         if not what.exists():
@@ -35,5 +35,5 @@ def pacs(tmp_path: Path) -> Iterator[Pacs]:
         },
         "Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, "DicomScuTimeout": 60,
     }  # fmt: skip
-    with running_orthanc(tmp_path / "orthanc", **settings) as server:
+    with running_orthanc(tmp_path_factory.mktemp("pacs"), **settings) as server:
         yield Pacs(server, port, node_port, f"{server.root}/dicom-web")

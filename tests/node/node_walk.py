@@ -48,9 +48,9 @@ def free_port() -> int:
 
 
 def images(number: int, *, n: int = N_IMAGES, first: int = 0) -> list[bytes]:
-    """Return the files of a study: its UIDs follow from its number."""
+    """Return the files of a study: its UIDs follow from its number, and its date from 10 on is later."""
     extra: dict[Tag, Element | None] = {
-        (0x0008, 0x0016): ("UI", CT_IMAGE_STORAGE), (0x0008, 0x0020): ("DA", "20240229"),
+        (0x0008, 0x0016): ("UI", CT_IMAGE_STORAGE), (0x0008, 0x0020): ("DA", "20240229" if number < 10 else "20250301"),
         (0x0010, 0x0010): ("PN", "CANARY^NAME"), (0x0010, 0x0020): ("LO", f"P-{number}"),
     }  # fmt: skip
     return [
@@ -118,7 +118,7 @@ def node_process(out: Path, model: Path, log: Path, *options: str) -> Iterator[s
     command = [sys.executable, "-m", "ich25d", "node", "--out", str(out), "--model", str(model), "--device", "cpu"]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, "--aet", NODE, *options], stdout=output, stderr=output,
+            [*command, "--engine", "torch", "--aet", NODE, *options], stdout=output, stderr=output,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     try:

@@ -1,6 +1,7 @@
 """A real PACS sends studies to a node, and gets structured reports back."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,23 @@ def send(pacs: Pacs, names: list[str], modality: str = "node") -> dict[str, Any]
     return pacs.server.post(f"/modalities/{modality}/store", str(names).replace("'", '"').encode())
 
 
-def reports(pacs: Pacs) -> dict[str, int]:
-    """Return how many structured reports each study has."""
+def reports(pacs: Pacs, *numbers: int) -> dict[str, int]:
+    """Return how many structured reports each of these studies has, where it has any."""
     found: dict[str, int] = {}
     for name in pacs.server.read("/series"):
         series = pacs.server.read(f"/series/{name}")
         if series["MainDicomTags"]["Modality"] == "SR":
             study = pacs.server.read(f"/studies/{series['ParentStudy']}")["MainDicomTags"]["StudyInstanceUID"]
             found[study] = found.get(study, 0) + len(series["Instances"])
-    return found
+    wanted = map(study_uid, numbers)
+    return {study: found[study] for study in wanted if study in found}
 
 
 def settings_for(pacs: Pacs, out: Path, **more: Any) -> NodeSettings:
     """Return what a node next to the PACS is told."""
     return NodeSettings(
         out, NODE, port=pacs.node_port, allow=("ORTHANC",), send_to=Peer("ORTHANC", "127.0.0.1", pacs.port),
-        page_port=free_port(), close_after_s=1.0, device="cpu", **more,
+        page_port=free_port(), close_after_s=1.0, device="cpu", engine="torch", **more,
     )  # fmt: skip
 
 
@@ -64,11 +66,13 @@ def test_studies_come_in_and_reports_go_back(pacs: Pacs, model: Path, tmp_path: 
         interleaved = [name for pair in zip(first, second, strict=True) for name in pair]
         assert send(pacs, interleaved)["FailedInstancesCount"] == 0
         expected = {study_uid(1): 1, study_uid(2): 1}
-        wait_for(lambda: reports(pacs) == expected, "reports are in the PACS")
+        wait_for(lambda: reports(pacs, 1, 2) == expected, "reports are in the PACS")
         send(pacs, interleaved)
         late = store(pacs, images(1, n=1, first=4))
         send(pacs, late)
-        wait_for(lambda: reports(pacs)[study_uid(1)] == 2, "a late image joins its study, whose report is another one")
+        wait_for(
+            lambda: reports(pacs, 1)[study_uid(1)] == 2, "a late image joins its study, whose report is another one"
+        )
         wait_for(lambda: health(settings.page_port)["objects_waiting"] == 0, "all is sent")
         status, page = ask(settings.page_port, "/")
         assert status == 200
@@ -76,7 +80,7 @@ def test_studies_come_in_and_reports_go_back(pacs: Pacs, model: Path, tmp_path: 
         assert page.count(b'href="studies/') >= 2
         assert ask(settings.page_port, "/studies/2.25.1.2.html")[0] == 200
         state = health(settings.page_port)
-    assert reports(pacs) == {study_uid(1): 2, study_uid(2): 1}
+    assert reports(pacs, 1, 2) == {study_uid(1): 2, study_uid(2): 1}
     assert state["troubles"] == {}
     counts = done[0].counts
     assert {name: counts[name] for name in ("images_received", "studies_answered", "associations_rejected")} == {
@@ -85,24 +89,41 @@ def test_studies_come_in_and_reports_go_back(pacs: Pacs, model: Path, tmp_path: 
 
 
 def test_a_killed_node_loses_nothing_that_it_acknowledged(pacs: Pacs, model: Path, tmp_path: Path) -> None:
-    """SIGKILL after the images came, before their study is complete; the next start answers it, and ends by Ctrl-C."""
-    page_port, log = free_port(), tmp_path / "log"
-    options = ["--port", str(pacs.node_port), "--page-port", str(page_port), "--close-after"]
+    """SIGKILL after the images came, before their study is complete; the next start answers it, once."""
+    settings = settings_for(pacs, tmp_path / "out")
+    log, ports = tmp_path / "log", ["--port", str(pacs.node_port), "--page-port", str(settings.page_port)]
     names = store(pacs, images(7))
-    with node_process(tmp_path / "out", model, log, *options, "600") as process:
-        wait_for(lambda: health(page_port).get("state") == "waiting" or process.poll() is not None, "it starts")
+    with node_process(settings.out, model, log, *ports, "--close-after", "600") as process:
+        wait_for(
+            lambda: health(settings.page_port).get("state") == "waiting" or process.poll() is not None, "it starts"
+        )
         assert process.poll() is None, log.read_text()
         assert send(pacs, names)["FailedInstancesCount"] == 0
         process.send_signal(signal.SIGKILL)
         process.wait(SLOWEST_S)
-    to = ["--send-to", f"ORTHANC@127.0.0.1:{pacs.port}"]
-    with node_process(tmp_path / "out", model, log, *options, "1", *to) as process:
-        wait_for(lambda: reports(pacs) or process.poll() is not None, "the report is in the PACS")
-        assert reports(pacs) == {study_uid(7): 1}, log.read_text()
-        wait_for(lambda: health(page_port)["objects_waiting"] == 0, "all is sent")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(SLOWEST_S) == 130, log.read_text()
-    text = log.read_text()
-    assert text.endswith("interrupted; run the same command again to go on\n")
-    assert "Traceback" not in text
-    assert "CANARY" not in text
+    assert "Traceback" not in log.read_text()
+    with running_node(settings, model):
+        wait_for(lambda: reports(pacs, 7), "the report is in the PACS")
+        wait_for(lambda: health(settings.page_port)["objects_waiting"] == 0, "all is sent")
+        send(pacs, names)
+        time.sleep(3 * settings.close_after_s)
+    assert reports(pacs, 7) == {study_uid(7): 1}
+
+
+def test_the_same_through_dicomweb(pacs: Pacs, model: Path, tmp_path: Path) -> None:
+    """New studies are asked for, their reports stored; a second node in the folder knows what was taken."""
+    settings = NodeSettings(
+        tmp_path / "out", NODE, port=None, dicomweb=pacs.root, since="20250101", page_port=free_port(),
+        close_after_s=1.0, device="cpu", engine="torch",
+    )  # fmt: skip
+    store(pacs, images(11) + images(12))
+    with running_node(settings, model) as done:
+        expected = {study_uid(11): 1, study_uid(12): 1}
+        wait_for(lambda: reports(pacs, 11, 12) == expected, "reports are in the PACS")
+        wait_for(lambda: health(settings.page_port)["objects_waiting"] == 0, "all is sent")
+    assert done[0].counts["images_received"] == 8
+    with running_node(settings, model) as done:
+        store(pacs, images(13))
+        wait_for(lambda: reports(pacs, 13), "the report of a new study is in the PACS")
+    assert reports(pacs, 11, 12, 13) == {**expected, study_uid(13): 1}
+    assert done[0].counts["images_received"] == 4
