@@ -30,6 +30,7 @@ RUN_BY = {
     "eda": ("tests/view/test_eda_studies.py", "explore("),
     "recipe": ("tests/test_recipes.py", '"recipe"'),
     "train-cnn": ("tests/test_journey.py", '"train-cnn"'),
+    "pseudo-labels": ("tests/encoder/test_pseudo_labels.py", '"pseudo-labels"'),
     "train-rnn": ("tests/test_journey.py", '"train-rnn"'),
     "train-joint": ("tests/predict/test_joint_model.py", '"train-joint"'),
     "predict": ("tests/test_journey.py", '"predict"'),

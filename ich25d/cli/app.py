@@ -25,7 +25,8 @@ app = typer.Typer(
 )
 
 for _command in (
-    data.build_studies, data.eda, training.recipe, training.train_cnn, training.train_rnn, training.train_joint,
+    data.build_studies, data.eda, training.recipe, training.train_cnn, training.pseudo_labels,
+    training.train_rnn, training.train_joint,
     prediction.predict, prediction.report, prediction.explain, evaluation.evaluate, evaluation.cq500,
     prediction.check_submission, prediction.export, node.node, data.synth, data.demo, data.info,
 ):  # fmt: skip

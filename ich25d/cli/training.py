@@ -61,6 +61,10 @@ def train_cnn(
             metavar="STUDIES",
         ),
     ] = None,
+    pseudo_labels: Annotated[
+        Path | None,
+        typer.Option(help="A folder of pseudo-labels, to learn what another run is sure of.", metavar="DIR"),
+    ] = None,
     fold: Annotated[str, typer.Option(help="One fold's number, or all.")] = "all",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run was.")] = False,
@@ -80,7 +84,12 @@ def train_cnn(
     chosen = read_recipe(file, changed)
     folder = None if parent is None else named_model(parent)
     options: dict[str, Any] = {"fold": fold_number(fold), "device": device, "resume": resume}
-    beside: dict[str, Any] = {"old": old, "series_labels": series_labels, "canvas": canvas}
+    beside: dict[str, Any] = {
+        "old": old,
+        "series_labels": series_labels,
+        "canvas": canvas,
+        "pseudo_labels": pseudo_labels,
+    }
     check_train_cnn(studies, chosen if folder is None else None, out, parent=folder, **beside, **options)
     from ich25d.encoder.parent import child_recipe, read_parent
     from ich25d.encoder.train import train_cnn as run  # loads torch
@@ -93,6 +102,29 @@ def train_cnn(
     if not summary.interrupted:
         _fit_confidence(out, studies, device)
     return summary
+
+
+@command(
+    "ich25d pseudo-labels our_studies --model runs/cnn --out pseudo",
+    "ich25d pseudo-labels our_studies --model open --out pseudo",
+)
+def pseudo_labels(
+    studies: Annotated[Path, typer.Argument(help="A study store with slices that have no labels.")],
+    model: Annotated[Path, typer.Option(help="The teacher: a run, or `open`, the model in the box.")],
+    out: Annotated[Path, typer.Option(help="The folder to make, for train-cnn --pseudo-labels.")],
+    device: Device = "auto",
+) -> Summary:
+    """Write what a run is sure of on slices without labels, for another run to learn."""
+    from ich25d.predict.open_model import named_model
+    from ich25d.studies.store_dir.store import finished_marker
+    from ich25d.training.device_name import check_device_name
+
+    check_device_name(device)
+    finished_marker(studies)
+    teacher = named_model(model)
+    from ich25d.encoder.pseudo_labels import make_pseudo_labels  # loads torch
+
+    return make_pseudo_labels(studies, teacher, out, device=device)
 
 
 @command(

@@ -31,6 +31,7 @@ def check_train_cnn(
     old: Path | None,
     series_labels: Path | None,
     canvas: Path | None,
+    pseudo_labels: Path | None,
 ) -> None:
     """Check all that needs neither the store's tables nor torch; the arguments are those of `train_cnn`.
 
@@ -44,6 +45,10 @@ def check_train_cnn(
     check_device_name(device)
     if series_labels is not None and not series_labels.is_file():
         raise UsageError(f"--series-labels must be a table, CSV, parquet or feather (got no file) in {series_labels}")
+    if pseudo_labels is not None and not pseudo_labels.is_dir():
+        raise UsageError(
+            f"--pseudo-labels must be a folder of `ich25d pseudo-labels` (got no folder) in {pseudo_labels}; make one"
+        )
     for one in (store, canvas):
         if one is not None:
             finished_marker(one)

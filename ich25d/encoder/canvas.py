@@ -21,6 +21,7 @@ from torch.nn import functional
 from ich25d.config import Recipe
 from ich25d.encoder.fold_rows import data_digest
 from ich25d.encoder.learnt_images import image_hashes
+from ich25d.encoder.parent import count_rsna
 from ich25d.encoder.teaching import Teaching, teaching_of
 from ich25d.errors import UsageError
 from ich25d.files import replacing
@@ -37,8 +38,8 @@ CANVAS_SHARE = 0.25
 """Slices of unlabelled canvases, painted and plain together, that an epoch shows at most, as a share of all others;
 each epoch draws anew."""
 
-ZEROS_FILE = ".canvas.npy"
-"""In a fold's folder while it is trained: targets of 0, which painters need."""
+ZEROS_FILE, TOLD_FILE = ".canvas-zeros.npy", ".canvas-told.npy"
+"""In a fold's folder while it is trained: targets of 0, which painters need, and what is known of the canvases."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -48,17 +49,32 @@ class Canvas:
     """A store of canvases, ready to be painted into."""
 
     store: StudyStore
-    negative: npt.NDArray[np.bool_]
-    """Slices that are known to have no bleed, shape (M,)."""
+    target: npt.NDArray[np.float32]
+    """What slices are taught without paint, shape (M, 6): 0 where they are known to have no bleed, else NaN."""
     unknown: npt.NDArray[np.bool_]
-    """Slices without any label, shape (M,)."""
+    """Slices of which nothing is known but paint, shape (M,)."""
     negatives: Painter | None
     """Paints into shares of the negatives; None paints nothing."""
     always: Painter
     """Paints into everything that it is given."""
 
+    @property
+    def n_slices(self) -> int:
+        """Slices of the store, M."""
+        return len(self.target)
+
+    @property
+    def is_told(self) -> npt.NDArray[np.bool_]:
+        """Slices that are taught something without paint, shape (M,)."""
+        return np.asarray(~np.isnan(self.target).all(axis=1))
+
+    def told(self, target: npt.NDArray[np.float32]) -> "Canvas":
+        """Return the same with other targets, shape (M, 6); slices that have one aren't unknown any more."""
+        changed = dataclasses.replace(self, target=target)
+        return dataclasses.replace(changed, unknown=self.unknown & ~changed.is_told)
+
     def rows(self, store: StudyStore, held_out: Rows) -> tuple[Rows, Rows]:
-        """Return negatives and unlabelled slices that a fold may use: none of a patient whom it holds out.
+        """Return told and unlabelled slices that a fold may use: none of a patient whom it holds out.
 
         Patients are recognised by their ids and by equal pixels.
 
@@ -70,7 +86,7 @@ class Canvas:
         known = np.isin(image_hashes(self.store), np.setdiff1d(image_hashes(store)[held_out], [0]))
         same = known | theirs["split_unit"].isin(set(own["split_unit"])).to_numpy()
         clean = ~theirs["split_unit"].isin(set(theirs["split_unit"][same])).to_numpy()
-        return np.flatnonzero(self.negative & clean), np.flatnonzero(self.unknown & clean)
+        return np.flatnonzero(self.is_told & clean), np.flatnonzero(self.unknown & clean)
 
     def reader(self, own: SlabReader, recipe: Recipe, folder: Path, processes: Processes) -> CanvasReader:
         """Return a reader of the store's slabs and of the canvases'.
@@ -78,18 +94,20 @@ class Canvas:
         Args:
             own: Reads the store's.
             recipe: [slab] is used.
-            folder: `foldK/`, where `ZEROS_FILE` is written.
+            folder: `foldK/`, where `ZEROS_FILE` and `TOLD_FILE` are written.
             processes: This process among several; the first one writes.
         """
-        zeros = folder / ZEROS_FILE
+        files = {TOLD_FILE: self.target, ZEROS_FILE: np.zeros_like(self.target)}
         if processes.is_first:
-            with replacing(zeros) as part, part.open("wb") as file:
-                np.save(file, np.zeros((len(self.negative), N_LABELS), np.float32))
+            for name, target in files.items():
+                with replacing(folder / name) as part, part.open("wb") as file:
+                    np.save(file, target)
         processes.wait()
-        negatives, painted = (
-            SlabReader(self.store, recipe.slab, painter, zeros) for painter in (self.negatives, self.always)
+        told, painted = (
+            SlabReader(self.store, recipe.slab, painter, folder / name)
+            for painter, name in zip((self.negatives, self.always), files, strict=True)
         )
-        return CanvasReader(own, negatives, painted)
+        return CanvasReader(own, told, painted)
 
     def describe(self) -> dict[str, Any]:
         """Return what `model.json` says of it: counts and a hash, no ids."""
@@ -98,7 +116,8 @@ class Canvas:
             "n_patients": int(self.store.series["split_unit"].nunique()),
             "n_series": len(self.store.series),
             "n_slices": len(self.store.slices),
-            "n_negative_slices": int(self.negative.sum()),
+            "n_rsna": count_rsna(self.store),
+            "n_negative_slices": int((self.target == 0).all(axis=1).sum()),
             "n_unlabelled_slices": int(self.unknown.sum()),
         }
 
@@ -158,15 +177,16 @@ def open_canvas(
     common: dict[str, Any] = {"folder": anatomies, "memory_bytes": memory_bytes}
     decoys = recipe.augment.decoys
     negatives = Painter(canvas, painted, train.seed, decoys=decoys, **common) if painted + decoys else None
-    return Canvas(canvas, negative, unknown, negatives, Painter(canvas, 1.0, train.seed, **common))
+    target = np.where(negative[:, None], np.float32(0), np.float32(np.nan)) * np.ones(N_LABELS, np.float32)
+    return Canvas(canvas, target, unknown, negatives, Painter(canvas, 1.0, train.seed, **common))
 
 
 def with_canvas(teaching: Teaching, canvas: Canvas) -> Teaching:
-    """Append the rows of `CanvasReader` to what a store's slices are taught: zeros, then nothing twice."""
-    m = len(canvas.negative)
+    """Append the rows of `CanvasReader` to what a store's slices are taught: what is told, then nothing twice."""
+    m = canvas.n_slices
     empty = np.full((3 * m, N_LABELS), np.nan, np.float32)
     taught = empty.copy()
-    taught[:m][canvas.negative] = 0
+    taught[:m] = canvas.target
     return dataclasses.replace(
         teaching,
         truth=np.concatenate([teaching.truth, empty]),

@@ -18,9 +18,8 @@ from scipy.special import expit
 
 from ich25d.config import Recipe, WindowConfig
 from ich25d.encoder.change import change_table, read_changes
-from ich25d.encoder.held_out import RSNA_SERIES
 from ich25d.encoder.model_directory import Run
-from ich25d.encoder.parent import terms_of
+from ich25d.encoder.parent import count_rsna, terms_of
 from ich25d.encoder.weights import packed_weights
 from ich25d.files import write_text
 from ich25d.labels import LABELS
@@ -130,11 +129,10 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "folds": folds,
         "n_all_slices": len(slices),
         "n_series": len(series),
-        "n_rsna": int(series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
-        "series_labels": (run.content.get("data") or {}).get("series_labels"),
-        "canvas": (run.content.get("data") or {}).get("canvas"),
+        "n_rsna": count_rsna(store),
+        **_beside(run),
         "parents": parent_rows(run.content.get("parent")),
-        "terms": terms_of({}, run.content.get("parent")),
+        "terms": terms_of(_beside(run), run.content.get("parent")),
         "changes": change_table(read_changes(run.folder, run.content)),
         "n_slices": _spread(series["n_slices"]),
         "spacing_mm": _spread(_known(series, "slice_spacing_mm")),
@@ -153,6 +151,12 @@ def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
         "neighbours": list(slab.neighbours),
         "neighbour_mm": slab.neighbour_mm,
     }
+
+
+def _beside(run: Run) -> dict[str, Any]:
+    """Return what a run learnt from beside labels of slices, each None where it didn't."""
+    data = run.content.get("data") or {}
+    return {name: data.get(name) for name in ("series_labels", "canvas", "pseudo")}
 
 
 def parent_rows(parent: dict[str, Any] | None) -> list[list[Cell]]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ich25d.config import Recipe
-from ich25d.encoder.canvas import CANVAS_SHARE, ZEROS_FILE, Canvas, with_canvas
+from ich25d.encoder.canvas import CANVAS_SHARE, TOLD_FILE, ZEROS_FILE, Canvas, with_canvas
 from ich25d.encoder.change import CHANGE_FILE, change_rows, write_change
 from ich25d.encoder.epoch_plan import plan_epochs
 from ich25d.encoder.fold_loss import FoldLoss
@@ -65,6 +65,7 @@ class FoldTraining:
         data_digest: Hash of the store's tables (`data_digest`); a checkpoint of another one is refused.
         teaching: What the store's slices are taught.
         canvas: Further scans to paint into.
+        known: Slices of patients who may not judge for another reason, bool (slices,).
         start: What the fold starts from, where the run goes on from another one.
         old: A further store, on which it is measured what a child forgets.
         listeners: Called with every line of the log.
@@ -83,6 +84,7 @@ class FoldTraining:
         data_digest: str,
         teaching: Teaching,
         canvas: Canvas | None = None,
+        known: npt.NDArray[np.bool_] | None = None,
         start: FoldStart | None = None,
         old: StudyStore | None = None,
         listeners: Sequence[Listener] = (),
@@ -92,7 +94,7 @@ class FoldTraining:
         self._device, self._processes, self._digest = device, processes, data_digest
         self._store, self._seed, self._listeners = store, train.seed + 1000 * fold, listeners
         self._start, self._old = start, old
-        self._seen = None if start is None else start.images.seen(store)
+        self._seen = known if start is None else start.images.seen(store) | (known if known is not None else False)
         self._teaching, self._counted_target = teaching, teaching.counted()
         reader = SlabReader(store, recipe.slab, painter, teaching.write(folder, processes))
         self.rows = rows_of_fold(store, reader, fold, train.exclude_from_validation, self._seen, teaching)
@@ -101,7 +103,7 @@ class FoldTraining:
         self._n_own, self._canvas, self._canvas_rows = len(teaching.truth), canvas, np.zeros(0, np.int64)
         joined: ReadsSlabs = reader
         if canvas is not None:
-            joined, m = canvas.reader(reader, recipe, folder, processes), len(canvas.negative)
+            joined, m = canvas.reader(reader, recipe, folder, processes), canvas.n_slices
             negative, unknown = canvas.rows(store, self.rows.held_out)
             self._canvas_rows = np.concatenate([negative, unknown])
             self._plan = dataclasses.replace(
@@ -127,7 +129,7 @@ class FoldTraining:
         self._schedule = make_schedule(train, total)
         self._progress = Progress()
         self._loss = FoldLoss(
-            recipe, self._teaching, n_own=self._n_own, n_canvas=0 if canvas is None else len(canvas.negative),
+            recipe, self._teaching, n_own=self._n_own, n_canvas=0 if canvas is None else canvas.n_slices,
             device=device, precision=self._learner.precision, seed=self._seed,
         )  # fmt: skip
 
@@ -313,7 +315,7 @@ class FoldTraining:
         if self._processes.is_first:
             named = images.write(self._folder / IMAGES_FILE)
             log.write("end", self._learner.step, kept_epoch=self._progress.kept_epoch)
-            for name in (TARGETS_FILE, ZEROS_FILE):
+            for name in (TARGETS_FILE, ZEROS_FILE, TOLD_FILE):
                 (self._folder / name).unlink(missing_ok=True)
         natural = torch.sigmoid(self.natural.logit()).tolist()
         shown = LabelCount(N_LABELS)

@@ -17,6 +17,7 @@ from ich25d.config import CalibrationConfig, matches
 from ich25d.encoder.beside import kept_series_labels
 from ich25d.encoder.change import Change, change_lines, read_changes
 from ich25d.encoder.model_directory import Run, read_run
+from ich25d.encoder.parent import count_rsna
 from ich25d.encoder.series_judge import largest
 from ich25d.encoder.validate import score, without_nan
 from ich25d.labels import LABELS, N_LABELS
@@ -31,9 +32,6 @@ from ich25d.training.smoothing import SIGMAS_MM, USUAL_GAP_MM, smooth
 from ich25d.training.threshold_choice import choose_points
 
 Floats = npt.NDArray[np.float64]
-
-RSNA_SERIES = r"ID_[0-9a-f]{10}"
-"""Form of the series ids of RSNA 2019."""
 
 _MEANING = (
     "of prior: the log loss as a share of that of a constant answer, the shares of positives among the slices that "
@@ -223,7 +221,7 @@ def counts_of(store: StudyStore) -> dict[str, Any]:
     """Count patients, series (and those with ids of RSNA's form), slices and labels of a store, for `model.json`."""
     labels = store.slices[list(LABELS)]
     return {
-        "n_rsna": int(store.series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum()),
+        "n_rsna": count_rsna(store),
         "n_patients": int(store.series["split_unit"].nunique()),
         "n_series": len(store.series),
         "n_slices": len(store.slices),

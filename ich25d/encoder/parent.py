@@ -34,6 +34,9 @@ from ich25d.training.model_file import (
 )
 from ich25d.training.weights_file import load_weights
 
+RSNA_SERIES = r"ID_[0-9a-f]{10}"
+"""Form of the series ids of RSNA 2019."""
+
 _SAME = {"encoder": ("name", "pool", "output_stride"), "pixels": ("channels",)}
 """Keys of a recipe, beside all of [slab], that decide what the parent's weights mean."""
 
@@ -220,24 +223,34 @@ def checked_parent(
     return parent
 
 
+def count_rsna(store: StudyStore) -> int:
+    """Count the series of a store with ids of RSNA 2019's form, whose terms are non-commercial."""
+    return int(store.series["series_id"].astype(str).str.fullmatch(RSNA_SERIES).sum())
+
+
 def terms_of(data: dict[str, Any], parent: dict[str, Any] | None) -> dict[str, Any]:
-    """Gather what a run inherits from all runs before it.
+    """Gather what a run inherits from all runs before it, from teachers of pseudo-labels and from canvases.
 
     Args:
         data: The run's own `data` in `model.json`.
         parent: Its `parent` there.
 
     Returns:
-        `n_rsna`: series with ids of RSNA's form that it or one before it was trained on; `attributions`: of those
-        before it, each once; `chain`: those before it, the nearest first.
+        `n_rsna`: series with ids of RSNA's form that it, one before it or a teacher was trained on; `attributions`: of
+        those before it, each once; `chain`: those that it goes on from, the nearest first.
     """
     chain: list[dict[str, Any]] = []
     while isinstance(parent, dict):
         chain.append(parent)
         parent = parent.get("parent")
-    counts = [int(found.get("n_rsna") or 0) for found in (data, *(one.get("data") or {} for one in chain))]
+    every = (data, *(one.get("data") or {} for one in chain))
+    n_rsna = sum(int(found.get("n_rsna") or 0) + int((found.get("canvas") or {}).get("n_rsna") or 0) for found in every)
     attributions = [str(one["attribution"]) for one in chain if one.get("attribution")]
-    return {"n_rsna": sum(counts), "attributions": list(dict.fromkeys(attributions)), "chain": chain}
+    for found in every:
+        if teacher := (found.get("pseudo") or {}).get("teacher"):
+            theirs = terms_of({}, teacher)
+            n_rsna, attributions = n_rsna + theirs["n_rsna"], [*attributions, *theirs["attributions"]]
+    return {"n_rsna": n_rsna, "attributions": list(dict.fromkeys(attributions)), "chain": chain}
 
 
 def _logit(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

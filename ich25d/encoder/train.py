@@ -16,7 +16,7 @@ import torch
 import ich25d
 from ich25d.config import Recipe
 from ich25d.encoder.beforehand import check_begun, check_train_cnn
-from ich25d.encoder.beside import Beside, kept_series_labels
+from ich25d.encoder.beside import BESIDE_FILES, Beside, kept_series_labels
 from ich25d.encoder.canvas import Canvas, open_canvas
 from ich25d.encoder.card import write_cnn_card
 from ich25d.encoder.fold_rows import data_digest, folds_of
@@ -34,6 +34,7 @@ from ich25d.encoder.model import normalisation
 from ich25d.encoder.model_directory import add_fold, read_run, set_decision
 from ich25d.encoder.ownership import refuse_other_parent, refuse_other_store
 from ich25d.encoder.parent import Parent, checked_parent, refuse_other_network
+from ich25d.encoder.pseudo_labels import read_pseudo_labels
 from ich25d.encoder.teaching import checked_series_labels, teaching_of
 from ich25d.errors import UsageError
 from ich25d.files import locked, sha256_file, write_json, write_text
@@ -46,13 +47,11 @@ from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
 from ich25d.training.interrupt import Interrupted, asked_to_stop
 from ich25d.training.model_file import (
-    CANVAS_FILE,
     CNN,
     CONFIG_FILE,
     FORMAT,
     MODEL_FILE,
     PARENT_FILE,
-    SERIES_LABELS_FILE,
 )
 from ich25d.training.processes import Processes, joined
 from ich25d.training.progress_page import REPORT_FILE, reporter
@@ -76,6 +75,7 @@ def train_cnn(
     old: Path | None = None,
     series_labels: Path | None = None,
     canvas: Path | None = None,
+    pseudo_labels: Path | None = None,
 ) -> CnnSummary:
     """Train the encoder on a study store, leaving one fold out at a time.
 
@@ -96,6 +96,7 @@ def train_cnn(
         series_labels: A table with labels of whole series or studies, for those without labels of slices
             (`studies/series_labels.py`).
         canvas: A store of further scans to paint into (`encoder/canvas.py`).
+        pseudo_labels: A folder with what another run is sure of (`encoder/pseudo_labels.py`).
 
     Raises:
         UsageError: No such fold or device, nothing to train on, `out` holds another run or one of another store or
@@ -106,7 +107,7 @@ def train_cnn(
     """
     check_train_cnn(
         store, recipe, out, fold=fold, device=device, resume=resume, parent=parent, old=old,
-        series_labels=series_labels, canvas=canvas,
+        series_labels=series_labels, canvas=canvas, pseudo_labels=pseudo_labels,
     )  # fmt: skip
     studies = StudyStore.open(store)
     folds = folds_of(studies)
@@ -117,7 +118,11 @@ def train_cnn(
     scans = None if canvas is None else StudyStore.open(canvas)
     whole = None if series_labels is None else checked_series_labels(series_labels, studies, scans)
     teaching = teaching_of(studies, whole)
-    beside = Beside(whole, None if scans is None else _canvas(scans, recipe, studies, whole, out))
+    beside = Beside(
+        whole,
+        None if scans is None else _canvas(scans, recipe, studies, whole, out),
+        None if pseudo_labels is None else read_pseudo_labels(pseudo_labels, [one for one in (studies, scans) if one]),
+    )
     interrupted, is_made_here = False, not out.exists()
     origin = None if parent is None else checked_parent(parent, recipe, studies, chosen, teaching.is_told)
     old_studies = None if old is None or origin is None else _checked_old(old, origin, recipe)
@@ -128,7 +133,7 @@ def train_cnn(
             set_quiet(True)
         is_new = _open(out, recipe, studies, digest, chosen, origin, beside, resume=resume, processes=processes)
         try:
-            painter = _painter(studies, recipe, out, processes)
+            painter = _painter(studies, recipe, out, processes, has_canvas=beside.canvas is not None)
             for number in chosen:
                 with _alone_with(out, number) if processes.is_first else contextlib.nullcontext():
                     if _is_finished(out, number):
@@ -137,10 +142,11 @@ def train_cnn(
                     listeners = [reporter(out)]
                     if tensorboard:
                         listeners.append(tensorboard_listener(out / "tensorboard" / f"fold{number}"))
+                    taught, further, known = beside.for_fold(studies, teaching, number)
                     training = FoldTraining(
                         studies, recipe, out / f"fold{number}", fold=number, device=place,
-                        processes=processes, painter=painter, data_digest=digest, teaching=teaching,
-                        canvas=beside.canvas,
+                        processes=processes, painter=painter, data_digest=digest, teaching=taught,
+                        canvas=further, known=known,
                         start=None if origin is None else origin.start_of(number), old=old_studies,
                         listeners=listeners,
                     )  # fmt: skip
@@ -177,17 +183,17 @@ def _checked_old(folder: Path, parent: Parent, recipe: Recipe) -> StudyStore:
 
 
 def _canvas(canvas: StudyStore, recipe: Recipe, store: StudyStore, labels: pd.DataFrame | None, out: Path) -> Canvas:
-    """Check a store of canvases; its painters share the memory that is left beside the store's own."""
+    """Check a store of canvases; its two painters share the half of the memory that the store's own leaves."""
     memory = MEMORY_BYTES // (4 * max(1, recipe.train.loader_workers))
     return open_canvas(canvas, recipe, store, labels=labels, anatomies=out / ANATOMIES, memory_bytes=memory)
 
 
-def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes) -> Painter | None:
-    """Make the painter, where the recipe asks for one; all readers of a machine share its memory."""
+def _painter(store: StudyStore, recipe: Recipe, out: Path, processes: Processes, *, has_canvas: bool) -> Painter | None:
+    """Make the painter, where the recipe asks for one; all readers of a machine share its memory, and canvases half."""
     painted, decoys = recipe.augment.painted, recipe.augment.decoys
     if painted + decoys == 0:
         return None
-    n_readers = max(1, recipe.train.loader_workers) * processes.local_count
+    n_readers = max(1, recipe.train.loader_workers) * processes.local_count * (2 if has_canvas else 1)
     return Painter(
         store, painted, recipe.train.seed,
         decoys=decoys, folder=out / ANATOMIES, memory_bytes=MEMORY_BYTES // n_readers,
@@ -298,7 +304,7 @@ def _remove_files(out: Path, folds: list[int]) -> None:
     if any(out.glob("fold*")):  # another call trains other folds here
         return
     shutil.rmtree(out / ANATOMIES, ignore_errors=True)
-    for name in (CONFIG_FILE, PARENT_FILE, SERIES_LABELS_FILE, CANVAS_FILE, REPORT_FILE):
+    for name in (CONFIG_FILE, PARENT_FILE, *BESIDE_FILES, REPORT_FILE):
         (out / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or never made
         (out / "tensorboard").rmdir()

@@ -1,8 +1,8 @@
 """Slabs of a store together with those of a store of canvases: scans to paint into, of which nothing else is known.
 
-The rows of the canvases (M of them) come three times behind the N of the store: N to N + M are known negatives, read as
-all others; the next M are painted in every case; the last M are the same slices as they were scanned. So a painted slab
-and its own original can stand side by side in a batch, moved alike, since both have one key.
+The rows of the canvases (M of them) come three times behind the N of the store: N to N + M are taught what is known of
+them, as all others; the next M are painted in every case; the last M are the same slices as they were scanned. So a
+painted slab and its own original can stand side by side in a batch, moved alike, since both have one key.
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ class CanvasReader:
 
     Args:
         own: The store's.
-        negatives: The canvases', with targets of 0, painted at the recipe's share.
+        told: The canvases', with what is known of them; negatives are painted at the recipe's share.
         painted: The canvases', with targets of 0, all painted.
     """
 
-    def __init__(self, own: SlabReader, negatives: SlabReader, painted: SlabReader) -> None:
-        self._own, self._negatives, self._painted = own, negatives, painted
+    def __init__(self, own: SlabReader, told: SlabReader, painted: SlabReader) -> None:
+        self._own, self._told, self._painted = own, told, painted
         self.n_own, self.n_canvas = len(own.target), len(painted.target)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (CanvasReader, (self._own, self._negatives, self._painted))
+        return (CanvasReader, (self._own, self._told, self._painted))
 
     def read(self, rows: npt.NDArray[np.int64], *, epoch: int | None = None) -> SlabBatch:
         """Read slabs, as `SlabReader.read`.
@@ -44,7 +44,7 @@ class CanvasReader:
         n, m = self.n_own, self.n_canvas
         band = np.where(rows < n, 0, 1 + (rows - n) // max(1, m))
         parts, places = [], []
-        for number, reader in enumerate((self._own, self._negatives, self._painted, self._painted)):
+        for number, reader in enumerate((self._own, self._told, self._painted, self._painted)):
             place = np.flatnonzero(band == number)
             if not len(place):
                 continue

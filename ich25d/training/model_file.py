@@ -23,6 +23,9 @@ SERIES_LABELS_FILE = "series_labels.parquet"
 CANVAS_FILE = "canvas.json"
 """Likewise, of a run that paints into further scans: their counts and hash."""
 
+PSEUDO_FILE = "pseudo.json"
+"""Likewise, of a run that learns from pseudo-labels: their teacher, thresholds and counts."""
+
 ENCODER_FOLDER = "encoder"
 """Inside a sequence model's directory: a copy of its CNN's."""
 
