@@ -51,6 +51,8 @@ class Limits:
     """What must stay free on the disk, likewise."""
     kept_s: float = 3600.0
     """How long the images of an answered study are kept, so that late ones of it join them."""
+    put_off_s: float = 600.0
+    """How long a study is kept open for images that had no room, whose senders come again."""
     attempts: int = 3
     """How often a study is tried that ends the node or fails in a way that nobody foresaw."""
 

@@ -49,6 +49,7 @@ class Spool:
         self._lock = threading.RLock()
         self._writing: Counter[str] = Counter()
         self._reserved = 0
+        self._wanting: dict[str, float] = {}
         for part in folder.glob("*/**/.*.part"):  # half written when an earlier node was killed; never acknowledged
             part.unlink()
         self._last = {path.name: clock() for path in self._arriving.iterdir()}
@@ -82,7 +83,11 @@ class Spool:
             OSError: The disk is full or fails.
         """
         with self._lock:
-            self._reserve(len(image.content))
+            try:
+                self._reserve(len(image.content))
+            except SpoolFullError:
+                self._put_off(image.study)
+                raise
             self._writing[image.study] += 1
         is_new = False
         try:
@@ -94,6 +99,9 @@ class Spool:
                     sync_folder(self._arriving)
                 write_bytes(path, image.content)
                 is_new = True
+        except OSError:
+            self._put_off(image.study)
+            raise
         finally:
             with self._lock:
                 self._reserved -= len(image.content)
@@ -102,8 +110,18 @@ class Spool:
                 if not self._writing[image.study]:
                     del self._writing[image.study]
                 if (self._arriving / image.study).is_dir():
-                    self._last[image.study] = self._clock()
+                    self._last.setdefault(image.study, self._clock())
+        with self._lock:
+            self._last[image.study] = self._clock()
+            self._wanting.pop(image.study, None)
         return is_new
+
+    def _put_off(self, study: str) -> None:
+        """Keep a study open whose sender was asked to come again; not without end, as it may be what takes the room."""
+        with self._lock:
+            now = self._clock()
+            if study in self._last and now - self._wanting.setdefault(study, now) < self._limits.put_off_s:
+                self._last[study] = now
 
     def _reserve(self, n_bytes: int) -> None:
         while self.used + n_bytes > self._limits.spool_bytes and self._kept:
@@ -157,6 +175,7 @@ class Spool:
                 sync_folder(images)
                 arriving.rmdir()
             self._last.pop(study, None)
+            self._wanting.pop(study, None)
             if again:
                 self._again.remove(study)
                 n_new += sum(path.name not in known for path in images.glob("*.dcm"))

@@ -190,3 +190,20 @@ def test_a_hostile_uid_becomes_no_path() -> None:
     assert ".." not in study
     assert "/" not in study
     assert len(file_meta("1", "1", "1")) % 2 == 0
+
+
+def test_a_study_whose_images_had_no_room_stays_open_for_them(tmp_path: Path) -> None:
+    """Its sender comes again; but not without end, as it may be what takes the room."""
+    clock = Clock()
+    spool = Spool(tmp_path, Limits(spool_bytes=15, free_bytes=0, put_off_s=100), clock=clock)
+    spool.add(image("a", "1"))
+    for clock.now in (20, 40, 60, 119):  # the clock is moved
+        with pytest.raises(SpoolFullError):
+            spool.add(image("a", "2"))
+        assert spool.next_closed(30) is None
+    clock.now = 130
+    with pytest.raises(SpoolFullError):
+        spool.add(image("a", "2"))
+    clock.now = 150
+
+    assert spool.next_closed(30) == "a"
