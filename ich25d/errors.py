@@ -16,6 +16,10 @@ class ConfigError(Ich25dError):
     """A recipe that holds unknown keys or values out of range; the message names all of them."""
 
 
+class TableError(UsageError, ValueError):
+    """A parquet file that is damaged; a ValueError too, for those who say whose it is in words of their own."""
+
+
 class DicomError(Ich25dError):
     """A DICOM file that is refused, with the reason code of `qc.csv`.
 

@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ich25d.errors import Ich25dError, UsageError
+from ich25d.errors import Ich25dError, TableError, UsageError, cause_of
 from ich25d.progress import remark
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 try:
     import fcntl
@@ -25,7 +28,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HELD = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 _OWNER = ".ich25d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
@@ -43,47 +45,63 @@ def replacing(target: Path) -> Iterator[Path]:
     durable over a power cut. When the block raises, the temporary file goes and `target` stays as it was.
 
     Raises:
-        OSError: The disk is full or fails, with `target` as its file name, also where the library that wrote
-            has an error of its own for it (safetensors, torch).
+        OSError: The disk is full or fails; of a full one, with `target` as its file name. Libraries that have errors
+            of their own for it (safetensors, torch) give their bytes to `write_bytes`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    part = Path(name)
+    handle, part = _part_of(target)
+    is_done = False
     try:
         yield part
-        # mkstemp makes files private; what replaces it gets the mode that open() would have given.
+        # The part is private until now; what replaces `target` gets the mode that open() would have given.
         umask = os.umask(0)
         os.umask(umask)
         part.chmod(0o666 & ~umask)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(target)
+        is_done = True  # from here on a part of this name is another process's
         sync_folder(target.parent)
     except OSError as error:
         if error.errno in _FULL:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
-    except Exception as error:
-        if number := _refused_by_disk(error, part):
-            raise OSError(number, os.strerror(number), str(target)) from error
-        raise
     finally:
-        part.unlink(missing_ok=True)
+        if not is_done:
+            part.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
-def _refused_by_disk(error: Exception, part: Path) -> int:
-    """Return the errno behind a library's own error while it wrote `part`; 0 where the disk isn't to blame."""
-    if found := _RUST_ERROR.search(str(error)):  # safetensors; it has cleared away by now, so that asking is too late
-        return int(found.group(1))
+def _part_of(target: Path) -> tuple[int | None, Path]:
+    """Open the temporary file of a target, empty: one that a killed process left is used again, one in use isn't.
+
+    Returns:
+        The descriptor whose lock tells others that it is in use, None where there are no locks; and the path.
+    """
+    if _HAS_FLOCK:
+        part = target.with_name(f".{target.name[:60]}.part")
+        handle = os.open(part, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if _is_ours(handle, part):
+            try:
+                os.ftruncate(handle, 0)
+            except OSError:
+                os.close(handle)
+                raise
+            return handle, part
+        os.close(handle)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    return None, Path(name)
+
+
+def _is_ours(handle: int, part: Path) -> bool:
+    """Say whether the lock of an open file could be had, and the file is still the one of that name."""
     try:
-        with part.open("ab") as file:  # torch says "unexpected pos": ask the disk for a little more
-            file.write(bytes(1 << 16))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as refused:
-        return refused.errno if refused.errno in _FULL else 0
-    return 0
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle).st_ino == part.stat().st_ino
+    except OSError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -101,7 +119,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(target: Path, content: bytes) -> None:
+def write_bytes(target: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all."""
     with replacing(target) as part:
         part.write_bytes(content)
@@ -156,6 +174,24 @@ def inside(root: Path, relative: str) -> Path:
     if Path(relative).is_absolute() or not joined.is_relative_to(root.resolve()):
         raise Ich25dError(f"paths inside a folder must stay in it (got {relative!r} in {root})")
     return joined
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
+    """Read a parquet table.
+
+    Raises:
+        TableError: It is damaged: a flipped bit has pandas and Arrow raise a dozen classes of exception.
+        OSError: The disk fails, or the file isn't there.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except Exception as error:  # see above
+        if isinstance(error, OSError) and error.errno:
+            raise
+        cause = cause_of(error)
+        raise TableError(f"a table must be readable parquet (got {cause}) in {path}; make it again") from error
 
 
 @contextmanager

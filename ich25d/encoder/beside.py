@@ -13,7 +13,7 @@ from ich25d.encoder.canvas import Canvas
 from ich25d.encoder.pseudo_labels import PseudoLabels
 from ich25d.encoder.teaching import Teaching
 from ich25d.errors import ModelError, UsageError, cause_of
-from ich25d.files import replacing, write_json
+from ich25d.files import read_parquet, replacing, write_json
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import CANVAS_FILE, PSEUDO_FILE, SERIES_LABELS_FILE
@@ -113,7 +113,7 @@ def kept_series_labels(out: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        return pd.read_parquet(path)[["series_id", *LABELS]]
+        return read_parquet(path)[["series_id", *LABELS]]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path.name} must be a readable table (got {cause_of(error)}) in {out}") from error
 

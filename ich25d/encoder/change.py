@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from ich25d.files import replacing
+from ich25d.files import read_parquet, replacing
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.card import Cell, with_interval
@@ -87,7 +87,7 @@ def read_changes(out: Path, content: Mapping[str, Any]) -> dict[str, Change]:
         content: Its `model.json`.
     """
     paths = [out / f"fold{number}" / CHANGE_FILE for number in content["folds"]]
-    tables = [pd.read_parquet(path) for path in paths if path.is_file()]
+    tables = [read_parquet(path) for path in paths if path.is_file()]
     if not tables or content.get("parent") is None:
         return {}
     table = pd.concat(tables, ignore_index=True)

@@ -20,6 +20,7 @@ from ich25d.encoder.model_directory import Run, read_run
 from ich25d.encoder.parent import count_rsna
 from ich25d.encoder.series_judge import largest
 from ich25d.encoder.validate import score, without_nan
+from ich25d.files import read_parquet
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import remark
 from ich25d.studies.store_dir.store import StudyStore
@@ -91,7 +92,7 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
         run: Its `model.json`.
         store: What it was trained on.
     """
-    tables = [pd.read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
+    tables = [read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
     tables = [table[~table["seen"]] if "seen" in table else table for table in tables]
     table = pd.concat(tables, ignore_index=True)
     truth = store.slices.set_index("image_id").reindex(table["image_id"])

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ich25d.errors import ModelError
-from ich25d.files import inside, replacing, sha256_file
+from ich25d.files import inside, sha256_file, write_bytes
 from ich25d.studies.store_dir.store import StudyStore
 
 IMAGES_FILE = "images.safetensors"
@@ -50,8 +50,7 @@ class LearntImages:
 
     def write(self, path: Path) -> dict[str, Any]:
         """Write the file; return its entry in `model.json`."""
-        with replacing(path) as part:
-            save_file({"trained": self.trained, "held_out": self.held_out}, part)
+        write_bytes(path, save({"trained": self.trained, "held_out": self.held_out}))
         return {"file": f"{path.parent.name}/{path.name}", "sha256": sha256_file(path), "n_trained": len(self.trained)}
 
     @classmethod

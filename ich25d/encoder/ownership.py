@@ -4,11 +4,10 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ich25d.encoder.held_out import counts_of
 from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import ModelError, TrainingError, UsageError, cause_of
+from ich25d.files import read_parquet
 from ich25d.labels import LABELS
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.learner import load_state
@@ -96,7 +95,7 @@ def _holds_others(out: Path, store: StudyStore, fold: int) -> bool:
     if not path.is_file():
         return False
     try:
-        before = pd.read_parquet(path, columns=["series_id"])["series_id"].astype(str)
+        before = read_parquet(path, columns=["series_id"])["series_id"].astype(str)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"a fold's held-out logits must be readable (got {cause_of(error)}) in {path}; move fold{fold} away and "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ich25d.errors import SubmissionError, UsageError, cause_of
 from ich25d.evaluate.level import Cases
+from ich25d.files import read_parquet
 from ich25d.labels import LABELS
 from ich25d.predict.submission import DIGITS
 from ich25d.progress import many
@@ -132,7 +133,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
             _need(path, table, ("image_id", *LABELS))
             table = table.assign(image_id=table["image_id"].astype(str)).set_index("image_id")
         else:
@@ -196,7 +197,7 @@ def _is_own(predictions: Path, predicted: pd.DataFrame) -> bool:
     if beside.samefile(predictions):
         return True
     try:
-        other = pd.read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
+        other = read_parquet(beside, columns=["image_id", *LABELS]).set_index("image_id")
         other = other.reindex(predicted.index)  # raises where an id occurs twice
         wanted = predicted[list(LABELS)].to_numpy(dtype=np.float64)
         return bool(np.allclose(other.to_numpy(dtype=np.float64), wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
@@ -246,7 +247,7 @@ def _read(path: Path) -> pd.DataFrame:
     """Read a table of slices; of an image that occurs twice, the first row counts."""
     path = path / "slices.parquet" if path.is_dir() else path
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        table = read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"a table of slices must be a readable CSV or parquet, or a study store (got {cause_of(error)}) in {path}"

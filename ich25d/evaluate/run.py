@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ich25d.errors import UsageError
 from ich25d.evaluate.comparison import compare
 from ich25d.evaluate.decisions import PREVALENCES
@@ -19,7 +17,7 @@ from ich25d.evaluate.scores import LevelScores
 from ich25d.evaluate.selective import Selective, measure_selective, states_of
 from ich25d.evaluate.subgroups import attributes_of, measure_subgroups
 from ich25d.evaluate.text import comparison_table, decision_table, point_table, score_table
-from ich25d.files import check_folder, claim_folder, write_json, write_text
+from ich25d.files import check_folder, claim_folder, read_parquet, write_json, write_text
 from ich25d.studies.qc import count_refused, reasons_of, write_qc
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.summary import as_json
@@ -204,7 +202,7 @@ def _seen_before(slices: Cases, model: Path | None) -> list[str]:
         return []
     known: set[str] = set()
     for path in model.glob("fold*/oof.parquet"):
-        known.update(pd.read_parquet(path, columns=["image_id"])["image_id"].astype(str))
+        known.update(read_parquet(path, columns=["image_id"])["image_id"].astype(str))
     n = sum(str(image) in known for image in slices.case_id)
     if not n:
         return []

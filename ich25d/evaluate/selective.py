@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from ich25d.evaluate.level import Cases
 from ich25d.evaluate.scores import short
+from ich25d.files import read_parquet
 from ich25d.labels import ANY_INDEX
 from ich25d.pages.chart import Line, LineChart
 from ich25d.pages.table import table
@@ -145,7 +146,7 @@ def states_of(predictions: Path, series: Cases, slices: Cases, *, own: bool) -> 
     path = predictions if predictions.suffix == ".parquet" else predictions.with_name("predictions.parquet")
     if slices.series_id is None or series.series_id is None or not (path == predictions or own):
         return None
-    content = pd.read_parquet(path)
+    content = read_parquet(path)
     if any(name not in content for name in COLUMNS):
         return None
     of_image = content.drop_duplicates("image_id").set_index(content["image_id"].astype(str))[list(COLUMNS)]

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ich25d.errors import StoreError
 from ich25d.features.table import check_slices
-from ich25d.files import file_key, replacing, write_json
+from ich25d.files import file_key, read_parquet, replacing, write_bytes, write_json
 from ich25d.labels import N_LABELS
 
 FORMAT = 1
@@ -84,7 +84,7 @@ class FeatureStore:
         """
         content = read_description(path / JSON_FILE)
         try:
-            table = pd.read_parquet(path / TABLE_FILE)
+            table = read_parquet(path / TABLE_FILE)
         except OSError as error:
             raise StoreError(f"a feature store must hold a readable {TABLE_FILE} (got {error}) in {path}") from error
         except Exception as error:  # border around one foreign file: parquet readers raise what the bytes make them
@@ -198,8 +198,9 @@ def write_series(
     }
     if logit is not None:
         tensors["logit"] = np.asarray(logit, np.float32)
-    with replacing(path) as part:
-        save_file({name: np.ascontiguousarray(values) for name, values in tensors.items()}, part, dict(metadata or {}))
+    write_bytes(
+        path, save({name: np.ascontiguousarray(values) for name, values in tensors.items()}, dict(metadata or {}))
+    )
     return path
 
 

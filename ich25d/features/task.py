@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ich25d.errors import ModelError, UsageError
+from ich25d.files import read_parquet
 from ich25d.progress import remark
 
 PAINTED = "~painted"
@@ -53,7 +54,7 @@ def without_seen(tasks: Sequence[Task], cnn_run: Path) -> list[Task]:
 def _held_out_table(cnn_run: Path, fold: int) -> pd.DataFrame:
     path = cnn_run / f"fold{fold}" / "oof.parquet"
     try:
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
         return table[[name for name in ("series_id", "seen") if name == "series_id" or name in table]]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(

@@ -16,7 +16,7 @@ import torch
 from ich25d.encoder.fold_rows import data_digest
 from ich25d.encoder.model_directory import Run, read_run
 from ich25d.errors import UsageError
-from ich25d.files import write_json
+from ich25d.files import read_parquet, write_json
 from ich25d.labels import ANY_INDEX, LABELS
 from ich25d.predict.network import load_network
 from ich25d.predict.one_series import predict_pixels
@@ -99,7 +99,7 @@ def _held_out(model: Path, folds: list[int], studies: StudyStore) -> dict[str, i
         names = set(studies.series.loc[studies.series["fold"] == fold, "series_id"].astype(str)) & labelled
         table = model / f"fold{fold}" / "oof.parquet"
         if table.is_file():  # a packed model has none
-            held = pd.read_parquet(table)
+            held = read_parquet(table)
             known = held["seen"].astype(bool) if "seen" in held else pd.Series(False, index=held.index)
             names &= set(held.loc[~known, "series_id"].astype(str))
         found.update(dict.fromkeys(names, fold))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from ich25d.encoder.change import CHANGE_FILE, change_rows, write_change
@@ -20,6 +19,7 @@ from ich25d.encoder.model_directory import read_run
 from ich25d.features.extract import TaskReader, embed_series
 from ich25d.features.store import FeatureStore
 from ich25d.features.task import Task
+from ich25d.files import read_parquet
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import track
 from ich25d.sequence.fold_training import SLICES_FILE
@@ -90,7 +90,7 @@ class BeforeAfter:
         first = load_encoder(self.parent.encoders.run.folder, number, self.device)
         before = _Pair(first, start.models, run.standardisation, str(number), run.views)
         rows = _labelled(self.studies, self.studies.slices["series_id"].isin(held_out).to_numpy())
-        table = pd.read_parquet(folder / SLICES_FILE).set_index("image_id")
+        table = read_parquet(folder / SLICES_FILE).set_index("image_id")
         after = table.loc[self.studies.slices["image_id"].iloc[rows], list(LABELS)].to_numpy(dtype=np.float64)
         tables = [
             change_rows(

@@ -15,7 +15,7 @@ from torch import nn
 
 from ich25d.config import SequenceConfig
 from ich25d.errors import ModelError
-from ich25d.files import replacing, sha256_file, write_json
+from ich25d.files import read_parquet, replacing, sha256_file, write_json
 from ich25d.labels import LABELS, N_LABELS
 from ich25d.progress import bar
 from ich25d.sequence.dataset import SequenceBatch, SequenceReader, augment, collate
@@ -221,7 +221,7 @@ def read_held_out_series(
         ModelError: The fold's tables are absent, damaged, or of other series.
     """
     try:
-        slices, whole = pd.read_parquet(folder / SLICES_FILE), pd.read_parquet(folder / _SERIES_FILE)
+        slices, whole = read_parquet(folder / SLICES_FILE), read_parquet(folder / _SERIES_FILE)
     except (OSError, ValueError) as error:
         raise ModelError(f"a fold's held-out logits must be readable (got {error}) in {folder}") from error
     whole = whole.set_index("series_id")

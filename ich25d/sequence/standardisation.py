@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ich25d.errors import ModelError
 from ich25d.features.store import FeatureStore
-from ich25d.files import replacing
+from ich25d.files import write_bytes
 from ich25d.progress import track
 
 LIMIT = 8.0
@@ -56,8 +56,7 @@ class Standardisation:
         """Write it as safetensors."""
         kinds = {"mean": self.mean, "spread": self.spread}
         tensors = {f"{kind}.{key}": value for kind, values in kinds.items() for key, value in values.items()}
-        with replacing(path) as part:
-            save_file(tensors, part)
+        write_bytes(path, save(tensors))
 
     @classmethod
     def load(cls, path: Path, dim: int) -> "Standardisation":

@@ -87,7 +87,7 @@ def read_table(path: Path) -> TableFile:
         if suffix in _FEATHER:
             return TableFile(pa.feather.read_table(path), [])
         return _read_csv(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, csv.Error) as error:
+    except (pa.ArrowException, ValueError, OSError, csv.Error) as error:
         raise LabelError(
             f"a table must be readable CSV, parquet or feather (got {cause_of(error)}) in {path.name}"
         ) from error

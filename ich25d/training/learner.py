@@ -1,6 +1,7 @@
 """A model in training: its moving average, optimiser and loss scale, and their checkpoints on disk."""
 
 import dataclasses
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from ich25d.errors import TrainingError
-from ich25d.files import replacing
+from ich25d.files import write_bytes
 from ich25d.training.device import Precision, resumed_precision
 from ich25d.training.processes import Processes
 
@@ -86,8 +87,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         path: `last.pt`.
         state: Tensors, numbers, texts and containers of them, so that it loads with `weights_only`.
     """
-    with replacing(path) as part:
-        torch.save({"format": _CHECKPOINT_FORMAT, **state}, part)
+    content = BytesIO()  # torch's own writer hides what the disk refused
+    torch.save({"format": _CHECKPOINT_FORMAT, **state}, content)
+    write_bytes(path, content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from ich25d.errors import ModelError
-from ich25d.files import replacing, sha256_file
+from ich25d.files import sha256_file, write_bytes
 from ich25d.training.model_file import MODEL_FILE
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -18,9 +18,8 @@ WEIGHTS_FILE = "weights.safetensors"
 def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> str:
     """Write tensors by name as safetensors and return the file's SHA-256; equal tensors make equal files."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with replacing(path) as part:
-        # One entry only: safetensors writes several in an order that differs from call to call.
-        save_file(tensors, part, metadata={"format": "pt"})
+    # One entry only: safetensors writes several in an order that differs from call to call.
+    write_bytes(path, save(tensors, metadata={"format": "pt"}))
     return sha256_file(path)
 
 

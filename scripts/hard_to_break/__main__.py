@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hard_to_break import parts
 from hard_to_break.report import Finding
+from hard_to_break.scenes import SCENES
 
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], Finding], int, str]] = {
     "headers": (parts.headers, 1_000_000, "mutants of uncompressed files through build-studies, each in one row"),
@@ -16,6 +17,15 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Finding], int, str]] = {
         "mutants of RLE, JPEG lossless, JPEG-LS and JPEG 2000, likewise",
     ),
     "bombs": (parts.bombs, 1, "files that claim or inflate to much: at most 512 MB and 30 s each"),
+    "writes": (
+        parts.writes,
+        1_000_000,
+        "every write of commands fails once: full disk, bad disk, read-only, too many files",
+    ),
+    "kills": (parts.kills, 1000, "commands killed at random moments, and called again"),
+    "flips": (parts.flips, 10_000, "bits flipped in a study store"),
+    "races": (parts.races, 100, "two builders of one store at once"),
+    "changes": (parts.changes, 200, "files that change, and a clock that jumps, while a store is built"),
 }
 
 
@@ -29,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         part.add_argument("--seed", type=int, default=0)
         part.add_argument("--first", type=int, default=0, help="number of the first: repeats one failure with --n 1")
         part.add_argument("--processes", type=int, default=0, help="0 is one a core")
+        part.add_argument("--scenes", nargs="+", choices=list(SCENES), default=list(SCENES), help="which commands")
         part.add_argument("--keep", type=Path, help="a new folder for the files that were made")
     given = parser.parse_args(arguments)
     return PARTS[given.part][0](given).show()

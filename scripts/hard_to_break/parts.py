@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from hard_to_break import accounted
+from hard_to_break import accounted, broken_off, damage
 from hard_to_break import bombs as bomb_files
 from hard_to_break.report import Finding, table
 from hard_to_break.scan import cores
@@ -64,3 +64,28 @@ def bombs(options: Options) -> Finding:
         finding.faults += [f"{name}: {what}; repeat: --first {number} --n 1" for what in bomb_files.faults_of(found)]
     finding.figure = f"{len(names)} bombs, at most {peak:.0f} MB and {slowest:.1f} s, start of the command included"
     return finding
+
+
+def writes(options: Options) -> Finding:
+    """Let writes fail."""
+    return broken_off.writes(options.scenes, options.n, options.seed, options.first)
+
+
+def kills(options: Options) -> Finding:
+    """Kill commands and go on."""
+    return broken_off.kills(options.scenes, options.n, options.seed, options.first)
+
+
+def flips(options: Options) -> Finding:
+    """Flip bits of a store."""
+    return damage.flips(options.n, options.seed, options.first)
+
+
+def races(options: Options) -> Finding:
+    """Build one store twice at once."""
+    return damage.races(options.n, options.seed, options.first)
+
+
+def changes(options: Options) -> Finding:
+    """Change sources and clock while a store is built."""
+    return damage.changes(options.n, options.seed, options.first)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ich25d.errors import StoreError, UsageError, cause_of
-from ich25d.files import sha256_file
+from ich25d.files import read_parquet, sha256_file
 from ich25d.progress import remark, track
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.split_unit import split_units
@@ -34,6 +34,8 @@ from ich25d.studies.store_dir.volume_file import volume_path
 
 FORMAT = "ich25d-studies"
 VERSION = 1
+_NEEDED = ("size", "crop")
+"""What no store.json of this version lacks."""
 
 OPEN_VOLUMES = 32
 """Volumes that a thread keeps open; opening one takes longer than reading a slice."""
@@ -60,6 +62,8 @@ def read_marker(root: Path) -> dict[str, Any] | None:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f"store.json must be that of a study store (got another format) in {root}")
+    if content.get("version") == VERSION and (lost := [name for name in _NEEDED if name not in content]):
+        raise StoreError(f"store.json must have all that was written (got no {lost[0]!r}) in {root}; build it again")
     if content.get("version") != VERSION:
         raise StoreError(
             f"a study store must be of version {VERSION} (got {content.get('version')!r}) in {root}; "
@@ -118,16 +122,15 @@ class StudyStore:
         root = Path(path)
         marker = finished_marker(root)
         try:
-            slices = pd.read_parquet(root / "slices.parquet")
-            series = pd.read_parquet(root / "series.parquet")
-        except (OSError, ValueError) as error:
+            slices, series = (read_parquet(root / name) for name in ("slices.parquet", "series.parquet"))
+            if "split_unit" not in series:  # a store of an earlier version
+                series["split_unit"] = split_units(series)
+                slices["split_unit"] = slices["series_id"].map(series.set_index("series_id")["split_unit"])
+            return cls(root, marker, slices, series)
+        except (OSError, ValueError, KeyError) as error:
             raise StoreError(
                 f"the tables must be readable (got {cause_of(error)}) in {root}; build it again"
             ) from error
-        if "split_unit" not in series:  # a store of an earlier version
-            series["split_unit"] = split_units(series)
-            slices["split_unit"] = slices["series_id"].map(series.set_index("series_id")["split_unit"])
-        return cls(root, marker, slices, series)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (StudyStore.open, (str(self.root),))
@@ -192,7 +195,7 @@ class StudyStore:
     def verify(self) -> list[str]:
         """Check every file against its hash and return what is wrong, a sentence each."""
         wrong = [] if seal(self.marker) == self.marker else ["store.json isn't what was written"]
-        expected = {self.root / name: file_hash for name, file_hash in self.marker["tables"].items()}
+        expected = {self.root / name: file_hash for name, file_hash in self.marker.get("tables", {}).items()}
         expected |= {volume_path(self.root, series_id): file_hash for series_id, file_hash in self._hashes.items()}
         for path, file_hash in track(expected.items(), "verify", len(expected), "files"):
             if not path.is_file():
