@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
+from scipy.special import logit
 
+from ich25d.encoder.held_out import calibration_of, held_out_of, points_of, whole_series
+from ich25d.encoder.model_directory import read_run, set_decision
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import Ich25dError, UsageError
 from ich25d.evaluate.judging_store import open_judge
@@ -57,13 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=OPEN_MODEL)
     parser.add_argument("--judge", action="append", default=[], metavar="NAME=STUDIES")
     parser.add_argument(
-        "--confidence", action="store_true", help="only choose what the packed model judges scans by, on held-out ones"
+        "--decide",
+        action="store_true",
+        help="only calibrate the packed model anew, and choose thresholds and confidence, on held-out scans",
     )
     options = parser.parse_args(arguments)
     try:
         store = build(options.ct_ich, options.work)
-        if options.confidence:
-            fit_model_confidence(options.out, store.root, torch.device("cpu"))
+        if options.decide:
+            decide(options.out, store)
             return 0
         judges = [open_judge(word, store) for word in options.judge]
         run = train(store, options.work)
@@ -122,6 +128,25 @@ def pack(run: Path, out: Path) -> None:
     )
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
+
+
+def decide(model: Path, store: StudyStore) -> None:
+    """Fit calibration, thresholds and confidence on the series that each packed network held out."""
+    tables, folds = [], []
+    for fold in read_run(model).folds:
+        network = load_network(model, torch.device("cpu"), fold=fold)
+        for row in store.series[store.series["fold"] == fold].itertuples():
+            own = store.slices[store.slices["series_id"] == row.series_id].sort_values("slice_index")
+            position = own["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+            hu, brain_hu = store.hu(str(row.series_id)), float(np.float64(row.brain_hu))
+            predicted, _ = network.predict(hu, position, None, brain_hu)
+            table = pd.DataFrame(logit(predicted.encoder_probability), columns=list(LABELS))
+            tables.append(table.assign(image_id=own["image_id"].to_numpy(), series_id=row.series_id))
+            folds.append(np.full(len(own), fold))
+    found = held_out_of(pd.concat(tables, ignore_index=True), np.concatenate(folds), store)
+    calibration = calibration_of(found, read_recipe(model / CONFIG_FILE).calibration)
+    set_decision(model, calibration, points_of(found, whole_series(found, None), calibration))
+    fit_model_confidence(model, store.root, torch.device("cpu"))
 
 
 def _halved(weights: Path, target: Path) -> str:

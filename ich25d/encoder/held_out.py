@@ -94,7 +94,18 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
     """
     tables = [read_parquet(out / f"fold{number}" / "oof.parquet") for number in run.folds]
     tables = [table[~table["seen"]] if "seen" in table else table for table in tables]
-    table = pd.concat(tables, ignore_index=True)
+    folds = np.repeat(np.array(list(run.folds), dtype=np.int64), [len(part) for part in tables])
+    return held_out_of(pd.concat(tables, ignore_index=True), folds, store)
+
+
+def held_out_of(table: pd.DataFrame, fold: npt.NDArray[np.int64], store: StudyStore) -> HeldOut:
+    """Join out-of-fold logits with what the store knows of their slices.
+
+    Args:
+        table: A row a slice: `image_id`, `series_id` and six logits by label.
+        fold: Which fold held each out, shape (N,).
+        store: What was trained on.
+    """
     truth = store.slices.set_index("image_id").reindex(table["image_id"])
     unknown = truth["slice_position_mm"].isna().groupby(truth["series_id"]).transform("any")
     position = truth["slice_position_mm"].mask(unknown, USUAL_GAP_MM * truth["slice_index"])
@@ -103,7 +114,7 @@ def read_held_out(out: Path, run: Run, store: StudyStore) -> HeldOut:
         truth[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan),
         table["series_id"].astype(str).tolist(),
         truth["split_unit"].astype(str).tolist(),
-        np.repeat(np.array(list(run.folds), dtype=np.int64), [len(part) for part in tables]),
+        fold,
         position.to_numpy(dtype=np.float64),
     )
 
@@ -157,7 +168,7 @@ def _calibrated_loss(logit: Floats, target: npt.NDArray[np.float32]) -> float:
 def points_of(held_out: HeldOut, whole: HeldOut, calibration: Calibration) -> dict[str, Any]:
     """Choose operating points for predictions of a CNN alone, as `choose_points` returns them.
 
-    A series has the largest probability of its slices.
+    A series has the largest of its slices' probabilities before smoothing.
 
     Args:
         held_out: Out-of-fold logits of slices.
@@ -166,7 +177,8 @@ def points_of(held_out: HeldOut, whole: HeldOut, calibration: Calibration) -> di
     """
     probability = held_out.probability(calibration)
     code = np.unique(held_out.series_id, return_inverse=True)[1]
-    return choose_points(held_out.target, probability, code, whole.target, largest(probability, code))
+    of_series = largest(held_out.probability(calibration.of_series), code)
+    return choose_points(held_out.target, probability, code, whole.target, of_series)
 
 
 def held_out_scores(out: Path, run: Run, store: StudyStore) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:

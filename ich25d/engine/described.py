@@ -96,9 +96,10 @@ class Described:
 
         mean = logit.mean(axis=(0, 1))
         probability = self.calibration.probability(mean, slice_position_mm)
-        members = self.calibration.apply(logit, slice_position_mm).max(axis=2).reshape(-1, N_LABELS)
+        whole = self.calibration.of_series.probability(mean, slice_position_mm).max(axis=0)
+        members = self.calibration.of_series.apply(logit, slice_position_mm).max(axis=2).reshape(-1, N_LABELS)
         members[:, ANY_INDEX] = members.max(axis=1)
-        return SequencePrediction(np.asarray(expit(mean)), probability, probability.max(axis=0), members)
+        return SequencePrediction(np.asarray(expit(mean)), probability, whole, members)
 
 
 def describe_model(folder: Path, fold: int | None = None) -> Described:

@@ -78,7 +78,7 @@ def with_truth(
 def held_out(run: Path, store: StudyStore) -> list[Predicted]:
     """Return the series that a run's folds held out, blend and calibration of each fold fitted on the other ones.
 
-    A CNN of one fold alone stays uncalibrated; a series of a CNN has the largest probability of its slices.
+    A CNN of one fold alone stays uncalibrated; a series of a CNN has the largest of its slices before smoothing.
 
     Args:
         run: A model directory of `train-cnn`, or of `train-rnn` with the features that it was trained on.
@@ -91,15 +91,16 @@ def held_out(run: Path, store: StudyStore) -> list[Predicted]:
     if read_kind(run)[0] == SEQUENCE:
         return _held_out_sequence(run, recipe)
     rows = read_held_out(run, read_run(run), store)
-    probability = np.empty_like(rows.logit)
+    probability, peaked = np.empty_like(rows.logit), np.empty_like(rows.logit)
     names, units = np.array(rows.series_id), np.array(rows.split_unit)
     for fold in np.unique(rows.fold):
         own = rows.fold == fold
         calibration = Calibration() if own.all() else calibration_of(rows.take(~own), recipe.calibration)
         probability[own] = rows.take(own).probability(calibration)
+        peaked[own] = rows.take(own).probability(calibration.of_series)
     of_series = [np.flatnonzero(names == name) for name in np.unique(names)]
     return [
-        Predicted(units[own[0]], rows.target[own].astype(np.float64), probability[own], probability[own].max(0))
+        Predicted(units[own[0]], rows.target[own].astype(np.float64), probability[own], peaked[own].max(0))
         for own in of_series
     ]
 

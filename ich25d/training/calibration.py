@@ -5,7 +5,7 @@ logit, smoothed along the scan -> / temperature + bias -> sigmoid -> any = max(a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,14 @@ class Calibration:
             temperatures.append(temperature)
             biases.append(bias)
         return cls(tuple(temperatures), tuple(biases))
+
+    @property
+    def of_series(self) -> "Calibration":
+        """The same without smoothing, for whole series.
+
+        A series has the largest of its slices, and smoothing would take the peak from a bleed on one slice.
+        """
+        return replace(self, sigma_mm=0.0)
 
     def apply(
         self, logit: npt.NDArray[np.floating[Any]], slice_position_mm: npt.NDArray[np.float64]
