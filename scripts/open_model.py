@@ -134,7 +134,7 @@ def decide(model: Path, store: StudyStore) -> None:
     """Fit calibration, thresholds and confidence on the series that each packed network held out."""
     tables, folds = [], []
     for fold in read_run(model).folds:
-        network = load_network(model, torch.device("cpu"), fold=fold)
+        network = load_network(model, "cpu", fold=fold)
         for row in store.series[store.series["fold"] == fold].itertuples():
             own = store.slices[store.slices["series_id"] == row.series_id].sort_values("slice_index")
             position = own["slice_position_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
