@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.special import logit
 
+from ich25d.encoder.card import rewrite_decision
 from ich25d.encoder.held_out import calibration_of, held_out_of, points_of, whole_series
 from ich25d.encoder.model_directory import read_run, set_decision
 from ich25d.encoder.train import train_cnn
@@ -68,10 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         store = build(options.ct_ich, options.work)
+        judges = [open_judge(word, store) for word in options.judge]
         if options.decide:
             decide(options.out, store)
+            judge(options.out, judges)
             return 0
-        judges = [open_judge(word, store) for word in options.judge]
         run = train(store, options.work)
         pack(run, options.out)
         fit_model_confidence(options.out, store.root, torch.device("cpu"))
@@ -147,6 +149,7 @@ def decide(model: Path, store: StudyStore) -> None:
     calibration = calibration_of(found, read_recipe(model / CONFIG_FILE).calibration)
     set_decision(model, calibration, points_of(found, whole_series(found, None), calibration))
     fit_model_confidence(model, store.root, torch.device("cpu"))
+    rewrite_decision(model)
 
 
 def _halved(weights: Path, target: Path) -> str:
@@ -169,7 +172,8 @@ def judge(model: Path, sets: list[tuple[str, StudyStore]]) -> None:
         blocks += _judged(network, name, store)
     card = (model / "MODEL_CARD.md").read_text(encoding="utf-8")
     before, heading, after = card.partition("## Performance")
-    write_text(model / "MODEL_CARD.md", before + "\n\n".join(blocks) + "\n\n" + heading + after)
+    kept = before.partition(blocks[0])[0]
+    write_text(model / "MODEL_CARD.md", kept + "\n\n".join(blocks) + "\n\n" + heading + after)
 
 
 def _judged(network: Network, name: str, store: StudyStore) -> list[str]:

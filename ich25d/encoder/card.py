@@ -18,17 +18,19 @@ from scipy.special import expit
 
 from ich25d.config import Recipe, WindowConfig
 from ich25d.encoder.change import change_table, read_changes
-from ich25d.encoder.model_directory import Run
+from ich25d.encoder.model_directory import Run, read_run
 from ich25d.encoder.parent import count_rsna, terms_of
 from ich25d.encoder.weights import packed_weights
 from ich25d.files import write_text
 from ich25d.labels import LABELS
+from ich25d.recipes import read_recipe
 from ich25d.studies.qc import reasons_of
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.calibration import Calibration
 from ich25d.training.card import Cell, cell_text, duration, table, with_interval
 from ich25d.training.intervals import bootstrap_interval, replicates_for
 from ich25d.training.metrics import auc, average_precision, brier, calibration_error, mean_log_loss
+from ich25d.training.model_file import CONFIG_FILE
 from ich25d.training.operating_point import FLAGGED, RULES
 from ich25d.training.runlog import read_log
 from ich25d.windows import NAMED_WINDOWS
@@ -48,11 +50,24 @@ def write_card(out: Path, facts: dict[str, Any]) -> None:
         out: The model directory.
         facts: All that `templates/model_card.md` names; a name that is absent is an error.
     """
+    write_text(out / "MODEL_CARD.md", _rendered("model_card.md", facts))
+
+
+def rewrite_decision(out: Path) -> None:
+    """Write the part on calibration and thresholds of a CNN's card anew, from its `model.json`; all else stays."""
+    run, recipe, card = read_run(out), read_recipe(out / CONFIG_FILE), (out / "MODEL_CARD.md").read_text("utf-8")
+    facts = model_facts(out, run.content, recipe, ()) | _calibration(run, recipe)
+    before, heading, after = card.partition("## Calibration and thresholds")
+    assert heading, "a card has that part"
+    rest = after[after.index("\n## ") + 1 :]
+    write_text(out / "MODEL_CARD.md", before + _rendered("decision.md", facts | {"sequence": None}) + rest)
+
+
+def _rendered(template: str, facts: dict[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("ich25d.encoder"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )  # Markdown, not HTML: cells escape what would break a table
-    template = environment.get_template("model_card.md")
-    write_text(out / "MODEL_CARD.md", template.render(facts, table=table, number=cell_text))
+    return str(environment.get_template(template).render(facts, table=table, number=cell_text))
 
 
 def write_cnn_card(
@@ -82,23 +97,28 @@ def write_cnn_card(
         f"`{recipe.encoder.name}` on slabs of {len(recipe.slab.neighbours)} slices and {len(recipe.slab.windows)} "
         f"windows, {len(run.folds)} network(s), one a fold; six logits a slice."
     )
-    found = Calibration.from_dict(run.content.get("calibration"))
-    calibration: list[list[Cell]] = [
-        [label, recipe.calibration.prevalence.get(label), temperature, bias]
-        for label, temperature, bias in zip(LABELS, found.temperature, found.bias, strict=True)
-    ]
     write_card(out, {
         "title": "Model card: slice encoder (2.5D CNN)",
         "command": "train-cnn",
         "summary": summary,
         "data": data_facts(store, run),
         "sequence": None,
-        "calibration": table(("label", "share at the place of use", "temperature", "bias"), calibration),
-        "smoothing_mm": found.sigma_mm,
         "performance": _performance(logit, target, np.asarray(patient).astype(str), of_series=of_series),
         "run_time": run_time(out, run),
+        **_calibration(run, recipe),
         **model_facts(out, run.content, recipe, ("train", "augment", "pixels")),
     })  # fmt: skip
+
+
+def _calibration(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """Return how a CNN alone is calibrated, as the template names it."""
+    found = Calibration.from_dict(run.content.get("calibration"))
+    rows: list[list[Cell]] = [
+        [label, recipe.calibration.prevalence.get(label), temperature, bias]
+        for label, temperature, bias in zip(LABELS, found.temperature, found.bias, strict=True)
+    ]
+    columns = ("label", "share at the place of use", "temperature", "bias")
+    return {"calibration": table(columns, rows), "smoothing_mm": found.sigma_mm}
 
 
 def data_facts(store: StudyStore, run: Run) -> dict[str, Any]:
