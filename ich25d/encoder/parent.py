@@ -186,6 +186,8 @@ def checked_parent(
     store: StudyStore,
     folds: list[int],
     told: npt.NDArray[np.bool_] | None = None,
+    *,
+    least_folds: int = 1,
 ) -> Parent:
     """Read the run to go on from, and check that it fits and that something is left to judge its child by.
 
@@ -195,6 +197,7 @@ def checked_parent(
         store: What it will be trained on.
         folds: The folds to train.
         told: Slices of series that have a label as a whole, bool (slices,); None is none.
+        least_folds: So many folds must be left to judge by.
 
     Raises:
         UsageError: It doesn't.
@@ -205,15 +208,17 @@ def checked_parent(
     known = store.slices[list(LABELS)].notna().any(axis=1).to_numpy()
     known = known if told is None else known | told
     fold_of = store.slices["series_id"].map(store.series.set_index("series_id")["fold"]).to_numpy()
-    n_known = n_left = 0
+    n_known = n_left = n_judging = 0
     for fold in folds:
         here = known & (fold_of == fold)
         n_known += int(here.sum())
-        n_left += int((here & ~parent.start_of(fold).images.seen(store)).sum())
-    if not n_left:
+        left = int((here & ~parent.start_of(fold).images.seen(store)).sum())
+        n_left, n_judging = n_left + left, n_judging + bool(left)
+    if n_judging < least_folds:
         raise UsageError(
             f"a run that goes on from another one needs labelled slices of patients that it wasn't trained on (got "
-            f"{n_left} of {n_known} held-out slices) in {store.root}; add new scans, or give other folds"
+            f"{n_left} of {n_known} held-out slices, in {n_judging} fold(s) for {least_folds} or more) in "
+            f"{store.root}; add new scans, or give other folds"
         )
     if n_left < n_known:
         remark(

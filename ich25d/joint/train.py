@@ -77,7 +77,7 @@ def train_joint(
     recipe = check_train_joint(studies, parent, out, config=config, overrides=overrides, device=device)
     sequence, store = load_sequence(parent), StudyStore.open(studies)
     digest, folds = data_digest(store), folds_of(store)
-    origin = checked_parent(parent, recipe, store, folds)
+    origin = checked_parent(parent, recipe, store, folds, least_folds=2)
     place = choose_device(device)
     _open(out, recipe, origin, sequence, digest)
     try:

@@ -22,7 +22,7 @@ from ich25d.encoder.held_out import read_held_out
 from ich25d.encoder.learnt_images import LearntImages, image_hashes
 from ich25d.encoder.loaded import load_encoder
 from ich25d.encoder.model_directory import read_run
-from ich25d.encoder.parent import child_recipe, read_parent, terms_of
+from ich25d.encoder.parent import checked_parent, child_recipe, read_parent, terms_of
 from ich25d.encoder.train import train_cnn
 from ich25d.encoder.weights import build_encoder
 from ich25d.errors import ModelError, UsageError
@@ -187,6 +187,8 @@ def test_nothing_is_left_to_judge_by(parent: Path, toy_store: Path, recipe: Reci
     assert not (tmp_path / "cnn").exists()
     train_cnn(toy_store, recipe, tmp_path / "cnn", fold=0, device="cpu", parent=parent)
     assert read_changes(tmp_path / "cnn", read_run(tmp_path / "cnn").content).keys() == {"old"}
+    with pytest.raises(UsageError, match=r"in 1 fold\(s\) for 2 or more"):  # as train-joint asks
+        checked_parent(parent, recipe, StudyStore.open(toy_store), [0], least_folds=2)
 
 
 @pytest.mark.parametrize(
