@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from ich25d.config import Recipe
 from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.learnt_images import LearntImages
-from ich25d.encoder.model_directory import encode
+from ich25d.encoder.loaded import encode
 from ich25d.encoder.parent import FoldStart
 from ich25d.encoder.weights import build_encoder
 from ich25d.files import write_json, write_text

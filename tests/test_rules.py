@@ -71,3 +71,15 @@ def test_no_data_and_no_weights_are_tracked() -> None:
     )
 
     assert [name for name in blobs if not name.startswith("ich25d/open_model/")] == []
+
+
+def test_what_predicts_starts_light() -> None:
+    """Neither torch nor what usual files don't need is imported with `predict`, `report` and the engines."""
+    late = {"torch", "timm", "sklearn", "pydicom", "blosc2", "openvino", "onnxruntime"}
+    code = (
+        "import sys\nimport ich25d.predict.run, ich25d.view.report.run, ich25d.engine.exported_engine\n"
+        f"early = {late!r} & set(sys.modules)\nassert not early, early\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.dicom import elements, foreign
+from ich25d.dicom import elements
 from ich25d.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Elements, Meta
-from ich25d.dicom.frames import split_frames
 from ich25d.dicom.header import Content, Header, NeedMore, Remark, Slice
 from ich25d.dicom.hounsfield import looked_up_hu, to_hu
 from ich25d.dicom.interpret import make_header
@@ -104,6 +103,8 @@ def _too_big(limit: int, size: int) -> DicomError:
 
 def _frame_headers(walk: _Walk, whole: DicomError) -> list[Header | DicomError]:
     """Return a header or a reason for every frame; `whole` carries the file's ids."""
+    from ich25d.dicom.frames import split_frames
+
     headers: list[Header | DicomError] = []
     try:
         frames, remarks = split_frames(walk.found, walk.data, walk.meta)
@@ -131,13 +132,19 @@ def _walk(head: bytes, total_size: int) -> _Walk:
         total_size = len(head)
         meta = meta._replace(start=0)
     if FORCE_PYDICOM or syntax == BIG_ENDIAN:
-        found = foreign.read_elements(head, meta, total_size)
+        found = _by_pydicom(head, meta, total_size)
     else:
         try:
             found = elements.read_elements(head, meta.start, total_size, is_explicit=syntax != IMPLICIT)
         except elements.Unfamiliar:
-            found = foreign.read_elements(head, meta, total_size)
+            found = _by_pydicom(head, meta, total_size)
     return _Walk(found, meta, head, total_size)
+
+
+def _by_pydicom(head: bytes, meta: Meta, total_size: int) -> Elements:
+    from ich25d.dicom import foreign  # pydicom takes longer to import than a scan of usual files to read
+
+    return foreign.read_elements(head, meta, total_size)
 
 
 def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None = None) -> Slice:
@@ -161,12 +168,20 @@ def read_hu(content: Content, header: Header, out: npt.NDArray[np.int16] | None 
             signs = (Remark("SIGN", f"the header says {'' if header.is_signed else 'un'}signed, the stream otherwise"),)
             header = header._replace(is_signed=not header.is_signed)
         if header.has_modality_lut:
+            from ich25d.dicom import foreign
+
             hu, remarks = looked_up_hu(stored, header, partial(foreign.through_modality_lut, content=bytes(content)))
         else:
             hu, remarks = to_hu(stored, header, out if out is not None and out.shape == stored.shape else None)
     except DicomError as error:
         raise DicomError(error.code, error.detail, image_id=header.image_id, series_id=header.series_id) from None
     return Slice(hu, signs + remarks)
+
+
+def _decoded(whole: bytes, header: Header) -> npt.NDArray[Any]:
+    from ich25d.dicom import foreign
+
+    return foreign.decode(whole, header)
 
 
 def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
@@ -178,9 +193,9 @@ def _stored(content: Content, header: Header) -> npt.NDArray[Any]:
         whole = bytes(content)
         content = _inflate(whole[elements.read_meta(whole, len(whole)).start :])
         if FORCE_PYDICOM:
-            return foreign.decode(whole, header)
+            return _decoded(whole, header)
     elif syntax not in {IMPLICIT, EXPLICIT} or (FORCE_PYDICOM and not header.frame):
-        return foreign.decode(bytes(content), header)
+        return _decoded(bytes(content), header)
     kind = f"{order}{'i' if header.is_signed else 'u'}{header.bits_allocated // 8}"
     n_pixels = header.rows * header.columns
     if header.pixel_offset + n_pixels * header.bits_allocated // 8 > len(content):

@@ -20,7 +20,7 @@ from ich25d.labels import ANY_INDEX, N_LABELS
 from ich25d.recipes import read_recipe
 from ich25d.sequence.item import Runner
 from ich25d.sequence.model_directory import LoadedSequence, SequencePrediction, sequence_of
-from ich25d.training.calibration import Calibration
+from ich25d.training.calibration import Calibration, sigmoid
 from ich25d.training.confidence import Confidence, read_confidence
 from ich25d.training.model_file import (
     CNN,
@@ -92,14 +92,12 @@ class Described:
         return self._calibrated
 
     def _calibrated(self, _: npt.NDArray[np.float32], logit: Floats, slice_position_mm: Floats) -> SequencePrediction:
-        from scipy.special import expit
-
         mean = logit.mean(axis=(0, 1))
         probability = self.calibration.probability(mean, slice_position_mm)
         whole = self.calibration.of_series.probability(mean, slice_position_mm).max(axis=0)
         members = self.calibration.of_series.apply(logit, slice_position_mm).max(axis=2).reshape(-1, N_LABELS)
         members[:, ANY_INDEX] = members.max(axis=1)
-        return SequencePrediction(np.asarray(expit(mean)), probability, whole, members)
+        return SequencePrediction(sigmoid(mean), probability, whole, members)
 
 
 def describe_model(folder: Path, fold: int | None = None) -> Described:

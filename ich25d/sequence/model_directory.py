@@ -26,7 +26,7 @@ from ich25d.labels import N_LABELS
 from ich25d.sequence.item import Runner, SeriesItem, logits_of_each
 from ich25d.sequence.refinement import Refinement
 from ich25d.sequence.standardisation import Standardisation
-from ich25d.training.calibration import enforce_any
+from ich25d.training.calibration import enforce_any, sigmoid
 from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, checked_entries, read_model_file
 from ich25d.training.operating_point import Thresholds, read_thresholds
 from ich25d.training.smoothing import known_position_mm
@@ -140,9 +140,9 @@ class LoadedSequence:
             for number, own in enumerate(logit.reshape(-1, n_slices, N_LABELS))
         ]
         return SequencePrediction(
-            encoder_probability=_sigmoid(encoder_mean),
-            probability=enforce_any(_sigmoid(slice_logit)),
-            series_probability=enforce_any(_sigmoid(whole)),
+            encoder_probability=sigmoid(encoder_mean),
+            probability=enforce_any(sigmoid(slice_logit)),
+            series_probability=enforce_any(sigmoid(whole)),
             member_logit=np.stack(members),
         )
 
@@ -279,7 +279,3 @@ def sequence_of(content: Mapping[str, Any], folder: Path, fold: int | None = Non
         dim=dim, models=(), paired=paired, standardisation=standardisation, base_logit=base_logit, gap_mm=gap_mm,
         refinement=refinement, thresholds=thresholds,
     )  # fmt: skip
-
-
-def _sigmoid(logit: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(logit / 2)))

@@ -28,7 +28,7 @@ from ich25d.studies.pool.pool import Pool, opened_pool
 from ich25d.studies.qc import QcRow, count_refused, settled, write_qc
 from ich25d.studies.series.series_plan import SeriesPlan
 from ich25d.studies.store_dir.store import FORMAT, VERSION, read_marker, seal
-from ich25d.studies.store_dir.volume_file import volume_path
+from ich25d.studies.store_dir.volume_place import volume_path
 from ich25d.studies.tables import Tables, check_match, make_tables
 from ich25d.studies.volumes.read_many import BYTES_PER_PX, build_all
 from ich25d.studies.volumes.volume import Crop

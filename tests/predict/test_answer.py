@@ -18,7 +18,7 @@ from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.pool.pool import TaskTimeoutError, WorkerLostError
 from ich25d.studies.qc import read_qc
 from ich25d.studies.store_dir.store import StudyStore
-from ich25d.studies.store_dir.volume_file import volume_path
+from ich25d.studies.store_dir.volume_place import volume_path
 from ich25d.studies.volumes.rescue import try_file
 
 

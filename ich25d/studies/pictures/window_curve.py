@@ -12,7 +12,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from ich25d.dicom.hounsfield import HU_MAX, HU_MIN
 from ich25d.windows import Window
@@ -50,6 +49,8 @@ class WindowCurve:
             self.sides = (256,) * len(windows)
             points = np.stack(greys, axis=-1)
             self.units = np.ones(len(windows))
+        from scipy.spatial import cKDTree
+
         self.tree = cKDTree(points * self.units)
         # Three grey pictures would need a table of 16 million: they are looked up pixel by pixel.
         size = int(np.prod(self.sides, dtype=np.float64))

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -30,7 +29,7 @@ from ich25d.files import read_parquet, sha256_file
 from ich25d.progress import remark, track
 from ich25d.studies.qc import QcRow, read_qc
 from ich25d.studies.split_unit import split_units
-from ich25d.studies.store_dir.volume_file import volume_path
+from ich25d.studies.store_dir.volume_place import volume_path
 
 FORMAT = "ich25d-studies"
 VERSION = 1
@@ -214,6 +213,8 @@ class StudyStore:
             volumes = self._local.volumes = OrderedDict()
         volume = volumes.pop(series_id, None)
         if volume is None:
+            import blosc2
+
             volume = blosc2.open(str(volume_path(self.root, series_id)), mode="r", dparams={"nthreads": 1})
             if volume.shape != (self._n_slices[series_id], self.size, self.size) or volume.dtype != np.int16:
                 raise ValueError("shape")

@@ -16,7 +16,8 @@ import blosc2
 import numpy as np
 import numpy.typing as npt
 
-from ich25d.files import file_key, replacing
+from ich25d.files import replacing
+from ich25d.studies.store_dir.volume_place import volume_path
 
 Packing = Literal["quick", "small"]
 
@@ -57,12 +58,6 @@ class Volume(NamedTuple):
     """SHA-256 of the file."""
     n_bytes: int
     """Size of the file."""
-
-
-def volume_path(root: Path, series_id: str) -> Path:
-    """Return where a series' volume lies; 256 folders keep each of them small."""
-    key = file_key(series_id)
-    return root / "hu" / hashlib.sha256(key.encode()).hexdigest()[:2] / f"{key}.b2nd"
 
 
 def write_volume(root: Path, series_id: str, hu: npt.NDArray[np.int16], packing: Packing = "quick") -> Volume:

@@ -5,11 +5,14 @@ here, a third of its time, with the same result to the last rounding.
 """
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def resize_area(hu: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
@@ -32,12 +35,14 @@ def resize_area(hu: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
 
 
 @lru_cache(maxsize=256)
-def area_weights(n_in: int, n_out: int) -> csr_array:
+def area_weights(n_in: int, n_out: int) -> "csr_array":
     """Return the weights that resize a line by area: shape (n_out, n_in), rows sum to 1.
 
     Output i covers the inputs from i * n_in / n_out to (i + 1) * n_in / n_out; the two at its ends count by the part of
     them that is covered.
     """
+    from scipy.sparse import csr_array
+
     edge = np.arange(n_out + 1) * (n_in / n_out)
     first = np.floor(edge[:-1] + 1e-9).astype(np.int64)
     n_taps = int(np.ceil(n_in / n_out)) + 1

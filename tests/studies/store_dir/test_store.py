@@ -15,7 +15,8 @@ from ich25d.labels import LABELS
 from ich25d.studies.build import build_studies
 from ich25d.studies.store_dir.schema import SERIES_COLUMNS, SLICE_COLUMNS, TEXT
 from ich25d.studies.store_dir.store import StudyStore, seal
-from ich25d.studies.store_dir.volume_file import COMPRESSION, b2nd_bytes, content_hash, volume_path, write_volume
+from ich25d.studies.store_dir.volume_file import COMPRESSION, b2nd_bytes, content_hash, write_volume
+from ich25d.studies.store_dir.volume_place import volume_path
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from ich25d.errors import StoreError
 from ich25d.studies.pool.local_pool import LocalPool
 from ich25d.studies.series.series_plan import SeriesPlan, without
-from ich25d.studies.store_dir.volume_file import volume_path
+from ich25d.studies.store_dir.volume_place import volume_path
 from ich25d.studies.tables import find_twins
 from ich25d.studies.volumes.read_many import build_all
 from ich25d.studies.volumes.volume import pixel_hash, read_series
