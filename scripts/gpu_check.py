@@ -27,6 +27,7 @@ from ich25d.encoder.fold_training import FoldTraining
 from ich25d.encoder.learnt_images import LearntImages
 from ich25d.encoder.loaded import encode
 from ich25d.encoder.parent import FoldStart
+from ich25d.encoder.teaching import teaching_of
 from ich25d.encoder.weights import build_encoder
 from ich25d.files import write_json, write_text
 from ich25d.joint.fold_training import JointFold
@@ -147,8 +148,9 @@ class Job:
 
 def _cnn(store: StudyStore, recipe: Recipe, device: torch.device, folder: Path) -> Job:
     training = FoldTraining(
-        store, recipe, folder, fold=0, device=device, processes=Processes(), painter=None, data_digest=""
-    )
+        store, recipe, folder, fold=0, device=device, processes=Processes(), painter=None, data_digest="",
+        teaching=teaching_of(store),
+    )  # fmt: skip
     training._model.freeze(False)
     return Job(training, training._model, lambda batch: batch, recipe.train.accumulate)
 
