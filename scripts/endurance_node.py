@@ -236,7 +236,7 @@ def endure(
     with (out / "report" / "qc.csv").open(newline="") as file:
         named = {row["image_id"] for row in csv.DictReader(file)}
     last = [megabytes for pid, megabytes in memory.seen if pid == memory.seen[-1][0]]
-    half = len(last) // 2
+    quarters = [last[len(last) * part // 4 : len(last) * (part + 1) // 4] for part in range(4)]
     return {
         "studies": n_studies, "images": len(files), "odd_images": sum(kind != "good" for kind in kinds.values()),
         "associations_at_once": n_senders, "associations": sum(one.associations for one in senders),
@@ -251,7 +251,7 @@ def endure(
         "studies_with_other_numbers": n_studies - sum(reports[study_uid(n + 1)] == 1 for n in range(n_studies)),
         "troubles_at_the_end": sorted(state["troubles"]), "exit_code": exit_code,
         "traceback": "Traceback" in log.read_text(),
-        "memory_mb_first_half": round(max(last[:half], default=0)), "memory_mb_second_half": round(max(last[half:])),
+        "memory_mb_in_quarters": [round(max(part, default=0)) for part in quarters],
         "sent_in_s": round(sent_s), "all_in_s": round(time.monotonic() - began),
     }  # fmt: skip
 
