@@ -187,6 +187,8 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame"
 
     try:
         return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError as error:  # pandas leaves its number out
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     except Exception as error:  # see above
         if isinstance(error, OSError) and error.errno:
             raise

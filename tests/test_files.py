@@ -1,16 +1,21 @@
 """Files are written whole or not at all, and stay where they belong."""
 
+import contextlib
 import errno
 import fcntl
+import functools
 import os
+import tempfile
+from io import BytesIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich25d.errors import Ich25dError, StoreError
-from ich25d.files import file_key, inside, locked, replacing, shown_name, write_json, write_text
+from ich25d.errors import Ich25dError, StoreError, TableError
+from ich25d.files import file_key, inside, locked, read_parquet, replacing, shown_name, write_json, write_text
 from ich25d.predict.finished_series import finished_folder
 from ich25d.studies.qc import QcRow, write_qc
 from ich25d.training.operating_point import OperatingPoint
@@ -46,6 +51,33 @@ def test_what_a_killed_process_left_is_used_again(tmp_path: Path) -> None:
         assert target.read_text() == "two"
     assert target.read_text() == "one"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 7))
+def test_a_damaged_parquet_is_a_sentence(at: int, bit: int) -> None:
+    """Whatever pandas and Arrow raise for a flipped bit becomes one class, which names the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.parquet"
+        content = _parquet()
+        at %= len(content)
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+        with contextlib.suppress(TableError):
+            read_parquet(path)
+        path.write_bytes(content[: at // 2])
+        with pytest.raises(TableError, match=r"must be readable parquet \(got .*t\.parquet; make it again"):
+            read_parquet(path)
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match="No such file") as caught:
+            read_parquet(path)
+        assert caught.value.filename == str(path)
+
+
+@functools.cache
+def _parquet() -> bytes:
+    table = pd.DataFrame({"image_id": ["a", "b"], "any": pd.array([1, None], dtype="Int8"), "x": [0.5, 1.5]})
+    target = BytesIO()
+    table.to_parquet(target, index=False)
+    return target.getvalue()
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

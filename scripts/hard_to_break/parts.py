@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from hard_to_break import accounted, broken_off, damage
+from hard_to_break import accounted, broken_off, damage, stranger
 from hard_to_break import bombs as bomb_files
 from hard_to_break.report import Finding, table
 from hard_to_break.scan import cores
@@ -89,3 +89,8 @@ def races(options: Options) -> Finding:
 def changes(options: Options) -> Finding:
     """Change sources and clock while a store is built."""
     return damage.changes(options.n, options.seed, options.first)
+
+
+def strangers(options: Options) -> Finding:
+    """Walk with a stranger's scan."""
+    return stranger.stranger()
