@@ -169,7 +169,8 @@ def _prior(run: Run) -> Floats:
 
 
 def _checked_prior(content: object, folder: Path) -> Floats:
-    prior = np.asarray(content, dtype=np.float64)
+    with checked_entries(folder):
+        prior = np.asarray(content, dtype=np.float64)
     if prior.shape != (N_LABELS,) or not ((prior > 0) & (prior < 1)).all():
         raise ModelError(f"a model's prior must be six shares between 0 and 1 (got {prior.tolist()}) in {folder}")
     return prior

@@ -137,6 +137,7 @@ def _read_csv(path: Path) -> TableFile:
     try:
         table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=separator), **options)
     except pa.ArrowInvalid:
+        _check_text(path)
         # A table with such lines needs the handler. An Arrow thread may release it while the interpreter ends, which
         # aborts the process, one time in some hundreds; without threads it can't.
         options["read_options"].use_threads = False
@@ -144,6 +145,17 @@ def _read_csv(path: Path) -> TableFile:
         table = pa.csv.read_csv(path, parse_options=parsing, **options)
     unique = [name if name not in names[:index] else f"{name}.{index}" for index, name in enumerate(names)]
     return TableFile(table.rename_columns(unique), bad_lines)
+
+
+def _check_text(path: Path) -> None:
+    """Check that a file is UTF-8 to its end: of a bad line that isn't, Arrow prints a traceback and goes on.
+
+    Raises:
+        UnicodeDecodeError: It isn't.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        while file.read(1 << 20):
+            pass
 
 
 def _skip_into(lines: list[str]) -> Callable[[pyarrow.csv.InvalidRow], str]:

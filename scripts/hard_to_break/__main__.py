@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Finding], int, str]] = {
     "flips": (parts.flips, 10_000, "bits flipped in a study store"),
     "races": (parts.races, 100, "two builders of one store at once"),
     "changes": (parts.changes, 200, "files that change, and a clock that jumps, while a store is built"),
+    "fuzz": (parts.fuzz, 100_000, "readers of zip, tables, recipes, models and features, given changed files"),
     "stranger": (parts.strangers, 1, "names, dates and hostile text in a scan, looked for in all that comes out"),
 }
 

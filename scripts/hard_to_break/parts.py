@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hard_to_break import accounted, broken_off, damage, stranger
 from hard_to_break import bombs as bomb_files
+from hard_to_break import fuzz as changed_files
 from hard_to_break.report import Finding, table
 from hard_to_break.scan import cores
 from ich25d.dicom.codes import CODES, is_refusal
@@ -94,3 +95,8 @@ def changes(options: Options) -> Finding:
 def strangers(options: Options) -> Finding:
     """Walk with a stranger's scan."""
     return stranger.stranger()
+
+
+def fuzz(options: Options) -> Finding:
+    """Give readers changed files."""
+    return changed_files.fuzz(options.n, options.seed, options.first)

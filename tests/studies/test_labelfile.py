@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich25d.errors import LabelError
-from ich25d.labels import LABELS
+from ich25d.labels import LABELS, row_ids
 from ich25d.studies.labelfile import read_labels
 
 NONE = (0, 0, 0, 0, 0, 0)
@@ -222,3 +222,12 @@ def test_reads_the_real_tables(shared_data: Path) -> None:
     assert rows == []
     assert len(ct_ich) == 2501
     assert int(ct_ich["any"].sum()) == 318
+
+
+def test_a_bad_line_that_is_no_utf8_is_a_sentence(tmp_path, capfd):
+    """Arrow would print a traceback and go on."""
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"ID,Label\n" + b"".join(f"{row},0\n".encode() for row in row_ids(["ID_1"])) + b"ID_\xee,1,2,3\n")
+    with pytest.raises(LabelError, match="bytes that are no UTF-8"):
+        read_labels(path)
+    assert capfd.readouterr().err == ""
