@@ -210,8 +210,8 @@ def _for_ever(batches: Callable[[], Iterator[Any]]) -> Iterator[Any]:
 def _steps(job: Job, batches: Iterator[Any], n: int) -> int:
     """Do steps and return how many slabs they took."""
     training, n_slabs = job.training, 0
-    schedule = training._schedule
-    for report in train_steps(training._learner, batches, training._loss, schedule, n_steps=n):
+    loss = training._loss if isinstance(training, JointFold) else training._loss.of_epoch(0)
+    for report in train_steps(training._learner, batches, loss, training._schedule, n_steps=n):
         n_slabs += sum(len(job.slabs_of(batch)) for batch in report.batches)
     return n_slabs
 
@@ -276,7 +276,7 @@ def _predicted(store: StudyStore, device: torch.device, most: int | None) -> dic
     begun = time.perf_counter()
     planned = find_series([store.root], network)
     planned = dataclasses.replace(planned, series=planned.series[:most])
-    found = answer(planned, network, lambda _, __, finished: finished)
+    found = answer(planned, network, lambda _, __, ___, finished, ____: finished)
     n_slices = sum(len(one.image_ids) for _, one in found.series)
     return {"slices/s, prediction from a store": n_slices / (time.perf_counter() - begun), "slices": n_slices}
 

@@ -95,7 +95,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
         places[name].mkdir()
     (places["source"] / "notes.txt").write_text("no scan")
     (places["taken"] / "qc.csv").write_text("mine")
-    (places["store"] / "store.json").write_text(json.dumps({"format": "ich25d-studies", "version": 1}))
+    (places["store"] / "store.json").write_text(
+        json.dumps({"format": "ich25d-studies", "version": 1, "size": 256, "crop": "head"})
+    )
     places["reads"].write_text("name\n")
     box = root / "box"
     (box / "fold0").mkdir(parents=True)

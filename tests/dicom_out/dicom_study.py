@@ -1,5 +1,6 @@
 """A phantom head as a hospital's DICOM has it, and the objects that a prediction of it makes."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,5 @@ def send(
     (series,) = find_series([folder], network).series
     pixels = read_pixels(series, crop=network.crop, size=network.size)
     found = predict_pixels(network, pixels)
-    finished = FinishedSeries(
-        found.encoder_probability, probability, probability.max(axis=0), found.slice_position_mm, found.image_ids, (),
-        found.pixel,
-    )  # fmt: skip
+    finished = dataclasses.replace(found, probability=probability, series_probability=probability.max(axis=0), qc=())
     return Sent(series, pixels, finished, dicom_objects(network, series, pixels, finished, point=point, **options))

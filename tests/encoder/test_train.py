@@ -238,7 +238,7 @@ def test_a_fold_that_another_call_trains_is_left_alone(
 
     with contextlib.ExitStack() as other_call:
 
-        def begin_elsewhere(*_: Any) -> None:
+        def begin_elsewhere(*_: Any, **__: Any) -> None:
             log.write_text(line)
             other_call.enter_context(locked(out / ".fold0.lock", "trains"))
             if fails:
