@@ -59,6 +59,7 @@ def test_spacing_follows_the_transposition():
 angles = st.floats(-np.pi, np.pi)
 
 
+@settings(deadline=None)
 @given(angles, st.floats(-0.7, 0.7), st.floats(-0.7, 0.7), st.booleans())
 def test_every_axial_plane_ends_within_45_degrees_of_the_usual_one(spin, pitch, roll, is_mirrored):
     """Turned in its plane by any angle, tilted and mirrored: afterwards nothing is left to do, and left is right."""
