@@ -1,6 +1,8 @@
 """Small sound scans as files: what the mutants are made of, and what commands are killed over."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 
@@ -49,6 +51,18 @@ def sound_file(index: int, family: int = 0, *, side: int = SIDE) -> bytes:
     )  # fmt: skip
 
 
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Let pydicom write RSNA's UIDs, which are none, without a warning."""
+    before = pydicom.config.settings.writing_validation_mode
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    try:
+        yield
+    finally:
+        pydicom.config.settings.writing_validation_mode = before
+
+
+@_lenient()
 def rewritten(content: bytes, syntax: str) -> bytes:
     """Return a file in another uncompressed transfer syntax: big endian or deflated."""
     dataset = pydicom.dcmread(BytesIO(content))
@@ -58,6 +72,7 @@ def rewritten(content: bytes, syntax: str) -> bytes:
     return _written(dataset, little_endian=syntax != BIG_ENDIAN)
 
 
+@_lenient()
 def compressed(content: bytes, syntax: str) -> bytes:
     """Return an uncompressed file with its pixels compressed by RLE, JPEG lossless, JPEG-LS or JPEG 2000."""
     dataset = pydicom.dcmread(BytesIO(content))
@@ -68,6 +83,7 @@ def compressed(content: bytes, syntax: str) -> bytes:
     return _written(dataset)
 
 
+@_lenient()
 def with_stream(content: bytes, syntax: str, stream: bytes) -> bytes:
     """Return a file whose pixels are one compressed stream, whatever it holds."""
     dataset = pydicom.dcmread(BytesIO(content))
@@ -80,12 +96,7 @@ def with_stream(content: bytes, syntax: str, stream: bytes) -> bytes:
 
 def _written(dataset: pydicom.Dataset, *, little_endian: bool = True) -> bytes:
     target = BytesIO()
-    before = pydicom.config.settings.writing_validation_mode
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE  # RSNA's UIDs aren't UIDs
-    try:
-        pydicom.dcmwrite(target, dataset, implicit_vr=False, little_endian=little_endian, force_encoding=True)
-    finally:
-        pydicom.config.settings.writing_validation_mode = before
+    pydicom.dcmwrite(target, dataset, implicit_vr=False, little_endian=little_endian, force_encoding=True)
     return target.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ich25d.dicom.geometry import Display, canonical_normal, patient_axes, to_usual_display
