@@ -54,12 +54,13 @@ def sound_file(index: int, family: int = 0, *, side: int = SIDE) -> bytes:
 @contextmanager
 def _lenient() -> Iterator[None]:
     """Let pydicom write RSNA's UIDs, which are none, without a warning."""
-    before = pydicom.config.settings.writing_validation_mode
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    settings = pydicom.config.settings
+    before = settings.reading_validation_mode, settings.writing_validation_mode  # an element is read when it is written
+    settings.reading_validation_mode = settings.writing_validation_mode = pydicom.config.IGNORE
     try:
         yield
     finally:
-        pydicom.config.settings.writing_validation_mode = before
+        settings.reading_validation_mode, settings.writing_validation_mode = before
 
 
 @_lenient()
