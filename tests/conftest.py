@@ -19,6 +19,7 @@ from filelock import FileLock
 from orthanc_server import PROGRAM as ORTHANC
 from orthanc_server import Orthanc, running_orthanc
 
+import ich25d.dicom.foreign  # noqa: F401 (pydicom then reads RSNA's UIDs without a warning, in any order of tests)
 from ich25d import progress
 from ich25d.training import device
 

@@ -1,5 +1,6 @@
 """ONNX files compiled for this machine's CPU, by OpenVINO or by ONNX Runtime."""
 
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -54,10 +55,21 @@ def compile_files(engine: str, files: Sequence[Path], cache: Path | None) -> lis
     return compiled
 
 
-def _openvino(cache: Path | None) -> Callable[[Path], Compiled]:
+@functools.cache
+def _openvino_core() -> Any:  # noqa: ANN401 (openvino is untyped)
+    """Return the process's one core of OpenVINO.
+
+    Its CPU plugin gives the thread a stack for signals (sigaltstack) and, when it goes, sets the one that it had found.
+    Where several come and go, that may be one that is no longer there: the next signal that Python handles, an
+    interrupt or a child's end, would then crash the process.
+    """
     import openvino
 
-    core = openvino.Core()
+    return openvino.Core()
+
+
+def _openvino(cache: Path | None) -> Callable[[Path], Compiled]:
+    core = _openvino_core()
     # OpenVINO would take bf16 by itself on some CPUs, and fp16 on ARM.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if cache is not None:
