@@ -28,6 +28,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HELD = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_MANY_ROWS = 10**6
 _OWNER = ".ich25d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
@@ -176,6 +177,19 @@ def inside(root: Path, relative: str) -> Path:
     return joined
 
 
+def check_rows(path: Path) -> None:
+    """Check that a parquet file doesn't swell: some kilobytes may hold fifty million rows of one text.
+
+    Raises:
+        ValueError: It holds more rows than bytes, and more than a million.
+    """
+    import pyarrow.parquet
+
+    n_rows, n_bytes = pyarrow.parquet.read_metadata(path).num_rows, path.stat().st_size
+    if n_rows > max(_MANY_ROWS, n_bytes):
+        raise ValueError(f"{n_rows} rows in {n_bytes} bytes: no table of ids is packed so small")
+
+
 def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
     """Read a parquet table.
 
@@ -186,6 +200,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame"
     import pandas as pd
 
     try:
+        check_rows(path)
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError as error:  # pandas leaves its number out
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error

@@ -10,14 +10,17 @@ from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich25d.errors import Ich25dError, StoreError, TableError
+from ich25d.errors import Ich25dError, LabelError, StoreError, TableError
 from ich25d.files import file_key, inside, locked, read_parquet, replacing, shown_name, write_json, write_text
 from ich25d.predict.finished_series import finished_folder
 from ich25d.studies.qc import QcRow, write_qc
+from ich25d.studies.table_file import read_table
 from ich25d.training.operating_point import OperatingPoint
 from ich25d.view.report.worklist import worklist_page
 
@@ -70,6 +73,19 @@ def test_a_damaged_parquet_is_a_sentence(at: int, bit: int) -> None:
         with pytest.raises(FileNotFoundError, match="No such file") as caught:
             read_parquet(path)
         assert caught.value.filename == str(path)
+
+
+def test_a_parquet_that_swells_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Five million rows of one text take some kilobytes on disk and hundreds of megabytes in memory."""
+    path = tmp_path / "t.parquet"
+    batch = pa.table({"ID": pa.array(["ID_000000000_any"] * 10**6).dictionary_encode(), "Label": pa.nulls(10**6)})
+    with pyarrow.parquet.ParquetWriter(path, batch.schema) as writer:
+        for _ in range(5):
+            writer.write_table(batch)
+    with pytest.raises(TableError, match=r"5000000 rows in \d+ bytes"):
+        read_parquet(path)
+    with pytest.raises(LabelError, match=r"5000000 rows in \d+ bytes"):
+        read_table(path)
 
 
 @functools.cache

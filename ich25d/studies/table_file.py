@@ -12,6 +12,7 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from ich25d.errors import LabelError, cause_of
+from ich25d.files import check_rows
 
 EMPTY_CELLS = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 """What programs write for nothing, in small letters."""
@@ -83,6 +84,7 @@ def read_table(path: Path) -> TableFile:
     suffix = path.suffix.lower()
     try:
         if suffix in _PARQUET:
+            check_rows(path)
             return TableFile(pa.parquet.read_table(path), [])
         if suffix in _FEATHER:
             return TableFile(pa.feather.read_table(path), [])

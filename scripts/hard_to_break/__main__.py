@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Finding], int, str]] = {
     "changes": (parts.changes, 200, "files that change, and a clock that jumps, while a store is built"),
     "fuzz": (parts.fuzz, 100_000, "readers of zip, tables, recipes, models and features, given changed files"),
     "stranger": (parts.strangers, 1, "names, dates and hostile text in a scan, looked for in all that comes out"),
+    "coverage": (parts.coverage, 1, "lines and branches of dicom/ and studies/ that their tests reach"),
 }
 
 

@@ -95,7 +95,7 @@ def faults_of(found: Measured) -> list[str]:
     faults = []
     if found.peak_mb > MOST_MB:
         faults.append(f"took {found.peak_mb:.0f} MB")
-    if found.code not in {1, 2}:
+    if found.code not in {0, 1, 2}:  # 0 where what it holds is no DICOM at all
         faults.append(f"exit code {found.code}")
     if "Traceback" in found.output or "READ_FAILED" in found.output:
         faults.append(found.output[-300:])
