@@ -30,10 +30,12 @@ from ich25d.errors import DicomError, UsageError
 from ich25d.files import claim_folder, file_key, replacing, write_json, write_text
 from ich25d.predict.answer import Answer
 from ich25d.predict.finished_series import FinishedSeries
+from ich25d.predict.judgement import judge
 from ich25d.predict.network import Network
 from ich25d.predict.series import FoundSeries, SeriesPixels, UnreadSeries, images_hash, read_pixels
 from ich25d.progress import many, remark
 from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
+from ich25d.training.confidence import WORDS
 
 _ROWS = ".rows"
 _FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
@@ -82,7 +84,10 @@ class ObjectWriter:
         Returns:
             A refusal where its files couldn't be read again.
         """
-        texts = remark_texts(tuple(settled([*remarks, *finished.qc])))
+        rows = settled([*remarks, *finished.qc])
+        judgement = judge(network, finished, rows)
+        state = [f"Confidence: {WORDS[judgement.state]}. {judgement.text}"] if judgement.state else []
+        texts = (*state, *remark_texts(tuple(rows)))
         try:
             made = dicom_objects(
                 network, series, pixels, finished, point=network.point, remarks=texts, captures=self.captures,
@@ -90,8 +95,8 @@ class ObjectWriter:
             )  # fmt: skip
         except DicomError as error:
             return [QcRow("", "", series.series_id, "series", "NO_OBJECTS", f"{error.code}: {error.detail}")]
-        rows = self._write(series, made)
-        write_json(self._kept(network, series), [asdict(row) for row in rows])  # after the objects: a row means a file
+        written = self._write(series, made)  # before the rows: a row means a file
+        write_json(self._kept(network, series), [asdict(row) for row in written])
         return []
 
     def earlier(self, network: Network, series: UnreadSeries) -> list[ObjectRow] | None:

@@ -27,6 +27,12 @@ SURE, UNSURE, NOT_FOR = "sure", "unsure", "not_for_this_model"
 WORDS = {SURE: "sure", UNSURE: "unsure: look", NOT_FOR: "not for this model"}
 """The states, in words for people."""
 STATES = tuple(WORDS)
+SENTENCES = {
+    SURE: "The scan looks like the training scans, and the answer is clear.",
+    UNSURE: "Somebody should look: ",
+    NOT_FOR: "The model can't be trusted on this scan: ",
+}
+"""What a state means; reasons follow."""
 
 NO_HEAD = ("NOT_HEAD?", "NO_HEAD_BOX")
 """Remarks with which a scan is not for a model that wasn't trained on such."""
@@ -82,6 +88,11 @@ class Judgement(NamedTuple):
     """Why not `sure`, for people."""
     clearness: float = float("nan")
     """Of the answer, in logits (`clearness_of`)."""
+
+    @property
+    def text(self) -> str:
+        """What the state means and why; empty without a state."""
+        return SENTENCES.get(self.state, "") + (f"{'; '.join(self.reasons)}." if self.reasons else "")
 
 
 NOT_JUDGED = Judgement("")

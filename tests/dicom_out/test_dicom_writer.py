@@ -1,6 +1,8 @@
 """`predict --dicom` and `Prediction.to_dicom`: files, resumption, and what is refused before any work."""
 
 import importlib.util
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,28 @@ def test_the_command_writes_objects_and_their_table(study: Path, toy: Network, t
     assert "DICOM object" in done.stderr
     assert "DICOM object" not in done.stdout
     assert len(pd.read_csv(tmp_path / "s.csv")) == 6 * len(IMAGES)
+
+
+def test_a_report_says_how_sure_the_answer_is(study: Path, toy: Network, tmp_path: Path) -> None:
+    """In the words of a page; a model that has no states says nothing of them."""
+
+    def texts(model: Path, out: Path) -> list[str]:
+        predict((study,), model, out / "s.csv", device="cpu", watchers=(DicomWriter(out / "dicom", model, (study,)),))
+        report = pydicom.dcmread(out / "dicom" / SERIES / "report.dcm")
+        return [item.TextValue for item in report.ContentSequence if "TextValue" in item]
+
+    model = tmp_path / "model"
+    shutil.copytree(toy.folder, model)
+    content = json.loads((model / "model.json").read_text())
+    content["confidence"] = {"usual": {}, "limit": 1.0, "clear": 99.0, "common": [], "reached": None}
+    (model / "model.json").write_text(json.dumps(content))
+
+    said = [text for text in texts(model, tmp_path / "a") if text.startswith("Confidence")]
+    assert said == [
+        "Confidence: unsure: look. Somebody should look: "
+        "the answer is close to a threshold, or networks and views differ."
+    ]
+    assert not any(text.startswith("Confidence") for text in texts(toy.folder, tmp_path / "b"))
 
 
 def test_a_second_run_replaces_the_first(study: Path, toy: Network, tmp_path: Path) -> None:

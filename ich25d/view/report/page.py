@@ -22,7 +22,7 @@ from ich25d.progress import many
 from ich25d.slabs.grey_values import grey
 from ich25d.slabs.neighbours import neighbour_indices
 from ich25d.studies.qc import remark_texts
-from ich25d.training.confidence import NOT_FOR, SURE, UNSURE, WORDS
+from ich25d.training.confidence import WORDS
 from ich25d.training.operating_point import RULES
 from ich25d.view.report.packing import PackedSlices, pack_heat, pack_masks, pack_slices
 from ich25d.view.report.point_switch import chooser, point_data, verdict
@@ -98,14 +98,8 @@ def _confidence(series: ShownSeries) -> Markup:
     """Return the line on how sure the prediction is; nothing for a model without states."""
     if not series.judgement.state:
         return Markup("")
-    text = {
-        SURE: "The scan looks like the training scans, and the answer is clear.",
-        UNSURE: "Somebody should look: ",
-        NOT_FOR: "The model can't be trusted on this scan: ",
-    }[series.judgement.state]
-    return Markup('<p class="confidence {}">Confidence: <b>{}</b>. {}{}</p>').format(
-        series.judgement.state, WORDS[series.judgement.state], text,
-        Markup("{}.").format("; ".join(series.judgement.reasons)) if series.judgement.reasons else "",
+    return Markup('<p class="confidence {}">Confidence: <b>{}</b>. {}</p>').format(
+        series.judgement.state, WORDS[series.judgement.state], series.judgement.text,
     )  # fmt: skip
 
 
