@@ -54,9 +54,12 @@ main()
 class Sender(threading.Thread):
     """Sends files through one association after the other, each file until it is acknowledged or refused for good."""
 
-    def __init__(self, files: list[tuple[str, Path]], port: int, said: dict[str, int]) -> None:
+    def __init__(
+        self, files: list[tuple[str, Path]], port: int, said: dict[str, int], hold_at: int, go_on: threading.Event
+    ) -> None:
         super().__init__(daemon=True)
         self.files, self.port, self.said = files, port, said
+        self.hold_at, self.go_on = hold_at, go_on
         self.put_off = 0
         self.associations = 0
 
@@ -69,6 +72,8 @@ class Sender(threading.Thread):
             association = entity.associate("127.0.0.1", self.port, ae_title=NODE)
             self.associations += association.is_established
             while left and association.is_established:
+                if len(self.said) > self.hold_at:
+                    self.go_on.wait()  # the disk fills up here, however fast the machine is
                 uid, path = left[0]
                 try:
                     status = association.send_c_store(path)
@@ -199,12 +204,14 @@ def endure(
         memory.start()
         wait_until(lambda: health(page).get("state") == "waiting" or node.poll() is not None, "the node starts")
         shares = [[(uid, path) for uid, path, _ in files[number::n_senders]] for number in range(n_senders)]
-        senders = [Sender(share, port, said) for share in shares]
+        third, is_full = len(files) // 3, threading.Event()
+        senders = [Sender(share, port, said, third, is_full) for share in shares]
         sending = time.monotonic()
         for one in senders:
             one.start()
-        wait_until(lambda: len(said) > len(files) // 3, "a third is sent")
+        wait_until(lambda: len(said) > third, "a third is sent")
         full.touch()
+        is_full.set()
         time.sleep(full_s)
         full.unlink()
         if kill:

@@ -10,12 +10,7 @@ from orthanc_server import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        "ICH25D_LOAD" not in os.environ, reason="takes minutes on a busy machine: ICH25D_LOAD=1 runs it"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of what the script writes oddly
