@@ -19,7 +19,6 @@ from ich25d.predict.open_model import model_folder
 from ich25d.predict.site import shares_of
 from ich25d.studies.labelfile import read_labels
 from ich25d.training.confidence import NOT_FOR
-from ich25d.training.device import choose_device
 from ich25d.training.prevalence import estimate_share
 
 
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--series", type=int, default=100, help="series of a draw")
     parser.add_argument("--draws", type=int, default=200)
     options = parser.parse_args(arguments)
-    shares = shares_of(load_network(model_folder(options.model), choose_device("cpu")))
+    shares = shares_of(load_network(model_folder(options.model), "cpu"))
     truth, _ = read_labels(options.labels)
     images = pd.read_parquet(options.images, columns=["image_id", "series_id"])
     bleeds = images["image_id"].astype(str).map(truth["any"]).astype(float)

@@ -52,9 +52,10 @@ from ich25d.training.model_file import (
     FORMAT,
     MODEL_FILE,
     PARENT_FILE,
+    REPORT_FILE,
 )
 from ich25d.training.processes import Processes, joined
-from ich25d.training.progress_page import REPORT_FILE, reporter
+from ich25d.training.progress_page import reporter
 from ich25d.training.runlog import LOG_FILE, check_tensorboard, read_log, tensorboard_listener
 from ich25d.training.sampling import LabelCount
 

@@ -16,6 +16,7 @@ from ich25d.training.model_file import (
     MODEL_FILE,
     PARENT_FILE,
     PSEUDO_FILE,
+    REPORT_FILE,
     SEQUENCE,
     SERIES_LABELS_FILE,
     read_kind,
@@ -73,6 +74,7 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
         SERIES_LABELS_FILE,
         CANVAS_FILE,
         PSEUDO_FILE,
+        REPORT_FILE,  # of a call before, whose log the next one has just emptied
         _FEATURES,
         _ANATOMIES,
         _BOARD,

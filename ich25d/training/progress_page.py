@@ -13,9 +13,8 @@ from ich25d.pages.chart import Line, LineChart
 from ich25d.pages.page import Page, facts, pair, remarks
 from ich25d.pages.table import table
 from ich25d.training.card import duration
+from ich25d.training.model_file import REPORT_FILE
 from ich25d.training.runlog import LOG_FILE, Listener, read_log
-
-REPORT_FILE = "report.html"
 
 _EVERY_S = 60.0
 

@@ -160,6 +160,21 @@ def test_a_killed_training_goes_on(copied: Path, monkeypatch: pytest.MonkeyPatch
     assert found["folds"] == whole["folds"]
 
 
+def test_a_training_killed_twice_goes_on(copied: Path) -> None:
+    """The second time before its first line, when the log is empty again and the page of the first time is there."""
+    out = copied / "again"
+    (out / "fold0").mkdir(parents=True)
+    (out / "fold0" / "metrics.jsonl").touch()
+    for name in ("config.toml", "report.html"):
+        shutil.copy(copied / "rnn" / name, out)
+    assert owner_of(out) == "begun"
+
+    train_rnn(None, None, out, features=copied / "features", overrides=QUICK, device="cpu")
+
+    found, whole = (json.loads((copied / name / "model.json").read_text()) for name in ("again", "rnn"))
+    assert found["folds"] == whole["folds"]
+
+
 def test_a_training_killed_while_it_embedded_goes_on(trained: Path, tmp_path: Path) -> None:
     """Its features are there, and no recipe yet; or both."""
     out = tmp_path / "rnn"

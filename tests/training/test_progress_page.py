@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ich25d.labels import LABELS
-from ich25d.training.progress_page import REPORT_FILE, read_folds, reporter, write_report
+from ich25d.training.model_file import REPORT_FILE
+from ich25d.training.progress_page import read_folds, reporter, write_report
 from ich25d.training.runlog import RunLog
 
 
