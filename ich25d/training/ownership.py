@@ -74,12 +74,13 @@ def _owner_of_unfinished(folder: Path, there: set[str]) -> Owner:
         SERIES_LABELS_FILE,
         CANVAS_FILE,
         PSEUDO_FILE,
-        REPORT_FILE,  # of a call before, whose log the next one has just emptied
         _FEATURES,
         _ANATOMIES,
         _BOARD,
         *(path.name for path in folder.glob("fold*")),
     }
+    if any(folder.glob(f"fold*/{LOG_FILE}")):
+        ours.add(REPORT_FILE)  # of a call before, whose log the next one has just emptied
     if there - ours or (folder / CONFIG_FILE).read_text(encoding="utf-8") != write_recipe(recipe):
         return "other"
     return "sequence" if _FEATURES in there else "begun"
