@@ -76,7 +76,7 @@ def estimated_site(network: Network, answer: Answer[FinishedSeries]) -> Site | s
         )
     own = float(shares.own_of_series[ANY_INDEX])
     estimate = estimate_share(shares.any_of_series(np.array(usable)), own)
-    told = f"prevalence estimated by EM: any {estimate.text}"
+    told = f"prevalence estimated by EM: any {estimate.text}, if scans look to the model as those of its validation did"
     return site_of({"any": usable_share(estimate)}, shares, told)
 
 
