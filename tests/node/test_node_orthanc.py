@@ -1,5 +1,6 @@
 """A real PACS sends studies to a node, and gets structured reports back."""
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from node_walk import (
     study_uid,
     wait_for,
 )
+from pydicom.uid import UID
+from toy_model import write_model
 
 from ich25d.node.settings import NodeSettings, Peer
 
@@ -41,10 +44,15 @@ def reports(pacs: Pacs, *numbers: int) -> dict[str, int]:
     for name in pacs.server.read("/series"):
         series = pacs.server.read(f"/series/{name}")
         if series["MainDicomTags"]["Modality"] == "SR":
-            study = pacs.server.read(f"/studies/{series['ParentStudy']}")["MainDicomTags"]["StudyInstanceUID"]
+            study = study_of(pacs, series["ParentStudy"])
             found[study] = found.get(study, 0) + len(series["Instances"])
     wanted = map(study_uid, numbers)
     return {study: found[study] for study in wanted if study in found}
+
+
+def study_of(pacs: Pacs, name: str) -> str:
+    """Return the UID of a study by what the PACS calls it."""
+    return str(pacs.server.read(f"/studies/{name}")["MainDicomTags"]["StudyInstanceUID"])
 
 
 def settings_for(pacs: Pacs, out: Path, **more: Any) -> NodeSettings:
@@ -108,6 +116,35 @@ def test_a_killed_node_loses_nothing_that_it_acknowledged(pacs: Pacs, model: Pat
         send(pacs, names)
         time.sleep(3 * settings.close_after_s)
     assert reports(pacs, 7) == {study_uid(7): 1}
+
+
+def test_captures_and_heat_go_back_where_they_are_asked_for(pacs: Pacs, tmp_path: Path) -> None:
+    """Of a flagged study: a report, key objects, pictures and a map of the heat, as the PACS keeps them."""
+    flagging = write_model(tmp_path / "run", folds=1, pixels=0.5)
+    content = json.loads((flagging / "model.json").read_text())
+    content["thresholds"] = {"slice": {"f1": {"any": 0.001}}, "series": {"f1": {"any": 0.001}}}
+    (flagging / "model.json").write_text(json.dumps(content))
+    settings = settings_for(pacs, tmp_path / "out", captures=True, heat=True)
+    names = store(pacs, images(21))
+
+    def kinds() -> dict[str, int]:
+        study = next(name for name in pacs.server.read("/studies") if study_of(pacs, name) == study_uid(21))
+        found: dict[str, int] = {}
+        for instance in pacs.server.read(f"/studies/{study}/instances"):
+            tags = pacs.server.read(f"/instances/{instance['ID']}/simplified-tags")
+            found[UID(tags["SOPClassUID"]).name] = found.get(UID(tags["SOPClassUID"]).name, 0) + 1
+        return found
+
+    with running_node(settings, flagging):
+        assert send(pacs, names)["FailedInstancesCount"] == 0
+        wait_for(lambda: reports(pacs, 21), "the report is in the PACS")
+        wait_for(lambda: health(settings.page_port)["objects_waiting"] == 0, "all is sent")
+    found = kinds()
+    assert found.pop("Secondary Capture Image Storage") >= 1
+    assert found == {
+        "CT Image Storage": len(names), "Enhanced SR Storage": 1, "Parametric Map Storage": 1,
+        "Key Object Selection Document Storage": 1,
+    }  # fmt: skip
 
 
 def test_the_same_through_dicomweb(pacs: Pacs, model: Path, tmp_path: Path) -> None:
