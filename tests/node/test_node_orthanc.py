@@ -125,10 +125,10 @@ def test_captures_and_heat_go_back_where_they_are_asked_for(pacs: Pacs, tmp_path
     content["thresholds"] = {"slice": {"f1": {"any": 0.001}}, "series": {"f1": {"any": 0.001}}}
     (flagging / "model.json").write_text(json.dumps(content))
     settings = settings_for(pacs, tmp_path / "out", captures=True, heat=True)
-    names = store(pacs, images(21))
+    names = store(pacs, images(8))
 
     def kinds() -> dict[str, int]:
-        study = next(name for name in pacs.server.read("/studies") if study_of(pacs, name) == study_uid(21))
+        study = next(name for name in pacs.server.read("/studies") if study_of(pacs, name) == study_uid(8))
         found: dict[str, int] = {}
         for instance in pacs.server.read(f"/studies/{study}/instances"):
             tags = pacs.server.read(f"/instances/{instance['ID']}/simplified-tags")
@@ -137,7 +137,7 @@ def test_captures_and_heat_go_back_where_they_are_asked_for(pacs: Pacs, tmp_path
 
     with running_node(settings, flagging):
         assert send(pacs, names)["FailedInstancesCount"] == 0
-        wait_for(lambda: reports(pacs, 21), "the report is in the PACS")
+        wait_for(lambda: reports(pacs, 8), "the report is in the PACS")
         wait_for(lambda: health(settings.page_port)["objects_waiting"] == 0, "all is sent")
     found = kinds()
     assert found.pop("Secondary Capture Image Storage") >= 1
