@@ -113,9 +113,13 @@ def kept_series_labels(out: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        return read_parquet(path)[["series_id", *LABELS]]
-    except (OSError, ValueError, KeyError) as error:
+        table = read_parquet(path)[["series_id", *LABELS]]
+        values = table[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path.name} must be a readable table (got {cause_of(error)}) in {out}") from error
+    if not (np.isnan(values) | np.isin(values, (0, 1))).all() or table["series_id"].duplicated().any():
+        raise ModelError(f"{path.name} must hold a series once, and labels 0, 1 or none (got others) in {out}")
+    return table
 
 
 def _kept(path: Path) -> dict[str, Any] | None:

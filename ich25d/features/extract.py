@@ -18,6 +18,7 @@ from ich25d.bleeds.plan import plan_bleeds
 from ich25d.config import FeaturesConfig, SlabConfig
 from ich25d.encoder.loaded import LoadedEncoder, load_encoder
 from ich25d.encoder.model_directory import Run, read_run
+from ich25d.encoder.teaching import teaching_of
 from ich25d.errors import ModelError, StoreError, TrainingError, UsageError
 from ich25d.features.embedded import Embedded
 from ich25d.features.store import JSON_FILE, FeatureStore, write_series, write_tables
@@ -130,6 +131,7 @@ def extract_oof_features(
     device: torch.device | str = "cpu",
     *,
     seed: int = 0,
+    series_labels: pd.DataFrame | None = None,
 ) -> FeatureStore:
     """Embed the labelled series of a study store out of fold; what is there already is kept.
 
@@ -143,6 +145,7 @@ def extract_oof_features(
         out: The feature store to make.
         device: Where to embed.
         seed: Seed of the painted bleeds.
+        series_labels: Labels of whole series: these series are embedded too, whatever is known of their slices.
 
     Raises:
         UsageError: No labelled series is in a finished fold, one is in a fold whose encoder didn't hold it out, or
@@ -156,14 +159,15 @@ def extract_oof_features(
             f"the study store must be of the kind that the CNN was trained on (size {run.store_size}, crop {run.crop}; "
             f"got size {store.size}, crop {store.marker['crop']}) in {store.root}"
         )
-    tasks = tasks_of(store, {fold: str(entry["sha256"]) for fold, entry in run.folds.items()}, run.slab, features, seed)
-    tasks = without_seen(tasks, cnn_run)
     if not store.slices["any"].notna().any():
         raise UsageError(
-            f"the study store must have labels (got none for {len(store.series)} series) in {store.root}; run "
-            "build-studies again with --labels"
+            f"the study store must have labels of slices, which alone judge a sequence model (got none for "
+            f"{len(store.series)} series) in {store.root}; run build-studies again with --labels"
         )
-    if not tasks:
+    weights = {fold: str(entry["sha256"]) for fold, entry in run.folds.items()}
+    tasks = without_seen(tasks_of(store, weights, run.slab, features, seed, series_labels), cnn_run)
+    judging = set(store.slices.loc[store.slices[list(LABELS)].notna().any(axis=1), "series_id"])
+    if not any(task.series_id in judging for task in tasks):
         raise UsageError(
             f"a labelled series must be in a finished fold (got folds {sorted(run.folds)} of {cnn_run}, "
             f"{len(store.series)} series in {store.root}); finish `ich25d train-cnn`"
@@ -282,7 +286,12 @@ def _table(store: StudyStore, tasks: Sequence[Task], targets_of: dict[str, npt.N
 
 
 def tasks_of(
-    store: StudyStore, encoders: dict[int, str], slab: SlabConfig, features: FeaturesConfig, seed: int
+    store: StudyStore,
+    encoders: dict[int, str],
+    slab: SlabConfig,
+    features: FeaturesConfig,
+    seed: int,
+    series_labels: pd.DataFrame | None = None,
 ) -> list[Task]:
     """List what is to be embedded, by fold, so that every encoder is loaded once.
 
@@ -292,15 +301,18 @@ def tasks_of(
         slab: What the encoders see of a scan.
         features: [features].
         seed: Seed of the painted bleeds.
+        series_labels: Labels of whole series. Those that these deny all labels are painted as other negatives.
     """
-    labels = store.slices.groupby("series_id", sort=False)[list(LABELS)]
+    taught = pd.DataFrame(teaching_of(store, series_labels).target, columns=list(LABELS))
+    labels = taught.groupby(store.slices["series_id"].to_numpy(), sort=False)
+    named = set() if series_labels is None else set(series_labels["series_id"])
     known, positive = labels.count().sum(axis=1), labels.sum().sum(axis=1)
     complete = labels.count().min(axis=1) == labels.size()
     tasks = []
     series = store.series
     folds = series["fold"].fillna(-1).astype(int)
     for series_id, fold, file_hash in zip(series["series_id"], folds, series["file_hash"], strict=True):
-        if fold not in encoders or known[series_id] == 0:
+        if fold not in encoders or (known[series_id] == 0 and series_id not in named):
             continue
         n_copies = features.painted_copies if complete[series_id] and positive[series_id] == 0 else 0
         for copy in range(n_copies + 1):

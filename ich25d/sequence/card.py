@@ -54,6 +54,7 @@ def write_rnn_card(
         "summary": summary,
         "data": None if studies is None or run is None else _data(StudyStore.open(studies), run, content),
         "sequence": {"dim": content["dim"], "views": content["views"], "run_time": duration(seconds),
+                     "series_labels": data.get("series_labels"),
                      "is_joint": command == "train-joint", "parents": parent_rows(content.get("parent")),
                      "changes": change_table(changes)},
         "calibration": table(("label", "share"), prevalence),

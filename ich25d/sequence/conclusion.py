@@ -74,6 +74,8 @@ class Trained:
     """`time.monotonic()` at the beginning of this call."""
     parent: dict[str, Any] | None = None
     """What `model.json` says of the run whose sequence models these went on from."""
+    series_labels: dict[str, Any] | None = None
+    """What it says of the labels of whole series that taught; None where there were none."""
 
     @property
     def is_joint(self) -> bool:
@@ -130,8 +132,9 @@ def conclude(trained: Trained, reader: SequenceReader, recipe: Recipe, out: Path
             "n_series": len(series),
             "n_patients": len({item.patient_id for item in series}),
             "n_slices": sum(len(item.target) for item in series),
-            "n_train_only": len(trained.division.fold) - len(trained.division.judged),
+            "n_train_only": trained.division.n_copies,
             "features_digest": trained.digest,
+            **({} if trained.series_labels is None else {"series_labels": trained.series_labels}),
         },
         **descent,
     }

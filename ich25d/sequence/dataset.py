@@ -15,8 +15,9 @@ from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
 from ich25d.sequence.item import SeriesItem, reverse
+from ich25d.sequence.series_labels import SeriesLabels
 from ich25d.sequence.standardisation import Standardisation
-from ich25d.training.series_target import series_target
+from ich25d.training.series_target import series_target, told_series_target
 from ich25d.training.smoothing import known_position_mm
 
 DROP_ABOVE = 10
@@ -51,21 +52,32 @@ class SequenceReader:
         store: The feature store.
         standardisation: Mean and spread of every encoder's embeddings.
         base_logit: Used as the encoder's logits where the store has none, shape (6,).
+        series_labels: Labels of whole series, which teach beside those of slices.
     """
 
     def __init__(
-        self, store: FeatureStore, standardisation: Standardisation, base_logit: npt.NDArray[np.float64]
+        self,
+        store: FeatureStore,
+        standardisation: Standardisation,
+        base_logit: npt.NDArray[np.float64],
+        series_labels: SeriesLabels | None = None,
     ) -> None:
         self.store, self.standardisation, self.base_logit = store, standardisation, base_logit
+        self.series_labels = series_labels
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
+        self._taught = self._target if series_labels is None else series_labels.taught(store.slices)
         self._kept: dict[str, SeriesFeatures] = {}
         self._kept_bytes = 0
 
     def target(self, series_id: str) -> npt.NDArray[np.float32]:
-        """Return a series' labels, shape (n, 6), NaN where unknown."""
+        """Return the labels of a series' slices, shape (n, 6), NaN where unknown: these alone judge."""
         return self._target[self._rows[series_id]]
+
+    def taught(self, series_id: str) -> npt.NDArray[np.float32]:
+        """Return what a series' slices are taught: their labels, and 0 where their whole series has none."""
+        return self._taught[self._rows[series_id]]
 
     def features(self, series_id: str) -> SeriesFeatures:
         """Read a series, or take it from memory."""
@@ -96,7 +108,8 @@ class SequenceReader:
             embedding=self.standardisation.apply(features.embedding[view], self.store.encoder_of(series_id)),
             logit=self.logit(series_id)[view],
             position_mm=known_position_mm(features.slice_position_mm).astype(np.float32),
-            target=self.target(series_id),
+            target=self.taught(series_id),
+            told=None if self.series_labels is None else self.series_labels.told.get(series_id),
         )
 
 
@@ -135,5 +148,9 @@ def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
         position_mm=padded([item.position_mm for item in items], 0.0),
         length=torch.tensor(length),
         target=padded([item.target for item in items], np.nan),
-        series_target=torch.from_numpy(np.stack([series_target(item.target) for item in items]).astype(np.float32)),
+        series_target=torch.from_numpy(np.stack([_series_target(item) for item in items]).astype(np.float32)),
     )
+
+
+def _series_target(item: SeriesItem) -> npt.NDArray[np.float64]:
+    return series_target(item.target) if item.told is None else told_series_target(item.target, item.told)

@@ -1,6 +1,7 @@
 """Which series the sequence models train on and are measured on: folds in which patients are never split."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -20,16 +21,23 @@ class Division:
     """Series by fold."""
 
     fold: dict[str, int]
-    """By series id: every series with a known label, painted copies too."""
+    """By series id: every series that teaches, painted copies too; `NO_FOLD` is held out by no fold."""
     judged: tuple[str, ...]
     """Series that count in blend, calibration and comparison."""
     made_here: bool
     """The feature store had no two folds, so that these are new."""
+    told: tuple[str, ...] = ()
+    """Series of which only the whole has a label: they teach, and judge nothing."""
 
     @property
     def folds(self) -> list[int]:
         """Return the numbers of the folds that judged series are in."""
         return sorted({self.fold[series_id] for series_id in self.judged})
+
+    @property
+    def n_copies(self) -> int:
+        """Return the number of painted copies."""
+        return len(self.fold) - len(self.judged) - len(self.told)
 
     def train(self, fold: int) -> list[str]:
         """Return the series that a fold's models learn from."""
@@ -40,7 +48,7 @@ class Division:
         return [series_id for series_id in self.judged if self.fold[series_id] == fold]
 
 
-def divide(store: FeatureStore, seed: int) -> Division:
+def divide(store: FeatureStore, seed: int, named: Collection[str] = ()) -> Division:
     """Divide the labelled series of a feature store by its own folds, or by new ones where it has fewer than two.
 
     New folds are needed for features of one encoder (a foreign one, or a CNN of which one fold is trained), which
@@ -49,6 +57,8 @@ def divide(store: FeatureStore, seed: int) -> Division:
     Args:
         store: The feature store.
         seed: Seed of new folds.
+        named: Series that have labels as a whole. Those of them without a label of a slice teach the models of the
+            other folds. Where folds are new, those of patients whom nobody judges teach all of them.
 
     Raises:
         UsageError: Fewer than two patients have a label.
@@ -65,11 +75,13 @@ def divide(store: FeatureStore, seed: int) -> Division:
             f"the sequence model needs labelled series of at least 2 patients (got {len(judged)} series) "
             f"in {store.path}"
         )
+    known, whole = set(labelled), set(named)
+    told = tuple(name for name in rows if name in whole and name not in known and not series.at[name, "train_only"])
     fold_of = series["fold"].to_dict()
-    fold = {name: int(fold_of[name]) for name in labelled}
+    fold = {name: int(fold_of[name]) for name in (*labelled, *told)}
     numbers = {fold[name] for name in judged}
     if len(numbers) >= 2 and NO_FOLD not in numbers:
-        return Division(fold, judged, made_here=False)
+        return Division(fold, judged, made_here=False, told=told)
     n_positive = {name: np.nansum(target[rows[name]], axis=0) for name in judged}
     table = pd.DataFrame.from_dict(n_positive, orient="index", columns=list(LABELS)).rename_axis("series_id")
     table = table.reset_index().assign(
@@ -77,4 +89,6 @@ def divide(store: FeatureStore, seed: int) -> Division:
     )
     n_folds = min(N_FOLDS, table["split_unit"].nunique())
     dealt = dict(zip(table["split_unit"], assign_folds(table, n_folds, seed).tolist(), strict=True))
-    return Division({name: dealt[patient[name]] for name in labelled if patient[name] in dealt}, judged, made_here=True)
+    new = {name: dealt[patient[name]] for name in labelled if patient[name] in dealt}
+    new |= {name: dealt.get(str(series.at[name, "patient_id"]), NO_FOLD) for name in told}
+    return Division(new, judged, made_here=True, told=told)

@@ -124,7 +124,7 @@ def painted_shift(reader: SequenceReader, series_ids: Sequence[str]) -> torch.Te
     natural, shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
     train_only = reader.store.series["train_only"]
     for series_id in series_ids:
-        target = torch.from_numpy(reader.target(series_id))
+        target = torch.from_numpy(reader.taught(series_id))
         shown.add(target)
         if not train_only[series_id]:
             natural.add(target)
@@ -248,7 +248,7 @@ def fingerprint_of(
     """Hash everything that the training of a fold depends on.
 
     Args:
-        reader: Reads the feature store, whose tables and files count.
+        reader: Reads the feature store, whose tables and files count, and so do labels of whole series.
         config: [sequence].
         fold_of: Fold of every series, by id.
         parent: What is said of the run that it goes on from, whose `networks` count.
@@ -259,6 +259,8 @@ def fingerprint_of(
     for series_id, fold in sorted(fold_of.items()):
         status = reader.store.file_of(series_id).stat()
         digest.update(f"{series_id} {fold} {status.st_size} {status.st_mtime_ns}\n".encode())
+    if reader.series_labels is not None:
+        digest.update(reader.series_labels.digest.encode())
     return digest.hexdigest()
 
 

@@ -25,10 +25,12 @@ class SeriesItem:
     """Shape (n,); falling in a reversed series."""
     target: npt.NDArray[np.float32]
     """Shape (n, 6), NaN where unknown."""
+    told: npt.NDArray[np.float32] | None = None
+    """Labels given for the whole series, shape (6,), NaN where none was; None where nothing was."""
 
     def take(self, rows: npt.NDArray[np.int64]) -> "SeriesItem":
         """Return some of the slices, in the order of `rows`."""
-        return SeriesItem(self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows])
+        return SeriesItem(self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows], self.told)
 
 
 def reverse(item: SeriesItem) -> SeriesItem:

@@ -10,19 +10,21 @@ from ich25d.errors import UsageError
 from ich25d.features.store import FeatureStore
 from ich25d.files import sha256_file
 from ich25d.sequence.beforehand import check_begun
+from ich25d.sequence.series_labels import SeriesLabels
 from ich25d.training.model_file import ENCODER_FOLDER, MODEL_FILE, SEQUENCE, read_model_file
 
 
-def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
+def check_run(out: Path, recipe: Recipe, cnn: Path | None, labels: SeriesLabels | None = None) -> None:
     """Check that `out` is new, or holds a sequence run of this recipe and these encoders, which may go on.
 
     Args:
         out: The model directory.
         recipe: The recipe now.
         cnn: The CNN's model directory; None where features alone are given.
+        labels: The labels of whole series that it keeps.
 
     Raises:
-        UsageError: It is somebody else's, or the run is of other settings or weights.
+        UsageError: It is somebody else's, or the run is of other settings, weights or labels of whole series.
     """
     if not check_begun(out, recipe, has_cnn=cnn is not None) or not (out / MODEL_FILE).exists():
         return
@@ -32,6 +34,13 @@ def check_run(out: Path, recipe: Recipe, cnn: Path | None) -> None:
         raise UsageError(
             f"a model directory holds what was made of one CNN (got other weights, of fold(s) {sorted(now)} for "
             f"{sorted(before)}) in {out}; choose another --out, or give the --cnn that it was made of"
+        )
+    kept = read_model_file(out, SEQUENCE)["data"].get("series_labels", {}).get("sha256")
+    if kept != (None if labels is None else labels.digest):
+        names = ["none" if labels is None else f"those of {len(labels.table)} series", "others" if kept else "none"]
+        raise UsageError(
+            f"a model directory holds what was made with one table of labels of whole series (got {names[0]} for "
+            f"{names[1]}, of {cnn}) in {out}; choose another --out, or give the --cnn that it was made of"
         )
 
 

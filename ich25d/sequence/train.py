@@ -28,6 +28,7 @@ from ich25d.sequence.model_directory import FEATURES_FOLDER
 from ich25d.sequence.ownership import check_run, features_digest, refuse_other_features
 from ich25d.sequence.parent import read_sequence_parent
 from ich25d.sequence.refinement import HeldOutSeries
+from ich25d.sequence.series_labels import series_labels_of
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.device import choose_device
@@ -57,7 +58,7 @@ def train_rnn(
 
     Args:
         studies: The study store that the CNN was trained on.
-        cnn: The CNN's run.
+        cnn: The CNN's run; labels of whole series that it keeps teach the sequence models too.
         out: The model directory to make.
         features: A feature store, instead of studies and CNN.
         config: A recipe, of which [features], [sequence] and [calibration] are used; without it the CNN's own, or
@@ -84,8 +85,9 @@ def train_rnn(
     chosen_device = choose_device(device)
     if tensorboard:
         check_tensorboard()
-    check_run(out, recipe, cnn)
     scans = None if studies is None else StudyStore.open(studies)
+    labels = None if cnn is None or scans is None else series_labels_of(cnn, scans)
+    check_run(out, recipe, cnn, labels)
     origin, old_scans = None, None if old is None else StudyStore.open(old)
     if parent is not None:
         assert cnn is not None
@@ -101,7 +103,7 @@ def train_rnn(
         assert cnn is not None
         store = extract_oof_features(
             scans, cnn, recipe.features, out / FEATURES_FOLDER, chosen_device,
-            seed=recipe.sequence.seed,
+            seed=recipe.sequence.seed, series_labels=None if labels is None else labels.table,
         )  # fmt: skip
     digest = features_digest(store, with_content=cnn is None)
     refuse_other_features(out, store, digest)
@@ -109,9 +111,9 @@ def train_rnn(
     (out / PARENT_FILE).unlink(missing_ok=True)
     if described is not None:
         write_json(out / PARENT_FILE, described)
-    division = divide(store, recipe.sequence.seed)
+    division = divide(store, recipe.sequence.seed, () if labels is None else labels.told)
     statistics = fit_standardisation(store) if origin is None else origin.standardisation(store)
-    reader, change = SequenceReader(store, statistics, base_logit(store, division)), None
+    reader, change = SequenceReader(store, statistics, base_logit(store, division), labels), None
     if origin is not None:
         assert scans is not None
         assert cnn is not None
@@ -120,8 +122,9 @@ def train_rnn(
     if cnn is not None:
         _copy_encoder(cnn, out / ENCODER_FOLDER)
     trained = Trained(
-        "train-rnn", series, entries, recipe.sequence.seeds, digest, division, studies, cnn, begun, described
-    )
+        "train-rnn", series, entries, recipe.sequence.seeds, digest, division, studies, cnn, begun, described,
+        None if labels is None else labels.describe(store, division),
+    )  # fmt: skip
     return conclude(trained, reader, recipe, out)
 
 
@@ -138,9 +141,10 @@ def _train(
     change: BeforeAfter | None, parent: dict[str, Any] | None,
 ) -> tuple[list[HeldOutSeries], dict[str, Any]]:  # fmt: skip
     """Train all folds; return the held-out series and the folds' entries in `model.json`."""
-    n_copies = len(division.fold) - len(division.judged)
     how = "new folds" if division.made_here else "the CNN's folds"
-    remark(f"{len(division.judged)} series and {n_copies} painted copies in {len(division.folds)} folds ({how})")
+    told = f", and {len(division.told)} series of which only the whole has a label" if division.told else ""
+    n_judged, n_folds = len(division.judged), len(division.folds)
+    remark(f"{n_judged} series and {division.n_copies} painted copies in {n_folds} folds ({how}){told}")
     fingerprint = fingerprint_of(reader, recipe.sequence, division.fold, parent)
     series: list[HeldOutSeries] = []
     entries: dict[str, Any] = {}

@@ -31,6 +31,19 @@ def series_target(target: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float
     return found
 
 
+def told_series_target(
+    target: npt.NDArray[np.floating[Any]], told: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.float64]:
+    """Return the labels of one series, shape (6,): what its slices settle, and what was given where they don't.
+
+    Args:
+        target: Labels of its slices, shape (n, 6), NaN where unknown.
+        told: Labels given for the whole series, shape (6,), NaN where none was.
+    """
+    settled = series_target(target)
+    return np.where(np.isnan(settled), told, settled)
+
+
 class SpreadLabels(NamedTuple):
     """What the labels of whole series say of their slices."""
 

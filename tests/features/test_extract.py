@@ -15,7 +15,7 @@ from ich25d.encoder.loaded import load_encoder
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import ModelError, UsageError
 from ich25d.features import extract
-from ich25d.features.extract import AtOnce, embed_series, extract_oof_features
+from ich25d.features.extract import AtOnce, embed_series, extract_oof_features, tasks_of
 from ich25d.features.store import FeatureStore
 from ich25d.labels import LABELS
 from ich25d.sequence.model_directory import load_sequence
@@ -178,6 +178,24 @@ def test_walks_from_studies_to_a_run_that_predicts(studies: Path, cnn: Path, tmp
     assert json.loads((tmp_path / "run" / "model.json").read_text())["data"]["n_train_only"] == 2
 
 
+def test_series_with_a_label_as_a_whole_are_embedded(studies: Path) -> None:
+    """Those without labels of slices too; one that is denied all labels is painted as any negative is."""
+    store, features = StudyStore.open(studies), FeaturesConfig(painted_copies=2)
+    encoders = dict.fromkeys(range(N_FOLDS), "0" * 64)
+
+    def listed(any_label: float | None) -> list[str]:
+        table = pd.DataFrame({"series_id": ["ID_test", "ID_elsewhere"]}).reindex(columns=["series_id", *LABELS])
+        table["any"] = any_label
+        if any_label == 0:
+            table[list(LABELS)] = 0.0
+        given = None if any_label is None else table
+        return [task.name for task in tasks_of(store, encoders, SlabConfig(), features, 0, given)]
+
+    assert set(listed(1.0)) - set(listed(None)) == {"ID_test"}
+    assert set(listed(0.0)) - set(listed(1.0)) == {"ID_test~painted1", "ID_test~painted2"}
+    assert set(listed(None)) <= set(listed(1.0)) <= set(listed(0.0))
+
+
 def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None:
     """Another crop isn't what the CNN was trained on; nothing labelled, nothing to do."""
     store = StudyStore.open(studies)
@@ -189,7 +207,7 @@ def test_refuses_another_store(studies: Path, cnn: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="a labelled series must be in a finished fold"):
         extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
     store.slices[list(LABELS)] = pd.NA
-    with pytest.raises(UsageError, match=r"must have labels \(got none for \d+ series\).*again with --labels"):
+    with pytest.raises(UsageError, match=r"must have labels of slices.*\(got none for \d+ series\).*with --labels"):
         extract_oof_features(store, cnn, FeaturesConfig(), tmp_path)
 
 

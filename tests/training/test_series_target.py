@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ich25d.training.series_target import series_target, series_targets
+from ich25d.training.series_target import series_target, series_targets, told_series_target
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,12 @@ def test_every_series_has_its_own_slices() -> None:
     np.testing.assert_array_equal(found, [[0, np.nan], [1, 1], [0, 0]])
     for number in range(3):
         np.testing.assert_array_equal(series_target(target[whose == number]), found[number])
+
+
+def test_slices_settle_a_label_before_the_series_own() -> None:
+    """Columns: a positive slice; all slices negative; open, told; open, denied; open, not told; told where settled."""
+    target = np.array([[1, 0, np.nan, np.nan, np.nan, 0], [np.nan, 0, 0, 0, np.nan, 0]])
+    told = np.array([np.nan, np.nan, 1, 0, np.nan, 1])
+
+    np.testing.assert_array_equal(told_series_target(target, told), [1, 0, 1, 0, np.nan, 0])
+    np.testing.assert_array_equal(told_series_target(target, np.full(6, np.nan)), series_target(target))
