@@ -109,10 +109,19 @@ def teaching_of(store: StudyStore, series_labels: pd.DataFrame | None = None) ->
         store: The study store.
         series_labels: Labels of whole series, from `checked_series_labels`.
     """
-    names = store.slices["series_id"].astype(str)
-    code, series_id = pd.factorize(names)
+    return teaching_of_slices(store.slices, series_labels)
+
+
+def teaching_of_slices(slices: pd.DataFrame, series_labels: pd.DataFrame | None = None) -> Teaching:
+    """Join the labels of a table of slices with those given beside them.
+
+    Args:
+        slices: A row a slice, with `series_id` and the six labels.
+        series_labels: As in `teaching_of`.
+    """
+    code, series_id = pd.factorize(slices["series_id"].astype(str))
     whose = np.asarray(code, dtype=np.int64)
-    truth = store.slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
+    truth = slices[list(LABELS)].to_numpy(dtype=np.float32, na_value=np.nan)
     series_target = np.full((len(series_id), N_LABELS), np.nan, np.float32)
     if series_labels is not None:
         known = series_labels.set_index("series_id")[list(LABELS)]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ich25d.config import SequenceConfig
+from ich25d.encoder.teaching import teaching_of_slices
 from ich25d.features.store import FeatureStore, SeriesFeatures
 from ich25d.features.table import targets
 from ich25d.labels import N_LABELS
@@ -43,6 +44,8 @@ class SequenceBatch:
     """Shape (B, T, 6), float32; NaN where unknown and beyond a series' length."""
     series_target: torch.Tensor
     """Shape (B, 6), float32; NaN where unknown."""
+    is_open: torch.Tensor | None
+    """Slices of which one at least of the series has the label, shape (B, T, 6), bool; None where no series has any."""
 
 
 class SequenceReader:
@@ -67,7 +70,8 @@ class SequenceReader:
         groups = store.slices.groupby("series_id", sort=False)
         self._rows = {str(name): rows for name, rows in groups.indices.items()}
         self._target = targets(store.slices)
-        self._taught = self._target if series_labels is None else series_labels.taught(store.slices)
+        self._teaching = None if series_labels is None else teaching_of_slices(store.slices, series_labels.table)
+        self._counted = self._target if self._teaching is None else self._teaching.counted()
         self._kept: dict[str, SeriesFeatures] = {}
         self._kept_bytes = 0
 
@@ -75,9 +79,9 @@ class SequenceReader:
         """Return the labels of a series' slices, shape (n, 6), NaN where unknown: these alone judge."""
         return self._target[self._rows[series_id]]
 
-    def taught(self, series_id: str) -> npt.NDArray[np.float32]:
-        """Return what a series' slices are taught: their labels, and 0 where their whole series has none."""
-        return self._taught[self._rows[series_id]]
+    def counted(self, series_id: str) -> npt.NDArray[np.float32]:
+        """Return what a series' slices are taught, with shares where a label is open, for counts, shape (n, 6)."""
+        return self._counted[self._rows[series_id]]
 
     def features(self, series_id: str) -> SeriesFeatures:
         """Read a series, or take it from memory."""
@@ -103,13 +107,15 @@ class SequenceReader:
 
     def item(self, series_id: str, view: int) -> SeriesItem:
         """Return one view of a series."""
-        features = self.features(series_id)
+        features, rows, teaching = self.features(series_id), self._rows[series_id], self._teaching
+        told = None if self.series_labels is None else self.series_labels.told.get(series_id)
         return SeriesItem(
             embedding=self.standardisation.apply(features.embedding[view], self.store.encoder_of(series_id)),
             logit=self.logit(series_id)[view],
             position_mm=known_position_mm(features.slice_position_mm).astype(np.float32),
-            target=self.taught(series_id),
-            told=None if self.series_labels is None else self.series_labels.told.get(series_id),
+            target=self._target[rows] if teaching is None else teaching.target[rows],
+            told=told,
+            is_open=None if teaching is None or told is None else teaching.is_open[rows],
         )
 
 
@@ -136,12 +142,14 @@ def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
     """Pad series to the longest of them and put them in a batch."""
     length = [len(item.position_mm) for item in items]
 
-    def padded(arrays: list[npt.NDArray[np.float32]], fill: float) -> torch.Tensor:
+    def padded(arrays: Sequence[npt.NDArray[np.float32]], fill: float) -> torch.Tensor:
         joined = np.full((len(arrays), max(length), *arrays[0].shape[1:]), fill, np.float32)
         for number, array in enumerate(arrays):
             joined[number, : len(array)] = array
         return torch.from_numpy(joined)
 
+    opens = [np.zeros(item.target.shape, bool) if item.is_open is None else item.is_open for item in items]
+    has_open = any(one.any() for one in opens)
     return SequenceBatch(
         embedding=padded([item.embedding for item in items], 0.0),
         logit=padded([item.logit for item in items], 0.0),
@@ -149,6 +157,7 @@ def collate(items: Sequence[SeriesItem]) -> SequenceBatch:
         length=torch.tensor(length),
         target=padded([item.target for item in items], np.nan),
         series_target=torch.from_numpy(np.stack([_series_target(item) for item in items]).astype(np.float32)),
+        is_open=padded([one.astype(np.float32) for one in opens], 0.0).bool() if has_open else None,
     )
 
 

@@ -25,7 +25,7 @@ from ich25d.sequence.refinement import HeldOutSeries
 from ich25d.training.device import Precision
 from ich25d.training.learner import Learner
 from ich25d.training.loop import Schedule, train_steps
-from ich25d.training.loss import score_loss
+from ich25d.training.loss import OpenBags, score_loss
 from ich25d.training.optim import make_optimizer, parameter_groups
 from ich25d.training.prefetch import prefetch
 from ich25d.training.progress_page import reporter
@@ -97,7 +97,7 @@ def train_sequence_model(
         logit_BTL, series_BL = network(  # noqa: N806  # axes as suffix
             batch.embedding.to(device), batch.logit.to(device), batch.position_mm.to(device), batch.length.to(device)
         )
-        slices = score_loss(logit_BTL + surplus, batch.target.to(device))
+        slices = slice_loss(logit_BTL + surplus, batch)
         return slices + config.series_weight * score_loss(series_BL, batch.series_target.to(device))
 
     def batches() -> Iterator[SequenceBatch]:
@@ -119,12 +119,27 @@ def train_sequence_model(
     return averaged.eval(), [float(np.nanmean(part)) for part in np.reshape(losses, (config.epochs, per_epoch))]
 
 
+def slice_loss(logit_BTL: torch.Tensor, batch: SequenceBatch) -> torch.Tensor:  # noqa: N803  # axes as suffix
+    """Return the loss of a batch's slices; those of a series that leave a label open learn together that one has it.
+
+    Args:
+        logit_BTL: Shape (B, T, 6).
+        batch: Their labels.
+    """
+    target_BTL = batch.target.to(logit_BTL.device)  # noqa: N806  # axes as suffix
+    if batch.is_open is None:
+        return score_loss(logit_BTL, target_BTL)
+    whose = torch.arange(len(target_BTL)).repeat_interleave(target_BTL.shape[1])
+    bags = OpenBags(whose.to(logit_BTL.device), batch.is_open.flatten(0, 1).to(logit_BTL.device))
+    return score_loss(logit_BTL.flatten(0, 1), target_BTL.flatten(0, 1), bags)
+
+
 def painted_shift(reader: SequenceReader, series_ids: Sequence[str]) -> torch.Tensor:
     """Return what is added to logits to take out the positives of painted series, shape (6,), float32."""
     natural, shown = LabelCount(N_LABELS), LabelCount(N_LABELS)
     train_only = reader.store.series["train_only"]
     for series_id in series_ids:
-        target = torch.from_numpy(reader.taught(series_id))
+        target = torch.from_numpy(reader.counted(series_id))
         shown.add(target)
         if not train_only[series_id]:
             natural.add(target)

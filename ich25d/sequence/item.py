@@ -27,10 +27,15 @@ class SeriesItem:
     """Shape (n, 6), NaN where unknown."""
     told: npt.NDArray[np.float32] | None = None
     """Labels given for the whole series, shape (6,), NaN where none was; None where nothing was."""
+    is_open: npt.NDArray[np.bool_] | None = None
+    """Slices of which one at least has the label, nobody knows which, shape (n, 6); None is none."""
 
     def take(self, rows: npt.NDArray[np.int64]) -> "SeriesItem":
         """Return some of the slices, in the order of `rows`."""
-        return SeriesItem(self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows], self.told)
+        is_open = None if self.is_open is None else self.is_open[rows]
+        return SeriesItem(
+            self.embedding[rows], self.logit[rows], self.position_mm[rows], self.target[rows], self.told, is_open
+        )
 
 
 def reverse(item: SeriesItem) -> SeriesItem:

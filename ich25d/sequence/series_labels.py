@@ -1,7 +1,7 @@
 """Labels of whole series that teach sequence models: those that the encoders' run was begun with.
 
 The run keeps them (`train-cnn --series-labels`). They teach as they taught its encoders: slices of a series without a
-label have none, and labels of slices go before. They judge nothing.
+label have none, one of those with a label has it, and labels of slices go before. They judge nothing.
 """
 
 import dataclasses
@@ -16,12 +16,12 @@ import pandas as pd
 from ich25d.encoder.beside import kept_series_labels
 from ich25d.features.store import FeatureStore
 from ich25d.features.table import targets
-from ich25d.labels import LABELS, N_LABELS
+from ich25d.labels import LABELS
 from ich25d.sequence.division import Division
 from ich25d.studies.series_labels import refuse_contradictions
 from ich25d.studies.store_dir.store import StudyStore
 from ich25d.training.model_file import SERIES_LABELS_FILE
-from ich25d.training.series_target import series_target, spread_series_labels
+from ich25d.training.series_target import series_target
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,13 +46,6 @@ class SeriesLabels:
     def digest(self) -> str:
         """Return a hash of the table, whatever the order of its rows."""
         return hashlib.sha256(self.table.sort_values("series_id").to_csv(index=False).encode()).hexdigest()
-
-    def taught(self, slices: pd.DataFrame) -> Floats:
-        """Return what the slices of a table are taught, shape (N, 6): their labels, and 0 where the series has none."""
-        code, names = pd.factorize(slices["series_id"].astype(str))
-        unknown = np.full(N_LABELS, np.nan, np.float32)
-        told = np.stack([self.told.get(str(name), unknown) for name in names])
-        return spread_series_labels(targets(slices), told, np.asarray(code, dtype=np.int64)).target
 
     def describe(self, store: FeatureStore, division: Division) -> dict[str, Any]:
         """Return what `model.json` says of them: counts and a hash, no ids.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from synthetic_features import DIM, make_store
 
 from ich25d.config import EncoderConfig, Recipe, SequenceConfig, SlabConfig, TrainConfig
+from ich25d.encoder.teaching import teaching_of_slices
 from ich25d.encoder.train import train_cnn
 from ich25d.errors import ModelError, UsageError
 from ich25d.features.store import FeatureStore
@@ -23,6 +24,7 @@ from ich25d.sequence.division import divide
 from ich25d.sequence.fold_training import (
     fingerprint_of,
     read_held_out_series,
+    slice_loss,
     train_sequence_model,
     write_held_out,
 )
@@ -32,6 +34,7 @@ from ich25d.sequence.series_labels import SeriesLabels
 from ich25d.sequence.standardisation import fit_standardisation
 from ich25d.sequence.train import train_rnn
 from ich25d.studies.store_dir.store import StudyStore
+from ich25d.training.loss import BAG_WEIGHT, score_loss
 from ich25d.training.model_file import SERIES_LABELS_FILE
 
 NAN = np.nan
@@ -45,14 +48,43 @@ def _labels(told: dict[str, float]) -> SeriesLabels:
 
 
 def test_slices_go_before_their_series() -> None:
-    """Denied: unknown slices have none. Told: unknown ones stay unknown. Known ones and others stay as they are."""
+    """Denied: unknown slices have none. Told: unknown ones are open. Known ones and others stay as they are."""
     slices = pd.DataFrame({"series_id": ["a", "a", "b", "b", "c", "c", "d"]}).reindex(columns=["series_id", *LABELS])
     slices["any"] = [NAN, 0, NAN, 1, NAN, 0, NAN]
 
-    taught = _labels({"a": 0, "b": 0, "c": 1}).taught(slices)
+    taught = teaching_of_slices(slices, _labels({"a": 0, "b": 0, "c": 1}).table)
 
-    np.testing.assert_array_equal(taught[:, ANY_INDEX], [0, 0, 0, 1, NAN, 0, NAN])
-    assert np.isnan(taught[:, :ANY_INDEX]).all()
+    np.testing.assert_array_equal(taught.target[:, ANY_INDEX], [0, 0, 0, 1, NAN, 0, NAN])
+    assert taught.is_open[:, ANY_INDEX].tolist() == [False] * 4 + [True, False, False]
+    assert np.isnan(taught.target[:, :ANY_INDEX]).all()
+    assert not taught.is_open[:, :ANY_INDEX].any()
+
+
+def test_open_slices_of_a_series_are_one_bag() -> None:
+    """Two open slices (P = 1 - .5 x .8 = .6, weight 4) beside a series of one known negative of .3: for `any` alone."""
+
+    def item(target: list[float], told: float) -> SeriesItem:
+        n, labels = len(target), np.full((len(target), N_LABELS), NAN, np.float32)
+        labels[:, ANY_INDEX] = target
+        whole, is_open = np.full(N_LABELS, NAN, np.float32), np.zeros((n, N_LABELS), bool)
+        whole[ANY_INDEX], is_open[:, ANY_INDEX] = told, told == 1
+        return SeriesItem(
+            np.zeros((n, 3), np.float32), np.zeros((n, N_LABELS), np.float32), np.arange(n, dtype=np.float32), labels,
+            whole, is_open,
+        )  # fmt: skip
+
+    two, one = item([NAN, NAN], 1), item([0], NAN)
+    batch = collate([two, one])
+    logit = torch.zeros(2, 2, N_LABELS)
+    logit[:, :, ANY_INDEX] = torch.logit(torch.tensor([[0.5, 0.2], [0.3, 0.9]]))  # .9 lies beyond the second's end
+
+    wanted = (BAG_WEIGHT * -np.log(0.6) - np.log(0.7)) / (BAG_WEIGHT + 1)
+    assert float(slice_loss(logit, batch)) == pytest.approx(wanted, rel=1e-5)
+    np.testing.assert_array_equal(batch.series_target[:, ANY_INDEX], [1, 0])
+    assert two.take(np.array([1])).is_open.sum() == 1
+    assert collate([one]).is_open is None
+    alone = collate([one])
+    assert float(slice_loss(logit[1:, :1], alone)) == float(score_loss(logit[1:, :1], alone.target))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +200,7 @@ def test_what_is_taught_judges_nothing(features: FeatureStore, tmp_path: Path) -
     assert judged[0, ANY_INDEX] == 0
     assert np.isnan(judged[1:]).all()
     assert (item.target[:, ANY_INDEX] == 0).all()
+    np.testing.assert_array_equal(reader.counted(name), item.target)
     assert np.isnan(item.target[1:, :ANY_INDEX]).all()
     assert collate([item]).series_target[0, ANY_INDEX] == 0
 
