@@ -92,7 +92,7 @@ def synth(
 @command("ich25d demo --out demo", "ich25d demo --out demo --seed 3")
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for all that the walk makes.")],
-    studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 36,
+    studies: Annotated[int, typer.Option(min=8, help="Phantom heads.")] = 54,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the heads.")] = 0,
 ) -> Summary:
     """Walk from phantom DICOM to a CSV and a picture, on a CPU, in minutes."""

@@ -71,7 +71,7 @@ class DemoSummary:
         }
 
 
-def walk(out: Path, *, n_studies: int = 36, seed: int = 0, recipe_name: str = "demo") -> DemoSummary:
+def walk(out: Path, *, n_studies: int = 54, seed: int = 0, recipe_name: str = "demo") -> DemoSummary:
     """Do everything once, on phantoms.
 
     Args:

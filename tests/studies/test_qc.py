@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich25d.studies.qc import HEADER, QcRow, safe_cell, write_qc
+from ich25d.errors import UsageError
+from ich25d.studies.qc import HEADER, QcRow, read_qc, reasons_of, safe_cell, write_qc
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,42 @@ def test_the_file_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     assert tuple(read[0]) == HEADER == ("source", "image_id", "series_id", "level", "code", "detail")
     assert read[2] == ["a, with comma.dcm", "1.2", "1", "slice", "WRAP12", 'a "quoted" word']
     assert len(read) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"source,image_id,series_id,level,code,detail\n\xff\xfe\xff\n", "must be a readable CSV"),
+        (b"source,code\na,EMPTY\n", "must have the columns source,image_id,series_id,level,code,detail"),
+        (b"source,image_id,series_id,level,code,detail\na,b\n", "must have the columns"),
+        (
+            b"source,image_id,series_id,level,code,detail\na,b,c,file,NEVER_HEARD,d\n",
+            "known ones .got .'NEVER_HEARD'",
+        ),
+        (b"", "must have the columns"),
+    ],
+)
+def test_another_table_is_refused_in_a_sentence(content: bytes, message: str, tmp_path: Path) -> None:
+    """What isn't a table of refusals isn't read as one."""
+    (tmp_path / "qc.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read_qc(tmp_path / "qc.csv")
+
+
+def test_an_absent_table_is_refused_by_name(tmp_path: Path) -> None:
+    """The path stands in the sentence."""
+    with pytest.raises(UsageError, match="No such file"):
+        read_qc(tmp_path / "absent.csv")
+
+
+def test_reasons_are_counted_by_code_refusals_first(tmp_path: Path) -> None:
+    """Two tables, one of which isn't there; a table of something else is refused."""
+    rows = [QcRow("", "", str(i), "series", "TILT", "12 degrees") for i in range(3)]
+    write_qc(tmp_path / "qc.csv", [*rows, QcRow("b.dcm", "", "", "file", "EMPTY", "no bytes")])
+    found = reasons_of([("ours", tmp_path / "qc.csv"), ("theirs", tmp_path / "absent.csv")])
+    assert [(one.where, one.code, one.is_refused, one.n) for one in found] == [
+        ("ours", "EMPTY", True, 1), ("ours", "TILT", False, 3),
+    ]  # fmt: skip
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="must have the columns code and level"):
+        reasons_of([("ours", tmp_path / "other.csv")])

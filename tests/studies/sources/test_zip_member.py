@@ -102,6 +102,35 @@ def test_reads_zip64_streamed_members_comments_and_archives_behind_other_bytes()
         assert read_member(handle, member) == noise(5000)
 
 
+def of_64(content: bytes, *, offset: int | None = None, n_disks: int = 1, signature: bytes = b"PK\6\6") -> bytes:
+    """Give an archive the zip64 records that archives of many members have."""
+    end = content.rindex(b"PK\5\6")
+    n_members, size, start = struct.unpack_from("<HII", content, end + 10)
+    record = signature + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, n_members, n_members, size, start)
+    locator = struct.pack("<IIQI", 0x07064B50, 0, end if offset is None else offset, n_disks)
+    marked = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return content[:end] + record + locator + marked
+
+
+def test_the_record_of_a_large_archive_is_found_or_missed() -> None:
+    """Before its locator or where that says; absent, in parts or elsewhere, the archive is refused."""
+    plain = archive_of({"a.dcm": noise(3000)})
+    end = plain.rindex(b"PK\5\6")
+    assert codes_of(of_64(plain)) == {"a.dcm": ""}
+    between = of_64(plain)
+    between = between[: end + 56] + bytes(60) + between[end + 56 :]  # the record isn't right before its locator
+    assert codes_of(between) == {"a.dcm": ""}
+    for content, code in (
+        (of_64(plain, offset=10**9, signature=b"XXXX"), "ZIP_DAMAGED"),
+        (of_64(plain, n_disks=2), "ARCHIVE"),
+        (plain[:end] + of_64(plain)[-22:], "ZIP_DAMAGED"),
+        (plain[: end + 4] + b"\1\0" + plain[end + 6 :], "ARCHIVE"),
+    ):
+        with pytest.raises(DicomError) as caught:
+            codes_of(content)
+        assert caught.value.code == code
+
+
 def test_reads_offsets_beyond_4_gb(tmp_path: Path) -> None:
     """The members of the competition's archive lie up to 180 GB in; a file with a hole stands in."""
     packed = zlib.compress(noise(900), wbits=-15)
