@@ -86,7 +86,7 @@ def read_predictor(folder: Path) -> Predictor:
         ModelError: It's absent, unfinished, damaged, foreign, or made from features without an encoder.
     """
     kind, content = read_kind(folder)
-    if kind not in _NAMES:
+    if not isinstance(kind, str) or kind not in _NAMES:
         kinds = f"{SEQUENCE!r}, {CNN!r} or {EXPORTED!r}"
         raise ModelError(f"a model directory must be of kind {kinds} (got {kind!r}) in {folder}")
     content = of_encoder = read_model_file(folder, kind)
@@ -168,5 +168,5 @@ def checked_entries(folder: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, Ich25dError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ValidationError, Ich25dError) as error:
         raise ModelError(f"{MODEL_FILE} must be whole (got {type(error).__name__}: {error}) in {folder}") from error

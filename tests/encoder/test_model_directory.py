@@ -18,6 +18,7 @@ from ich25d.encoder.weights import build_encoder
 from ich25d.errors import ModelError
 from ich25d.files import sha256_file
 from ich25d.labels import LABELS
+from ich25d.training.model_file import read_predictor
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,23 @@ def test_refuses_a_damaged_description(copy_of_run: Path, content: bytes) -> Non
 
     with pytest.raises(ModelError, match=r"model\.json"):
         read_run(copy_of_run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run.update(kind={}), r"must be of kind"),
+        (lambda run: run.update(kind=["encoder"]), r"must be of kind"),
+        (lambda run: run["store"].update(size=float("inf")), r"must be whole \(got OverflowError"),
+    ],
+)
+def test_predicts_with_nothing_that_is_no_model(
+    copy_of_run: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """A kind that is no text, and a size that is no number of pixels."""
+    _edit(copy_of_run, change)
+    with pytest.raises(ModelError, match=message):
+        read_predictor(copy_of_run)
 
 
 def test_refuses_weights_that_are_not_finite(copy_of_run: Path) -> None:
