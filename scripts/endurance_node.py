@@ -237,7 +237,7 @@ def endure(
         )
         state = health(page)
         reports, seen = evidence(server)
-        node.send_signal(signal.SIGINT)
+        node.send_signal(signal.SIGTERM)
         exit_code = node.wait()
     kinds = {uid: kind for uid, _, kind in files}
     with (out / "report" / "qc.csv").open(newline="") as file:

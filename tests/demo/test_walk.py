@@ -16,7 +16,7 @@ def test_the_walk_leaves_all_it_promises(tmp_path: Path) -> None:
     recipe = (ROOT / "configs" / "demo.toml").read_text()
     changes = {
         "size = 128": "size = 64",
-        "epochs = 11": "epochs = 1",
+        "epochs = 10": "epochs = 1",
         'weights = "pip"': 'weights = "none"',
         'precision = "auto"': 'precision = "fp32"',
     }
