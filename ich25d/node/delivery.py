@@ -1,5 +1,6 @@
 """Results on their way out: a folder that survives a restart, and a thread that sends until each has arrived."""
 
+import os
 import shutil
 import threading
 import time
@@ -51,7 +52,7 @@ class Outbox:
         """Return the objects, the oldest study first."""
         folders = [path for path in self.folder.iterdir() if path.is_dir()]
         folders.sort(key=lambda path: (path.name.rpartition("-")[2].zfill(20), path.name))
-        return [path for folder in folders for path in sorted(folder.rglob("*.dcm"))]
+        return [path for folder in folders for path in sorted(_objects(folder))]
 
     @property
     def n_bytes(self) -> int:
@@ -60,7 +61,7 @@ class Outbox:
         if now - when < _COUNTED_S:
             return total
         total = 0
-        for path in self.folder.rglob("*.dcm"):
+        for path in _objects(self.folder):
             try:
                 total += path.stat().st_size
             except FileNotFoundError:  # sent just now
@@ -72,8 +73,19 @@ class Outbox:
         """Remove an object that has arrived, and its study's folder with the last one."""
         path.unlink()
         study = self.folder / path.relative_to(self.folder).parts[0]
-        if not any(study.rglob("*.dcm")):
+        if not _objects(study):
             shutil.rmtree(study)
+
+
+def _objects(folder: Path) -> list[Path]:
+    """Return the objects below a folder; another thread may send them and remove their folders meanwhile."""
+
+    def unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = os.walk(folder, onerror=unless_gone)
+    return [Path(place, name) for place, _, names in found for name in names if name.endswith(".dcm")]
 
 
 class Delivery:
