@@ -270,7 +270,7 @@ def _locked_beside(path: Path, does: str, error: type[Ich25dError] | None) -> It
         lock.acquire()
     except Timeout:
         raise (error or Ich25dError)(_TWICE.format(does)) from None
-    except NotImplementedError:
+    except NotImplementedError:  # by filelock, where the file system has no locks
         remark(_UNLOCKED.format(path.parent, does))
     try:
         yield

@@ -38,7 +38,7 @@ from ich25d.studies.qc import QcRow, remark_texts, safe_cell, settled
 from ich25d.training.confidence import WORDS
 
 _ROWS = ".rows"
-_FORMAT = "1"  # changes with the objects' form, so that a resumed run doesn't mix two
+_FORMAT = "2"  # changes with the objects' form, so that a resumed run doesn't mix two
 _REPORT, _KEY_OBJECTS, _CAPTURE, _HEAT = "report", "key-objects", "capture", "heat"
 
 

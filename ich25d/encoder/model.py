@@ -181,7 +181,7 @@ def build_backbone(config: EncoderConfig, *, channels: int, size: int, **options
         settings["img_size"] = size
     try:
         backbone: nn.Module = timm.create_model(config.name, **settings)
-    except (TypeError, AssertionError, NotImplementedError) as error:
+    except (TypeError, AssertionError, NotImplementedError) as error:  # what timm raises for a setting it lacks
         raise ConfigError(
             f"encoder {config.name!r} can't be built with {settings} (timm says: {error}); "
             "try encoder.drop_path = 0, encoder.output_stride = 32 or another slab.size"

@@ -94,6 +94,7 @@ def _write(
                 modules[0].eval(), tuple(inputs.values()), dynamo=True, optimize=False, verbose=False,
                 input_names=list(inputs), output_names=list(outputs), dynamic_shapes=dict(shapes),
             )  # fmt: skip
+    # A kind of layer without an ONNX form ends in any of them.
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError) as error:
         raise ModelError(
             f"an encoder must be one that torch can write as ONNX (torch says: {str(error).splitlines()[0]}); predict "

@@ -15,6 +15,8 @@ from ich25d.labels import LABELS
 MODEL_FILE, CONFIG_FILE = "model.json", "config.toml"
 
 REPORT_FILE = "report.html"
+"""The curves of a training, while it runs and afterwards."""
+
 PARENT_FILE = "parent.json"
 """Beside the recipe of a run that has a parent: what it goes on from."""
 

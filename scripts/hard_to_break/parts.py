@@ -61,7 +61,8 @@ def bombs(options: Options) -> Finding:
             found = bomb_files.set_off(name, (options.keep or Path(folder)) / str(number))
         peak, slowest = max(peak, found.peak_mb), max(slowest, found.seconds)
         finding.lines.append(f"  {found.peak_mb:>6.0f} MB {found.seconds:>6.1f} s  exit {found.code}  {name}")
-        finding.faults += [f"{name}: {what}; repeat: --first {number} --n 1" for what in bomb_files.faults_of(found)]
+        wrong = bomb_files.faults_of(found, ends_well=name in bomb_files.NO_DICOM)
+        finding.faults += [f"{name}: {what}; repeat: --first {number} --n 1" for what in wrong]
     finding.figure = f"{len(names)} bombs, at most {peak:.0f} MB and {slowest:.1f} s, start of the command included"
     return finding
 
